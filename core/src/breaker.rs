@@ -1,0 +1,364 @@
+//! Circuit breakers: Closed, Open, HalfOpen.
+//!
+//! Why: an origin that fails or crawls must not take its callers down with it, and needs quiet to recover. A circuit opens when, over its window
+//! and at least `minimum_calls`, the share of failed or of slow calls reaches its threshold. It recovers through HalfOpen: a few permits are
+//! given out; when all of them have answered, their failure share closes or opens the circuit again.
+//!
+//! A permit ends exactly once, with its outcome, or expires. A permit of an older generation never moves the state. Nothing here needs a timer:
+//! every deadline is looked at when the next call comes.
+
+mod window;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::time::{Millis, Timestamp};
+use window::Tally;
+
+/// The thresholds of a breaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The name in the policy.
+    pub name: Arc<str>,
+    /// Position in [`crate::Policy::breakers`].
+    pub index: usize,
+    /// What is looked at.
+    pub window: Window,
+    /// Percentage of failed calls that opens.
+    pub failure_rate: u8,
+    /// A call at least this long is slow.
+    pub slow_call: Millis,
+    /// Percentage of slow calls that opens.
+    pub slow_rate: u8,
+    /// Fewer calls never open.
+    pub minimum_calls: u32,
+    /// How long the circuit stays open.
+    pub open: Millis,
+    /// Calls tried before the circuit closes or opens again.
+    pub half_open_permits: u32,
+    /// Statuses that count as failures.
+    pub failure_statuses: Vec<u16>,
+}
+
+/// The calls that a breaker looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// The last so many.
+    Calls(u32),
+    /// Those of the last so many milliseconds.
+    Time(Millis),
+}
+
+/// Leave to call an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permit {
+    generation: u64,
+    /// Identifies the lease while half open.
+    expires: Option<Timestamp>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether it counts as a failure.
+    pub failed: bool,
+    /// How long it took.
+    pub took: Millis,
+}
+
+/// The state's name, for reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum StateName {
+    /// Calls pass and are counted.
+    Closed,
+    /// No call passes.
+    Open,
+    /// A few calls pass, to try the origin.
+    HalfOpen,
+}
+
+/// The state of one origin under one rule.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    /// Counts transitions; a permit carries the generation it was given in.
+    generation: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    Closed(Tally),
+    Open { until: Timestamp },
+    HalfOpen(Trial),
+}
+
+/// What is known of the calls tried while half open.
+#[derive(Debug, Clone, Default)]
+struct Trial {
+    leases: Vec<Timestamp>,
+    answered: u32,
+    failed: u32,
+    slow: u32,
+}
+
+impl Breaker {
+    /// Makes a closed breaker that has seen nothing.
+    pub fn new(rule: &Rule) -> Self {
+        Self {
+            generation: 0,
+            state: State::Closed(Tally::new(rule.window)),
+        }
+    }
+
+    /// Returns the state's name, without moving it.
+    pub fn state(&self) -> StateName {
+        match self.state {
+            State::Closed(_) => StateName::Closed,
+            State::Open { .. } => StateName::Open,
+            State::HalfOpen(_) => StateName::HalfOpen,
+        }
+    }
+
+    /// Asks for a permit that expires `lease` from now.
+    ///
+    /// # Errors
+    /// Returns when it is worth asking again.
+    pub fn acquire(
+        &mut self,
+        rule: &Rule,
+        lease: Millis,
+        now: Timestamp,
+    ) -> Result<Permit, Timestamp> {
+        match &mut self.state {
+            State::Closed(_) => {
+                return Ok(Permit {
+                    generation: self.generation,
+                    expires: None,
+                });
+            }
+            State::Open { until } if now < *until => return Err(*until),
+            State::Open { .. } => self.enter(State::HalfOpen(Trial::default())),
+            State::HalfOpen(_) => {}
+        }
+        let State::HalfOpen(trial) = &mut self.state else {
+            return Err(now);
+        };
+        trial.leases.retain(|expires| now < *expires);
+        let in_flight = u32::try_from(trial.leases.len()).unwrap_or(u32::MAX);
+        if in_flight.saturating_add(trial.answered) >= rule.half_open_permits {
+            return Err(trial.leases.iter().min().copied().unwrap_or(now));
+        }
+        let expires = now.plus(lease.max(1));
+        trial.leases.push(expires);
+        Ok(Permit {
+            generation: self.generation,
+            expires: Some(expires),
+        })
+    }
+
+    /// Takes a permit back with the call's outcome, or with `None` when the call says nothing about the origin. Returns the new state if it moved.
+    pub fn record(
+        &mut self,
+        rule: &Rule,
+        permit: Permit,
+        outcome: Option<Outcome>,
+        now: Timestamp,
+    ) -> Option<StateName> {
+        if permit.generation != self.generation {
+            return None;
+        }
+        match &mut self.state {
+            State::Closed(tally) => {
+                let outcome = outcome?;
+                tally.add(outcome.failed, outcome.took >= rule.slow_call, now);
+                tally.trips(rule).then(|| self.open(rule, now))
+            }
+            State::Open { .. } => None,
+            State::HalfOpen(trial) => {
+                let lease = trial.leases.iter().position(|e| Some(*e) == permit.expires);
+                if let Some(position) = lease {
+                    trial.leases.swap_remove(position);
+                }
+                let outcome = outcome.filter(|_| lease.is_some())?;
+                trial.answered += 1;
+                trial.failed += u32::from(outcome.failed);
+                trial.slow += u32::from(outcome.took >= rule.slow_call);
+                if trial.answered < rule.half_open_permits {
+                    return None;
+                }
+                let bad = reaches(trial.failed, trial.answered, rule.failure_rate)
+                    || reaches(trial.slow, trial.answered, rule.slow_rate);
+                if bad {
+                    return Some(self.open(rule, now));
+                }
+                self.enter(State::Closed(Tally::new(rule.window)));
+                Some(StateName::Closed)
+            }
+        }
+    }
+
+    fn open(&mut self, rule: &Rule, now: Timestamp) -> StateName {
+        self.enter(State::Open {
+            until: now.plus(rule.open),
+        });
+        StateName::Open
+    }
+
+    fn enter(&mut self, state: State) {
+        self.generation = self.generation.wrapping_add(1);
+        self.state = state;
+    }
+}
+
+/// Returns whether `part` of `whole` is at least `percent`.
+fn reaches(part: u32, whole: u32, percent: u8) -> bool {
+    whole > 0 && u64::from(part) * 100 >= u64::from(whole) * u64::from(percent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(window: Window) -> Rule {
+        Rule {
+            name: "b".into(),
+            index: 0,
+            window,
+            failure_rate: 50,
+            slow_call: 1000,
+            slow_rate: 100,
+            minimum_calls: 4,
+            open: 5000,
+            half_open_permits: 2,
+            failure_statuses: vec![500],
+        }
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + millis)
+    }
+
+    fn call(
+        b: &mut Breaker,
+        rule: &Rule,
+        failed: bool,
+        took: Millis,
+        now: u64,
+    ) -> Option<StateName> {
+        let permit = b.acquire(rule, 100, at(now)).unwrap();
+        b.record(rule, permit, Some(Outcome { failed, took }), at(now))
+    }
+
+    fn opened(rule: &Rule) -> Breaker {
+        let mut b = Breaker::new(rule);
+        for _ in 0..3 {
+            assert_eq!(call(&mut b, rule, true, 0, 0), None);
+        }
+        assert_eq!(call(&mut b, rule, true, 0, 0), Some(StateName::Open));
+        b
+    }
+
+    #[test]
+    fn failures_open_only_from_the_minimum_of_calls_on() {
+        let rule = rule(Window::Calls(10));
+        let mut b = opened(&rule);
+        assert_eq!(b.acquire(&rule, 100, at(4999)), Err(at(5000)));
+        assert!(b.acquire(&rule, 100, at(5000)).is_ok());
+        assert_eq!(b.state(), StateName::HalfOpen);
+    }
+
+    #[test]
+    fn slow_calls_open_too() {
+        let rule = rule(Window::Calls(10));
+        let mut b = Breaker::new(&rule);
+        for _ in 0..3 {
+            call(&mut b, &rule, false, 1000, 0);
+        }
+        assert_eq!(call(&mut b, &rule, false, 1000, 0), Some(StateName::Open));
+    }
+
+    #[test]
+    fn half_open_gives_few_permits_and_closes_on_success() {
+        let rule = rule(Window::Calls(10));
+        let mut b = opened(&rule);
+        let one = b.acquire(&rule, 100, at(5000)).unwrap();
+        let two = b.acquire(&rule, 100, at(5001)).unwrap();
+        assert_eq!(b.acquire(&rule, 100, at(5002)), Err(at(5100)));
+        let good = Some(Outcome {
+            failed: false,
+            took: 1,
+        });
+        assert_eq!(b.record(&rule, one, good, at(5003)), None);
+        assert_eq!(
+            b.record(&rule, two, good, at(5004)),
+            Some(StateName::Closed)
+        );
+    }
+
+    #[test]
+    fn a_lost_permit_expires_so_half_open_cannot_stick() {
+        let rule = rule(Window::Calls(10));
+        let mut b = opened(&rule);
+        let lost = b.acquire(&rule, 100, at(5000)).unwrap();
+        assert!(b.acquire(&rule, 100, at(5000)).is_ok());
+        assert!(b.acquire(&rule, 100, at(5099)).is_err());
+        assert!(b.acquire(&rule, 100, at(5100)).is_ok());
+        assert_eq!(
+            b.record(
+                &rule,
+                lost,
+                Some(Outcome {
+                    failed: true,
+                    took: 1
+                }),
+                at(5101)
+            ),
+            None,
+            "an expired permit says nothing"
+        );
+    }
+
+    #[test]
+    fn a_result_of_an_older_generation_moves_nothing() {
+        let rule = rule(Window::Calls(10));
+        let mut b = Breaker::new(&rule);
+        let early = b.acquire(&rule, 100, at(0)).unwrap();
+        for _ in 0..4 {
+            call(&mut b, &rule, true, 0, 0);
+        }
+        b.acquire(&rule, 100, at(5000)).unwrap();
+        let good = Some(Outcome {
+            failed: false,
+            took: 1,
+        });
+        assert_eq!(b.record(&rule, early, good, at(5001)), None);
+        assert_eq!(b.state(), StateName::HalfOpen);
+    }
+
+    #[test]
+    fn an_ignored_call_frees_its_permit() {
+        let rule = rule(Window::Calls(10));
+        let mut b = opened(&rule);
+        let one = b.acquire(&rule, 100, at(5000)).unwrap();
+        b.acquire(&rule, 100, at(5000)).unwrap();
+        assert_eq!(b.record(&rule, one, None, at(5001)), None);
+        assert!(b.acquire(&rule, 100, at(5001)).is_ok());
+    }
+
+    #[test]
+    fn a_time_window_forgets() {
+        let rule = rule(Window::Time(10_000));
+        let mut b = Breaker::new(&rule);
+        for _ in 0..3 {
+            call(&mut b, &rule, true, 0, 0);
+        }
+        assert_eq!(call(&mut b, &rule, true, 0, 11_000), None);
+        for _ in 0..2 {
+            call(&mut b, &rule, true, 0, 11_000);
+        }
+        assert_eq!(call(&mut b, &rule, true, 0, 12_000), Some(StateName::Open));
+    }
+}

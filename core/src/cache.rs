@@ -1,0 +1,184 @@
+//! Stored responses: what is kept, under which key, for how long, and when it may be used. RFC 9111 and RFC 5861.
+
+pub mod control;
+pub mod date;
+pub mod freshness;
+pub mod key;
+pub mod record;
+pub mod stale;
+pub mod status;
+pub mod storable;
+pub mod validation;
+pub mod variants;
+pub mod vary;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::time::{Millis, Timestamp};
+use vary::Nominated;
+
+pub use key::CacheKey;
+
+/// What is stored, for how long, under which key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// The name in the policy.
+    pub name: Arc<str>,
+    /// Who decides about storing.
+    pub mode: Mode,
+    /// How long after its lifetime a response is served while it is revalidated.
+    pub grace: Millis,
+    /// How long after its lifetime a response is served when every origin fails.
+    pub keep: Millis,
+    /// The query's part in the key.
+    pub query: Query,
+    /// Whether the order of query parameters is ignored.
+    pub query_sort: bool,
+    /// Request header fields in the key.
+    pub key_headers: Vec<HeaderName>,
+    /// Cookies in the key.
+    pub key_cookies: Vec<String>,
+    /// Whether the client's country is in the key.
+    pub key_country: bool,
+    /// Cookies that bypass the store.
+    pub bypass_cookies: Vec<String>,
+    /// Header fields that bypass the store.
+    pub bypass_headers: Vec<HeaderName>,
+    /// Largest body that is stored.
+    pub body_bytes_max: u64,
+    /// The Cache-Control that clients get instead of the origin's.
+    pub cache_control: Option<HeaderValue>,
+    /// Whether a client's Cache-Control may cause a fetch.
+    pub client_directives: bool,
+    /// Longest wait for another request's fetch; 0 turns coalescing off.
+    pub coalesce: Millis,
+}
+
+/// Who decides about storing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The origin.
+    Respect,
+    /// The policy, except where the origin forbids storing.
+    Override {
+        /// Freshness lifetime.
+        ttl: Millis,
+    },
+    /// Nothing is looked up or stored.
+    Never,
+}
+
+/// The query's part in a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Query {
+    /// All of it.
+    All,
+    /// Nothing of it.
+    None,
+    /// Only parameters with these names; a trailing `*` matches any ending.
+    Allow(Vec<String>),
+    /// All but parameters with these names; a trailing `*` matches any ending.
+    Deny(Vec<String>),
+}
+
+/// The head of a stored response, with everything about its use computed when it was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Status.
+    pub status: StatusCode,
+    /// Header fields, without those of a connection and without `Age`.
+    pub headers: HeaderMap,
+    /// When the response, or the 304 that last validated it, came.
+    pub received: Timestamp,
+    /// Its age then (RFC 9111, section 4.2.3).
+    pub initial_age: Millis,
+    /// Freshness lifetime (RFC 9111, section 4.2.1).
+    pub lifetime: Millis,
+    /// How long after its lifetime it may be served while it is revalidated.
+    pub grace: Millis,
+    /// How long after its lifetime it may be served when every origin fails.
+    pub keep: Millis,
+    /// Whether every use needs validation (`no-cache`).
+    pub always_validate: bool,
+    /// The request header fields that chose this response, and their values.
+    pub vary: Vec<Nominated>,
+}
+
+impl Stored {
+    /// Returns the response's age (RFC 9111, section 4.2.3).
+    pub fn age(&self, now: Timestamp) -> Millis {
+        self.initial_age.saturating_add(now.since(self.received))
+    }
+
+    /// Returns when the response is of no more use, not even to be validated. A store may drop it then.
+    pub fn expires(&self) -> Timestamp {
+        let validation = if validation::has_validator(&self.headers) {
+            KEPT_FOR_VALIDATION
+        } else {
+            0
+        };
+        let after = self.grace.max(self.keep).max(validation);
+        self.received.plus(
+            self.lifetime
+                .saturating_sub(self.initial_age)
+                .saturating_add(after),
+        )
+    }
+}
+
+/// A response with a validator stays this long after its lifetime, because a 304 is cheaper than its body.
+const KEPT_FOR_VALIDATION: Millis = 3_600_000;
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    //! What the tests of the cache modules share.
+
+    use super::*;
+
+    pub(crate) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        headers
+    }
+
+    pub(crate) fn profile(mode: Mode) -> Profile {
+        Profile {
+            name: "p".into(),
+            mode,
+            grace: 0,
+            keep: 0,
+            query: Query::All,
+            query_sort: false,
+            key_headers: vec![],
+            key_cookies: vec![],
+            key_country: false,
+            bypass_cookies: vec![],
+            bypass_headers: vec![],
+            body_bytes_max: 1 << 20,
+            cache_control: None,
+            client_directives: false,
+            coalesce: 5000,
+        }
+    }
+
+    pub(crate) fn stored(lines: &[(&str, &str)]) -> Stored {
+        Stored {
+            status: StatusCode::OK,
+            headers: headers(lines),
+            received: Timestamp::from_millis(1_700_000_000_000),
+            initial_age: 0,
+            lifetime: 60_000,
+            grace: 0,
+            keep: 0,
+            always_validate: false,
+            vary: vec![],
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Under which key a response is stored.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue};
+
+use super::{Profile, Query};
+use crate::cookie;
+use crate::exchange::Request;
+use crate::hash;
+use crate::parts::push_part;
+use crate::route::Route;
+
+/// The bytes under which responses are stored. Injective: each part is preceded by its length, so no crafted URL equals another request's key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CacheKey(Vec<u8>);
+
+impl CacheKey {
+    /// Returns the key's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns 16 hexadecimal digits that stand for the key in reports; not unique enough to store by.
+    pub fn fingerprint(&self) -> String {
+        format!("{:016x}", hash::stable(&self.0))
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CacheKey({})", self.fingerprint())
+    }
+}
+
+/// Makes the key of a request. The pool and the profile are in it, so that two routes share a response only if they share both.
+pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
+    let uri = &request.head.uri;
+    let mut key = Vec::with_capacity(96 + uri.path().len() + uri.query().map_or(0, str::len));
+    push_part(&mut key, Some(route.pool.name.as_bytes()));
+    push_part(&mut key, Some(profile.name.as_bytes()));
+    push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
+    push_part(&mut key, Some(request.authority.as_bytes()));
+    push_part(&mut key, Some(uri.path().as_bytes()));
+    push_query(&mut key, profile, uri.query());
+    for name in &profile.key_headers {
+        push_part(&mut key, combined(&request.head.headers, name).as_deref());
+    }
+    for name in &profile.key_cookies {
+        push_part(&mut key, cookie::find(&request.head.headers, name));
+    }
+    if profile.key_country {
+        push_part(&mut key, request.geo.country.as_ref().map(|c| c.as_bytes()));
+    }
+    CacheKey(key)
+}
+
+fn push_query(key: &mut Vec<u8>, profile: &Profile, query: Option<&str>) {
+    let keeps: Box<dyn Fn(&str) -> bool> = match &profile.query {
+        Query::All if !profile.query_sort => return push_part(key, query.map(str::as_bytes)),
+        Query::None => return push_part(key, None),
+        Query::All => Box::new(|_| true),
+        Query::Allow(names) => Box::new(|name| names.iter().any(|pattern| named(pattern, name))),
+        Query::Deny(names) => Box::new(|name| !names.iter().any(|pattern| named(pattern, name))),
+    };
+    let pairs = query
+        .unwrap_or("")
+        .split('&')
+        .filter(|pair| !pair.is_empty());
+    let mut kept: Vec<&str> = pairs
+        .filter(|pair| keeps(pair.split('=').next().unwrap_or("")))
+        .collect();
+    if profile.query_sort {
+        // By name only, and stably: the order of a repeated parameter's values may matter to the origin.
+        kept.sort_by_key(|pair| pair.split('=').next());
+    }
+    // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the same.
+    push_part(
+        key,
+        (!kept.is_empty())
+            .then(|| kept.join("&"))
+            .as_deref()
+            .map(str::as_bytes),
+    );
+}
+
+fn named(pattern: &str, name: &str) -> bool {
+    pattern
+        .strip_suffix('*')
+        .map_or(pattern == name, |start| name.starts_with(start))
+}
+
+/// All values of a field, each with its length, or `None` when it is absent.
+fn combined(headers: &HeaderMap, name: &http::HeaderName) -> Option<Vec<u8>> {
+    let mut values = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .peekable();
+    values.peek()?;
+    let mut all = Vec::new();
+    for value in values {
+        push_part(&mut all, Some(value));
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    pub(crate) fn key(text: &str) -> super::CacheKey {
+        super::CacheKey(text.as_bytes().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Mode;
+    use crate::cache::tests_support::profile;
+
+    fn query_part(profile: &Profile, query: &str) -> Vec<u8> {
+        let mut key = Vec::new();
+        push_query(&mut key, profile, Some(query));
+        key
+    }
+
+    #[test]
+    fn queries_are_selected_and_sorted() {
+        let mut p = profile(Mode::Respect);
+        assert_ne!(query_part(&p, "a=1&b=2"), query_part(&p, "b=2&a=1"));
+        p.query_sort = true;
+        assert_eq!(query_part(&p, "a=1&b=2"), query_part(&p, "b=2&a=1"));
+        assert_ne!(query_part(&p, "a=1&a=2"), query_part(&p, "a=2&a=1"));
+        p.query = Query::Deny(vec!["utm_*".into(), "fbclid".into()]);
+        assert_eq!(
+            query_part(&p, "utm_source=x&a=1&fbclid=z"),
+            query_part(&p, "a=1")
+        );
+        assert_eq!(query_part(&p, "utm_source=x"), query_part(&p, ""));
+        p.query = Query::Allow(vec!["a".into()]);
+        assert_eq!(query_part(&p, "a=1&ab=2"), query_part(&p, "a=1"));
+        p.query = Query::None;
+        assert_eq!(query_part(&p, "a=1"), query_part(&p, ""));
+    }
+}

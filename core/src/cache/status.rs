@@ -1,0 +1,80 @@
+//! The Cache-Status field (RFC 9211), written from the report.
+
+use http::HeaderValue;
+
+use crate::report::{CacheOutcome, CacheReport};
+
+/// Writes this cache's member. The key stays hidden.
+pub fn field(report: &CacheReport) -> HeaderValue {
+    let mut member = Vec::with_capacity(48);
+    member.extend_from_slice(b"tidegate");
+    match report.outcome {
+        CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError => {
+            member.extend_from_slice(b"; hit")
+        }
+        CacheOutcome::Miss => member.extend_from_slice(b"; fwd=uri-miss"),
+        CacheOutcome::VaryMiss => member.extend_from_slice(b"; fwd=vary-miss"),
+        CacheOutcome::Expired | CacheOutcome::Revalidated => {
+            member.extend_from_slice(b"; fwd=stale")
+        }
+        CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
+        CacheOutcome::OnlyIfCached => member.extend_from_slice(b"; fwd=miss"),
+    }
+    let serves_stored = matches!(
+        report.outcome,
+        CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError
+    );
+    if let Some(status) = report.fetched_status.filter(|_| !serves_stored) {
+        member.extend_from_slice(b"; fwd-status=");
+        push_decimal(&mut member, u64::from(status));
+    }
+    if let Some(ttl) = report.ttl_ms.filter(|_| serves_stored || report.stored) {
+        member.extend_from_slice(b"; ttl=");
+        if ttl < 0 {
+            member.push(b'-');
+        }
+        push_decimal(&mut member, ttl.unsigned_abs() / 1000);
+    }
+    if report.stored {
+        member.extend_from_slice(b"; stored");
+    }
+    if report.collapsed {
+        member.extend_from_slice(b"; collapsed");
+    }
+    if let Some(detail) = report.bypass.map(crate::report::Bypass::as_str) {
+        member.extend_from_slice(b"; detail=");
+        member.extend_from_slice(detail.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(member))
+        .unwrap_or_else(|_| HeaderValue::from_static("tidegate"))
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_decimal(into: &mut Vec<u8>, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut rest = number;
+    let mut first = digits.len();
+    for (position, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        first = position;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    into.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_decimal;
+
+    #[test]
+    fn numbers_are_decimal() {
+        for number in [0, 7, 10, 599, u64::MAX] {
+            let mut text = Vec::new();
+            push_decimal(&mut text, number);
+            assert_eq!(text, number.to_string().into_bytes());
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The compiled policy together with the node's own state.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::request;
+
+use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
+use crate::exchange::{self, Client, Step};
+use crate::flight::Flights;
+use crate::policy::Policy;
+use crate::route::Origin;
+use crate::time::{Millis, Timestamp};
+
+/// Decides. Cheap to clone; clones share their state.
+///
+/// The state is small and per origin: circuit breakers, and which responses are being fetched. An exchange keeps the engine that began it, so a
+/// policy can be replaced while exchanges are under way.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    policy: Policy,
+    seed: u64,
+    /// One for each pair of origin and breaker rule, row by row.
+    breakers: Vec<Arc<Mutex<Breaker>>>,
+    flights: Arc<Flights>,
+}
+
+impl Engine {
+    /// Makes an engine with no history. `seed` moves jitter only.
+    pub fn new(policy: Policy, seed: u64) -> Self {
+        let breakers = pairs(&policy)
+            .map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule))))
+            .collect();
+        Self(Arc::new(Inner {
+            policy,
+            seed,
+            breakers,
+            flights: Arc::default(),
+        }))
+    }
+
+    /// Makes an engine for another policy that keeps the history of this one: fetches under way, and the circuits of origins whose address and
+    /// rule are the same.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        let kept = |origin: &Origin, rule: &Rule| {
+            let old = pairs(&self.0.policy).position(|(o, r)| {
+                o.name == origin.name
+                    && o.authority == origin.authority
+                    && Rule {
+                        index: rule.index,
+                        ..Rule::clone(r)
+                    } == *rule
+            })?;
+            self.0.breakers.get(old).cloned()
+        };
+        let breakers = pairs(&policy)
+            .map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r)))))
+            .collect();
+        Self(Arc::new(Inner {
+            policy,
+            seed: self.0.seed,
+            breakers,
+            flights: Arc::clone(&self.0.flights),
+        }))
+    }
+
+    /// Begins the exchange for one request.
+    pub fn begin(&self, head: request::Parts, client: Client, now: Timestamp) -> Step {
+        exchange::begin(self, head, client, now)
+    }
+
+    /// Returns the policy.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Lists the circuits: origin, rule, state.
+    pub fn circuits(&self) -> Vec<(Arc<str>, Arc<str>, StateName)> {
+        let states = self
+            .0
+            .breakers
+            .iter()
+            .map(|b| b.lock().unwrap_or_else(PoisonError::into_inner).state());
+        pairs(&self.0.policy)
+            .zip(states)
+            .map(|((o, r), state)| (Arc::clone(&o.name), Arc::clone(&r.name), state))
+            .collect()
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.0.flights
+    }
+
+    pub(crate) fn acquire(
+        &self,
+        origin: &Origin,
+        rule: &Rule,
+        lease: Millis,
+        now: Timestamp,
+    ) -> Result<Permit, Timestamp> {
+        self.with_breaker(origin, rule, |breaker| breaker.acquire(rule, lease, now))
+            .unwrap_or(Err(now))
+    }
+
+    pub(crate) fn record(
+        &self,
+        origin: &Origin,
+        rule: &Rule,
+        permit: Permit,
+        outcome: Option<Outcome>,
+        now: Timestamp,
+    ) -> Option<StateName> {
+        self.with_breaker(origin, rule, |breaker| {
+            breaker.record(rule, permit, outcome, now)
+        })
+        .flatten()
+    }
+
+    fn with_breaker<T>(
+        &self,
+        origin: &Origin,
+        rule: &Rule,
+        act: impl FnOnce(&mut Breaker) -> T,
+    ) -> Option<T> {
+        let position = origin.index * self.0.policy.breakers.len() + rule.index;
+        let breaker = self.0.breakers.get(position)?;
+        // A panic elsewhere cannot leave a breaker half changed.
+        Some(act(&mut breaker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn pairs(policy: &Policy) -> impl Iterator<Item = (&Arc<Origin>, &Arc<Rule>)> {
+    policy
+        .origins
+        .iter()
+        .flat_map(|origin| policy.breakers.iter().map(move |rule| (origin, rule)))
+}

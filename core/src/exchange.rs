@@ -1,0 +1,125 @@
+//! The life of one request. Start reading here.
+//!
+//! ```text
+//! begin -> Charge -> Lookup -> Fetch -> Finish
+//!            |        |  ^      |  ^
+//!            |        v  |      v  |
+//!            |        Wait      Wait          (another fetch of the same key; backoff)
+//!            +--------+---------+----> Finish (refused; stored; failed)
+//! ```
+//!
+//! Every step carries what the shell must do next and the continuation that accepts only its answer, so an illegal order does not compile. A
+//! stage that does not apply is left out: a route without limits charges nothing. Work after the reply (revalidation in the background) is another
+//! exchange, driven by the same loop.
+//!
+//! The stages: [`request`] reads and bounds the request, [`admission`] charges limits, [`lookup`] uses the store, [`fetch`] asks origins,
+//! [`finish`] writes the reply.
+
+pub mod admission;
+pub mod fetch;
+pub mod finish;
+pub mod lookup;
+pub mod request;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::cache::{CacheKey, Profile, Stored};
+use crate::engine::Engine;
+use crate::flight::Lead;
+use crate::report::{Kind, Report, StepName, Steps};
+use crate::route::Route;
+use crate::time::Timestamp;
+
+pub use admission::AwaitVerdict;
+pub use fetch::{Attempt, AwaitResponse, Failure, FailureKind};
+pub use finish::{Background, Fill, FillKind, Reply, Source};
+pub use lookup::{AwaitLookup, AwaitTime};
+pub use request::{Client, Request, RequestBody, Scheme};
+
+/// The one thing the shell must do next.
+#[derive(Debug)]
+#[must_use = "an exchange that is not driven to its end answers nobody"]
+pub enum Step {
+    /// Charge the limits: check all, then consume all, as [`crate::limit::charge_all`] does.
+    Charge(AwaitVerdict),
+    /// Look up the responses stored under the key.
+    Lookup(AwaitLookup),
+    /// Send a request to an origin.
+    Fetch(Box<Attempt>, AwaitResponse),
+    /// Let time pass.
+    Wait(AwaitTime),
+    /// Answer the client.
+    Finish(Box<Reply>),
+}
+
+/// What all stages after routing share.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) engine: Engine,
+    pub(crate) route: Arc<Route>,
+    pub(crate) request: Request,
+    pub(crate) report: Report,
+}
+
+/// What the stages share when the route caches and nothing bypasses the store.
+#[derive(Debug)]
+pub(crate) struct Caching {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) key: CacheKey,
+    /// A stored response that must be validated, or may be served if every origin fails.
+    pub(crate) candidate: Option<Arc<Stored>>,
+    /// The duty to fetch for all who want the same.
+    pub(crate) lead: Option<Lead>,
+}
+
+/// Begins an exchange: bounds, then route, then limits.
+pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, now: Timestamp) -> Step {
+    let policy = engine.policy();
+    let (request, refusal) = Request::read(policy, head, client);
+    let report = new_report(&request, Kind::Request, now);
+    if let Some(refusal) = refusal {
+        return finish::refuse_unrouted(report, refusal, now);
+    }
+    let Some(route) = policy.route(&request.head.method, &request) else {
+        return finish::refuse_unrouted(report, crate::problem::Refusal::NoRoute, now);
+    };
+    let mut exchange = Box::new(Exchange {
+        engine: engine.clone(),
+        route: Arc::clone(route),
+        request,
+        report,
+    });
+    exchange.report.route = Some(Arc::clone(&exchange.route.name));
+    admission::start(exchange, now)
+}
+
+pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Report {
+    Report {
+        time: now,
+        duration_ms: 0,
+        trace: request.trace.id,
+        kind,
+        method: request.head.method.clone(),
+        scheme: request.scheme,
+        host: request.host().to_owned(),
+        path: request.head.uri.clone(),
+        network: request.address,
+        country: request.geo.country,
+        route: None,
+        limits: Vec::new(),
+        cache: None,
+        origins: Vec::new(),
+        attempts: Vec::new(),
+        refusal: None,
+        steps: Steps::default(),
+        status: 0,
+    }
+}
+
+impl Exchange {
+    pub(crate) fn step(&mut self, name: StepName) {
+        self.report.steps.push(name);
+    }
+}

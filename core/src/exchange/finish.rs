@@ -1,0 +1,544 @@
+//! The reply is written: from the store, from an origin, or as a refusal.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response};
+
+use super::{Caching, Exchange, RequestBody, Step, fetch, new_report};
+use crate::cache::control::Control;
+use crate::cache::stale::{self, Usability};
+use crate::cache::{
+    CacheKey, Mode, Profile, Stored, date, freshness, key, status, storable, validation, vary,
+};
+use crate::flight::Lead;
+use crate::forward;
+use crate::limit::fields;
+use crate::problem::{self, Refusal};
+use crate::report::{CacheOutcome, CacheReport, Kind, LimitOutcome, Report, StepName};
+use crate::time::Timestamp;
+
+/// What the shell answers, stores and does afterwards.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status and header fields for the client.
+    pub head: response::Parts,
+    /// Where the body comes from.
+    pub source: Source,
+    /// What to store. When the source is not the origin, the origin's body is still read to its end into the store.
+    pub fill: Option<Fill>,
+    /// Keys whose stored responses are of no more use.
+    pub invalidate: Vec<CacheKey>,
+    /// Another exchange to drive, after the client has its answer.
+    pub background: Option<Background>,
+    /// Every decision and its reason.
+    pub report: Report,
+}
+
+/// Where a reply's body comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// There is none.
+    Empty,
+    /// These bytes.
+    Bytes(Bytes),
+    /// The body stored with this head, one of those given at the last lookup.
+    Stored(Arc<Stored>),
+    /// The body of the last response of an origin. A 101 hands the connections over instead.
+    Origin,
+}
+
+/// A response to put into the store.
+#[derive(Debug)]
+pub struct Fill {
+    /// Under which key; [`crate::cache::variants::place`] says where among the key's responses.
+    pub key: CacheKey,
+    /// The head to store.
+    pub head: Arc<Stored>,
+    /// Whether the body comes from the origin or stays.
+    pub kind: FillKind,
+    /// Most bytes of body; a longer one is not stored.
+    pub body_bytes_max: u64,
+    /// Ends the wait of other requests when dropped: keep it until the response is stored, or has proved not to be.
+    pub lead: Option<Lead>,
+}
+
+/// What a fill does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FillKind {
+    /// Stores head and body of the origin's response.
+    Insert,
+    /// Replaces the head of this stored response; its body stays.
+    Refresh(Arc<Stored>),
+}
+
+/// A revalidation to drive after the reply.
+#[derive(Debug)]
+pub struct Background {
+    exchange: Box<Exchange>,
+    caching: Caching,
+}
+
+impl Background {
+    pub(super) fn new(from: &Exchange, caching: Caching) -> Self {
+        let mut request = from.request.clone();
+        // Whatever the client wanted of the response, the store wants all of it.
+        request.head.method = Method::GET;
+        request.body = RequestBody::Empty;
+        request.head.headers.remove(header::RANGE);
+        let mut report = new_report(&request, Kind::Revalidation, from.report.time);
+        report.route.clone_from(&from.report.route);
+        report.cache.clone_from(&from.report.cache);
+        let exchange = Box::new(Exchange {
+            engine: from.engine.clone(),
+            route: Arc::clone(&from.route),
+            request,
+            report,
+        });
+        Self { exchange, caching }
+    }
+
+    /// Returns the key whose response is revalidated. Requests that wait for it may be woken when the background exchange has ended in any way.
+    pub fn key(&self) -> &CacheKey {
+        &self.caching.key
+    }
+
+    /// Begins the revalidation.
+    pub fn begin(self, now: Timestamp) -> Step {
+        let Self {
+            mut exchange,
+            caching,
+        } = self;
+        exchange.report.time = now;
+        if let Some(report) = &mut exchange.report.cache {
+            report.outcome = CacheOutcome::Expired;
+        }
+        fetch::start(exchange, Some(caching), now)
+    }
+}
+
+/// Answers with a stored response.
+pub(super) fn stored(
+    mut exchange: Box<Exchange>,
+    caching: &Caching,
+    stored: &Arc<Stored>,
+    outcome: CacheOutcome,
+    background: Option<Background>,
+    now: Timestamp,
+) -> Step {
+    note_stored(&mut exchange, stored, outcome, now);
+    if let Some(report) = &mut exchange.report.cache {
+        report.revalidates = background.is_some();
+    }
+    let (head, source) = from_store(&exchange, &caching.profile, stored, now);
+    conclude(
+        exchange,
+        Draft {
+            background,
+            ..Draft::new(head, source)
+        },
+        now,
+    )
+}
+
+/// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
+pub(super) fn from_origin(
+    mut exchange: Box<Exchange>,
+    caching: Option<Caching>,
+    mut head: response::Parts,
+    requested: Timestamp,
+    now: Timestamp,
+) -> Step {
+    if let Some(report) = &mut exchange.report.cache {
+        report.fetched_status = Some(head.status.as_u16());
+    }
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        forward::strip_hop_by_hop(&mut head.headers);
+    }
+    let Some(mut caching) = caching else {
+        let invalidate = invalidated(&exchange, head.status);
+        return conclude(
+            exchange,
+            Draft {
+                invalidate,
+                ..Draft::new(head, Source::Origin)
+            },
+            now,
+        );
+    };
+    if let Some(candidate) = caching.candidate.take() {
+        if head.status == StatusCode::NOT_MODIFIED {
+            return confirmed(exchange, caching, &candidate, &head.headers, requested, now);
+        }
+        if is_error(head.status) && serves_on_error(&candidate, now) {
+            return stored(
+                exchange,
+                &caching,
+                &candidate,
+                CacheOutcome::StaleIfError,
+                None,
+                now,
+            );
+        }
+    }
+    store(exchange, caching, head, requested, now)
+}
+
+/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
+pub(super) fn failed(
+    exchange: Box<Exchange>,
+    caching: Option<Caching>,
+    refusal: Refusal,
+    now: Timestamp,
+) -> Step {
+    let usable = caching
+        .as_ref()
+        .and_then(|c| c.candidate.clone())
+        .filter(|candidate| serves_on_error(candidate, now));
+    match caching.zip(usable) {
+        Some((caching, candidate)) => stored(
+            exchange,
+            &caching,
+            &candidate,
+            CacheOutcome::StaleIfError,
+            None,
+            now,
+        ),
+        None => refuse(exchange, refusal, now),
+    }
+}
+
+/// Answers with a problem document.
+pub(super) fn refuse(mut exchange: Box<Exchange>, refusal: Refusal, now: Timestamp) -> Step {
+    let violated =
+        |o: LimitOutcome| matches!(o, LimitOutcome::Rejected | LimitOutcome::UnavailableDenied);
+    let names: Vec<&str> = exchange
+        .report
+        .limits
+        .iter()
+        .filter(|l| violated(l.outcome))
+        .map(|l| &*l.name)
+        .collect();
+    let (head, body) = problem::reply(refusal, &names);
+    exchange.report.refusal = Some(refusal);
+    let source = body_for(&exchange.request.head.method, body);
+    conclude(exchange, Draft::new(head, source), now)
+}
+
+/// Answers a request that has no route.
+pub(super) fn refuse_unrouted(mut report: Report, refusal: Refusal, now: Timestamp) -> Step {
+    let (head, body) = problem::reply(refusal, &[]);
+    report.refusal = Some(refusal);
+    report.steps.push(StepName::Finish);
+    report.duration_ms = now.since(report.time);
+    let source = body_for(&report.method, body);
+    Step::Finish(Box::new(Draft::new(head, source).reply(report)))
+}
+
+fn body_for(method: &Method, body: Vec<u8>) -> Source {
+    if method == Method::HEAD {
+        Source::Empty
+    } else {
+        Source::Bytes(body.into())
+    }
+}
+
+/// RFC 5861, section 4: the errors that a stale response may stand in for.
+fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn serves_on_error(candidate: &Stored, now: Timestamp) -> bool {
+    match stale::usability(candidate, now) {
+        Usability::Fresh { .. } | Usability::Keep { .. } => true,
+        Usability::Grace { stale } => stale < candidate.keep,
+        Usability::Validate { .. } => false,
+    }
+}
+
+/// The origin confirmed the stored response.
+fn confirmed(
+    mut exchange: Box<Exchange>,
+    caching: Caching,
+    candidate: &Arc<Stored>,
+    not_modified: &HeaderMap,
+    requested: Timestamp,
+    now: Timestamp,
+) -> Step {
+    let Caching {
+        profile, key, lead, ..
+    } = caching;
+    let updated = validation::update(candidate, not_modified, &profile, requested, now);
+    note_stored(&mut exchange, &updated, CacheOutcome::Revalidated, now);
+    if let Some(report) = &mut exchange.report.cache {
+        report.stored = true;
+    }
+    let (head, source) = from_store(&exchange, &profile, &updated, now);
+    // The body is still the one stored with the old head.
+    let source = if matches!(source, Source::Stored(_)) {
+        Source::Stored(Arc::clone(candidate))
+    } else {
+        source
+    };
+    let kind = FillKind::Refresh(Arc::clone(candidate));
+    let fill = Fill {
+        key,
+        head: updated,
+        kind,
+        body_bytes_max: profile.body_bytes_max,
+        lead,
+    };
+    conclude(
+        exchange,
+        Draft {
+            fill: Some(fill),
+            ..Draft::new(head, source)
+        },
+        now,
+    )
+}
+
+/// The origin sent a response of its own: it is stored if it may be.
+fn store(
+    mut exchange: Box<Exchange>,
+    mut caching: Caching,
+    mut head: response::Parts,
+    requested: Timestamp,
+    now: Timestamp,
+) -> Step {
+    let profile = Arc::clone(&caching.profile);
+    let control = Control::read(&head.headers, header::CACHE_CONTROL);
+    let freshness = freshness::of(head.status, &head.headers, &control, &profile, now);
+    let request = &exchange.request.head;
+    let allowed = storable::check(
+        &request.method,
+        &request.headers,
+        head.status,
+        &head.headers,
+        &control,
+        &freshness,
+        &profile,
+    );
+    let fill = match allowed {
+        Ok(()) => {
+            let stored = Arc::new(new_stored(
+                &request.headers,
+                &head,
+                &freshness,
+                &profile,
+                requested,
+                now,
+            ));
+            note_fill(&mut exchange.report.cache, &stored);
+            Some(Fill {
+                key: caching.key,
+                head: stored,
+                kind: FillKind::Insert,
+                body_bytes_max: profile.body_bytes_max,
+                lead: caching.lead,
+            })
+        }
+        Err(why) => {
+            if let Some(report) = &mut exchange.report.cache {
+                report.not_stored = Some(why);
+            }
+            if let Some(lead) = caching.lead.take() {
+                lead.end_unshared(now);
+            }
+            None
+        }
+    };
+    override_cache_control(&mut head.headers, &profile);
+    let request = &exchange.request.head;
+    let source = if fill.is_some()
+        && validation::not_modified(
+            &request.method,
+            &request.headers,
+            head.status,
+            &head.headers,
+        ) {
+        head.status = StatusCode::NOT_MODIFIED;
+        validation::strip_for_not_modified(&mut head.headers);
+        Source::Empty
+    } else {
+        Source::Origin
+    };
+    conclude(
+        exchange,
+        Draft {
+            fill,
+            ..Draft::new(head, source)
+        },
+        now,
+    )
+}
+
+fn note_fill(report: &mut Option<CacheReport>, stored: &Stored) {
+    if let Some(report) = report {
+        report.stored = true;
+        report.ttl_ms = Some(ttl(stored, stored.received));
+    }
+}
+
+fn new_stored(
+    request: &HeaderMap,
+    head: &response::Parts,
+    freshness: &freshness::Freshness,
+    profile: &Profile,
+    requested: Timestamp,
+    now: Timestamp,
+) -> Stored {
+    let mut headers = head.headers.clone();
+    // The policy's lifetime counts from now; an origin's from when it made the response.
+    let initial_age = if matches!(profile.mode, Mode::Override { .. }) {
+        0
+    } else {
+        freshness::initial_age(&headers, requested, now)
+    };
+    headers.remove(header::AGE);
+    // RFC 9111, section 3.1.
+    for name in [
+        header::PROXY_AUTHENTICATE,
+        header::HeaderName::from_static("proxy-authentication-info"),
+    ] {
+        headers.remove(name);
+    }
+    headers
+        .entry(header::DATE)
+        .or_insert_with(|| date::write(now));
+    Stored {
+        status: head.status,
+        vary: vary::nominate(&headers, request),
+        headers,
+        received: now,
+        initial_age,
+        lifetime: freshness.lifetime,
+        grace: freshness.grace,
+        keep: freshness.keep,
+        always_validate: freshness.always_validate,
+    }
+}
+
+/// Writes the head of a reply from the store: the stored fields, `Age`, and a 304 where the client's conditions allow one.
+fn from_store(
+    exchange: &Exchange,
+    profile: &Profile,
+    stored: &Arc<Stored>,
+    now: Timestamp,
+) -> (response::Parts, Source) {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = stored.status;
+    head.headers = stored.headers.clone();
+    head.headers
+        .insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
+    override_cache_control(&mut head.headers, profile);
+    let request = &exchange.request.head;
+    if validation::not_modified(
+        &request.method,
+        &request.headers,
+        stored.status,
+        &stored.headers,
+    ) {
+        head.status = StatusCode::NOT_MODIFIED;
+        validation::strip_for_not_modified(&mut head.headers);
+        return (head, Source::Empty);
+    }
+    let source = if request.method == Method::HEAD {
+        Source::Empty
+    } else {
+        Source::Stored(Arc::clone(stored))
+    };
+    (head, source)
+}
+
+fn override_cache_control(headers: &mut HeaderMap, profile: &Profile) {
+    if let Some(told) = &profile.cache_control {
+        headers.insert(header::CACHE_CONTROL, told.clone());
+    }
+}
+
+fn note_stored(exchange: &mut Exchange, stored: &Stored, outcome: CacheOutcome, now: Timestamp) {
+    if let Some(report) = &mut exchange.report.cache {
+        report.outcome = outcome;
+        report.age_ms = Some(stored.age(now));
+        report.ttl_ms = Some(ttl(stored, now));
+    }
+}
+
+fn ttl(stored: &Stored, now: Timestamp) -> i64 {
+    let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+    signed(stored.lifetime).saturating_sub(signed(stored.age(now)))
+}
+
+/// RFC 9111, section 4.4: a successful unsafe method ends the use of what is stored for its URI, under whichever route a GET would take.
+fn invalidated(exchange: &Exchange, status: StatusCode) -> Vec<CacheKey> {
+    let request = &exchange.request;
+    if request.head.method.is_safe() || !(status.is_success() || status.is_redirection()) {
+        return Vec::new();
+    }
+    let route = exchange.engine.policy().route(&Method::GET, request);
+    route
+        .and_then(|r| r.cache.as_ref().map(|profile| key::of(request, r, profile)))
+        .into_iter()
+        .collect()
+}
+
+/// A reply without its report.
+struct Draft {
+    head: response::Parts,
+    source: Source,
+    fill: Option<Fill>,
+    invalidate: Vec<CacheKey>,
+    background: Option<Background>,
+}
+
+impl Draft {
+    fn new(head: response::Parts, source: Source) -> Self {
+        Self {
+            head,
+            source,
+            fill: None,
+            invalidate: Vec::new(),
+            background: None,
+        }
+    }
+
+    fn reply(self, mut report: Report) -> Reply {
+        let Self {
+            head,
+            source,
+            fill,
+            invalidate,
+            background,
+        } = self;
+        report.status = head.status.as_u16();
+        Reply {
+            head,
+            source,
+            fill,
+            invalidate,
+            background,
+            report,
+        }
+    }
+}
+
+/// Writes what the report says into the reply's fields and ends the exchange.
+fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
+    exchange.step(StepName::Finish);
+    let Exchange {
+        route, mut report, ..
+    } = *exchange;
+    let headers = &mut draft.head.headers;
+    if let Some(cache) = &report.cache {
+        headers.append("cache-status", status::field(cache));
+    }
+    if !report.limits.is_empty() {
+        fields::write(headers, route.rate_limit_policy.as_ref(), &report.limits);
+    }
+    if matches!(draft.source, Source::Origin | Source::Stored(_)) {
+        forward::add_via(headers, Version::HTTP_11);
+    }
+    report.duration_ms = now.since(report.time);
+    Step::Finish(Box::new(draft.reply(report)))
+}

@@ -1,0 +1,280 @@
+//! The store is asked, unless something bypasses it; concurrent misses of one key wait for one fetch.
+
+use std::sync::Arc;
+
+use http::{Method, header};
+
+use super::fetch::Forward;
+use super::{Background, Caching, Exchange, RequestBody, Step, fetch, finish};
+use crate::cache::control::Control;
+use crate::cache::stale::{self, Usability};
+use crate::cache::{CacheKey, Mode, Profile, Stored, key, variants};
+use crate::cookie;
+use crate::flight::Boarding;
+use crate::forward;
+use crate::hash;
+use crate::problem::Refusal;
+use crate::report::{Bypass, CacheOutcome, CacheReport, StepName};
+use crate::time::{Millis, Timestamp};
+
+/// How long a fetch for all may take before another request takes it over. A lead that is dropped ends at once.
+const LEAD_LEASE: Millis = 60_000;
+
+/// Waits for the store's answer.
+#[derive(Debug)]
+pub struct AwaitLookup {
+    exchange: Box<Exchange>,
+    caching: Caching,
+    /// Until when another request's fetch is waited for.
+    patience: Timestamp,
+}
+
+/// Waits for time to pass.
+#[derive(Debug)]
+pub struct AwaitTime {
+    until: Timestamp,
+    then: Then,
+}
+
+#[derive(Debug)]
+enum Then {
+    /// Ask the store again.
+    LookUp(AwaitLookup),
+    /// Try an origin again.
+    TryAgain(Box<Exchange>, Option<Caching>, Forward),
+}
+
+pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
+    let Some(profile) = exchange.route.cache.clone() else {
+        return fetch::start(exchange, None, now);
+    };
+    let mut report = CacheReport::new(&profile);
+    if let Some(why) = bypass(&exchange, &profile) {
+        report.bypass = Some(why);
+        exchange.report.cache = Some(report);
+        return fetch::start(exchange, None, now);
+    }
+    let key = key::of(&exchange.request, &exchange.route, &profile);
+    report.key = Some(hash::stable(key.as_bytes()));
+    report.outcome = CacheOutcome::Miss;
+    exchange.report.cache = Some(report);
+    let patience = now.plus(profile.coalesce);
+    AwaitLookup {
+        exchange,
+        caching: Caching {
+            profile,
+            key,
+            candidate: None,
+            lead: None,
+        },
+        patience,
+    }
+    .ask()
+}
+
+fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
+    let head = &exchange.request.head;
+    match () {
+        () if profile.mode == Mode::Never => Some(Bypass::Profile),
+        () if head.method != Method::GET && head.method != Method::HEAD => Some(Bypass::Method),
+        () if exchange.request.body != RequestBody::Empty => Some(Bypass::Body),
+        () if profile
+            .bypass_cookies
+            .iter()
+            .any(|name| cookie::find(&head.headers, name).is_some()) =>
+        {
+            Some(Bypass::Cookie)
+        }
+        () if profile
+            .bypass_headers
+            .iter()
+            .any(|name| head.headers.contains_key(name)) =>
+        {
+            Some(Bypass::Header)
+        }
+        () if forward::wants_upgrade(head) => Some(Bypass::Upgrade),
+        () => None,
+    }
+}
+
+impl AwaitLookup {
+    /// Returns the key to look up.
+    pub fn key(&self) -> &CacheKey {
+        &self.caching.key
+    }
+
+    /// Takes the heads of all responses stored under the key; none is a miss.
+    pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
+        let headers = &self.exchange.request.head.headers;
+        let control = Control::read(headers, header::CACHE_CONTROL);
+        let Some(chosen) = variants::choose(stored, headers).cloned() else {
+            self.note(if stored.is_empty() {
+                CacheOutcome::Miss
+            } else {
+                CacheOutcome::VaryMiss
+            });
+            return self.miss(&control, now);
+        };
+        let mut usability = stale::usability(&chosen, now);
+        if self.caching.profile.client_directives {
+            usability = stale::as_the_client_asks(usability, &control, &chosen, now);
+        }
+        match usability {
+            Usability::Fresh { .. } => finish::stored(
+                self.exchange,
+                &self.caching,
+                &chosen,
+                CacheOutcome::Hit,
+                None,
+                now,
+            ),
+            Usability::Grace { .. } => self.serve_stale(&chosen, now),
+            Usability::Keep { .. } | Usability::Validate { .. } => {
+                self.note(CacheOutcome::Expired);
+                // A range of an unvalidated response cannot be combined with our own conditions: the client's stay as they are.
+                let ranged = headers_contain_range(&self.exchange);
+                self.caching.candidate = (!ranged).then_some(chosen);
+                self.miss(&control, now)
+            }
+        }
+    }
+
+    fn ask(mut self) -> Step {
+        self.exchange.step(StepName::Lookup);
+        Step::Lookup(self)
+    }
+
+    fn note(&mut self, outcome: CacheOutcome) {
+        if let Some(report) = &mut self.exchange.report.cache {
+            report.outcome = outcome;
+        }
+    }
+
+    fn serve_stale(self, chosen: &Arc<Stored>, now: Timestamp) -> Step {
+        let engine = self.exchange.engine.clone();
+        let background = match engine.flights().board(&self.caching.key, LEAD_LEASE, now) {
+            Boarding::Lead(lead) => {
+                let caching = Caching {
+                    profile: Arc::clone(&self.caching.profile),
+                    key: self.caching.key.clone(),
+                    candidate: Some(Arc::clone(chosen)),
+                    lead: Some(lead),
+                };
+                Some(Background::new(&self.exchange, caching))
+            }
+            Boarding::Follow | Boarding::Alone => None,
+        };
+        finish::stored(
+            self.exchange,
+            &self.caching,
+            chosen,
+            CacheOutcome::Stale,
+            background,
+            now,
+        )
+    }
+
+    fn miss(mut self, control: &Control, now: Timestamp) -> Step {
+        if control.only_if_cached {
+            self.note(CacheOutcome::OnlyIfCached);
+            return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
+        }
+        // A HEAD or a range brings nothing that others could use.
+        let shareable = self.exchange.request.head.method == Method::GET
+            && !headers_contain_range(&self.exchange);
+        if shareable && self.caching.profile.coalesce > 0 {
+            match self
+                .exchange
+                .engine
+                .flights()
+                .board(&self.caching.key, LEAD_LEASE, now)
+            {
+                Boarding::Lead(lead) => self.caching.lead = Some(lead),
+                Boarding::Follow if now < self.patience => return self.wait(),
+                Boarding::Follow | Boarding::Alone => {}
+            }
+        }
+        fetch::start(self.exchange, Some(self.caching), now)
+    }
+
+    fn wait(mut self) -> Step {
+        self.exchange.step(StepName::Wait);
+        if let Some(report) = &mut self.exchange.report.cache {
+            report.collapsed = true;
+        }
+        Step::Wait(AwaitTime {
+            until: self.patience,
+            then: Then::LookUp(self),
+        })
+    }
+}
+
+fn headers_contain_range(exchange: &Exchange) -> bool {
+    exchange.request.head.headers.contains_key(header::RANGE)
+}
+
+impl AwaitTime {
+    pub(super) fn try_again(
+        mut exchange: Box<Exchange>,
+        caching: Option<Caching>,
+        forward: Forward,
+        until: Timestamp,
+    ) -> Step {
+        exchange.step(StepName::Wait);
+        Step::Wait(Self {
+            until,
+            then: Then::TryAgain(exchange, caching, forward),
+        })
+    }
+
+    /// Returns the latest time at which to resume.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// Returns the key whose fetch by another request is waited for, if that is what the wait is about. A shell that learns of its end may resume
+    /// then.
+    pub fn flight(&self) -> Option<&CacheKey> {
+        match &self.then {
+            Then::LookUp(lookup) => Some(lookup.key()),
+            Then::TryAgain(..) => None,
+        }
+    }
+
+    /// Returns whether the wait is over. A shell that cannot be woken asks now and then.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let ended = match &self.then {
+            Then::LookUp(lookup) => !lookup.exchange.engine.flights().is_led(lookup.key(), now),
+            Then::TryAgain(..) => false,
+        };
+        ended || now >= self.until
+    }
+
+    /// Goes on.
+    pub fn resume(self, now: Timestamp) -> Step {
+        match self.then {
+            Then::LookUp(lookup) => lookup.ask(),
+            Then::TryAgain(exchange, caching, forward) => {
+                fetch::again(exchange, caching, forward, now)
+            }
+        }
+    }
+}
+
+impl CacheReport {
+    fn new(profile: &Profile) -> Self {
+        Self {
+            profile: Arc::clone(&profile.name),
+            outcome: CacheOutcome::Bypass,
+            bypass: None,
+            key: None,
+            age_ms: None,
+            ttl_ms: None,
+            fetched_status: None,
+            stored: false,
+            not_stored: None,
+            collapsed: false,
+            revalidates: false,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The request as the core sees it: read, bounded, its client known.
+
+use std::net::IpAddr;
+
+use http::{Method, Uri, header};
+use serde::Serialize;
+
+use crate::policy::Policy;
+use crate::problem::Refusal;
+use crate::route::geo::Geo;
+use crate::trace::Trace;
+
+/// What a shell knows of a request besides its head.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The address that the connection, or at the edge the platform, names.
+    pub peer: IpAddr,
+    /// Where the client is, if the platform says so. Otherwise trusted proxies may say it in header fields.
+    pub geo: Option<Geo>,
+    /// How the client reached this node.
+    pub scheme: Scheme,
+    /// Whether a body follows.
+    pub body: RequestBody,
+    /// A random number, used as trace id when the request has none.
+    pub fresh_trace: u128,
+}
+
+/// How a client reached a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// Returns `http` or `https`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Whether a request has a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestBody {
+    /// None.
+    Empty,
+    /// Of this many bytes.
+    Sized(u64),
+    /// Of unknown length.
+    Streamed,
+}
+
+/// A request that is being answered.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// As received.
+    pub head: http::request::Parts,
+    /// Host and port as the client wrote them, in lower case.
+    pub authority: String,
+    /// Length of the host inside the authority.
+    host_length: usize,
+    /// The connection's other end.
+    pub peer: IpAddr,
+    /// Whether the peer is a trusted proxy.
+    pub believed: bool,
+    /// The client, behind any trusted proxies.
+    pub address: IpAddr,
+    /// Where the client is.
+    pub geo: Geo,
+    /// How the client reached this node.
+    pub scheme: Scheme,
+    /// Whether a body follows.
+    pub body: RequestBody,
+    /// The trace this request belongs to.
+    pub trace: Trace,
+}
+
+impl Request {
+    /// Reads a request. The refusal says why it must not be answered, if so; the request is then good for a report only.
+    pub(crate) fn read(
+        policy: &Policy,
+        head: http::request::Parts,
+        client: Client,
+    ) -> (Self, Option<Refusal>) {
+        let authority = authority(&head);
+        let refusal = check(policy, &head, authority.is_some(), client.body);
+        let authority = authority.unwrap_or_default();
+        let believed = policy.client.trusts(client.peer);
+        let geo = client.geo.unwrap_or_else(|| {
+            if believed {
+                Geo::from_headers(&head.headers)
+            } else {
+                Geo::default()
+            }
+        });
+        let request = Self {
+            host_length: host_length(&authority),
+            authority,
+            peer: client.peer,
+            believed,
+            address: policy.client.address(client.peer, &head.headers),
+            geo,
+            scheme: client.scheme,
+            body: client.body,
+            trace: Trace::read(&head.headers, client.fresh_trace),
+            head,
+        };
+        (request, refusal)
+    }
+
+    /// Returns the host in lower case, without port.
+    pub fn host(&self) -> &str {
+        self.authority.get(..self.host_length).unwrap_or("")
+    }
+}
+
+fn check(
+    policy: &Policy,
+    head: &http::request::Parts,
+    has_authority: bool,
+    body: RequestBody,
+) -> Option<Refusal> {
+    let bounds = &policy.server.bounds;
+    let header_bytes: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let too_large = matches!(body, RequestBody::Sized(bytes) if bytes > bounds.body_bytes_max);
+    match () {
+        () if head.method == Method::CONNECT => Some(Refusal::MethodNotAllowed),
+        () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
+        () if head.headers.len() > bounds.header_count_max
+            || header_bytes > bounds.header_bytes_max =>
+        {
+            Some(Refusal::HeadersTooLarge)
+        }
+        () if !has_authority => Some(Refusal::BadHost),
+        () if has_dot_segment(&head.uri) => Some(Refusal::AmbiguousPath),
+        () if too_large => Some(Refusal::BodyTooLarge),
+        () => None,
+    }
+}
+
+/// Finds the authority: the target's own if it has one (RFC 9112, section 3.2.2), otherwise the one Host field.
+fn authority(head: &http::request::Parts) -> Option<String> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    let text = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host?.to_str().ok()?,
+    };
+    let allowed = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+    };
+    (!text.is_empty() && text.len() <= 255 && text.bytes().all(allowed))
+        .then(|| text.to_ascii_lowercase())
+}
+
+fn host_length(authority: &str) -> usize {
+    let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
+    let port = authority
+        .get(after_brackets..)
+        .and_then(|rest| rest.rfind(':'));
+    port.map_or(authority.len(), |at| after_brackets + at)
+}
+
+/// Returns whether the path has a `.` or `..` segment, written plainly or percent-encoded. Origins resolve such paths differently from a
+/// matcher, so that a rule could be evaded.
+fn has_dot_segment(uri: &Uri) -> bool {
+    let path = uri.path();
+    let bytes = path.as_bytes();
+    // Nearly every path leaves here: no segment begins with a dot.
+    let suspicious = |pair: &[u8]| matches!(pair, [b'/' | b'\\', b'.' | b'%']);
+    if !bytes.windows(2).any(suspicious) {
+        return false;
+    }
+    path.split(['/', '\\']).any(|segment| {
+        let decoded = segment.replace("%2e", ".").replace("%2E", ".");
+        decoded == "." || decoded == ".."
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_segments_are_found_in_every_spelling() {
+        for path in [
+            "/.",
+            "/..",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2E/b",
+            "/a/.%2e",
+            "/%2E",
+        ] {
+            assert!(has_dot_segment(&path.parse().unwrap()), "{path}");
+        }
+        for path in [
+            "/",
+            "/.well-known/x",
+            "/a/...",
+            "/a..b/",
+            "/a/%2efoo",
+            "/x?a=/../",
+        ] {
+            assert!(!has_dot_segment(&path.parse().unwrap()), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_port_is_no_part_of_the_host() {
+        for (authority, host) in [
+            ("a.example:80", "a.example"),
+            ("a.example", "a.example"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(authority.get(..host_length(authority)), Some(host));
+        }
+    }
+
+    #[test]
+    fn exactly_one_valid_host_is_needed() {
+        let host = |hosts: &[&str], target: &str| {
+            let mut builder = http::Request::builder().uri(target);
+            for host in hosts {
+                builder = builder.header("host", *host);
+            }
+            authority(&builder.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(
+            host(&["Shop.Example:80"], "/"),
+            Some("shop.example:80".into())
+        );
+        assert_eq!(
+            host(&["other"], "http://shop.example/"),
+            Some("shop.example".into())
+        );
+        assert_eq!(host(&[], "/"), None);
+        assert_eq!(host(&["a", "a"], "/"), None);
+        assert_eq!(host(&["a/b"], "/"), None);
+        assert_eq!(host(&[""], "/"), None);
+        assert_eq!(host(&["user@a"], "/"), None);
+    }
+}

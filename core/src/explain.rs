@@ -1,0 +1,34 @@
+//! Why a request is treated as it is: an exchange with assumed answers, whose report is the explanation.
+
+use http::{request, response};
+
+use crate::Engine;
+use crate::exchange::{Client, Step};
+use crate::limit::{Charged, charge_all};
+use crate::report::Report;
+use crate::time::Timestamp;
+
+/// Explains a request to a node that has seen nothing yet: every counter is full, nothing is stored, and the first origin answers 200 at once.
+pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Timestamp) -> Report {
+    let mut step = engine.begin(head, client, now);
+    loop {
+        step = match step {
+            Step::Charge(next) => {
+                let mut states = vec![None; next.charges().len()];
+                let answers: Vec<Charged> = charge_all(next.charges(), &mut states, now)
+                    .into_iter()
+                    .map(Charged::Verdict)
+                    .collect();
+                next.resume(&answers, now)
+            }
+            Step::Lookup(next) => next.resume(&[], now),
+            Step::Fetch(_, next) => next.resume(Ok(ok()), now),
+            Step::Wait(next) => next.resume(now),
+            Step::Finish(reply) => return reply.report,
+        };
+    }
+}
+
+fn ok() -> response::Parts {
+    http::Response::new(()).into_parts().0
+}

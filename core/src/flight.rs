@@ -1,0 +1,196 @@
+//! Fetches under way, so that concurrent misses of one key cause one fetch (request coalescing).
+//!
+//! Why: at the moment a popular response expires, a thousand requests must not all go to the origin. The first request leads, the others follow
+//! and ask the store again when the lead has ended. A lead ends when it is dropped, after its response was stored or turned out not to be
+//! storable, or when it expires. A key whose response was not storable is marked for a while, and its requests then go alone: they never queue up
+//! behind each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cache::CacheKey;
+use crate::time::{Millis, Timestamp};
+
+/// How long requests for a key go alone after a response that could not be stored ("hit-for-miss").
+const UNSHARED_FOR: Millis = 10_000;
+
+/// Most keys remembered; beyond it requests go alone.
+const KEYS_MAX: usize = 10_000;
+
+/// The fetches under way at one node.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    keys: BTreeMap<CacheKey, Flight>,
+    next: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Flight {
+    Led { by: u64, until: Timestamp },
+    Unshared { until: Timestamp },
+}
+
+impl Flight {
+    fn until(self) -> Timestamp {
+        match self {
+            Self::Led { until, .. } | Self::Unshared { until } => until,
+        }
+    }
+}
+
+/// What a request that missed does.
+#[derive(Debug)]
+pub(crate) enum Boarding {
+    /// It fetches for all.
+    Lead(Lead),
+    /// It waits for the one that does.
+    Follow,
+    /// It fetches for itself.
+    Alone,
+}
+
+/// The duty to fetch for all. Ends when dropped.
+#[derive(Debug)]
+pub struct Lead {
+    flights: Arc<Flights>,
+    key: CacheKey,
+    by: u64,
+}
+
+impl Flights {
+    /// Takes part in the fetch of a key. A lead expires `lease` from now.
+    pub(crate) fn board(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        lease: Millis,
+        now: Timestamp,
+    ) -> Boarding {
+        let mut table = self.lock();
+        match table.keys.get(key) {
+            Some(Flight::Led { until, .. }) if now < *until => return Boarding::Follow,
+            Some(Flight::Unshared { until }) if now < *until => return Boarding::Alone,
+            Some(_) | None => {}
+        }
+        if table.keys.len() >= KEYS_MAX {
+            table.keys.retain(|_, flight| now < flight.until());
+            if table.keys.len() >= KEYS_MAX {
+                return Boarding::Alone;
+            }
+        }
+        table.next = table.next.wrapping_add(1);
+        let by = table.next;
+        table.keys.insert(
+            key.clone(),
+            Flight::Led {
+                by,
+                until: now.plus(lease),
+            },
+        );
+        Boarding::Lead(Lead {
+            flights: Arc::clone(self),
+            key: key.clone(),
+            by,
+        })
+    }
+
+    /// Returns whether somebody fetches this key.
+    pub(crate) fn is_led(&self, key: &CacheKey, now: Timestamp) -> bool {
+        matches!(self.lock().keys.get(key), Some(Flight::Led { until, .. }) if now < *until)
+    }
+
+    // A panic elsewhere cannot leave the table half changed.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lead {
+    /// Ends the lead and lets requests for the key go alone for a while, because its response cannot be shared.
+    pub(crate) fn end_unshared(self, now: Timestamp) {
+        let mut table = self.flights.lock();
+        if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
+            table.keys.insert(
+                self.key.clone(),
+                Flight::Unshared {
+                    until: now.plus(UNSHARED_FOR),
+                },
+            );
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let mut table = self.flights.lock();
+        if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
+            table.keys.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::tests_support::key;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(1_700_000_000_000 + millis)
+    }
+
+    #[test]
+    fn one_leads_and_the_others_follow_until_it_ends() {
+        let flights = Arc::new(Flights::default());
+        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else {
+            panic!("the first leads")
+        };
+        assert!(matches!(
+            flights.board(&key("a"), 100, at(99)),
+            Boarding::Follow
+        ));
+        assert!(matches!(
+            flights.board(&key("b"), 100, at(0)),
+            Boarding::Lead(_)
+        ));
+        drop(lead);
+        assert!(!flights.is_led(&key("a"), at(1)));
+        assert!(matches!(
+            flights.board(&key("a"), 100, at(1)),
+            Boarding::Lead(_)
+        ));
+    }
+
+    #[test]
+    fn a_lost_lead_expires_and_its_late_end_harms_nobody() {
+        let flights = Arc::new(Flights::default());
+        let Boarding::Lead(lost) = flights.board(&key("a"), 100, at(0)) else {
+            panic!("the first leads")
+        };
+        let Boarding::Lead(_next) = flights.board(&key("a"), 100, at(100)) else {
+            panic!("the lead has expired")
+        };
+        drop(lost);
+        assert!(flights.is_led(&key("a"), at(101)));
+    }
+
+    #[test]
+    fn an_unshared_response_lets_all_go_alone_for_a_while() {
+        let flights = Arc::new(Flights::default());
+        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else {
+            panic!("the first leads")
+        };
+        lead.end_unshared(at(1));
+        assert!(matches!(
+            flights.board(&key("a"), 100, at(2)),
+            Boarding::Alone
+        ));
+        assert!(matches!(
+            flights.board(&key("a"), 100, at(10_001)),
+            Boarding::Lead(_)
+        ));
+    }
+}

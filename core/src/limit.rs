@@ -1,0 +1,178 @@
+//! Rate limits.
+//!
+//! Why: one client must not use what belongs to all. A limit trips when its key has used its quota and burst; it recovers by itself, at the
+//! quota's rate. All limits of a route are checked first and only then consumed, so a refused request uses nothing.
+
+pub mod fields;
+pub mod gcra;
+pub mod key;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::time::{Millis, Timestamp};
+use gcra::Tat;
+use key::KeyPart;
+
+/// One rate limit of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// The name in the policy; part of every key, so that limits never share a count.
+    pub name: Arc<str>,
+    /// How much is allowed.
+    pub quota: Quota,
+    /// What shares one count, in order; empty is one count for all.
+    pub key: Vec<KeyPart>,
+    /// What one request uses; at most the quota's burst.
+    pub cost: u64,
+    /// Whether the limit only reports.
+    pub dry_run: bool,
+    /// What happens when the counter cannot be reached.
+    pub on_store_error: OnStoreError,
+}
+
+/// An amount a period, and how much of it may be used at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Amount allowed in each period; at least 1.
+    pub amount: u64,
+    /// The period; at least one second.
+    pub period: Millis,
+    /// Most that may be used at once; at least 1.
+    pub burst: u64,
+}
+
+/// What a limit does without its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// Requests pass.
+    Allow,
+    /// Requests are refused.
+    Deny,
+}
+
+/// One limit to charge for one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// The limit.
+    pub limit: Arc<Limit>,
+    /// Whose count; injective over (limit, key parts).
+    pub key: Vec<u8>,
+}
+
+/// A limit's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Whether the cost was, or would be, available.
+    pub allowed: bool,
+    /// What may still be used at once.
+    pub remaining: u64,
+    /// Until the whole burst is available again.
+    pub reset: Millis,
+    /// Until the cost would be available; 0 when allowed.
+    pub retry_after: Millis,
+}
+
+/// The shell's answer for one charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charged {
+    /// The counter was asked.
+    Verdict(Verdict),
+    /// The counter could not be reached.
+    Unavailable,
+}
+
+/// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
+///
+/// `states` holds the counter of each charge, in the same order, and is updated in place. A dry-run limit that refuses consumes nothing and
+/// refuses nothing.
+pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp) -> Vec<Verdict> {
+    let checked: Vec<Verdict> = charges
+        .iter()
+        .zip(states.iter())
+        .map(|(c, state)| gcra::peek(&c.limit.quota, *state, c.limit.cost, now))
+        .collect();
+    if charges
+        .iter()
+        .zip(&checked)
+        .any(|(c, v)| !v.allowed && !c.limit.dry_run)
+    {
+        return checked;
+    }
+    let consume = |((charge, state), checked): ((&Charge, &mut Option<Tat>), Verdict)| {
+        if !checked.allowed {
+            return checked;
+        }
+        let (next, verdict) = gcra::charge(&charge.limit.quota, *state, charge.limit.cost, now);
+        *state = Some(next);
+        verdict
+    };
+    charges
+        .iter()
+        .zip(states)
+        .zip(checked)
+        .map(consume)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge(name: &str, amount: u64, dry_run: bool) -> Charge {
+        let quota = Quota {
+            amount,
+            period: 60_000,
+            burst: amount,
+        };
+        let limit = Limit {
+            name: name.into(),
+            quota,
+            key: vec![],
+            cost: 1,
+            dry_run,
+            on_store_error: OnStoreError::Allow,
+        };
+        Charge {
+            limit: Arc::new(limit),
+            key: vec![],
+        }
+    }
+
+    #[test]
+    fn a_refusal_consumes_nothing_of_any_limit() {
+        let charges = [charge("wide", 10, false), charge("narrow", 1, false)];
+        let mut states = [None, None];
+        let now = Timestamp::from_millis(1_000_000);
+        assert!(
+            charge_all(&charges, &mut states, now)
+                .iter()
+                .all(|v| v.allowed)
+        );
+        let after_first = states;
+        let second = charge_all(&charges, &mut states, now);
+        assert_eq!(
+            second.iter().map(|v| v.allowed).collect::<Vec<_>>(),
+            [true, false]
+        );
+        assert_eq!(states, after_first);
+        assert_eq!(second.first().map(|v| v.remaining), Some(9));
+    }
+
+    #[test]
+    fn a_dry_run_refusal_changes_no_outcome() {
+        let charges = [charge("wide", 10, false), charge("shadow", 1, true)];
+        let mut states = [None, None];
+        let now = Timestamp::from_millis(1_000_000);
+        charge_all(&charges, &mut states, now);
+        let second = charge_all(&charges, &mut states, now);
+        assert_eq!(
+            second
+                .iter()
+                .map(|v| (v.allowed, v.remaining))
+                .collect::<Vec<_>>(),
+            [(true, 8), (false, 0)]
+        );
+    }
+}

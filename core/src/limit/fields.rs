@@ -1,0 +1,63 @@
+//! The fields that tell a client about its limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), `Retry-After`.
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::Limit;
+use crate::cache::status::push_decimal;
+use crate::report::{LimitOutcome, LimitReport};
+use crate::time::Millis;
+
+/// Writes `RateLimit-Policy` for a route's limits; dry runs are left out. Constant, so it is written once for a policy.
+pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
+    let members: Vec<String> = limits
+        .filter(|limit| !limit.dry_run)
+        .map(|limit| {
+            format!(
+                "\"{}\";q={};w={}",
+                limit.name,
+                limit.quota.amount,
+                limit.quota.period / 1000
+            )
+        })
+        .collect();
+    if members.is_empty() {
+        None
+    } else {
+        HeaderValue::try_from(members.join(", ")).ok()
+    }
+}
+
+/// Adds what the limits said to a reply. Of several limits the one with least remaining is told, which a refusing one has.
+pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[LimitReport]) {
+    let told = reports
+        .iter()
+        .filter(|r| matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected));
+    let tightest = told.min_by_key(|r| (r.outcome != LimitOutcome::Rejected, r.remaining));
+    let Some((policy, report)) = policy.zip(tightest) else {
+        return;
+    };
+    let mut member = Vec::with_capacity(48);
+    member.push(b'"');
+    member.extend_from_slice(report.name.as_bytes());
+    member.extend_from_slice(b"\";r=");
+    push_decimal(&mut member, report.remaining);
+    member.extend_from_slice(b";t=");
+    push_decimal(&mut member, seconds_up(report.reset_ms));
+    headers.insert("ratelimit-policy", policy.clone());
+    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(member)) {
+        headers.insert("ratelimit", value);
+    }
+    // With several refusals the longest wait is the true one.
+    let wait = reports
+        .iter()
+        .filter(|r| r.outcome == LimitOutcome::Rejected)
+        .map(|r| r.retry_after_ms)
+        .max();
+    if let Some(wait) = wait {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
+    }
+}
+
+fn seconds_up(millis: Millis) -> u64 {
+    millis.div_ceil(1000)
+}

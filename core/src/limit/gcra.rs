@@ -1,0 +1,151 @@
+//! The generic cell rate algorithm: the whole state of a limit is one number.
+//!
+//! Source: ITU-T I.371, as a virtual schedule. The state is the theoretical arrival time (TAT): when everything used so far will have been
+//! earned. A charge is allowed while the TAT stays at most one burst ahead of now.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Quota, Verdict};
+use crate::time::Timestamp;
+
+/// The theoretical arrival time, in nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tat(pub u64);
+
+impl Tat {
+    /// Returns whether this state says the same as no state at all, so that a store may forget it.
+    pub const fn is_spent(self, now: Timestamp) -> bool {
+        self.0 <= now.as_nanos()
+    }
+}
+
+/// Uses `cost`, if it is available. A refusal leaves the state as it was.
+pub fn charge(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> (Tat, Verdict) {
+    let before = base(quota, state, now);
+    let after = before.saturating_add(interval(quota).saturating_mul(cost));
+    if after <= horizon(quota, now) {
+        (Tat(after), verdict(quota, after, 0, now))
+    } else {
+        (Tat(before), refusal(quota, before, after, now))
+    }
+}
+
+/// Says what [`charge`] would answer, as if nothing had been used yet: `remaining` and `reset` are those before the charge.
+pub fn peek(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> Verdict {
+    let before = base(quota, state, now);
+    let after = before.saturating_add(interval(quota).saturating_mul(cost));
+    if after <= horizon(quota, now) {
+        verdict(quota, before, 0, now)
+    } else {
+        refusal(quota, before, after, now)
+    }
+}
+
+/// Gives back `cost` that was charged for a request which another limit then refused.
+pub fn refund(quota: &Quota, state: Tat, cost: u64, now: Timestamp) -> Tat {
+    let earned = state.0.saturating_sub(interval(quota).saturating_mul(cost));
+    Tat(base(quota, Some(Tat(earned)), now))
+}
+
+/// Nanoseconds that earn one unit.
+fn interval(quota: &Quota) -> u64 {
+    (quota.period.saturating_mul(1_000_000) / quota.amount.max(1)).max(1)
+}
+
+/// The furthest TAT that is still allowed.
+fn horizon(quota: &Quota, now: Timestamp) -> u64 {
+    now.as_nanos()
+        .saturating_add(interval(quota).saturating_mul(quota.burst))
+}
+
+/// The TAT before a charge. Clamped, so that a state left by a larger quota never refuses for longer than this quota's burst.
+fn base(quota: &Quota, state: Option<Tat>, now: Timestamp) -> u64 {
+    state
+        .map_or(0, |s| s.0)
+        .clamp(now.as_nanos(), horizon(quota, now))
+}
+
+fn verdict(quota: &Quota, tat: u64, retry_after: u64, now: Timestamp) -> Verdict {
+    Verdict {
+        allowed: retry_after == 0,
+        remaining: horizon(quota, now).saturating_sub(tat) / interval(quota),
+        reset: tat.saturating_sub(now.as_nanos()).div_ceil(1_000_000),
+        retry_after,
+    }
+}
+
+fn refusal(quota: &Quota, before: u64, after: u64, now: Timestamp) -> Verdict {
+    let wait = after
+        .saturating_sub(horizon(quota, now))
+        .div_ceil(1_000_000)
+        .max(1);
+    verdict(quota, before, wait, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THOUSAND_A_MINUTE: Quota = Quota {
+        amount: 1000,
+        period: 60_000,
+        burst: 3,
+    };
+    const START: u64 = 1_700_000_000_000;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(START + millis)
+    }
+
+    #[test]
+    fn a_thousand_a_minute_earns_one_each_60_ms() {
+        let mut state = None;
+        let mut answers = Vec::new();
+        for millis in [0, 0, 0, 0, 59, 60, 60] {
+            let (next, verdict) = charge(&THOUSAND_A_MINUTE, state, 1, at(millis));
+            state = Some(next);
+            answers.push((verdict.allowed, verdict.remaining, verdict.retry_after));
+        }
+        let expected = [
+            (true, 2, 0),
+            (true, 1, 0),
+            (true, 0, 0),
+            (false, 0, 60),
+            (false, 0, 1),
+            (true, 0, 0),
+            (false, 0, 60),
+        ];
+        assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn a_smaller_quota_forgives_what_a_larger_one_owed() {
+        let day_ahead = Tat(at(86_400_000).as_nanos());
+        let (_, verdict) = charge(&THOUSAND_A_MINUTE, Some(day_ahead), 1, at(0));
+        assert_eq!(verdict.retry_after, 60);
+    }
+
+    #[test]
+    fn a_refund_restores_the_state() {
+        let (one, _) = charge(&THOUSAND_A_MINUTE, None, 1, at(0));
+        let (two, _) = charge(&THOUSAND_A_MINUTE, Some(one), 1, at(0));
+        assert_eq!(refund(&THOUSAND_A_MINUTE, two, 1, at(0)), one);
+    }
+
+    #[test]
+    fn extreme_values_saturate() {
+        let quota = Quota {
+            amount: 1,
+            period: u64::MAX,
+            burst: u64::MAX,
+        };
+        let (_, verdict) = charge(
+            &quota,
+            Some(Tat(u64::MAX)),
+            u64::MAX,
+            Timestamp::from_millis(u64::MAX),
+        );
+        assert!(verdict.allowed);
+    }
+}

@@ -1,0 +1,114 @@
+//! The policy: `tidegate.toml` parsed, checked and compiled once. Only a policy can be wrong; at run time the core always answers.
+
+mod compile;
+mod error;
+mod lint;
+mod list;
+#[doc(hidden)]
+pub mod raw;
+mod rules;
+pub mod units;
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::breaker;
+use crate::client::ClientPolicy;
+use crate::exchange::Request;
+use crate::route::{Origin, Route};
+use crate::time::Millis;
+
+pub use error::{PolicyError, Problem};
+pub use raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
+
+/// A valid policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The pod's listener and the bounds on what clients may send.
+    pub server: Server,
+    /// Where facts about the client come from.
+    pub client: ClientPolicy,
+    /// Bounds of the memory store.
+    pub store: StoreBounds,
+    /// What a request gets when the Worker itself fails.
+    pub on_failure: OnFailure,
+    /// All origins; each knows its position.
+    pub origins: Vec<Arc<Origin>>,
+    /// All breaker rules; each knows its position.
+    pub breakers: Vec<Arc<breaker::Rule>>,
+    /// First match wins.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// The pod's listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Address and port.
+    pub listen: String,
+    /// Address and port of health and metrics; `None` is off.
+    pub admin: Option<String>,
+    /// Worker threads; `None` is one for each core.
+    pub threads: Option<u16>,
+    /// Where access records go.
+    pub access_log: AccessLog,
+    /// Certificate and key files.
+    pub tls: Option<ServerTls>,
+    /// How long a stopping server waits for open exchanges.
+    pub drain: Millis,
+    /// Bounds on what clients may send.
+    pub bounds: Bounds,
+}
+
+/// Bounds on what clients may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Header fields of a request.
+    pub header_count_max: usize,
+    /// Bytes of header fields, names and values.
+    pub header_bytes_max: usize,
+    /// Bytes of path and query.
+    pub uri_bytes_max: usize,
+    /// Bytes of a request body.
+    pub body_bytes_max: u64,
+    /// Time to send the header fields.
+    pub header_timeout: Millis,
+    /// Time between requests on a connection.
+    pub idle_timeout: Millis,
+    /// Open client connections.
+    pub connections_max: usize,
+}
+
+/// Bounds of the memory store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreBounds {
+    /// Bytes of keys, header fields and bodies.
+    pub bytes_max: u64,
+    /// Entries.
+    pub entries_max: usize,
+}
+
+impl Policy {
+    /// Parses and compiles a policy. `file` is used in messages only.
+    ///
+    /// # Errors
+    /// Lists everything wrong with it: file, line, column, key and what to do.
+    pub fn parse(file: &str, text: &str) -> Result<Self, PolicyError> {
+        compile::compile(file, text)
+    }
+
+    /// Lists what is valid but surely not meant, such as a route that no request can reach.
+    pub fn lint(file: &str, text: &str) -> Vec<Problem> {
+        lint::lint(file, text)
+    }
+
+    /// Finds the first route that matches, for this method instead of the request's own.
+    pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
+        let (host, path) = (request.host(), request.head.uri.path());
+        self.routes.iter().find(|route| {
+            route
+                .matcher
+                .matches(method, host, path, &request.head.headers)
+        })
+    }
+}

@@ -1,0 +1,539 @@
+//! Raw TOML becomes a valid policy, or a list of everything wrong with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::uri::{Authority, Scheme, Uri};
+
+use super::error::{KeyPath, PolicyError, Problem, Source};
+use super::list::OneOrMany;
+use super::raw::{
+    RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering,
+    RawStore,
+};
+use super::{Bounds, Policy, Server, StoreBounds, rules, units};
+use crate::client::{ClientPolicy, Network};
+use crate::limit::key::KeyPart;
+use crate::route::geo::{Code, Position};
+use crate::route::{Origin, OriginTls, Pool, Steering, Timeouts};
+use crate::time::Millis;
+
+pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
+    let source = Source::new(file, text);
+    let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyError {
+        problems: vec![source.refused(&error)],
+    })?;
+    let mut c = Compiler {
+        source,
+        problems: Vec::new(),
+        identity: Identity::default(),
+    };
+    c.identity = c.identity(&raw.client);
+    let server = c.server(&raw.server);
+    let client = c.client(&raw.client);
+    let store = c.store(&raw.store);
+    let origins: BTreeMap<&str, Arc<Origin>> = raw
+        .origins
+        .iter()
+        .enumerate()
+        .filter_map(|(i, (name, o))| Some((name.as_str(), Arc::new(c.origin(name, i, o)?))))
+        .collect();
+    let pools: BTreeMap<&str, Arc<Pool>> = raw
+        .pools
+        .iter()
+        .filter_map(|(name, pool)| {
+            Some((name.as_str(), Arc::new(c.pool(name, pool, &raw, &origins)?)))
+        })
+        .collect();
+    let rules = rules::compile(&mut c, &raw);
+    let routes = rules::routes(&mut c, &raw, &pools, &rules);
+    if c.problems.is_empty() {
+        let origins = sorted_by_index(origins);
+        let on_failure = raw.edge.on_failure.unwrap_or(RawOnFailure::Closed);
+        return Ok(Policy {
+            server,
+            client,
+            store,
+            on_failure,
+            origins,
+            breakers: rules.breakers.into_values().collect(),
+            routes,
+        });
+    }
+    let mut problems = c.problems;
+    problems.sort_by_key(|p| (p.line, p.column));
+    Err(PolicyError { problems })
+}
+
+fn sorted_by_index(origins: BTreeMap<&str, Arc<Origin>>) -> Vec<Arc<Origin>> {
+    let mut origins: Vec<Arc<Origin>> = origins.into_values().collect();
+    origins.sort_by_key(|o| o.index);
+    origins
+}
+
+/// Collects problems on the way, so that an author sees all of them at once.
+pub(super) struct Compiler<'a> {
+    source: Source<'a>,
+    problems: Vec<Problem>,
+    identity: Identity,
+}
+
+/// Where user and workspace of a request are named.
+pub(super) struct Identity {
+    user: KeyPart,
+    workspace: KeyPart,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            user: KeyPart::Header(HeaderName::from_static("x-user-id")),
+            workspace: KeyPart::Header(HeaderName::from_static("x-workspace-id")),
+        }
+    }
+}
+
+impl Compiler<'_> {
+    pub(super) fn wrong(&mut self, path: &KeyPath, message: impl Into<String>) {
+        let problem = self.source.problem(path, message.into());
+        self.problems.push(problem);
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        path: &KeyPath,
+        text: Option<&String>,
+        default: Millis,
+    ) -> Millis {
+        self.read(path, text, default, units::duration)
+    }
+
+    pub(super) fn bytes(&mut self, path: &KeyPath, text: Option<&String>, default: u64) -> u64 {
+        self.read(path, text, default, units::bytes)
+    }
+
+    fn read<T>(
+        &mut self,
+        path: &KeyPath,
+        text: Option<&String>,
+        default: T,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        match text.map(|t| parse(t)) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(message)) => {
+                self.wrong(path, message);
+                default
+            }
+        }
+    }
+
+    pub(super) fn header_name(&mut self, path: &KeyPath, text: &str) -> Option<HeaderName> {
+        let name = HeaderName::try_from(text).ok();
+        if name.is_none() {
+            self.wrong(
+                path,
+                format!("`{text}` is not a header field name; use letters, digits and hyphens"),
+            );
+        }
+        name
+    }
+
+    /// Finds a name among those defined, or says which there are.
+    pub(super) fn find<'m, T>(
+        &mut self,
+        path: &KeyPath,
+        kind: &str,
+        name: &str,
+        defined: &'m BTreeMap<&str, T>,
+        written: &[&str],
+    ) -> Option<&'m T> {
+        let found = defined.get(name);
+        // What was written but is wrong itself has been reported already.
+        if found.is_none() && !written.contains(&name) {
+            let known = if written.is_empty() {
+                "none is defined".to_owned()
+            } else {
+                format!("defined are: {}", written.join(", "))
+            };
+            self.wrong(path, format!("there is no {kind} named `{name}`; {known}"));
+        }
+        found
+    }
+
+    /// Reads the parts of a limit's or an affinity's key.
+    pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
+        let parts =
+            texts
+                .iter()
+                .enumerate()
+                .filter_map(|(i, text)| match key_part(text, &self.identity) {
+                    Ok(part) => Some(part),
+                    Err(message) => {
+                        self.wrong(&path.index(i), message);
+                        None
+                    }
+                });
+        parts.collect()
+    }
+
+    fn identity(&mut self, raw: &RawClient) -> Identity {
+        let default = Identity::default();
+        let mut named = |key: &str, text: Option<&String>, otherwise: KeyPart| match text
+            .map(|t| key_part(t, &default))
+        {
+            None => otherwise,
+            Some(Ok(part @ (KeyPart::Header(_) | KeyPart::Cookie(_)))) => part,
+            Some(Ok(_) | Err(_)) => {
+                self.wrong(
+                    &KeyPath::of(&["client", key]),
+                    "write \"header:NAME\" or \"cookie:NAME\"",
+                );
+                otherwise
+            }
+        };
+        let user = named("user", raw.user.as_ref(), default.user.clone());
+        let workspace = named(
+            "workspace",
+            raw.workspace.as_ref(),
+            default.workspace.clone(),
+        );
+        Identity { user, workspace }
+    }
+
+    fn server(&mut self, raw: &RawServer) -> Server {
+        let at = |key: &str| KeyPath::of(&["server", key]);
+        let small = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let bounds = Bounds {
+            header_count_max: raw.header_count_max.unwrap_or(100).into(),
+            header_bytes_max: small(self.bytes(
+                &at("header_bytes_max"),
+                raw.header_bytes_max.as_ref(),
+                32 << 10,
+            )),
+            uri_bytes_max: small(self.bytes(
+                &at("uri_bytes_max"),
+                raw.uri_bytes_max.as_ref(),
+                8 << 10,
+            )),
+            body_bytes_max: self.bytes(
+                &at("body_bytes_max"),
+                raw.body_bytes_max.as_ref(),
+                100 << 20,
+            ),
+            header_timeout: self.duration(
+                &at("header_timeout"),
+                raw.header_timeout.as_ref(),
+                10_000,
+            ),
+            idle_timeout: self.duration(&at("idle_timeout"), raw.idle_timeout.as_ref(), 60_000),
+            connections_max: raw
+                .connections_max
+                .unwrap_or(10_000)
+                .try_into()
+                .unwrap_or(usize::MAX),
+        };
+        // The HTTP libraries of the shells hold no more than this.
+        if bounds.header_bytes_max > 256 << 10
+            || bounds.uri_bytes_max > 60_000
+            || bounds.header_count_max > 1000
+        {
+            self.wrong(&KeyPath::of(&["server"]), "bounds go up to header_bytes_max = \"256KiB\", uri_bytes_max = \"60000B\", header_count_max = 1000");
+        }
+        let listen = raw
+            .listen
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let admin = raw
+            .admin
+            .clone()
+            .unwrap_or_else(|| "127.0.0.1:9900".to_owned());
+        let admin = (admin != "off").then_some(admin);
+        for (key, address) in [("listen", Some(&listen)), ("admin", admin.as_ref())] {
+            if address.is_some_and(|a| a.parse::<std::net::SocketAddr>().is_err()) {
+                self.wrong(
+                    &at(key),
+                    "write an address and a port: \"0.0.0.0:8080\", \"[::]:8080\"",
+                );
+            }
+        }
+        if raw.threads == Some(0) {
+            self.wrong(
+                &at("threads"),
+                "at least one thread is needed; leave it out for one a core",
+            );
+        }
+        Server {
+            listen,
+            admin,
+            threads: raw.threads,
+            access_log: raw.access_log.unwrap_or(RawAccessLog::Json),
+            tls: raw.tls.clone(),
+            drain: self.duration(&at("drain"), raw.drain.as_ref(), 30_000),
+            bounds,
+        }
+    }
+
+    fn client(&mut self, raw: &RawClient) -> ClientPolicy {
+        let at = KeyPath::of(&["client", "trusted_proxies"]);
+        let mut trusted_proxies = Vec::new();
+        for (i, text) in raw.trusted_proxies.iter().enumerate() {
+            match Network::parse(text) {
+                Some(network) => trusted_proxies.push(network),
+                None => self.wrong(&at.index(i), format!("`{text}` is not a network; write an address or CIDR: 10.0.0.0/8, 2001:db8::/32")),
+            }
+        }
+        let default = HeaderName::from_static("x-forwarded-for");
+        let address_header = match &raw.address_header {
+            None => default,
+            Some(text) => self
+                .header_name(&KeyPath::of(&["client", "address_header"]), text)
+                .unwrap_or(default),
+        };
+        ClientPolicy {
+            trusted_proxies,
+            address_header,
+        }
+    }
+
+    fn store(&mut self, raw: &RawStore) -> StoreBounds {
+        let bytes_max = self.bytes(
+            &KeyPath::of(&["store", "bytes_max"]),
+            raw.bytes_max.as_ref(),
+            256 << 20,
+        );
+        StoreBounds {
+            bytes_max,
+            entries_max: raw
+                .entries_max
+                .unwrap_or(10_000)
+                .try_into()
+                .unwrap_or(usize::MAX),
+        }
+    }
+
+    fn origin(&mut self, name: &str, index: usize, raw: &RawOrigin) -> Option<Origin> {
+        let at = KeyPath::of(&["origins", name]);
+        if name.is_empty() {
+            self.wrong(&at, "an origin needs a name");
+        }
+        let timeouts = Timeouts {
+            connect: self.duration(
+                &at.key("connect_timeout"),
+                raw.connect_timeout.as_ref(),
+                2000,
+            ),
+            response: self.duration(
+                &at.key("response_timeout"),
+                raw.response_timeout.as_ref(),
+                30_000,
+            ),
+            body: self.duration(&at.key("body_timeout"), raw.body_timeout.as_ref(), 30_000),
+        };
+        let position = match (raw.latitude, raw.longitude) {
+            (None, None) => None,
+            (Some(lat), Some(lon)) => {
+                let position = Position::from_degrees(lat, lon);
+                if position.is_none() {
+                    self.wrong(
+                        &at.key("latitude"),
+                        "latitude goes from -90 to 90, longitude from -180 to 180",
+                    );
+                }
+                position
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                self.wrong(&at, "give both latitude and longitude, or neither");
+                None
+            }
+        };
+        let tls = self.origin_tls(&at, raw);
+        let (scheme, authority) = match origin_url(&raw.url) {
+            Ok(parts) => parts,
+            Err(message) => {
+                self.wrong(&at.key("url"), message);
+                return None;
+            }
+        };
+        if tls.is_some() && scheme == Scheme::HTTP {
+            self.wrong(&at.key("tls"), "tls needs an https url");
+        }
+        Some(Origin {
+            name: name.into(),
+            index,
+            scheme,
+            authority,
+            region: raw.region.as_deref().map(Into::into),
+            direction: position.map(Position::direction),
+            weight: raw.weight.unwrap_or(1),
+            timeouts,
+            preserve_host: raw.preserve_host,
+            tls,
+        })
+    }
+
+    fn origin_tls(&mut self, at: &KeyPath, raw: &RawOrigin) -> Option<OriginTls> {
+        let tls = raw.tls.as_ref()?;
+        let client_certificate = match (&tls.certificate, &tls.key) {
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                self.wrong(
+                    &at.key("tls"),
+                    "a client certificate needs both certificate and key",
+                );
+                None
+            }
+        };
+        Some(OriginTls {
+            ca: tls.ca.clone(),
+            server_name: tls.server_name.clone(),
+            client_certificate,
+        })
+    }
+
+    fn pool(
+        &mut self,
+        name: &str,
+        raw: &RawPool,
+        policy: &RawPolicy,
+        origins: &BTreeMap<&str, Arc<Origin>>,
+    ) -> Option<Pool> {
+        let at = KeyPath::of(&["pools", name]);
+        let written: Vec<&str> = policy.origins.keys().map(String::as_str).collect();
+        let before = self.problems.len();
+        let mut members: Vec<Arc<Origin>> = Vec::new();
+        for (i, origin) in raw.origins.iter().enumerate() {
+            let path = at.key("origins").index(i);
+            let Some(found) = self.find(&path, "origin", origin, origins, &written) else {
+                continue;
+            };
+            if members.iter().any(|m| m.name == found.name) {
+                self.wrong(
+                    &path,
+                    format!("`{origin}` is listed twice; each origin once"),
+                );
+            }
+            members.push(Arc::clone(found));
+        }
+        if raw.origins.is_empty() {
+            self.wrong(&at.key("origins"), "a pool needs at least one origin");
+        }
+        let steering = match raw.steering {
+            RawSteering::Ordered => Steering::Ordered,
+            RawSteering::Weighted => {
+                let default = ["ip".to_owned()];
+                let affinity = self.key_parts(
+                    &at.key("affinity"),
+                    raw.affinity.as_deref().unwrap_or(&default),
+                );
+                Steering::Weighted { affinity }
+            }
+            RawSteering::Nearest => Steering::Nearest {
+                countries: self.places(&at.key("countries"), &raw.countries, &raw.origins),
+                continents: self.places(&at.key("continents"), &raw.continents, &raw.origins),
+            },
+        };
+        if raw.steering != RawSteering::Nearest
+            && !(raw.countries.is_empty() && raw.continents.is_empty())
+        {
+            self.wrong(
+                &at,
+                "countries and continents are for steering = \"nearest\"",
+            );
+        }
+        if raw.steering != RawSteering::Weighted && raw.affinity.is_some() {
+            self.wrong(
+                &at.key("affinity"),
+                "affinity is for steering = \"weighted\"",
+            );
+        }
+        (self.problems.len() == before && !members.is_empty()).then_some(Pool {
+            name: name.into(),
+            origins: members,
+            steering,
+        })
+    }
+
+    fn places(
+        &mut self,
+        at: &KeyPath,
+        places: &BTreeMap<String, OneOrMany>,
+        members: &[String],
+    ) -> Vec<(Code, Vec<usize>)> {
+        let mut compiled = Vec::new();
+        for (place, OneOrMany(names)) in places {
+            let path = at.key(place);
+            let Some(code) = Code::parse(place) else {
+                self.wrong(&path, format!("`{place}` is not a two-letter code"));
+                continue;
+            };
+            let mut positions = Vec::new();
+            for name in names {
+                match members.iter().position(|m| m == name) {
+                    Some(position) => positions.push(position),
+                    None => self.wrong(
+                        &path,
+                        format!(
+                            "`{name}` is not in this pool; it has: {}",
+                            members.join(", ")
+                        ),
+                    ),
+                }
+            }
+            compiled.push((code, positions));
+        }
+        compiled
+    }
+}
+
+fn origin_url(text: &str) -> Result<(Scheme, Authority), String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not an origin url; write http:// or https://, a host and optionally a port, without path or user"
+        )
+    };
+    let parts = text.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+    let path = parts.path_and_query.as_ref().map_or("/", |p| p.as_str());
+    match (parts.scheme, parts.authority) {
+        (Some(scheme), Some(authority))
+            if (scheme == Scheme::HTTP || scheme == Scheme::HTTPS)
+                && path == "/"
+                && !authority.host().is_empty()
+                && !authority.as_str().contains('@') =>
+        {
+            Ok((scheme, authority))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn key_part(text: &str, identity: &Identity) -> Result<KeyPart, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace"
+        )
+    };
+    match text.split_once(':') {
+        Some(("header", name)) => HeaderName::try_from(name)
+            .map(KeyPart::Header)
+            .map_err(|_| wrong()),
+        Some(("cookie", name)) if !name.is_empty() => Ok(KeyPart::Cookie(name.to_owned())),
+        Some(("query", name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
+        Some(_) => Err(wrong()),
+        None => match text {
+            "ip" => Ok(KeyPart::Ip { ipv6_prefix: 64 }),
+            "path" => Ok(KeyPart::Path),
+            "route" => Ok(KeyPart::Route),
+            "country" => Ok(KeyPart::Country),
+            "user" => Ok(identity.user.clone()),
+            "workspace" => Ok(identity.workspace.clone()),
+            _ => match text.strip_prefix("ip/").and_then(|p| p.parse::<u8>().ok()) {
+                Some(ipv6_prefix @ 1..=128) => Ok(KeyPart::Ip { ipv6_prefix }),
+                Some(_) | None => Err(wrong()),
+            },
+        },
+    }
+}

@@ -1,0 +1,415 @@
+//! The shape of `tidegate.toml` as serde reads it. Everything is checked and compiled in `compile.rs`; nothing else reads these types.
+//!
+//! The doc comments become the descriptions of the JSON Schema, so they speak to the author of a policy.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::list::OneOrMany;
+
+/// A Tidegate policy: how traffic to a service is cached, limited, routed and failed over.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPolicy {
+    /// The pod's listener and the bounds on what clients may send.
+    pub server: RawServer,
+    /// Where the client's address, identity and country come from.
+    pub client: RawClient,
+    /// The memory store of responses in a pod.
+    pub store: RawStore,
+    /// How the Worker behaves.
+    pub edge: RawEdge,
+    /// Upstream addresses by name.
+    pub origins: BTreeMap<String, RawOrigin>,
+    /// Sets of origins by name.
+    pub pools: BTreeMap<String, RawPool>,
+    /// Cache profiles by name.
+    pub cache: BTreeMap<String, RawProfile>,
+    /// Rate limits by name.
+    pub limits: BTreeMap<String, RawLimit>,
+    /// Circuit breakers by name.
+    pub breakers: BTreeMap<String, RawBreaker>,
+    /// Retry rules by name.
+    pub retry: BTreeMap<String, RawRetry>,
+    /// Routes; the first that matches a request is used. A route without conditions, placed last, is the default route.
+    pub routes: Vec<RawRoute>,
+}
+
+/// The pod's listener.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawServer {
+    /// Address and port to listen on. Default: 127.0.0.1:8080.
+    pub listen: Option<String>,
+    /// Address and port of /healthz and /metrics; never public. Default: 127.0.0.1:9900. "off" disables it.
+    pub admin: Option<String>,
+    /// Number of worker threads. Default: one for each core.
+    pub threads: Option<u16>,
+    /// "json" writes one line for each exchange to standard output; "off" writes none. Default: "json".
+    pub access_log: Option<RawAccessLog>,
+    /// Certificate and key; with them the listener speaks TLS.
+    pub tls: Option<RawServerTls>,
+    /// How long a stopping server waits for open exchanges. Default: 30s.
+    pub drain: Option<String>,
+    /// Most header fields a request may have. Default: 100.
+    pub header_count_max: Option<u16>,
+    /// Most bytes the header fields of a request may take, names and values. Default: 32KiB.
+    pub header_bytes_max: Option<String>,
+    /// Longest request target. Default: 8KiB.
+    pub uri_bytes_max: Option<String>,
+    /// Largest request body. Default: 100MiB.
+    pub body_bytes_max: Option<String>,
+    /// How long a client may take to send its header fields. Default: 10s.
+    pub header_timeout: Option<String>,
+    /// How long a connection may stay idle between requests. Default: 60s.
+    pub idle_timeout: Option<String>,
+    /// Most open client connections. Default: 10000.
+    pub connections_max: Option<u32>,
+}
+
+/// Where access records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawAccessLog {
+    /// One JSON object a line on standard output.
+    Json,
+    /// None.
+    Off,
+}
+
+/// Certificate and key of the listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawServerTls {
+    /// PEM file with the certificate chain; relative to the policy file.
+    pub certificate: String,
+    /// PEM file with the private key; relative to the policy file.
+    pub key: String,
+}
+
+/// Where facts about the client come from.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawClient {
+    /// Networks whose forwarding header fields are believed, such as "10.0.0.0/8". Default: none.
+    pub trusted_proxies: Vec<String>,
+    /// The header field with the client's address, read from the right past trusted proxies. Default: x-forwarded-for.
+    pub address_header: Option<String>,
+    /// Where the user of a request is named: "header:NAME" or "cookie:NAME". Default: header:x-user-id.
+    pub user: Option<String>,
+    /// Where the workspace of a request is named: "header:NAME" or "cookie:NAME". Default: header:x-workspace-id.
+    pub workspace: Option<String>,
+}
+
+/// Bounds of the memory store.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStore {
+    /// Most bytes, counting keys, header fields and bodies. Default: 256MiB.
+    pub bytes_max: Option<String>,
+    /// Most entries. Default: 10000.
+    pub entries_max: Option<u32>,
+}
+
+/// How the Worker behaves.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEdge {
+    /// What a request gets when the Worker itself fails: "closed" answers 503, "open" sends it to the last route's first origin unchecked.
+    pub on_failure: Option<RawOnFailure>,
+}
+
+/// What happens when Tidegate itself cannot decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnFailure {
+    /// The request passes.
+    Open,
+    /// The request is refused.
+    Closed,
+}
+
+/// One upstream address.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawOrigin {
+    /// `http://` or `https://`, a host and optionally a port. No path.
+    pub url: String,
+    /// A name for the place, shown in reports.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Degrees north, -90 to 90; for steering by distance.
+    #[serde(default)]
+    pub latitude: Option<f64>,
+    /// Degrees east, -180 to 180; for steering by distance.
+    #[serde(default)]
+    pub longitude: Option<f64>,
+    /// Share of the traffic in a pool with weighted steering. Default: 1. 0 takes it out of rotation except for failover.
+    #[serde(default)]
+    pub weight: Option<u16>,
+    /// Longest time to connect, TLS included. Default: 2s.
+    #[serde(default)]
+    pub connect_timeout: Option<String>,
+    /// Longest time from sending the request to the response's header fields. Default: 30s.
+    #[serde(default)]
+    pub response_timeout: Option<String>,
+    /// Longest pause inside a response body. Default: 30s.
+    #[serde(default)]
+    pub body_timeout: Option<String>,
+    /// Sends the client's Host to the origin instead of the url's. In a pod only. Default: false.
+    #[serde(default)]
+    pub preserve_host: bool,
+    /// How TLS to the origin is verified; for https urls.
+    #[serde(default)]
+    pub tls: Option<RawOriginTls>,
+}
+
+/// TLS to an origin. In a pod only; at the edge the platform decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawOriginTls {
+    /// PEM file with the certificate authorities to trust instead of the public ones; relative to the policy file.
+    pub ca: Option<String>,
+    /// The name the origin's certificate must have. Default: the url's host.
+    pub server_name: Option<String>,
+    /// PEM file with a client certificate chain; relative to the policy file.
+    pub certificate: Option<String>,
+    /// PEM file with the client certificate's key; relative to the policy file.
+    pub key: Option<String>,
+}
+
+/// A set of origins and the order in which they are tried.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawPool {
+    /// Names of origins, in order of preference.
+    pub origins: Vec<String>,
+    /// "ordered": as listed. "weighted": by weight, the same client always first to the same origin. "nearest": by the client's country, then
+    /// continent, then distance, then as listed. Default: "ordered".
+    #[serde(default)]
+    pub steering: RawSteering,
+    /// For weighted steering: what stays with one origin; key parts as in a limit. Default: ["ip"].
+    #[serde(default)]
+    pub affinity: Option<Vec<String>>,
+    /// For nearest steering: two-letter country code to origins, nearest first.
+    #[serde(default)]
+    pub countries: BTreeMap<String, OneOrMany>,
+    /// For nearest steering: continent code (AF, AN, AS, EU, NA, OC, SA) to origins, nearest first.
+    #[serde(default)]
+    pub continents: BTreeMap<String, OneOrMany>,
+}
+
+/// How a pool orders its origins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawSteering {
+    /// As listed.
+    #[default]
+    Ordered,
+    /// By weight, stable for a client.
+    Weighted,
+    /// By geography.
+    Nearest,
+}
+
+/// What is stored, for how long, under which key.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawProfile {
+    /// "respect": as the origin's Cache-Control and Expires say. "override": for `ttl`, whatever they say, unless no-store, private or Set-Cookie
+    /// forbid it. "never": nothing is looked up or stored.
+    pub mode: RawMode,
+    /// Freshness lifetime in override mode.
+    #[serde(default)]
+    pub ttl: Option<String>,
+    /// How long after its lifetime a response is served stale while it is revalidated in the background. In respect mode the origin's
+    /// stale-while-revalidate wins. Default: 0s.
+    #[serde(default)]
+    pub grace: Option<String>,
+    /// How long after its lifetime a response is served stale when every origin fails. In respect mode the origin's stale-if-error wins. Default: 0s.
+    #[serde(default)]
+    pub keep: Option<String>,
+    /// Which query parameters distinguish responses: "all" or "none". Default: "all".
+    #[serde(default)]
+    pub query: Option<RawQuery>,
+    /// Only these query parameters distinguish responses. A trailing `*` matches any ending.
+    #[serde(default)]
+    pub query_allow: Vec<String>,
+    /// These query parameters do not distinguish responses. A trailing `*` matches any ending: "utm_*".
+    #[serde(default)]
+    pub query_deny: Vec<String>,
+    /// Whether the order of query parameters is ignored. Default: false.
+    #[serde(default)]
+    pub query_sort: bool,
+    /// Request header fields that distinguish responses.
+    #[serde(default)]
+    pub key_headers: Vec<String>,
+    /// Cookies that distinguish responses.
+    #[serde(default)]
+    pub key_cookies: Vec<String>,
+    /// Whether the client's country distinguishes responses. Default: false.
+    #[serde(default)]
+    pub key_country: bool,
+    /// A request with one of these cookies is neither answered from the store nor stored.
+    #[serde(default)]
+    pub bypass_cookies: Vec<String>,
+    /// A request with one of these header fields is neither answered from the store nor stored.
+    #[serde(default)]
+    pub bypass_headers: Vec<String>,
+    /// Largest body that is stored. Default: 8MiB.
+    #[serde(default)]
+    pub body_bytes_max: Option<String>,
+    /// The Cache-Control that clients get instead of the origin's; override mode only.
+    #[serde(default)]
+    pub cache_control: Option<String>,
+    /// Whether a client's own Cache-Control (no-cache, max-age, ...) may cause a fetch. Default: false, so that clients cannot burden the origin.
+    #[serde(default)]
+    pub client_directives: bool,
+    /// Longest wait of a request for another one that already fetches the same response. "0s" turns coalescing off. Default: 5s.
+    #[serde(default)]
+    pub coalesce: Option<String>,
+}
+
+/// How a profile decides about storing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawMode {
+    /// As the origin says.
+    Respect,
+    /// As the policy says.
+    Override,
+    /// Not at all.
+    Never,
+}
+
+/// The query's part in a cache key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawQuery {
+    /// The whole query.
+    All,
+    /// Nothing of it.
+    None,
+}
+
+/// A rate limit.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawLimit {
+    /// Amount and period: "10/sec", "1000/min", "5000/hour", "100000/day".
+    pub quota: String,
+    /// Most that may be used at once. Default: the quota's amount.
+    #[serde(default)]
+    pub burst: Option<u64>,
+    /// What shares one count, in order: "ip" (IPv6 by /64), "ip/56", "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user",
+    /// "workspace". An empty list is one count for all.
+    pub key: Vec<String>,
+    /// What one request uses. Default: 1.
+    #[serde(default)]
+    pub cost: Option<u64>,
+    /// Counts and reports, but refuses nothing. Default: false.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What happens when the counter cannot be reached: "allow" or "deny". Default: "allow".
+    #[serde(default)]
+    pub on_store_error: Option<RawOnStoreError>,
+}
+
+/// What a limit does without its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnStoreError {
+    /// Requests pass.
+    Allow,
+    /// Requests are refused.
+    Deny,
+}
+
+/// A circuit breaker; each origin of the route has its own state.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBreaker {
+    /// What is looked at: the last calls ("100 calls") or a time ("30s"). Default: "100 calls".
+    pub window: Option<String>,
+    /// Percentage of failed calls that opens the circuit: 1 to 100. Default: 50.
+    pub failure_rate: Option<u8>,
+    /// A call at least this long is slow. Default: 60s.
+    pub slow_call: Option<String>,
+    /// Percentage of slow calls that opens the circuit: 1 to 100. Default: 100.
+    pub slow_rate: Option<u8>,
+    /// Fewer calls than this in the window never open the circuit. Default: 20.
+    pub minimum_calls: Option<u32>,
+    /// How long the circuit stays open before calls are tried again. Default: 30s.
+    pub open: Option<String>,
+    /// How many calls are tried before the circuit closes or opens again. Default: 3.
+    pub half_open_permits: Option<u32>,
+    /// Statuses that count as failures. Default: 500, 502, 503, 504. Connection errors and timeouts always count.
+    pub failure_statuses: Option<Vec<u16>>,
+}
+
+/// When a failed request is sent again, and how.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRetry {
+    /// Most attempts that may reach an origin, the first included: 1 to 10. Default: 2.
+    pub attempts: Option<u8>,
+    /// Methods that may be sent again. Default: the idempotent ones, GET, HEAD, OPTIONS, TRACE, PUT, DELETE.
+    pub methods: Option<Vec<String>>,
+    /// Statuses that are tried again. Default: 502, 503, 504.
+    pub statuses: Option<Vec<u16>>,
+    /// Pause before an origin is tried again; doubles with each attempt. The next origin of a pool is tried at once. Default: 25ms.
+    pub backoff: Option<String>,
+    /// Longest pause. Default: 1s.
+    pub backoff_max: Option<String>,
+}
+
+/// What applies to the requests that match. Conditions of different kinds must all hold; within a list one is enough.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRoute {
+    /// A name for reports and metrics. Default: route-1, route-2, ...
+    pub name: Option<String>,
+    /// Host names, without port: "shop.example" or "*.shop.example" (one or more labels more).
+    pub host: Option<OneOrMany>,
+    /// Exact paths.
+    pub path: Option<OneOrMany>,
+    /// Beginnings of paths.
+    pub path_prefix: Option<OneOrMany>,
+    /// Path patterns: `*` is any run of characters without a slash, `**` any run at all.
+    pub path_glob: Option<OneOrMany>,
+    /// Methods.
+    pub method: Option<OneOrMany>,
+    /// Header fields and their values, all of which must match; "*" matches any value.
+    pub header: BTreeMap<String, String>,
+    /// The pool that answers.
+    pub pool: String,
+    /// The cache profile. Default: nothing is cached.
+    pub cache: Option<String>,
+    /// Limits, all of which must allow a request.
+    pub limits: Vec<String>,
+    /// The circuit breaker of the pool's origins. Default: none.
+    pub breaker: Option<String>,
+    /// The retry rule. Default: an origin that cannot be reached is skipped, nothing is sent twice.
+    pub retry: Option<String>,
+}

@@ -1,0 +1,130 @@
+//! The small values of a policy file: durations, sizes, quotas, percentages.
+
+use crate::time::Millis;
+
+/// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`, `d`, `y` (365 days). Returns milliseconds.
+///
+/// # Errors
+/// Says what is wrong with the text and how to write it.
+pub fn duration(text: &str) -> Result<Millis, String> {
+    let (number, unit) = split_number(text);
+    let factor = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        "y" => 31_536_000_000,
+        _ => {
+            return Err(format!(
+                "`{text}` is not a duration; write a whole number with a unit: 250ms, 30s, 5m, 2h, 7d, 1y"
+            ));
+        }
+    };
+    number
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(|| format!("`{text}` is not a duration; write a whole number with a unit: 250ms, 30s, 5m, 2h, 7d, 1y"))
+}
+
+/// Reads a size: a whole number and one of `B`, `KB`, `MB`, `GB` (thousands) or `KiB`, `MiB`, `GiB` (1024). Returns bytes.
+///
+/// # Errors
+/// Says what is wrong with the text and how to write it.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_number(text);
+    let factor: u64 = match unit {
+        "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => {
+            return Err(format!(
+                "`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"
+            ));
+        }
+    };
+    number.and_then(|n| n.checked_mul(factor)).ok_or_else(|| {
+        format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB")
+    })
+}
+
+/// Reads a quota such as `1000/min`. Returns the amount (at least 1) and the period in milliseconds.
+///
+/// # Errors
+/// Says what is wrong with the text and how to write it.
+pub fn quota(text: &str) -> Result<(u64, Millis), String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day"
+        )
+    };
+    let (amount, period) = text.split_once('/').ok_or_else(wrong)?;
+    let amount: u64 = amount.trim().parse().map_err(|_| wrong())?;
+    let period = match period.trim() {
+        "s" | "sec" | "second" => 1000,
+        "m" | "min" | "minute" => 60_000,
+        "h" | "hour" => 3_600_000,
+        "d" | "day" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    match amount {
+        0 => Err(format!(
+            "`{text}` allows nothing; to refuse everything leave the route without a pool, otherwise allow at least 1"
+        )),
+        1..=1_000_000_000 => Ok((amount, period)),
+        _ => Err(format!(
+            "`{text}` is more than 1000000000 a period; leave the limit out instead"
+        )),
+    }
+}
+
+fn split_number(text: &str) -> (Option<u64>, &str) {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
+    (number.parse().ok(), unit.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, duration, quota};
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("250ms"), Ok(250));
+        assert_eq!(duration("5m"), Ok(300_000));
+        assert_eq!(duration("1y"), Ok(31_536_000_000));
+        for wrong in [
+            "",
+            "5",
+            "m",
+            "-1s",
+            "1.5s",
+            "5 weeks",
+            "99999999999999999999s",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_tell_thousands_from_1024() {
+        assert_eq!(bytes("64KiB"), Ok(65_536));
+        assert_eq!(bytes("1 MB"), Ok(1_000_000));
+        for wrong in ["64", "64k", "KiB", "99999999999GiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn quotas_allow_at_least_one() {
+        assert_eq!(quota("1000/min"), Ok((1000, 60_000)));
+        assert_eq!(quota("1 / day"), Ok((1, 86_400_000)));
+        for wrong in ["0/s", "1000", "x/min", "5/week", "1000000001/s"] {
+            assert!(quota(wrong).is_err(), "{wrong}");
+        }
+    }
+}

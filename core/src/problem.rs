@@ -1,0 +1,237 @@
+//! Why a request is refused, and the problem document (RFC 9457) that says so.
+
+use http::{HeaderValue, StatusCode, header, response};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// Why the client gets an answer that is neither an origin's nor a stored one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The request is not valid HTTP.
+    Malformed,
+    /// Host is missing, repeated or not a host.
+    BadHost,
+    /// The path has `.` or `..` segments, which origins read differently.
+    AmbiguousPath,
+    /// The method is CONNECT.
+    MethodNotAllowed,
+    /// The request target is longer than the policy allows.
+    UriTooLong,
+    /// More or larger header fields than the policy allows.
+    HeadersTooLarge,
+    /// A larger body than the policy allows.
+    BodyTooLarge,
+    /// The header fields took longer than the policy allows.
+    HeadersTooSlow,
+    /// No route matches.
+    NoRoute,
+    /// A limit is used up.
+    LimitExceeded,
+    /// A limit's counter could not be reached, and the policy refuses then.
+    LimitUnavailable,
+    /// The client wanted a stored response only, and none could be used.
+    OnlyIfCached,
+    /// Every origin's circuit is open.
+    CircuitsOpen,
+    /// No origin could be reached.
+    OriginUnreachable,
+    /// The origin took too long.
+    OriginTimeout,
+    /// The origin closed the connection or sent something that is not HTTP.
+    OriginFailed,
+    /// Tidegate itself failed.
+    Internal,
+}
+
+/// What a refusal tells the client.
+struct Text {
+    status: StatusCode,
+    title: &'static str,
+    detail: &'static str,
+    /// Error type of Proxy-Status (RFC 9209, section 2.3).
+    proxy_error: Option<&'static str>,
+}
+
+impl Refusal {
+    /// Returns the name used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::BadHost => "bad_host",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::UriTooLong => "uri_too_long",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::BodyTooLarge => "body_too_large",
+            Self::HeadersTooSlow => "headers_too_slow",
+            Self::NoRoute => "no_route",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::LimitUnavailable => "limit_unavailable",
+            Self::OnlyIfCached => "only_if_cached",
+            Self::CircuitsOpen => "circuits_open",
+            Self::OriginUnreachable => "origin_unreachable",
+            Self::OriginTimeout => "origin_timeout",
+            Self::OriginFailed => "origin_failed",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Returns the status of the reply.
+    pub fn status(self) -> StatusCode {
+        self.text().status
+    }
+
+    fn text(self) -> Text {
+        let text = |status, title, detail, proxy_error| Text {
+            status,
+            title,
+            detail,
+            proxy_error,
+        };
+        let denied = Some("http_request_denied");
+        let error = Some("http_request_error");
+        match self {
+            Self::Malformed => text(
+                StatusCode::BAD_REQUEST,
+                "Bad request",
+                "The request is not valid HTTP.",
+                error,
+            ),
+            Self::BadHost => text(
+                StatusCode::BAD_REQUEST,
+                "Bad host",
+                "Send exactly one Host field with a valid host name.",
+                error,
+            ),
+            Self::AmbiguousPath => text(
+                StatusCode::BAD_REQUEST,
+                "Ambiguous path",
+                "Resolve `.` and `..` segments before sending the path.",
+                error,
+            ),
+            Self::MethodNotAllowed => text(
+                StatusCode::NOT_IMPLEMENTED,
+                "Method not supported",
+                "CONNECT is not supported.",
+                error,
+            ),
+            Self::UriTooLong => text(
+                StatusCode::URI_TOO_LONG,
+                "URI too long",
+                "The request target is longer than this service accepts.",
+                error,
+            ),
+            Self::HeadersTooLarge => text(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Header fields too large",
+                "Send fewer or shorter header fields.",
+                error,
+            ),
+            Self::BodyTooLarge => text(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Body too large",
+                "The request body is larger than this service accepts.",
+                error,
+            ),
+            Self::HeadersTooSlow => text(
+                StatusCode::REQUEST_TIMEOUT,
+                "Request timeout",
+                "The header fields took too long to arrive.",
+                error,
+            ),
+            Self::NoRoute => text(
+                StatusCode::NOT_FOUND,
+                "No route",
+                "Nothing is served at this address.",
+                denied,
+            ),
+            Self::LimitExceeded => text(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Quota exceeded",
+                "Wait as long as Retry-After says.",
+                denied,
+            ),
+            Self::LimitUnavailable => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Limit unavailable",
+                "A quota cannot be checked right now.",
+                denied,
+            ),
+            Self::OnlyIfCached => text(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Not cached",
+                "No stored response can answer this request.",
+                denied,
+            ),
+            Self::CircuitsOpen => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Service unavailable",
+                "Every origin is recovering.",
+                Some("destination_unavailable"),
+            ),
+            Self::OriginUnreachable => text(
+                StatusCode::BAD_GATEWAY,
+                "Origin unreachable",
+                "No origin could be reached.",
+                Some("destination_unavailable"),
+            ),
+            Self::OriginTimeout => text(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Origin timeout",
+                "The origin took too long.",
+                Some("http_response_timeout"),
+            ),
+            Self::OriginFailed => text(
+                StatusCode::BAD_GATEWAY,
+                "Origin failed",
+                "The origin did not complete its response.",
+                Some("connection_terminated"),
+            ),
+            Self::Internal => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Unavailable",
+                "The request could not be handled.",
+                Some("proxy_internal_error"),
+            ),
+        }
+    }
+}
+
+/// Writes the reply to a refused request: head and problem document. `violated` names the limits that refused.
+pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) {
+    let text = refusal.text();
+    let kind = if refusal == Refusal::LimitExceeded {
+        "https://iana.org/assignments/http-problem-types#quota-exceeded"
+    } else {
+        "about:blank"
+    };
+    let mut document = Map::new();
+    document.insert("type".into(), json!(kind));
+    document.insert("title".into(), json!(text.title));
+    document.insert("status".into(), json!(text.status.as_u16()));
+    document.insert("detail".into(), json!(text.detail));
+    document.insert("reason".into(), json!(refusal.as_str()));
+    if !violated.is_empty() {
+        document.insert("violated-policies".into(), json!(violated));
+    }
+    let body = Value::Object(document).to_string().into_bytes();
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = text.status;
+    head.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    head.headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(error) = text.proxy_error {
+        let field = format!("tidegate; error={error}; details=\"{}\"", refusal.as_str());
+        if let Ok(value) = HeaderValue::try_from(field) {
+            head.headers.insert("proxy-status", value);
+        }
+    }
+    (head, body)
+}

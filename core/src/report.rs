@@ -1,0 +1,332 @@
+//! The record of one exchange: every decision and its reason.
+//!
+//! The access log, `explain`, the fixtures, metrics and the response fields about caching and limits are all written from this object. It is kept
+//! cheap to fill: names are shared, and nothing is turned into text before it is serialised. No identity is in it: addresses are cut to their
+//! network, queries, cookies and field values stay out, keys appear as fingerprints.
+
+mod text;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{Method, Uri};
+use serde::Serialize;
+
+use crate::breaker::StateName;
+use crate::cache::storable::NotStored;
+use crate::exchange::Scheme;
+use crate::problem::Refusal;
+use crate::route::geo::Code;
+use crate::time::{Millis, Timestamp};
+
+/// The record of one exchange.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Report {
+    /// When the request came, in milliseconds since the Unix epoch.
+    pub time: Timestamp,
+    /// From the request to the decision that finished it.
+    pub duration_ms: Millis,
+    /// The trace id of the request, 32 hexadecimal digits.
+    #[serde(serialize_with = "text::trace")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub trace: u128,
+    /// What started the exchange.
+    pub kind: Kind,
+    /// Method.
+    #[serde(serialize_with = "text::display")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub method: Method,
+    /// `http` or `https`, as the client used it.
+    pub scheme: Scheme,
+    /// Host in lower case, without port.
+    pub host: String,
+    /// Path, without query.
+    #[serde(serialize_with = "text::path")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub path: Uri,
+    /// The client's network: IPv4 /24, IPv6 /48.
+    #[serde(serialize_with = "text::network")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub network: IpAddr,
+    /// The client's country.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::code")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub country: Option<Code>,
+    /// The matching route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Arc<str>>,
+    /// What each limit said, in the route's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitReport>,
+    /// What the cache did; absent when the route has no profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
+    /// The origins in the order in which this request would try them; empty when none was needed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Arc<str>>,
+    /// What happened at the origins, in time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptReport>,
+    /// Why the client got an answer that is neither an origin's nor a stored one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// The steps taken, in time.
+    pub steps: Steps,
+    /// Status of the reply.
+    pub status: u16,
+}
+
+/// What started an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A client.
+    Request,
+    /// A stale response that was served and is revalidated in the background.
+    Revalidation,
+}
+
+/// What one limit said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LimitReport {
+    /// Name in the policy.
+    pub name: Arc<str>,
+    /// What it decided.
+    pub outcome: LimitOutcome,
+    /// Fingerprint of the key whose count was charged, 16 hexadecimal digits.
+    #[serde(serialize_with = "text::fingerprint")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub key: u64,
+    /// What may still be used at once.
+    pub remaining: u64,
+    /// Until the whole burst is available again.
+    pub reset_ms: Millis,
+    /// Until the request would be allowed; 0 when it was.
+    pub retry_after_ms: Millis,
+}
+
+/// What a limit decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitOutcome {
+    /// The cost was available.
+    Allowed,
+    /// The cost was not available: the request is refused.
+    Rejected,
+    /// The cost was not available, but the limit is a dry run.
+    WouldReject,
+    /// The counter could not be reached; the policy lets the request pass.
+    UnavailableAllowed,
+    /// The counter could not be reached; the policy refuses the request.
+    UnavailableDenied,
+}
+
+/// What the cache did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CacheReport {
+    /// The profile.
+    pub profile: Arc<str>,
+    /// What it did.
+    pub outcome: CacheOutcome,
+    /// Why the store was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<Bypass>,
+    /// Fingerprint of the cache key, 16 hexadecimal digits.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "text::fingerprint_option"
+    )]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
+    pub key: Option<u64>,
+    /// Age of the stored response that was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<Millis>,
+    /// For how much longer the response is fresh; negative when it is stale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<i64>,
+    /// Status of the origin's response to this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetched_status: Option<u16>,
+    /// Whether the response goes into the store.
+    pub stored: bool,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_stored: Option<NotStored>,
+    /// Whether this request waited for another one's fetch.
+    pub collapsed: bool,
+    /// Whether this request started a revalidation in the background.
+    pub revalidates: bool,
+}
+
+/// What the cache did with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum CacheOutcome {
+    /// Answered with a fresh stored response.
+    Hit,
+    /// Answered with a stale stored response, within its grace.
+    Stale,
+    /// Answered with a stale stored response, because every origin failed.
+    StaleIfError,
+    /// A stored response had to be validated, and the origin confirmed it.
+    Revalidated,
+    /// A stored response had to be validated, and the origin sent another.
+    Expired,
+    /// Nothing was stored under the key.
+    Miss,
+    /// Something was stored under the key, but for other values of the fields in Vary.
+    VaryMiss,
+    /// The store was not asked.
+    Bypass,
+    /// The client wanted a stored response only, and none could be used.
+    OnlyIfCached,
+}
+
+/// Why the store was not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Bypass {
+    /// The profile's mode is `never`.
+    Profile,
+    /// The method is neither GET nor HEAD.
+    Method,
+    /// The request has one of the profile's bypass cookies.
+    Cookie,
+    /// The request has one of the profile's bypass header fields.
+    Header,
+    /// The request asks for another protocol.
+    Upgrade,
+    /// The request has a body.
+    Body,
+}
+
+impl Bypass {
+    /// Returns the name used in JSON and in Cache-Status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Method => "method",
+            Self::Cookie => "cookie",
+            Self::Header => "header",
+            Self::Upgrade => "upgrade",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// What happened at one origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AttemptReport {
+    /// Name in the policy.
+    pub origin: Arc<str>,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// Status, if there was a response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// From sending to the response's header fields, or to the failure.
+    pub took_ms: Millis,
+    /// The circuit's new state, if this attempt moved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub circuit: Option<StateName>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// The origin answered.
+    Response,
+    /// No attempt was made: the circuit is open.
+    CircuitOpen,
+    /// The name could not be resolved or the connection was refused.
+    Unreachable,
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// TLS failed.
+    Tls,
+    /// The response's header fields took too long.
+    ResponseTimeout,
+    /// The origin closed the connection.
+    Closed,
+    /// The origin sent something that is not HTTP.
+    Protocol,
+    /// The client stopped sending its request body, or sent too much of it.
+    RequestBody,
+}
+
+/// A step of the exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum StepName {
+    /// Limits were charged.
+    Charge = 1,
+    /// The store was asked.
+    Lookup = 2,
+    /// An origin was asked.
+    Fetch = 3,
+    /// Time passed.
+    Wait = 4,
+    /// The reply was given.
+    Finish = 5,
+}
+
+/// The steps of an exchange; those after the sixteenth are not recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steps(u64);
+
+impl Steps {
+    /// Appends a step.
+    pub fn push(&mut self, step: StepName) {
+        let used = (64 - self.0.leading_zeros()).div_ceil(4);
+        if used < 16 {
+            self.0 |= (step as u64) << (4 * used);
+        }
+    }
+
+    /// Returns the steps in time.
+    pub fn iter(self) -> impl Iterator<Item = StepName> {
+        (0..16).map_while(move |i| match (self.0 >> (4 * i)) & 0xf {
+            1 => Some(StepName::Charge),
+            2 => Some(StepName::Lookup),
+            3 => Some(StepName::Fetch),
+            4 => Some(StepName::Wait),
+            5 => Some(StepName::Finish),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{StepName, Steps};
+
+    #[test]
+    fn steps_are_kept_in_order_and_bounded() {
+        let mut steps = Steps::default();
+        let all = [
+            StepName::Charge,
+            StepName::Lookup,
+            StepName::Fetch,
+            StepName::Wait,
+            StepName::Finish,
+        ];
+        let pushed: Vec<StepName> = all.into_iter().cycle().take(16).collect();
+        for step in &pushed {
+            steps.push(*step);
+        }
+        steps.push(StepName::Finish);
+        assert_eq!(steps.iter().collect::<Vec<_>>(), pushed);
+    }
+}

@@ -1,0 +1,75 @@
+//! How a report's values become text.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+use serde::{Serialize, Serializer};
+
+use super::Steps;
+use crate::route::geo::Code;
+
+pub(super) fn display<S: Serializer>(
+    value: &impl Display,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+pub(super) fn trace<S: Serializer>(trace: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{trace:032x}"))
+}
+
+pub(super) fn fingerprint<S: Serializer>(key: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{key:016x}"))
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field by reference")]
+pub(super) fn fingerprint_option<S: Serializer>(
+    key: &Option<u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    fingerprint(&key.unwrap_or(0), serializer)
+}
+
+pub(super) fn path<S: Serializer>(uri: &Uri, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(uri.path())
+}
+
+#[expect(clippy::ref_option, reason = "serde gives the field by reference")]
+pub(super) fn code<S: Serializer>(code: &Option<Code>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.as_ref().map_or("", Code::as_str))
+}
+
+pub(super) fn network<S: Serializer>(address: &IpAddr, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            serializer.collect_str(&format_args!("{}/24", Ipv4Addr::new(a, b, c, 0)))
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            serializer.collect_str(&format_args!(
+                "{}/48",
+                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)
+            ))
+        }
+    }
+}
+
+impl Serialize for Steps {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Steps {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Steps".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<super::StepName>::json_schema(generator)
+    }
+}

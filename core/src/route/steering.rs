@@ -1,0 +1,78 @@
+//! The order in which a pool's origins are tried for one request.
+
+use super::geo::Geo;
+use super::{Pool, Steering};
+use crate::exchange::Request;
+use crate::hash;
+use crate::limit::key;
+use crate::parts::push_part;
+
+/// Orders the pool's origins, best first. Returns positions in `pool.origins`, each once.
+pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
+    match &pool.steering {
+        Steering::Ordered => (0..pool.origins.len()).collect(),
+        Steering::Weighted { affinity } => {
+            let mut stable = Vec::with_capacity(32);
+            for part in affinity {
+                key::push(&mut stable, part, request, route);
+            }
+            by_weight(pool, &stable)
+        }
+        Steering::Nearest {
+            countries,
+            continents,
+        } => by_geography(pool, &request.geo, countries, continents),
+    }
+}
+
+/// Weighted rendezvous hashing: each origin draws a score from its own hash of the stable key, so a client stays with its origin and only the
+/// share of a lost origin moves. Source: Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005.
+fn by_weight(pool: &Pool, stable: &[u8]) -> Vec<usize> {
+    let score = |position: usize| {
+        let Some(origin) = pool.origins.get(position).filter(|o| o.weight > 0) else {
+            return f64::NEG_INFINITY;
+        };
+        let mut salted = Vec::with_capacity(stable.len() + 32);
+        push_part(&mut salted, Some(origin.name.as_bytes()));
+        push_part(&mut salted, Some(stable));
+        f64::from(origin.weight) / -libm::log(hash::unit(hash::stable(&salted)))
+    };
+    let mut scored: Vec<(usize, f64)> = (0..pool.origins.len()).map(|p| (p, score(p))).collect();
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1));
+    scored.into_iter().map(|(position, _)| position).collect()
+}
+
+fn by_geography(
+    pool: &Pool,
+    geo: &Geo,
+    countries: &[(super::geo::Code, Vec<usize>)],
+    continents: &[(super::geo::Code, Vec<usize>)],
+) -> Vec<usize> {
+    let listed = |map: &[(super::geo::Code, Vec<usize>)], code: Option<super::geo::Code>| {
+        map.iter()
+            .find(|(c, _)| Some(*c) == code)
+            .map_or_else(Vec::new, |(_, positions)| positions.clone())
+    };
+    let mut by_distance: Vec<usize> = (0..pool.origins.len()).collect();
+    if let Some(client) = geo.position.map(super::geo::Position::direction) {
+        let distance = |p: &usize| {
+            pool.origins
+                .get(*p)
+                .and_then(|o| o.direction)
+                .map_or(u32::MAX, |d| d.kilometres_to(client))
+        };
+        by_distance.sort_by_key(distance);
+    }
+    let mut order = Vec::with_capacity(pool.origins.len());
+    let candidates = [
+        listed(countries, geo.country),
+        listed(continents, geo.continent()),
+        by_distance,
+    ];
+    for position in candidates.into_iter().flatten() {
+        if !order.contains(&position) {
+            order.push(position);
+        }
+    }
+    order
+}

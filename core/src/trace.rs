@@ -1,0 +1,109 @@
+//! Trace Context (W3C, level 1): `traceparent` passed on, or created.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::hash;
+
+/// The trace that a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trace {
+    /// Trace id; never 0.
+    pub id: u128,
+    flags: u8,
+}
+
+impl Trace {
+    /// Reads `traceparent`; without a valid one the trace is `fresh`.
+    pub fn read(headers: &HeaderMap, fresh: u128) -> Self {
+        let given = headers
+            .get("traceparent")
+            .and_then(|value| parse(value.as_bytes()));
+        given.unwrap_or(Self {
+            id: fresh.max(1),
+            flags: 1,
+        })
+    }
+
+    /// Writes the `traceparent` of the request's n-th attempt at an origin.
+    pub fn write(self, headers: &mut HeaderMap, attempt: u8) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the lower half of the id is the seed"
+        )]
+        let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
+        let field = format!("00-{:032x}-{span:016x}-{:02x}", self.id, self.flags);
+        if let Ok(value) = HeaderValue::try_from(field) {
+            headers.insert("traceparent", value);
+        }
+    }
+}
+
+/// Section 3.2.2. A later version may have more fields behind these.
+fn parse(value: &[u8]) -> Option<Trace> {
+    let mut fields = value.split(|b| *b == b'-');
+    let version = hex(fields.next()?, 2)?;
+    let id = hex(fields.next()?, 32)?;
+    let parent = hex(fields.next()?, 16)?;
+    let flags = hex(fields.next()?, 2)?;
+    let more = fields.next().is_some();
+    let valid = version != 0xff && id != 0 && parent != 0 && !(version == 0 && more);
+    valid.then_some(Trace {
+        id,
+        flags: u8::try_from(flags).ok()?,
+    })
+}
+
+/// Lower-case hexadecimal digits only, as the specification demands.
+fn hex(digits: &[u8], length: usize) -> Option<u128> {
+    if digits.len() != length {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum: u128, digit| match digit {
+        b'0'..=b'9' => Some(sum << 4 | u128::from(digit - b'0')),
+        b'a'..=b'f' => Some(sum << 4 | u128::from(digit - b'a' + 10)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests_support::headers;
+
+    fn id(field: &str) -> u128 {
+        Trace::read(&headers(&[("traceparent", field)]), 7).id
+    }
+
+    #[test]
+    fn a_valid_trace_is_continued_and_anything_else_starts_a_new_one() {
+        assert_eq!(
+            id("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c
+        );
+        assert_eq!(
+            id("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"),
+            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c
+        );
+        for wrong in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
+        ] {
+            assert_eq!(id(wrong), 7, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_attempt_has_its_own_span() {
+        let trace = Trace { id: 5, flags: 0 };
+        let (mut one, mut two) = (HeaderMap::new(), HeaderMap::new());
+        trace.write(&mut one, 1);
+        trace.write(&mut two, 2);
+        assert_ne!(one, two);
+        assert_eq!(Trace::read(&one, 9), trace);
+    }
+}
