@@ -107,10 +107,7 @@ struct Trial {
 impl Breaker {
     /// Makes a closed breaker that has seen nothing.
     pub fn new(rule: &Rule) -> Self {
-        Self {
-            generation: 0,
-            state: State::Closed(Tally::new(rule.window)),
-        }
+        Self { generation: 0, state: State::Closed(Tally::new(rule.window)) }
     }
 
     /// Returns the state's name, without moving it.
@@ -126,18 +123,10 @@ impl Breaker {
     ///
     /// # Errors
     /// Returns when it is worth asking again.
-    pub fn acquire(
-        &mut self,
-        rule: &Rule,
-        lease: Millis,
-        now: Timestamp,
-    ) -> Result<Permit, Timestamp> {
+    pub fn acquire(&mut self, rule: &Rule, lease: Millis, now: Timestamp) -> Result<Permit, Timestamp> {
         match &mut self.state {
             State::Closed(_) => {
-                return Ok(Permit {
-                    generation: self.generation,
-                    expires: None,
-                });
+                return Ok(Permit { generation: self.generation, expires: None });
             }
             State::Open { until } if now < *until => return Err(*until),
             State::Open { .. } => self.enter(State::HalfOpen(Trial::default())),
@@ -153,10 +142,7 @@ impl Breaker {
         }
         let expires = now.plus(lease.max(1));
         trial.leases.push(expires);
-        Ok(Permit {
-            generation: self.generation,
-            expires: Some(expires),
-        })
+        Ok(Permit { generation: self.generation, expires: Some(expires) })
     }
 
     /// Takes a permit back with the call's outcome, or with `None` when the call says nothing about the origin. Returns the new state if it moved.
@@ -201,9 +187,7 @@ impl Breaker {
     }
 
     fn open(&mut self, rule: &Rule, now: Timestamp) -> StateName {
-        self.enter(State::Open {
-            until: now.plus(rule.open),
-        });
+        self.enter(State::Open { until: now.plus(rule.open) });
         StateName::Open
     }
 
@@ -241,13 +225,7 @@ mod tests {
         Timestamp::from_millis(1_700_000_000_000 + millis)
     }
 
-    fn call(
-        b: &mut Breaker,
-        rule: &Rule,
-        failed: bool,
-        took: Millis,
-        now: u64,
-    ) -> Option<StateName> {
+    fn call(b: &mut Breaker, rule: &Rule, failed: bool, took: Millis, now: u64) -> Option<StateName> {
         let permit = b.acquire(rule, 100, at(now)).unwrap();
         b.record(rule, permit, Some(Outcome { failed, took }), at(now))
     }
@@ -287,15 +265,9 @@ mod tests {
         let one = b.acquire(&rule, 100, at(5000)).unwrap();
         let two = b.acquire(&rule, 100, at(5001)).unwrap();
         assert_eq!(b.acquire(&rule, 100, at(5002)), Err(at(5100)));
-        let good = Some(Outcome {
-            failed: false,
-            took: 1,
-        });
+        let good = Some(Outcome { failed: false, took: 1 });
         assert_eq!(b.record(&rule, one, good, at(5003)), None);
-        assert_eq!(
-            b.record(&rule, two, good, at(5004)),
-            Some(StateName::Closed)
-        );
+        assert_eq!(b.record(&rule, two, good, at(5004)), Some(StateName::Closed));
     }
 
     #[test]
@@ -307,15 +279,7 @@ mod tests {
         assert!(b.acquire(&rule, 100, at(5099)).is_err());
         assert!(b.acquire(&rule, 100, at(5100)).is_ok());
         assert_eq!(
-            b.record(
-                &rule,
-                lost,
-                Some(Outcome {
-                    failed: true,
-                    took: 1
-                }),
-                at(5101)
-            ),
+            b.record(&rule, lost, Some(Outcome { failed: true, took: 1 }), at(5101)),
             None,
             "an expired permit says nothing"
         );
@@ -330,10 +294,7 @@ mod tests {
             call(&mut b, &rule, true, 0, 0);
         }
         b.acquire(&rule, 100, at(5000)).unwrap();
-        let good = Some(Outcome {
-            failed: false,
-            took: 1,
-        });
+        let good = Some(Outcome { failed: false, took: 1 });
         assert_eq!(b.record(&rule, early, good, at(5001)), None);
         assert_eq!(b.state(), StateName::HalfOpen);
     }

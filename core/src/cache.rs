@@ -114,17 +114,9 @@ impl Stored {
 
     /// Returns when the response is of no more use, not even to be validated. A store may drop it then.
     pub fn expires(&self) -> Timestamp {
-        let validation = if validation::has_validator(&self.headers) {
-            KEPT_FOR_VALIDATION
-        } else {
-            0
-        };
+        let validation = if validation::has_validator(&self.headers) { KEPT_FOR_VALIDATION } else { 0 };
         let after = self.grace.max(self.keep).max(validation);
-        self.received.plus(
-            self.lifetime
-                .saturating_sub(self.initial_age)
-                .saturating_add(after),
-        )
+        self.received.plus(self.lifetime.saturating_sub(self.initial_age).saturating_add(after))
     }
 }
 
@@ -140,10 +132,7 @@ pub(crate) mod tests_support {
     pub(crate) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
-            );
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
         headers
     }

@@ -35,10 +35,7 @@ impl Network {
             return None;
         }
         let mask = u128::MAX.checked_shl(width - prefix).unwrap_or(0);
-        Some(Self {
-            base: bits(address) & mask,
-            mask,
-        })
+        Some(Self { base: bits(address) & mask, mask })
     }
 
     /// Returns whether the address lies inside.
@@ -57,9 +54,7 @@ fn bits(address: IpAddr) -> u128 {
 impl ClientPolicy {
     /// Returns whether a peer's forwarding fields are believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies
-            .iter()
-            .any(|network| network.contains(address))
+        self.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
     /// Finds the client's address: the peer's, or, behind trusted proxies, the right-most forwarded one that is not a trusted proxy itself. What
@@ -70,11 +65,8 @@ impl ClientPolicy {
             return peer;
         }
         let mut client = peer;
-        let lines: Vec<&str> = headers
-            .get_all(&self.address_header)
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .collect();
+        let lines: Vec<&str> =
+            headers.get_all(&self.address_header).iter().filter_map(|line| line.to_str().ok()).collect();
         for member in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
             let Some(address) = forwarded_address(member) else {
                 return client;
@@ -91,14 +83,8 @@ impl ClientPolicy {
 /// Reads an address with or without port and brackets.
 fn forwarded_address(member: &str) -> Option<IpAddr> {
     let member = member.trim();
-    let bare = member
-        .strip_prefix('[')
-        .and_then(|m| m.strip_suffix(']'))
-        .unwrap_or(member);
-    bare.parse::<IpAddr>()
-        .or_else(|_| member.parse::<SocketAddr>().map(|s| s.ip()))
-        .ok()
-        .map(unmapped)
+    let bare = member.strip_prefix('[').and_then(|m| m.strip_suffix(']')).unwrap_or(member);
+    bare.parse::<IpAddr>().or_else(|_| member.parse::<SocketAddr>().map(|s| s.ip())).ok().map(unmapped)
 }
 
 /// An IPv4 client on a dual-stack listener is that IPv4 client.
@@ -119,41 +105,24 @@ mod tests {
     use crate::cache::tests_support::headers;
 
     fn address(peer: &str, forwarded: &[&str]) -> String {
-        let trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
-            .into_iter()
-            .filter_map(Network::parse)
-            .collect();
-        let policy = ClientPolicy {
-            trusted_proxies,
-            address_header: HeaderName::from_static("x-forwarded-for"),
-        };
+        let trusted_proxies = ["10.0.0.0/8", "fd00::/8"].into_iter().filter_map(Network::parse).collect();
+        let policy = ClientPolicy { trusted_proxies, address_header: HeaderName::from_static("x-forwarded-for") };
         let lines: Vec<(&str, &str)> = forwarded.iter().map(|f| ("x-forwarded-for", *f)).collect();
-        policy
-            .address(peer.parse().unwrap(), &headers(&lines))
-            .to_string()
+        policy.address(peer.parse().unwrap(), &headers(&lines)).to_string()
     }
 
     #[test]
     fn only_trusted_peers_are_believed() {
         assert_eq!(address("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(address("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
-        assert_eq!(
-            address("::ffff:10.0.0.1", &["198.51.100.7"]),
-            "198.51.100.7"
-        );
+        assert_eq!(address("::ffff:10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
         assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
     }
 
     #[test]
     fn the_right_most_untrusted_address_counts() {
-        assert_eq!(
-            address("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.9"]),
-            "198.51.100.7"
-        );
-        assert_eq!(
-            address("10.0.0.1", &["1.1.1.1", "198.51.100.7:443, 10.0.0.9"]),
-            "198.51.100.7"
-        );
+        assert_eq!(address("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.9"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1", &["1.1.1.1", "198.51.100.7:443, 10.0.0.9"]), "198.51.100.7");
         assert_eq!(address("fd00::1", &["[2001:db8::5]"]), "2001:db8::5");
         assert_eq!(address("10.0.0.1", &["198.51.100.7, nonsense"]), "10.0.0.1");
         assert_eq!(address("10.0.0.1", &["10.0.0.2"]), "10.0.0.2");
@@ -164,15 +133,7 @@ mod tests {
         for wrong in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", ""] {
             assert_eq!(Network::parse(wrong), None, "{wrong}");
         }
-        assert!(
-            Network::parse("0.0.0.0/0")
-                .unwrap()
-                .contains("203.0.113.9".parse().unwrap())
-        );
-        assert!(
-            !Network::parse("0.0.0.0/0")
-                .unwrap()
-                .contains("2001:db8::1".parse().unwrap())
-        );
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
+        assert!(!Network::parse("0.0.0.0/0").unwrap().contains("2001:db8::1".parse().unwrap()));
     }
 }

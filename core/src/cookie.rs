@@ -4,19 +4,10 @@ use http::{HeaderMap, header};
 
 /// Returns the value of the first cookie with this name, over all Cookie fields.
 pub(crate) fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .find_map(|field| {
-            let pairs = field
-                .as_bytes()
-                .split(|b| *b == b';')
-                .map(<[u8]>::trim_ascii);
-            pairs
-                .filter_map(split)
-                .find(|(n, _)| *n == name.as_bytes())
-                .map(|(_, value)| value)
-        })
+    headers.get_all(header::COOKIE).into_iter().find_map(|field| {
+        let pairs = field.as_bytes().split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        pairs.filter_map(split).find(|(n, _)| *n == name.as_bytes()).map(|(_, value)| value)
+    })
 }
 
 fn split(pair: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -33,10 +24,7 @@ mod tests {
     #[test]
     fn cookies_are_found_by_their_whole_name() {
         let mut headers = HeaderMap::new();
-        headers.append(
-            "cookie",
-            HeaderValue::from_static("xauth=no; auth=first;auth=second; flag"),
-        );
+        headers.append("cookie", HeaderValue::from_static("xauth=no; auth=first;auth=second; flag"));
         headers.append("cookie", HeaderValue::from_static("other=a=b"));
         assert_eq!(find(&headers, "auth"), Some(&b"first"[..]));
         assert_eq!(find(&headers, "other"), Some(&b"a=b"[..]));

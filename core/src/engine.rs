@@ -30,15 +30,8 @@ struct Inner {
 impl Engine {
     /// Makes an engine with no history. `seed` moves jitter only.
     pub fn new(policy: Policy, seed: u64) -> Self {
-        let breakers = pairs(&policy)
-            .map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule))))
-            .collect();
-        Self(Arc::new(Inner {
-            policy,
-            seed,
-            breakers,
-            flights: Arc::default(),
-        }))
+        let breakers = pairs(&policy).map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule)))).collect();
+        Self(Arc::new(Inner { policy, seed, breakers, flights: Arc::default() }))
     }
 
     /// Makes an engine for another policy that keeps the history of this one: fetches under way, and the circuits of origins whose address and
@@ -49,22 +42,13 @@ impl Engine {
             let old = pairs(&self.0.policy).position(|(o, r)| {
                 o.name == origin.name
                     && o.authority == origin.authority
-                    && Rule {
-                        index: rule.index,
-                        ..Rule::clone(r)
-                    } == *rule
+                    && Rule { index: rule.index, ..Rule::clone(r) } == *rule
             })?;
             self.0.breakers.get(old).cloned()
         };
-        let breakers = pairs(&policy)
-            .map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r)))))
-            .collect();
-        Self(Arc::new(Inner {
-            policy,
-            seed: self.0.seed,
-            breakers,
-            flights: Arc::clone(&self.0.flights),
-        }))
+        let breakers =
+            pairs(&policy).map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r))))).collect();
+        Self(Arc::new(Inner { policy, seed: self.0.seed, breakers, flights: Arc::clone(&self.0.flights) }))
     }
 
     /// Begins the exchange for one request.
@@ -79,11 +63,7 @@ impl Engine {
 
     /// Lists the circuits: origin, rule, state.
     pub fn circuits(&self) -> Vec<(Arc<str>, Arc<str>, StateName)> {
-        let states = self
-            .0
-            .breakers
-            .iter()
-            .map(|b| b.lock().unwrap_or_else(PoisonError::into_inner).state());
+        let states = self.0.breakers.iter().map(|b| b.lock().unwrap_or_else(PoisonError::into_inner).state());
         pairs(&self.0.policy)
             .zip(states)
             .map(|((o, r), state)| (Arc::clone(&o.name), Arc::clone(&r.name), state))
@@ -105,8 +85,7 @@ impl Engine {
         lease: Millis,
         now: Timestamp,
     ) -> Result<Permit, Timestamp> {
-        self.with_breaker(origin, rule, |breaker| breaker.acquire(rule, lease, now))
-            .unwrap_or(Err(now))
+        self.with_breaker(origin, rule, |breaker| breaker.acquire(rule, lease, now)).unwrap_or(Err(now))
     }
 
     pub(crate) fn record(
@@ -117,30 +96,17 @@ impl Engine {
         outcome: Option<Outcome>,
         now: Timestamp,
     ) -> Option<StateName> {
-        self.with_breaker(origin, rule, |breaker| {
-            breaker.record(rule, permit, outcome, now)
-        })
-        .flatten()
+        self.with_breaker(origin, rule, |breaker| breaker.record(rule, permit, outcome, now)).flatten()
     }
 
-    fn with_breaker<T>(
-        &self,
-        origin: &Origin,
-        rule: &Rule,
-        act: impl FnOnce(&mut Breaker) -> T,
-    ) -> Option<T> {
+    fn with_breaker<T>(&self, origin: &Origin, rule: &Rule, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
         let position = origin.index * self.0.policy.breakers.len() + rule.index;
         let breaker = self.0.breakers.get(position)?;
         // A panic elsewhere cannot leave a breaker half changed.
-        Some(act(&mut breaker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)))
+        Some(act(&mut breaker.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
 fn pairs(policy: &Policy) -> impl Iterator<Item = (&Arc<Origin>, &Arc<Rule>)> {
-    policy
-        .origins
-        .iter()
-        .flat_map(|origin| policy.breakers.iter().map(move |rule| (origin, rule)))
+    policy.origins.iter().flat_map(|origin| policy.breakers.iter().map(move |rule| (origin, rule)))
 }

@@ -85,12 +85,7 @@ pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, now: Timestamp
     let Some(route) = policy.route(&request.head.method, &request) else {
         return finish::refuse_unrouted(report, crate::problem::Refusal::NoRoute, now);
     };
-    let mut exchange = Box::new(Exchange {
-        engine: engine.clone(),
-        route: Arc::clone(route),
-        request,
-        report,
-    });
+    let mut exchange = Box::new(Exchange { engine: engine.clone(), route: Arc::clone(route), request, report });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     admission::start(exchange, now)
 }

@@ -15,10 +15,8 @@ pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Times
         step = match step {
             Step::Charge(next) => {
                 let mut states = vec![None; next.charges().len()];
-                let answers: Vec<Charged> = charge_all(next.charges(), &mut states, now)
-                    .into_iter()
-                    .map(Charged::Verdict)
-                    .collect();
+                let answers: Vec<Charged> =
+                    charge_all(next.charges(), &mut states, now).into_iter().map(Charged::Verdict).collect();
                 next.resume(&answers, now)
             }
             Step::Lookup(next) => next.resume(&[], now),

@@ -64,12 +64,7 @@ pub struct Lead {
 
 impl Flights {
     /// Takes part in the fetch of a key. A lead expires `lease` from now.
-    pub(crate) fn board(
-        self: &Arc<Self>,
-        key: &CacheKey,
-        lease: Millis,
-        now: Timestamp,
-    ) -> Boarding {
+    pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, lease: Millis, now: Timestamp) -> Boarding {
         let mut table = self.lock();
         match table.keys.get(key) {
             Some(Flight::Led { until, .. }) if now < *until => return Boarding::Follow,
@@ -84,18 +79,8 @@ impl Flights {
         }
         table.next = table.next.wrapping_add(1);
         let by = table.next;
-        table.keys.insert(
-            key.clone(),
-            Flight::Led {
-                by,
-                until: now.plus(lease),
-            },
-        );
-        Boarding::Lead(Lead {
-            flights: Arc::clone(self),
-            key: key.clone(),
-            by,
-        })
+        table.keys.insert(key.clone(), Flight::Led { by, until: now.plus(lease) });
+        Boarding::Lead(Lead { flights: Arc::clone(self), key: key.clone(), by })
     }
 
     /// Returns whether somebody fetches this key.
@@ -114,12 +99,7 @@ impl Lead {
     pub(crate) fn end_unshared(self, now: Timestamp) {
         let mut table = self.flights.lock();
         if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
-            table.keys.insert(
-                self.key.clone(),
-                Flight::Unshared {
-                    until: now.plus(UNSHARED_FOR),
-                },
-            );
+            table.keys.insert(self.key.clone(), Flight::Unshared { until: now.plus(UNSHARED_FOR) });
         }
     }
 }
@@ -145,34 +125,19 @@ mod tests {
     #[test]
     fn one_leads_and_the_others_follow_until_it_ends() {
         let flights = Arc::new(Flights::default());
-        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else {
-            panic!("the first leads")
-        };
-        assert!(matches!(
-            flights.board(&key("a"), 100, at(99)),
-            Boarding::Follow
-        ));
-        assert!(matches!(
-            flights.board(&key("b"), 100, at(0)),
-            Boarding::Lead(_)
-        ));
+        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
+        assert!(matches!(flights.board(&key("a"), 100, at(99)), Boarding::Follow));
+        assert!(matches!(flights.board(&key("b"), 100, at(0)), Boarding::Lead(_)));
         drop(lead);
         assert!(!flights.is_led(&key("a"), at(1)));
-        assert!(matches!(
-            flights.board(&key("a"), 100, at(1)),
-            Boarding::Lead(_)
-        ));
+        assert!(matches!(flights.board(&key("a"), 100, at(1)), Boarding::Lead(_)));
     }
 
     #[test]
     fn a_lost_lead_expires_and_its_late_end_harms_nobody() {
         let flights = Arc::new(Flights::default());
-        let Boarding::Lead(lost) = flights.board(&key("a"), 100, at(0)) else {
-            panic!("the first leads")
-        };
-        let Boarding::Lead(_next) = flights.board(&key("a"), 100, at(100)) else {
-            panic!("the lead has expired")
-        };
+        let Boarding::Lead(lost) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
+        let Boarding::Lead(_next) = flights.board(&key("a"), 100, at(100)) else { panic!("the lead has expired") };
         drop(lost);
         assert!(flights.is_led(&key("a"), at(101)));
     }
@@ -180,17 +145,9 @@ mod tests {
     #[test]
     fn an_unshared_response_lets_all_go_alone_for_a_while() {
         let flights = Arc::new(Flights::default());
-        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else {
-            panic!("the first leads")
-        };
+        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
         lead.end_unshared(at(1));
-        assert!(matches!(
-            flights.board(&key("a"), 100, at(2)),
-            Boarding::Alone
-        ));
-        assert!(matches!(
-            flights.board(&key("a"), 100, at(10_001)),
-            Boarding::Lead(_)
-        ));
+        assert!(matches!(flights.board(&key("a"), 100, at(2)), Boarding::Alone));
+        assert!(matches!(flights.board(&key("a"), 100, at(10_001)), Boarding::Lead(_)));
     }
 }

@@ -46,48 +46,29 @@ pub(crate) fn wants_upgrade(head: &request::Parts) -> bool {
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .any(|m| m.eq_ignore_ascii_case(member))
+    headers.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(member))
 }
 
 /// Writes the head of a request to an origin. `believed` tells whether the peer is a trusted proxy, whose forwarding fields are continued.
-pub(crate) fn request_head(
-    request: &Request,
-    origin: &Origin,
-    believed: bool,
-    upgrade: bool,
-) -> request::Parts {
+pub(crate) fn request_head(request: &Request, origin: &Origin, believed: bool, upgrade: bool) -> request::Parts {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = request.head.method.clone();
     head.uri = origin_uri(&request.head.uri, origin);
     head.headers = request.head.headers.clone();
-    let upgrade_to = head
-        .headers
-        .get(header::UPGRADE)
-        .cloned()
-        .filter(|_| upgrade);
+    let upgrade_to = head.headers.get(header::UPGRADE).cloned().filter(|_| upgrade);
     // gRPC needs its origin to know that trailers are understood.
     let trailers = lists(&head.headers, &header::TE, b"trailers");
     strip_hop_by_hop(&mut head.headers);
     // The shell's HTTP library answers expectations itself.
     head.headers.remove(header::EXPECT);
     if let Some(protocol) = upgrade_to {
-        head.headers
-            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
     }
     if trailers {
-        head.headers
-            .insert(header::TE, HeaderValue::from_static("trailers"));
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    let host = if origin.preserve_host {
-        &request.authority
-    } else {
-        origin.authority.as_str()
-    };
+    let host = if origin.preserve_host { &request.authority } else { origin.authority.as_str() };
     if let Ok(host) = HeaderValue::from_str(host) {
         head.headers.insert(header::HOST, host);
     }
@@ -100,23 +81,14 @@ fn origin_uri(uri: &Uri, origin: &Origin) -> Uri {
     let mut parts = http::uri::Parts::default();
     parts.scheme = Some(origin.scheme.clone());
     parts.authority = Some(origin.authority.clone());
-    parts.path_and_query = Some(
-        uri.path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/")),
-    );
+    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     Uri::from_parts(parts).unwrap_or_default()
 }
 
 fn write_forwarding(headers: &mut HeaderMap, request: &Request, believed: bool) {
     let peer = request.peer;
     let proto = request.scheme.as_str();
-    append_or_replace(
-        headers,
-        HeaderName::from_static("x-forwarded-for"),
-        &peer.to_string(),
-        believed,
-    );
+    append_or_replace(headers, HeaderName::from_static("x-forwarded-for"), &peer.to_string(), believed);
     let node = match peer {
         IpAddr::V4(v4) => format!("for={v4}"),
         IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
@@ -129,11 +101,8 @@ fn write_forwarding(headers: &mut HeaderMap, request: &Request, believed: bool) 
 
 fn append_or_replace(headers: &mut HeaderMap, name: HeaderName, member: &str, believed: bool) {
     let lines = headers.get_all(&name);
-    let mut members: Vec<&str> = if believed {
-        lines.iter().filter_map(|line| line.to_str().ok()).collect()
-    } else {
-        Vec::new()
-    };
+    let mut members: Vec<&str> =
+        if believed { lines.iter().filter_map(|line| line.to_str().ok()).collect() } else { Vec::new() };
     members.push(member);
     let joined = HeaderValue::try_from(members.join(", "));
     match joined {

@@ -9,15 +9,7 @@
 //! - [`Reply`]: what to answer, store and do afterwards, and the [`Report`] that says why.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![cfg_attr(
     test,
     allow(
@@ -51,8 +43,8 @@ mod trace;
 
 pub use engine::Engine;
 pub use exchange::{
-    Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, Client, Failure,
-    FailureKind, Fill, FillKind, Reply, RequestBody, Scheme, Source, Step,
+    Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, Client, Failure, FailureKind, Fill,
+    FillKind, Reply, RequestBody, Scheme, Source, Step,
 };
 pub use flight::Lead;
 pub use policy::{Policy, PolicyError, Problem};

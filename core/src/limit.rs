@@ -93,11 +93,7 @@ pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp
         .zip(states.iter())
         .map(|(c, state)| gcra::peek(&c.limit.quota, *state, c.limit.cost, now))
         .collect();
-    if charges
-        .iter()
-        .zip(&checked)
-        .any(|(c, v)| !v.allowed && !c.limit.dry_run)
-    {
+    if charges.iter().zip(&checked).any(|(c, v)| !v.allowed && !c.limit.dry_run) {
         return checked;
     }
     let consume = |((charge, state), checked): ((&Charge, &mut Option<Tat>), Verdict)| {
@@ -108,12 +104,7 @@ pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp
         *state = Some(next);
         verdict
     };
-    charges
-        .iter()
-        .zip(states)
-        .zip(checked)
-        .map(consume)
-        .collect()
+    charges.iter().zip(states).zip(checked).map(consume).collect()
 }
 
 #[cfg(test)]
@@ -121,23 +112,10 @@ mod tests {
     use super::*;
 
     fn charge(name: &str, amount: u64, dry_run: bool) -> Charge {
-        let quota = Quota {
-            amount,
-            period: 60_000,
-            burst: amount,
-        };
-        let limit = Limit {
-            name: name.into(),
-            quota,
-            key: vec![],
-            cost: 1,
-            dry_run,
-            on_store_error: OnStoreError::Allow,
-        };
-        Charge {
-            limit: Arc::new(limit),
-            key: vec![],
-        }
+        let quota = Quota { amount, period: 60_000, burst: amount };
+        let limit =
+            Limit { name: name.into(), quota, key: vec![], cost: 1, dry_run, on_store_error: OnStoreError::Allow };
+        Charge { limit: Arc::new(limit), key: vec![] }
     }
 
     #[test]
@@ -145,17 +123,10 @@ mod tests {
         let charges = [charge("wide", 10, false), charge("narrow", 1, false)];
         let mut states = [None, None];
         let now = Timestamp::from_millis(1_000_000);
-        assert!(
-            charge_all(&charges, &mut states, now)
-                .iter()
-                .all(|v| v.allowed)
-        );
+        assert!(charge_all(&charges, &mut states, now).iter().all(|v| v.allowed));
         let after_first = states;
         let second = charge_all(&charges, &mut states, now);
-        assert_eq!(
-            second.iter().map(|v| v.allowed).collect::<Vec<_>>(),
-            [true, false]
-        );
+        assert_eq!(second.iter().map(|v| v.allowed).collect::<Vec<_>>(), [true, false]);
         assert_eq!(states, after_first);
         assert_eq!(second.first().map(|v| v.remaining), Some(9));
     }
@@ -167,12 +138,6 @@ mod tests {
         let now = Timestamp::from_millis(1_000_000);
         charge_all(&charges, &mut states, now);
         let second = charge_all(&charges, &mut states, now);
-        assert_eq!(
-            second
-                .iter()
-                .map(|v| (v.allowed, v.remaining))
-                .collect::<Vec<_>>(),
-            [(true, 8), (false, 0)]
-        );
+        assert_eq!(second.iter().map(|v| (v.allowed, v.remaining)).collect::<Vec<_>>(), [(true, 8), (false, 0)]);
     }
 }

@@ -105,10 +105,6 @@ impl Policy {
     /// Finds the first route that matches, for this method instead of the request's own.
     pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
         let (host, path) = (request.host(), request.head.uri.path());
-        self.routes.iter().find(|route| {
-            route
-                .matcher
-                .matches(method, host, path, &request.head.headers)
-        })
+        self.routes.iter().find(|route| route.matcher.matches(method, host, path, &request.head.headers))
     }
 }

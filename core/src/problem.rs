@@ -84,39 +84,23 @@ impl Refusal {
     }
 
     fn text(self) -> Text {
-        let text = |status, title, detail, proxy_error| Text {
-            status,
-            title,
-            detail,
-            proxy_error,
-        };
+        let text = |status, title, detail, proxy_error| Text { status, title, detail, proxy_error };
         let denied = Some("http_request_denied");
         let error = Some("http_request_error");
         match self {
-            Self::Malformed => text(
-                StatusCode::BAD_REQUEST,
-                "Bad request",
-                "The request is not valid HTTP.",
-                error,
-            ),
-            Self::BadHost => text(
-                StatusCode::BAD_REQUEST,
-                "Bad host",
-                "Send exactly one Host field with a valid host name.",
-                error,
-            ),
+            Self::Malformed => text(StatusCode::BAD_REQUEST, "Bad request", "The request is not valid HTTP.", error),
+            Self::BadHost => {
+                text(StatusCode::BAD_REQUEST, "Bad host", "Send exactly one Host field with a valid host name.", error)
+            }
             Self::AmbiguousPath => text(
                 StatusCode::BAD_REQUEST,
                 "Ambiguous path",
                 "Resolve `.` and `..` segments before sending the path.",
                 error,
             ),
-            Self::MethodNotAllowed => text(
-                StatusCode::NOT_IMPLEMENTED,
-                "Method not supported",
-                "CONNECT is not supported.",
-                error,
-            ),
+            Self::MethodNotAllowed => {
+                text(StatusCode::NOT_IMPLEMENTED, "Method not supported", "CONNECT is not supported.", error)
+            }
             Self::UriTooLong => text(
                 StatusCode::URI_TOO_LONG,
                 "URI too long",
@@ -141,30 +125,19 @@ impl Refusal {
                 "The header fields took too long to arrive.",
                 error,
             ),
-            Self::NoRoute => text(
-                StatusCode::NOT_FOUND,
-                "No route",
-                "Nothing is served at this address.",
-                denied,
-            ),
-            Self::LimitExceeded => text(
-                StatusCode::TOO_MANY_REQUESTS,
-                "Quota exceeded",
-                "Wait as long as Retry-After says.",
-                denied,
-            ),
+            Self::NoRoute => text(StatusCode::NOT_FOUND, "No route", "Nothing is served at this address.", denied),
+            Self::LimitExceeded => {
+                text(StatusCode::TOO_MANY_REQUESTS, "Quota exceeded", "Wait as long as Retry-After says.", denied)
+            }
             Self::LimitUnavailable => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Limit unavailable",
                 "A quota cannot be checked right now.",
                 denied,
             ),
-            Self::OnlyIfCached => text(
-                StatusCode::GATEWAY_TIMEOUT,
-                "Not cached",
-                "No stored response can answer this request.",
-                denied,
-            ),
+            Self::OnlyIfCached => {
+                text(StatusCode::GATEWAY_TIMEOUT, "Not cached", "No stored response can answer this request.", denied)
+            }
             Self::CircuitsOpen => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Service unavailable",
@@ -219,14 +192,9 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
     let body = Value::Object(document).to_string().into_bytes();
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = text.status;
-    head.headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
-    head.headers
-        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    head.headers
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(error) = text.proxy_error {
         let field = format!("tidegate; error={error}; details=\"{}\"", refusal.as_str());
         if let Ok(value) = HeaderValue::try_from(field) {

@@ -137,10 +137,7 @@ pub struct CacheReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bypass: Option<Bypass>,
     /// Fingerprint of the cache key, 16 hexadecimal digits.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::fingerprint_option"
-    )]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::fingerprint_option")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub key: Option<u64>,
     /// Age of the stored response that was used.
@@ -315,13 +312,7 @@ mod tests {
     #[test]
     fn steps_are_kept_in_order_and_bounded() {
         let mut steps = Steps::default();
-        let all = [
-            StepName::Charge,
-            StepName::Lookup,
-            StepName::Fetch,
-            StepName::Wait,
-            StepName::Finish,
-        ];
+        let all = [StepName::Charge, StepName::Lookup, StepName::Fetch, StepName::Wait, StepName::Finish];
         let pushed: Vec<StepName> = all.into_iter().cycle().take(16).collect();
         for step in &pushed {
             steps.push(*step);

@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// Only a shell can make one from a clock: the core has none. At the edge the clock stands still between two I/O operations, so `now` is an
 /// argument everywhere and is read again after every answer.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Timestamp(u64);

@@ -15,21 +15,13 @@ pub struct Trace {
 impl Trace {
     /// Reads `traceparent`; without a valid one the trace is `fresh`.
     pub fn read(headers: &HeaderMap, fresh: u128) -> Self {
-        let given = headers
-            .get("traceparent")
-            .and_then(|value| parse(value.as_bytes()));
-        given.unwrap_or(Self {
-            id: fresh.max(1),
-            flags: 1,
-        })
+        let given = headers.get("traceparent").and_then(|value| parse(value.as_bytes()));
+        given.unwrap_or(Self { id: fresh.max(1), flags: 1 })
     }
 
     /// Writes the `traceparent` of the request's n-th attempt at an origin.
     pub fn write(self, headers: &mut HeaderMap, attempt: u8) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lower half of the id is the seed"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id is the seed")]
         let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
         let field = format!("00-{:032x}-{span:016x}-{:02x}", self.id, self.flags);
         if let Ok(value) = HeaderValue::try_from(field) {
@@ -47,10 +39,7 @@ fn parse(value: &[u8]) -> Option<Trace> {
     let flags = hex(fields.next()?, 2)?;
     let more = fields.next().is_some();
     let valid = version != 0xff && id != 0 && parent != 0 && !(version == 0 && more);
-    valid.then_some(Trace {
-        id,
-        flags: u8::try_from(flags).ok()?,
-    })
+    valid.then_some(Trace { id, flags: u8::try_from(flags).ok()? })
 }
 
 /// Lower-case hexadecimal digits only, as the specification demands.

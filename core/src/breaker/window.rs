@@ -28,20 +28,11 @@ struct Cell {
 
 impl Tally {
     pub(super) fn new(window: Window) -> Self {
-        Self {
-            window,
-            cells: VecDeque::new(),
-            total: Cell::default(),
-        }
+        Self { window, cells: VecDeque::new(), total: Cell::default() }
     }
 
     pub(super) fn add(&mut self, failed: bool, slow: bool, now: Timestamp) {
-        let one = Cell {
-            bucket: 0,
-            calls: 1,
-            failed: failed.into(),
-            slow: slow.into(),
-        };
+        let one = Cell { bucket: 0, calls: 1, failed: failed.into(), slow: slow.into() };
         match self.window {
             Window::Calls(size) => {
                 self.cells.push_back(one);
@@ -55,23 +46,14 @@ impl Tally {
     }
 
     pub(super) fn trips(&self, rule: &Rule) -> bool {
-        let Cell {
-            calls,
-            failed,
-            slow,
-            ..
-        } = self.total;
+        let Cell { calls, failed, slow, .. } = self.total;
         calls >= rule.minimum_calls
             && (reaches(failed, calls, rule.failure_rate) || reaches(slow, calls, rule.slow_rate))
     }
 
     fn add_timed(&mut self, one: Cell, span: Millis, now: Timestamp) {
         let bucket = now.as_millis() / (span / BUCKETS).max(1);
-        while self
-            .cells
-            .front()
-            .is_some_and(|oldest| oldest.bucket.saturating_add(BUCKETS) <= bucket)
-        {
+        while self.cells.front().is_some_and(|oldest| oldest.bucket.saturating_add(BUCKETS) <= bucket) {
             self.forget_oldest();
         }
         match self.cells.back_mut() {

@@ -7,10 +7,7 @@ pub type Seconds = u64;
 
 /// The directives of a request or a response. Of a repeated directive the first counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a directive of the RFC"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a directive of the RFC")]
 pub struct Control {
     /// `no-store`
     pub no_store: bool,
@@ -55,14 +52,11 @@ impl Control {
     }
 
     fn add(&mut self, directive: &[u8]) {
-        let (name, value) = match directive
-            .iter()
-            .position(|b| *b == b'=')
-            .and_then(|at| directive.split_at_checked(at))
-        {
-            Some((name, rest)) => (name.trim_ascii(), rest.get(1..)),
-            None => (directive, None),
-        };
+        let (name, value) =
+            match directive.iter().position(|b| *b == b'=').and_then(|at| directive.split_at_checked(at)) {
+                Some((name, rest)) => (name.trim_ascii(), rest.get(1..)),
+                None => (directive, None),
+            };
         let first = |slot: &mut Option<Seconds>, absent: Seconds| {
             slot.get_or_insert_with(|| value.map_or(absent, seconds));
         };
@@ -78,15 +72,9 @@ impl Control {
             () if name.eq_ignore_ascii_case(b"max-age") => first(&mut self.max_age, 0),
             () if name.eq_ignore_ascii_case(b"s-maxage") => first(&mut self.s_maxage, 0),
             () if name.eq_ignore_ascii_case(b"min-fresh") => first(&mut self.min_fresh, 0),
-            () if name.eq_ignore_ascii_case(b"max-stale") => {
-                first(&mut self.max_stale, Seconds::MAX)
-            }
-            () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => {
-                first(&mut self.stale_while_revalidate, 0)
-            }
-            () if name.eq_ignore_ascii_case(b"stale-if-error") => {
-                first(&mut self.stale_if_error, 0)
-            }
+            () if name.eq_ignore_ascii_case(b"max-stale") => first(&mut self.max_stale, Seconds::MAX),
+            () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => first(&mut self.stale_while_revalidate, 0),
+            () if name.eq_ignore_ascii_case(b"stale-if-error") => first(&mut self.stale_if_error, 0),
             // RFC 9111, section 5.2.3: unknown directives are ignored.
             () => {}
         }
@@ -114,17 +102,11 @@ pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Reads delta-seconds (RFC 9111, section 1.2.2): digits, in quotes or not. Saturates; anything else is 0.
 pub(crate) fn seconds(value: &[u8]) -> Seconds {
     let value = value.trim_ascii();
-    let bare = value
-        .strip_prefix(b"\"")
-        .and_then(|v| v.strip_suffix(b"\""))
-        .unwrap_or(value);
+    let bare = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value);
     if bare.is_empty() || !bare.iter().all(u8::is_ascii_digit) {
         return 0;
     }
-    bare.iter().fold(0, |sum: u64, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    })
+    bare.iter().fold(0, |sum: u64, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -156,19 +138,10 @@ mod tests {
 
     #[test]
     fn invalid_values_make_stale_and_large_ones_saturate() {
-        for (value, expected) in [
-            ("-1", 0),
-            ("1.5", 0),
-            ("", 0),
-            ("a", 0),
-            ("99999999999999999999999", u64::MAX),
-            (" 7", 7),
-        ] {
-            assert_eq!(
-                read(&[&format!("max-age={value}")]).max_age,
-                Some(expected),
-                "{value}"
-            );
+        for (value, expected) in
+            [("-1", 0), ("1.5", 0), ("", 0), ("a", 0), ("99999999999999999999999", u64::MAX), (" 7", 7)]
+        {
+            assert_eq!(read(&[&format!("max-age={value}")]).max_age, Some(expected), "{value}");
         }
         assert_eq!(read(&["max-age"]).max_age, Some(0));
         assert_eq!(read(&["max-stale"]).max_stale, Some(u64::MAX));

@@ -33,15 +33,11 @@ pub fn of(
         Mode::Override { ttl } => (ttl, true),
         Mode::Respect | Mode::Never => match explicit_lifetime(headers, control, received) {
             Some(lifetime) => (lifetime, true),
-            None => (
-                heuristic_lifetime(status, headers, control, received),
-                false,
-            ),
+            None => (heuristic_lifetime(status, headers, control, received), false),
         },
     };
     // RFC 9111, section 5.2.2.10: s-maxage includes proxy-revalidate for shared caches.
-    let must_validate_when_stale =
-        control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some();
+    let must_validate_when_stale = control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some();
     let respected = profile.mode == Mode::Respect;
     let window = |told: Option<u64>, configured: Millis| match told {
         Some(told) if respected => told.saturating_mul(1000),
@@ -53,26 +49,14 @@ pub fn of(
     Freshness {
         lifetime,
         explicit,
-        grace: if forbidden {
-            0
-        } else {
-            window(control.stale_while_revalidate, profile.grace)
-        },
-        keep: if forbidden {
-            0
-        } else {
-            window(control.stale_if_error, profile.keep)
-        },
+        grace: if forbidden { 0 } else { window(control.stale_while_revalidate, profile.grace) },
+        keep: if forbidden { 0 } else { window(control.stale_if_error, profile.keep) },
         always_validate: control.no_cache && respected,
     }
 }
 
 /// RFC 9111, section 4.2.1: s-maxage, then max-age, then Expires minus Date.
-fn explicit_lifetime(
-    headers: &HeaderMap,
-    control: &Control,
-    received: Timestamp,
-) -> Option<Millis> {
+fn explicit_lifetime(headers: &HeaderMap, control: &Control, received: Timestamp) -> Option<Millis> {
     if let Some(told) = control.s_maxage.or(control.max_age) {
         return Some(told.saturating_mul(1000));
     }
@@ -86,47 +70,30 @@ fn explicit_lifetime(
 }
 
 /// RFC 9111, section 4.2.2: a tenth of the time since the last modification, at most a day.
-fn heuristic_lifetime(
-    status: StatusCode,
-    headers: &HeaderMap,
-    control: &Control,
-    received: Timestamp,
-) -> Millis {
+fn heuristic_lifetime(status: StatusCode, headers: &HeaderMap, control: &Control, received: Timestamp) -> Millis {
     if !(heuristically_cacheable(status) || control.public) {
         return 0;
     }
     let date = date::read(headers, header::DATE).unwrap_or(received);
-    date::read(headers, header::LAST_MODIFIED)
-        .map_or(0, |modified| (date.since(modified) / 10).min(86_400_000))
+    date::read(headers, header::LAST_MODIFIED).map_or(0, |modified| (date.since(modified) / 10).min(86_400_000))
 }
 
 /// RFC 9110, section 15.1.
 fn heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
-    )
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// RFC 9111, section 4.2.3: `corrected_initial_age`. Dates have whole seconds, so the apparent age is counted in them.
 pub fn initial_age(headers: &HeaderMap, requested: Timestamp, received: Timestamp) -> Millis {
-    let apparent = date::read(headers, header::DATE).map_or(0, |date| {
-        received
-            .as_secs()
-            .saturating_sub(date.as_secs())
-            .saturating_mul(1000)
-    });
-    let corrected = age_value(headers)
-        .saturating_mul(1000)
-        .saturating_add(received.since(requested));
+    let apparent = date::read(headers, header::DATE)
+        .map_or(0, |date| received.as_secs().saturating_sub(date.as_secs()).saturating_mul(1000));
+    let corrected = age_value(headers).saturating_mul(1000).saturating_add(received.since(requested));
     apparent.max(corrected)
 }
 
 /// RFC 9111, section 5.1: the first member of the first line; what is not a number is ignored.
 fn age_value(headers: &HeaderMap) -> u64 {
-    let first = headers
-        .get(header::AGE)
-        .and_then(|line| split_list(line.as_bytes()).next());
+    let first = headers.get(header::AGE).and_then(|line| split_list(line.as_bytes()).next());
     first.map_or(0, seconds)
 }
 
@@ -140,27 +107,15 @@ mod tests {
     fn lifetime(lines: &[(&str, &str)]) -> (Millis, bool) {
         let headers = headers(lines);
         let control = Control::read(&headers, header::CACHE_CONTROL);
-        let freshness = of(
-            StatusCode::OK,
-            &headers,
-            &control,
-            &profile(Mode::Respect),
-            NOW,
-        );
+        let freshness = of(StatusCode::OK, &headers, &control, &profile(Mode::Respect), NOW);
         (freshness.lifetime, freshness.explicit)
     }
 
     #[test]
     fn s_maxage_wins_over_max_age_over_expires() {
         let expires = ("expires", "Sun, 06 Nov 1994 08:50:37 GMT");
-        assert_eq!(
-            lifetime(&[("cache-control", "max-age=10, s-maxage=20"), expires]),
-            (20_000, true)
-        );
-        assert_eq!(
-            lifetime(&[("cache-control", "max-age=10"), expires]),
-            (10_000, true)
-        );
+        assert_eq!(lifetime(&[("cache-control", "max-age=10, s-maxage=20"), expires]), (20_000, true));
+        assert_eq!(lifetime(&[("cache-control", "max-age=10"), expires]), (10_000, true));
         assert_eq!(lifetime(&[expires]), (60_000, true));
         assert_eq!(lifetime(&[("expires", "0")]), (0, true));
         assert_eq!(lifetime(&[]), (0, false));
@@ -170,10 +125,7 @@ mod tests {
     fn a_heuristic_is_a_tenth_of_the_time_since_modification() {
         let modified = ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT");
         assert_eq!(lifetime(&[modified]), (6000, false));
-        assert_eq!(
-            lifetime(&[("last-modified", "Sun, 06 Nov 1983 08:48:37 GMT")]),
-            (86_400_000, false)
-        );
+        assert_eq!(lifetime(&[("last-modified", "Sun, 06 Nov 1983 08:48:37 GMT")]), (86_400_000, false));
     }
 
     #[test]
@@ -187,15 +139,9 @@ mod tests {
             (freshness.grace, freshness.keep)
         };
         assert_eq!(windows("max-age=1"), (5000, 7000));
-        assert_eq!(
-            windows("max-age=1, stale-while-revalidate=2, stale-if-error=3"),
-            (2000, 3000)
-        );
+        assert_eq!(windows("max-age=1, stale-while-revalidate=2, stale-if-error=3"), (2000, 3000));
         assert_eq!(windows("max-age=1, must-revalidate"), (0, 0));
-        assert_eq!(
-            windows("max-age=1, must-revalidate, stale-while-revalidate=2"),
-            (0, 0)
-        );
+        assert_eq!(windows("max-age=1, must-revalidate, stale-while-revalidate=2"), (0, 0));
         assert_eq!(windows("s-maxage=1"), (0, 0));
         assert_eq!(windows("s-maxage=1, stale-while-revalidate=2"), (2000, 0));
     }
@@ -204,18 +150,9 @@ mod tests {
     fn the_initial_age_is_the_larger_of_apparent_and_told() {
         let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), NOW, NOW.plus(500));
         assert_eq!(age(&[("date", "Sun, 06 Nov 1994 08:49:07 GMT")]), 30_000);
-        assert_eq!(
-            age(&[("age", "40"), ("date", "Sun, 06 Nov 1994 08:49:07 GMT")]),
-            40_500
-        );
+        assert_eq!(age(&[("age", "40"), ("date", "Sun, 06 Nov 1994 08:49:07 GMT")]), 40_500);
         assert_eq!(age(&[("age", "40, 90")]), 40_500);
-        assert_eq!(
-            age(&[
-                ("age", "nonsense"),
-                ("date", "Sun, 06 Nov 1994 09:49:37 GMT")
-            ]),
-            500
-        );
+        assert_eq!(age(&[("age", "nonsense"), ("date", "Sun, 06 Nov 1994 09:49:37 GMT")]), 500);
         assert_eq!(age(&[("age", "99999999999999999999999")]), u64::MAX);
     }
 }

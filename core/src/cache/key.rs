@@ -63,40 +63,23 @@ fn push_query(key: &mut Vec<u8>, profile: &Profile, query: Option<&str>) {
         Query::Allow(names) => Box::new(|name| names.iter().any(|pattern| named(pattern, name))),
         Query::Deny(names) => Box::new(|name| !names.iter().any(|pattern| named(pattern, name))),
     };
-    let pairs = query
-        .unwrap_or("")
-        .split('&')
-        .filter(|pair| !pair.is_empty());
-    let mut kept: Vec<&str> = pairs
-        .filter(|pair| keeps(pair.split('=').next().unwrap_or("")))
-        .collect();
+    let pairs = query.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+    let mut kept: Vec<&str> = pairs.filter(|pair| keeps(pair.split('=').next().unwrap_or(""))).collect();
     if profile.query_sort {
         // By name only, and stably: the order of a repeated parameter's values may matter to the origin.
         kept.sort_by_key(|pair| pair.split('=').next());
     }
     // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the same.
-    push_part(
-        key,
-        (!kept.is_empty())
-            .then(|| kept.join("&"))
-            .as_deref()
-            .map(str::as_bytes),
-    );
+    push_part(key, (!kept.is_empty()).then(|| kept.join("&")).as_deref().map(str::as_bytes));
 }
 
 fn named(pattern: &str, name: &str) -> bool {
-    pattern
-        .strip_suffix('*')
-        .map_or(pattern == name, |start| name.starts_with(start))
+    pattern.strip_suffix('*').map_or(pattern == name, |start| name.starts_with(start))
 }
 
 /// All values of a field, each with its length, or `None` when it is absent.
 fn combined(headers: &HeaderMap, name: &http::HeaderName) -> Option<Vec<u8>> {
-    let mut values = headers
-        .get_all(name)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .peekable();
+    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
     values.peek()?;
     let mut all = Vec::new();
     for value in values {
@@ -132,10 +115,7 @@ mod tests {
         assert_eq!(query_part(&p, "a=1&b=2"), query_part(&p, "b=2&a=1"));
         assert_ne!(query_part(&p, "a=1&a=2"), query_part(&p, "a=2&a=1"));
         p.query = Query::Deny(vec!["utm_*".into(), "fbclid".into()]);
-        assert_eq!(
-            query_part(&p, "utm_source=x&a=1&fbclid=z"),
-            query_part(&p, "a=1")
-        );
+        assert_eq!(query_part(&p, "utm_source=x&a=1&fbclid=z"), query_part(&p, "a=1"));
         assert_eq!(query_part(&p, "utm_source=x"), query_part(&p, ""));
         p.query = Query::Allow(vec!["a".into()]);
         assert_eq!(query_part(&p, "a=1&ab=2"), query_part(&p, "a=1"));

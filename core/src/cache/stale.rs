@@ -37,9 +37,7 @@ pub fn usability(stored: &Stored, now: Timestamp) -> Usability {
         return Usability::Validate { stale };
     }
     if age < stored.lifetime {
-        return Usability::Fresh {
-            ttl: stored.lifetime - age,
-        };
+        return Usability::Fresh { ttl: stored.lifetime - age };
     }
     if stale < stored.grace {
         Usability::Grace { stale }
@@ -51,29 +49,19 @@ pub fn usability(stored: &Stored, now: Timestamp) -> Usability {
 }
 
 /// Narrows what a stored response is good for by the client's own directives (RFC 9111, section 5.2.1).
-pub fn as_the_client_asks(
-    usability: Usability,
-    control: &Control,
-    stored: &Stored,
-    now: Timestamp,
-) -> Usability {
+pub fn as_the_client_asks(usability: Usability, control: &Control, stored: &Stored, now: Timestamp) -> Usability {
     let seconds = |s: u64| s.saturating_mul(1000);
     let stale = stored.age(now).saturating_sub(stored.lifetime);
-    let too_old = control
-        .max_age
-        .is_some_and(|max| stored.age(now) > seconds(max));
+    let too_old = control.max_age.is_some_and(|max| stored.age(now) > seconds(max));
     let not_fresh_enough = |ttl: Millis| control.min_fresh.is_some_and(|min| ttl < seconds(min));
     match usability {
         _ if control.no_cache => Usability::Validate { stale },
         Usability::Fresh { .. } if too_old => Usability::Validate { stale },
         Usability::Fresh { ttl } if not_fresh_enough(ttl) => Usability::Validate { stale },
-        Usability::Grace { .. } if too_old || control.min_fresh.is_some() => {
-            Usability::Keep { stale }
+        Usability::Grace { .. } if too_old || control.min_fresh.is_some() => Usability::Keep { stale },
+        Usability::Fresh { .. } | Usability::Grace { .. } | Usability::Keep { .. } | Usability::Validate { .. } => {
+            usability
         }
-        Usability::Fresh { .. }
-        | Usability::Grace { .. }
-        | Usability::Keep { .. }
-        | Usability::Validate { .. } => usability,
     }
 }
 

@@ -9,21 +9,14 @@ pub fn field(report: &CacheReport) -> HeaderValue {
     let mut member = Vec::with_capacity(48);
     member.extend_from_slice(b"tidegate");
     match report.outcome {
-        CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError => {
-            member.extend_from_slice(b"; hit")
-        }
+        CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError => member.extend_from_slice(b"; hit"),
         CacheOutcome::Miss => member.extend_from_slice(b"; fwd=uri-miss"),
         CacheOutcome::VaryMiss => member.extend_from_slice(b"; fwd=vary-miss"),
-        CacheOutcome::Expired | CacheOutcome::Revalidated => {
-            member.extend_from_slice(b"; fwd=stale")
-        }
+        CacheOutcome::Expired | CacheOutcome::Revalidated => member.extend_from_slice(b"; fwd=stale"),
         CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
         CacheOutcome::OnlyIfCached => member.extend_from_slice(b"; fwd=miss"),
     }
-    let serves_stored = matches!(
-        report.outcome,
-        CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError
-    );
+    let serves_stored = matches!(report.outcome, CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError);
     if let Some(status) = report.fetched_status.filter(|_| !serves_stored) {
         member.extend_from_slice(b"; fwd-status=");
         push_decimal(&mut member, u64::from(status));
@@ -45,8 +38,7 @@ pub fn field(report: &CacheReport) -> HeaderValue {
         member.extend_from_slice(b"; detail=");
         member.extend_from_slice(detail.as_bytes());
     }
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(member))
-        .unwrap_or_else(|_| HeaderValue::from_static("tidegate"))
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(member)).unwrap_or_else(|_| HeaderValue::from_static("tidegate"))
 }
 
 /// Appends a number in decimal.

@@ -52,59 +52,27 @@ pub fn check(
     let deny = |condition: bool, why: NotStored| if condition { Err(why) } else { Ok(()) };
     let overriding = matches!(profile.mode, Mode::Override { .. });
     deny(method != Method::GET, NotStored::Method)?;
-    deny(
-        !may_be_stored(status) || response.contains_key(header::CONTENT_RANGE),
-        NotStored::Status,
-    )?;
+    deny(!may_be_stored(status) || response.contains_key(header::CONTENT_RANGE), NotStored::Status)?;
     // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore no-store.
-    deny(
-        control.no_store && !(control.must_understand && understood(status)),
-        NotStored::NoStore,
-    )?;
-    deny(
-        control.must_understand && !understood(status),
-        NotStored::Status,
-    )?;
+    deny(control.no_store && !(control.must_understand && understood(status)), NotStored::NoStore)?;
+    deny(control.must_understand && !understood(status), NotStored::Status)?;
     deny(control.private, NotStored::Private)?;
-    deny(
-        Control::read(request, header::CACHE_CONTROL).no_store,
-        NotStored::RequestNoStore,
-    )?;
-    deny(
-        request.contains_key(header::AUTHORIZATION) && !shareable(control),
-        NotStored::Authorization,
-    )?;
-    deny(
-        overriding && response.contains_key(header::SET_COOKIE),
-        NotStored::SetCookie,
-    )?;
-    deny(
-        overriding && status.is_server_error(),
-        NotStored::ServerError,
-    )?;
+    deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
+    deny(request.contains_key(header::AUTHORIZATION) && !shareable(control), NotStored::Authorization)?;
+    deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
+    deny(overriding && status.is_server_error(), NotStored::ServerError)?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
-    deny(
-        freshness.lifetime == 0 && !validation::has_validator(response),
-        NotStored::NoLifetime,
-    )?;
-    deny(
-        content_length(response).is_some_and(|length| length > profile.body_bytes_max),
-        NotStored::TooLarge,
-    )
+    deny(freshness.lifetime == 0 && !validation::has_validator(response), NotStored::NoLifetime)?;
+    deny(content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
 }
 
 fn may_be_stored(status: StatusCode) -> bool {
-    !status.is_informational()
-        && status != StatusCode::PARTIAL_CONTENT
-        && status != StatusCode::NOT_MODIFIED
+    !status.is_informational() && status != StatusCode::PARTIAL_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
 /// The statuses whose caching requirements this cache implements.
 fn understood(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        200 | 203 | 204 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501
-    )
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
 /// RFC 9111, section 3.5.
@@ -114,12 +82,7 @@ fn shareable(control: &Control) -> bool {
 
 /// Reads a valid Content-Length.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -129,31 +92,12 @@ mod tests {
     use crate::cache::tests_support::{headers, profile};
     use crate::time::Timestamp;
 
-    fn checked(
-        mode: Mode,
-        status: u16,
-        request: &[(&str, &str)],
-        response: &[(&str, &str)],
-    ) -> Result<(), NotStored> {
+    fn checked(mode: Mode, status: u16, request: &[(&str, &str)], response: &[(&str, &str)]) -> Result<(), NotStored> {
         let (request, response, profile) = (headers(request), headers(response), profile(mode));
         let status = StatusCode::from_u16(status).unwrap();
         let control = Control::read(&response, header::CACHE_CONTROL);
-        let freshness = freshness::of(
-            status,
-            &response,
-            &control,
-            &profile,
-            Timestamp::from_millis(1_000_000),
-        );
-        check(
-            &Method::GET,
-            &request,
-            status,
-            &response,
-            &control,
-            &freshness,
-            &profile,
-        )
+        let freshness = freshness::of(status, &response, &control, &profile, Timestamp::from_millis(1_000_000));
+        check(&Method::GET, &request, status, &response, &control, &freshness, &profile)
     }
 
     #[test]
@@ -166,79 +110,36 @@ mod tests {
             (&[], 304, "max-age=60", Err(NotStored::Status)),
             (&[], 200, "No-Store, max-age=60", Err(NotStored::NoStore)),
             (&[], 200, "no-store, must-understand, max-age=60", Ok(())),
-            (
-                &[],
-                299,
-                "must-understand, max-age=60",
-                Err(NotStored::Status),
-            ),
+            (&[], 299, "must-understand, max-age=60", Err(NotStored::Status)),
             (&[], 200, "Private, max-age=60", Err(NotStored::Private)),
             (&[], 200, "", Err(NotStored::NoLifetime)),
             (&auth, 200, "max-age=60", Err(NotStored::Authorization)),
             (&auth, 200, "public, max-age=60", Ok(())),
             (&auth, 200, "s-maxage=60", Ok(())),
-            (
-                &[("cache-control", "no-store")],
-                200,
-                "max-age=60",
-                Err(NotStored::RequestNoStore),
-            ),
+            (&[("cache-control", "no-store")], 200, "max-age=60", Err(NotStored::RequestNoStore)),
         ];
         for (request, status, control, expected) in cases {
             assert_eq!(
-                checked(
-                    Mode::Respect,
-                    status,
-                    request,
-                    &[("cache-control", control)]
-                ),
+                checked(Mode::Respect, status, request, &[("cache-control", control)]),
                 expected,
                 "{status} {control}"
             );
         }
         assert_eq!(
-            checked(
-                Mode::Respect,
-                200,
-                &[],
-                &[("vary", "a, *"), ("cache-control", "max-age=1")]
-            ),
+            checked(Mode::Respect, 200, &[], &[("vary", "a, *"), ("cache-control", "max-age=1")]),
             Err(NotStored::VaryStar)
         );
-        assert_eq!(
-            checked(Mode::Respect, 200, &[], &[("etag", "\"a\"")]),
-            Ok(())
-        );
-        assert_eq!(
-            checked(
-                Mode::Respect,
-                200,
-                &[],
-                &[("set-cookie", "a=b"), ("cache-control", "max-age=1")]
-            ),
-            Ok(())
-        );
+        assert_eq!(checked(Mode::Respect, 200, &[], &[("etag", "\"a\"")]), Ok(()));
+        assert_eq!(checked(Mode::Respect, 200, &[], &[("set-cookie", "a=b"), ("cache-control", "max-age=1")]), Ok(()));
     }
 
     #[test]
     fn override_never_shares_what_is_personal() {
         let mode = Mode::Override { ttl: 60_000 };
-        assert_eq!(
-            checked(mode, 200, &[], &[("cache-control", "max-age=0")]),
-            Ok(())
-        );
-        assert_eq!(
-            checked(mode, 200, &[], &[("set-cookie", "a=b")]),
-            Err(NotStored::SetCookie)
-        );
-        assert_eq!(
-            checked(mode, 200, &[], &[("cache-control", "private")]),
-            Err(NotStored::Private)
-        );
+        assert_eq!(checked(mode, 200, &[], &[("cache-control", "max-age=0")]), Ok(()));
+        assert_eq!(checked(mode, 200, &[], &[("set-cookie", "a=b")]), Err(NotStored::SetCookie));
+        assert_eq!(checked(mode, 200, &[], &[("cache-control", "private")]), Err(NotStored::Private));
         assert_eq!(checked(mode, 503, &[], &[]), Err(NotStored::ServerError));
-        assert_eq!(
-            checked(mode, 200, &[], &[("content-length", "99999999999")]),
-            Err(NotStored::TooLarge)
-        );
+        assert_eq!(checked(mode, 200, &[], &[("content-length", "99999999999")]), Err(NotStored::TooLarge));
     }
 }

@@ -11,21 +11,12 @@ use super::{Profile, Stored, date};
 use crate::time::Timestamp;
 
 /// Request header fields that make a request conditional.
-const CONDITIONS: [HeaderName; 5] = [
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_MATCH,
-    header::IF_UNMODIFIED_SINCE,
-    header::IF_RANGE,
-];
+const CONDITIONS: [HeaderName; 5] =
+    [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
 
 /// Header fields that a 304 never changes in a stored response: they describe the body that is stored (RFC 9111, section 3.2).
-const OF_THE_BODY: [HeaderName; 4] = [
-    header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-];
+const OF_THE_BODY: [HeaderName; 4] =
+    [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_RANGE, header::CONTENT_TYPE];
 
 /// Returns whether a response can be validated.
 pub fn has_validator(response: &HeaderMap) -> bool {
@@ -47,10 +38,7 @@ pub fn make_conditional(request: &mut HeaderMap, stored: &Stored) {
 
 /// Returns whether a 304 speaks of `stored`: its strong validators, if it has any, must agree (RFC 9111, section 4.3.4).
 pub fn confirms(not_modified: &HeaderMap, stored: &Stored) -> bool {
-    match (
-        not_modified.get(header::ETAG),
-        stored.headers.get(header::ETAG),
-    ) {
+    match (not_modified.get(header::ETAG), stored.headers.get(header::ETAG)) {
         (Some(a), Some(b)) => opaque(a.as_bytes()) == opaque(b.as_bytes()),
         (Some(_), None) => false,
         (None, _) => true,
@@ -66,10 +54,7 @@ pub fn update(
     received: Timestamp,
 ) -> Arc<Stored> {
     let mut headers = stored.headers.clone();
-    for name in not_modified
-        .keys()
-        .filter(|name| !OF_THE_BODY.contains(name) && *name != header::AGE)
-    {
+    for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name) && *name != header::AGE) {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -95,29 +80,19 @@ pub fn update(
 }
 
 /// Returns whether a client's conditions allow a 304 for a response with these header fields (RFC 9110, section 13.2.2).
-pub fn not_modified(
-    method: &Method,
-    request: &HeaderMap,
-    status: StatusCode,
-    response: &HeaderMap,
-) -> bool {
+pub fn not_modified(method: &Method, request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> bool {
     if status != StatusCode::OK || !(method == Method::GET || method == Method::HEAD) {
         return false;
     }
     if request.contains_key(header::IF_NONE_MATCH) {
         let tag = response.get(header::ETAG).map(HeaderValue::as_bytes);
-        let mut wanted = request
-            .get_all(header::IF_NONE_MATCH)
-            .iter()
-            .flat_map(|line| split_list(line.as_bytes()));
+        let mut wanted = request.get_all(header::IF_NONE_MATCH).iter().flat_map(|line| split_list(line.as_bytes()));
         // Weak comparison (RFC 9110, section 8.8.3.2).
         return wanted.any(|w| w == b"*" || tag.is_some_and(|tag| opaque(tag) == opaque(w)));
     }
     let since = date::read(request, header::IF_MODIFIED_SINCE);
     let modified = date::read(response, header::LAST_MODIFIED);
-    since
-        .zip(modified)
-        .is_some_and(|(since, modified)| modified <= since)
+    since.zip(modified).is_some_and(|(since, modified)| modified <= since)
 }
 
 /// Keeps of a response's header fields those that a 304 carries (RFC 9110, section 15.4.5): the rest describes the body.
@@ -139,55 +114,27 @@ mod tests {
     use crate::cache::tests_support::{headers, profile, stored};
 
     fn answered_304(request: &[(&str, &str)], response: &[(&str, &str)]) -> bool {
-        not_modified(
-            &Method::GET,
-            &headers(request),
-            StatusCode::OK,
-            &headers(response),
-        )
+        not_modified(&Method::GET, &headers(request), StatusCode::OK, &headers(response))
     }
 
     #[test]
     fn entity_tags_win_over_dates() {
-        let response = [
-            ("etag", "W/\"a\""),
-            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
-        ];
-        assert!(answered_304(
-            &[("if-none-match", "\"x\", \"a\"")],
-            &response
-        ));
+        let response = [("etag", "W/\"a\""), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert!(answered_304(&[("if-none-match", "\"x\", \"a\"")], &response));
         assert!(answered_304(&[("if-none-match", "*")], &response));
         assert!(!answered_304(
-            &[
-                ("if-none-match", "\"x\""),
-                ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")
-            ],
+            &[("if-none-match", "\"x\""), ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
             &response
         ));
-        assert!(answered_304(
-            &[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
-            &response
-        ));
-        assert!(!answered_304(
-            &[("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT")],
-            &response
-        ));
-        assert!(!answered_304(
-            &[("if-modified-since", "nonsense")],
-            &response
-        ));
+        assert!(answered_304(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], &response));
+        assert!(!answered_304(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT")], &response));
+        assert!(!answered_304(&[("if-modified-since", "nonsense")], &response));
         assert!(!answered_304(&[], &response));
     }
 
     #[test]
     fn a_304_updates_fields_but_not_those_of_the_body() {
-        let old = stored(&[
-            ("cache-control", "max-age=1"),
-            ("content-length", "5"),
-            ("x", "old"),
-            ("etag", "\"a\""),
-        ]);
+        let old = stored(&[("cache-control", "max-age=1"), ("content-length", "5"), ("x", "old"), ("etag", "\"a\"")]);
         let fresh = headers(&[
             ("cache-control", "max-age=9"),
             ("content-length", "0"),
@@ -199,10 +146,7 @@ mod tests {
         let updated = update(&old, &fresh, &profile(Mode::Respect), now, now);
         assert_eq!(updated.headers.get("content-length").unwrap(), "5");
         assert_eq!(updated.headers.get_all("x").iter().count(), 2);
-        assert_eq!(
-            (updated.lifetime, updated.received, updated.initial_age),
-            (9000, now, 0)
-        );
+        assert_eq!((updated.lifetime, updated.received, updated.initial_age), (9000, now, 0));
     }
 
     #[test]
@@ -215,15 +159,8 @@ mod tests {
 
     #[test]
     fn validation_replaces_the_clients_conditions() {
-        let mut request = headers(&[
-            ("if-none-match", "\"client\""),
-            ("if-match", "*"),
-            ("accept", "a"),
-        ]);
+        let mut request = headers(&[("if-none-match", "\"client\""), ("if-match", "*"), ("accept", "a")]);
         make_conditional(&mut request, &stored(&[("etag", "\"ours\"")]));
-        assert_eq!(
-            request,
-            headers(&[("accept", "a"), ("if-none-match", "\"ours\"")])
-        );
+        assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"ours\"")]));
     }
 }

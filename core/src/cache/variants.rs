@@ -20,10 +20,7 @@ pub enum Placement {
 
 /// Chooses the response for a request: of those that match the most recent (RFC 9111, section 4.1).
 pub fn choose<'a>(variants: &'a [Arc<Stored>], request: &HeaderMap) -> Option<&'a Arc<Stored>> {
-    variants
-        .iter()
-        .filter(|v| vary::matches(&v.vary, request))
-        .max_by_key(|v| v.received)
+    variants.iter().filter(|v| vary::matches(&v.vary, request)).max_by_key(|v| v.received)
 }
 
 /// Says where a new response goes. Beyond [`VARIANTS_MAX`] the oldest leaves.
@@ -35,9 +32,7 @@ pub fn place(variants: &[Arc<Stored>], new: &Stored) -> Placement {
         return Placement::Append;
     }
     let oldest = variants.iter().enumerate().min_by_key(|(_, v)| v.received);
-    oldest.map_or(Placement::Append, |(position, _)| {
-        Placement::Replace(position)
-    })
+    oldest.map_or(Placement::Append, |(position, _)| Placement::Replace(position))
 }
 
 #[cfg(test)]
@@ -47,10 +42,7 @@ mod tests {
 
     fn variant(language: &str, received: u64) -> Arc<Stored> {
         let mut s = stored(&[]);
-        s.vary = vary::nominate(
-            &headers(&[("vary", "accept-language")]),
-            &headers(&[("accept-language", language)]),
-        );
+        s.vary = vary::nominate(&headers(&[("vary", "accept-language")]), &headers(&[("accept-language", language)]));
         s.received = crate::Timestamp::from_millis(received);
         Arc::new(s)
     }
@@ -62,8 +54,7 @@ mod tests {
         unvarying.received = crate::Timestamp::from_millis(2);
         variants.push(Arc::new(unvarying));
         let chosen = |language: &str| {
-            choose(&variants, &headers(&[("accept-language", language)]))
-                .map(|v| v.received.as_millis())
+            choose(&variants, &headers(&[("accept-language", language)])).map(|v| v.received.as_millis())
         };
         assert_eq!(chosen("de"), Some(2));
         assert_eq!(chosen("en"), Some(3));
@@ -74,13 +65,7 @@ mod tests {
     fn variants_are_bounded() {
         let variants: Vec<_> = (0..16).map(|i| variant(&i.to_string(), 100 - i)).collect();
         assert_eq!(place(&variants, &variant("3", 200)), Placement::Replace(3));
-        assert_eq!(
-            place(&variants, &variant("new", 200)),
-            Placement::Replace(15)
-        );
-        assert_eq!(
-            place(&variants[..5], &variant("new", 200)),
-            Placement::Append
-        );
+        assert_eq!(place(&variants, &variant("new", 200)), Placement::Replace(15));
+        assert_eq!(place(&variants[..5], &variant("new", 200)), Placement::Append);
     }
 }

@@ -13,14 +13,10 @@ const NOMINATED_MAX: usize = 16;
 /// Returns whether no other request can match: `*`, too many fields, or a name that is none.
 pub fn is_star(response: &HeaderMap) -> bool {
     let mut names = 0;
-    response
-        .get_all(header::VARY)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .any(|name| {
-            names += 1;
-            names > NOMINATED_MAX || name == b"*" || HeaderName::from_bytes(name).is_err()
-        })
+    response.get_all(header::VARY).iter().flat_map(|line| split_list(line.as_bytes())).any(|name| {
+        names += 1;
+        names > NOMINATED_MAX || name == b"*" || HeaderName::from_bytes(name).is_err()
+    })
 }
 
 /// Records the values of the fields that a response names, sorted by name.
@@ -33,17 +29,12 @@ pub fn nominate(response: &HeaderMap, request: &HeaderMap) -> Vec<Nominated> {
         .collect();
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
-    names
-        .into_iter()
-        .map(|name| (name.clone(), normalised(request, &name)))
-        .collect()
+    names.into_iter().map(|name| (name.clone(), normalised(request, &name))).collect()
 }
 
 /// Returns whether a request has the values that chose a stored response.
 pub fn matches(nominated: &[Nominated], request: &HeaderMap) -> bool {
-    nominated
-        .iter()
-        .all(|(name, value)| normalised(request, name) == *value)
+    nominated.iter().all(|(name, value)| normalised(request, name) == *value)
 }
 
 /// Combines field lines and drops optional whitespace around list members, as section 4.1 allows.
@@ -68,34 +59,11 @@ mod tests {
     #[test]
     fn a_request_matches_if_the_named_fields_do() {
         let response = headers(&[("vary", "Accept-Language, x-b"), ("vary", "X-A")]);
-        let nominated = nominate(
-            &response,
-            &headers(&[("accept-language", "de,en"), ("x-a", "1")]),
-        );
-        assert!(matches(
-            &nominated,
-            &headers(&[
-                ("accept-language", "de"),
-                ("accept-language", "en"),
-                ("x-a", "1")
-            ])
-        ));
-        assert!(matches(
-            &nominated,
-            &headers(&[
-                ("accept-language", " de ,  en"),
-                ("x-a", "1"),
-                ("other", "x")
-            ])
-        ));
-        assert!(!matches(
-            &nominated,
-            &headers(&[("accept-language", "de"), ("x-a", "1")])
-        ));
-        assert!(!matches(
-            &nominated,
-            &headers(&[("accept-language", "de,en"), ("x-a", "1"), ("x-b", "")])
-        ));
+        let nominated = nominate(&response, &headers(&[("accept-language", "de,en"), ("x-a", "1")]));
+        assert!(matches(&nominated, &headers(&[("accept-language", "de"), ("accept-language", "en"), ("x-a", "1")])));
+        assert!(matches(&nominated, &headers(&[("accept-language", " de ,  en"), ("x-a", "1"), ("other", "x")])));
+        assert!(!matches(&nominated, &headers(&[("accept-language", "de"), ("x-a", "1")])));
+        assert!(!matches(&nominated, &headers(&[("accept-language", "de,en"), ("x-a", "1"), ("x-b", "")])));
     }
 
     #[test]

@@ -23,12 +23,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         return lookup::start(exchange, now);
     }
     exchange.step(StepName::Charge);
-    let charges = exchange
-        .route
-        .limits
-        .iter()
-        .map(|limit| charge(limit, &exchange))
-        .collect();
+    let charges = exchange.route.limits.iter().map(|limit| charge(limit, &exchange)).collect();
     Step::Charge(AwaitVerdict { exchange, charges })
 }
 
@@ -38,10 +33,7 @@ fn charge(limit: &Arc<Limit>, exchange: &Exchange) -> Charge {
     for part in &limit.key {
         key::push(&mut bytes, part, &exchange.request, &exchange.route.name);
     }
-    Charge {
-        limit: Arc::clone(limit),
-        key: bytes,
-    }
+    Charge { limit: Arc::clone(limit), key: bytes }
 }
 
 impl AwaitVerdict {
@@ -52,21 +44,10 @@ impl AwaitVerdict {
 
     /// Takes the answers, one for each charge. A missing answer counts as unavailable.
     pub fn resume(self, answers: &[Charged], now: Timestamp) -> Step {
-        let Self {
-            mut exchange,
-            charges,
-        } = self;
-        let answers = answers
-            .iter()
-            .copied()
-            .chain(std::iter::repeat(Charged::Unavailable));
-        exchange.report.limits = charges
-            .iter()
-            .zip(answers)
-            .map(|(charge, answer)| report(charge, answer))
-            .collect();
-        let has =
-            |outcome: LimitOutcome| exchange.report.limits.iter().any(|l| l.outcome == outcome);
+        let Self { mut exchange, charges } = self;
+        let answers = answers.iter().copied().chain(std::iter::repeat(Charged::Unavailable));
+        exchange.report.limits = charges.iter().zip(answers).map(|(charge, answer)| report(charge, answer)).collect();
+        let has = |outcome: LimitOutcome| exchange.report.limits.iter().any(|l| l.outcome == outcome);
         if has(LimitOutcome::Rejected) {
             return finish::refuse(exchange, Refusal::LimitExceeded, now);
         }
@@ -84,17 +65,10 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
         Charged::Verdict(verdict) if limit.dry_run => (LimitOutcome::WouldReject, verdict),
         Charged::Verdict(verdict) => (LimitOutcome::Rejected, verdict),
         Charged::Unavailable => {
-            let nothing = Verdict {
-                allowed: false,
-                remaining: 0,
-                reset: 0,
-                retry_after: 0,
-            };
+            let nothing = Verdict { allowed: false, remaining: 0, reset: 0, retry_after: 0 };
             match limit.on_store_error {
                 OnStoreError::Deny if !limit.dry_run => (LimitOutcome::UnavailableDenied, nothing),
-                OnStoreError::Deny | OnStoreError::Allow => {
-                    (LimitOutcome::UnavailableAllowed, nothing)
-                }
+                OnStoreError::Deny | OnStoreError::Allow => (LimitOutcome::UnavailableAllowed, nothing),
             }
         }
     };

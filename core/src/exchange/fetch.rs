@@ -91,35 +91,15 @@ pub(crate) struct Forward {
 }
 
 pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Step {
-    let order = steering::order(
-        &exchange.route.pool,
-        &exchange.request,
-        &exchange.route.name,
-    );
+    let order = steering::order(&exchange.route.pool, &exchange.request, &exchange.route.name);
     let origins = &exchange.route.pool.origins;
-    exchange.report.origins = order
-        .iter()
-        .filter_map(|p| origins.get(*p))
-        .map(|o| Arc::clone(&o.name))
-        .collect();
-    let forward = Forward {
-        order,
-        looked_at: 0,
-        sent: 0,
-        made: 0,
-        paused: false,
-        refusal: Refusal::CircuitsOpen,
-    };
+    exchange.report.origins = order.iter().filter_map(|p| origins.get(*p)).map(|o| Arc::clone(&o.name)).collect();
+    let forward = Forward { order, looked_at: 0, sent: 0, made: 0, paused: false, refusal: Refusal::CircuitsOpen };
     next(exchange, caching, forward, None, now)
 }
 
 /// Goes on after the pause before an origin is tried again.
-pub(super) fn again(
-    exchange: Box<Exchange>,
-    caching: Option<Caching>,
-    mut forward: Forward,
-    now: Timestamp,
-) -> Step {
+pub(super) fn again(exchange: Box<Exchange>, caching: Option<Caching>, mut forward: Forward, now: Timestamp) -> Step {
     forward.paused = true;
     next(exchange, caching, forward, None, now)
 }
@@ -137,17 +117,14 @@ fn next(
     while forward.looked_at < bound {
         let again = forward.looked_at >= forward.order.len();
         if again && !forward.paused && forward.made > 0 {
-            let seed = exchange.engine.seed()
-                ^ u64::try_from(exchange.request.trace.id & u128::from(u64::MAX)).unwrap_or(0);
+            let seed =
+                exchange.engine.seed() ^ u64::try_from(exchange.request.trace.id & u128::from(u64::MAX)).unwrap_or(0);
             let pause = route.retry.pause(forward.made.saturating_add(1), seed);
             if pause > 0 {
                 return AwaitTime::try_again(exchange, caching, forward, now.plus(pause));
             }
         }
-        let position = forward
-            .order
-            .get(forward.looked_at % forward.order.len().max(1))
-            .copied();
+        let position = forward.order.get(forward.looked_at % forward.order.len().max(1)).copied();
         forward.looked_at += 1;
         let Some(origin) = position.and_then(|p| route.pool.origins.get(p)) else {
             break;
@@ -157,10 +134,7 @@ fn next(
                 return attempt(exchange, caching, forward, Arc::clone(origin), permit, now);
             }
             Err(_) if again => {}
-            Err(_) => exchange
-                .report
-                .attempts
-                .push(AttemptReport::unasked(origin)),
+            Err(_) => exchange.report.attempts.push(AttemptReport::unasked(origin)),
         }
     }
     match last {
@@ -169,18 +143,11 @@ fn next(
     }
 }
 
-fn permit(
-    exchange: &Exchange,
-    origin: &Origin,
-    now: Timestamp,
-) -> Result<Option<Permit>, Timestamp> {
+fn permit(exchange: &Exchange, origin: &Origin, now: Timestamp) -> Result<Option<Permit>, Timestamp> {
     let Some(rule) = &exchange.route.breaker else {
         return Ok(None);
     };
-    let lease = origin
-        .timeouts
-        .connect
-        .saturating_add(origin.timeouts.response);
+    let lease = origin.timeouts.connect.saturating_add(origin.timeouts.response);
     exchange.engine.acquire(origin, rule, lease, now).map(Some)
 }
 
@@ -209,17 +176,7 @@ fn attempt(
         body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
         upgrade,
     };
-    Step::Fetch(
-        Box::new(attempt),
-        AwaitResponse {
-            exchange,
-            caching,
-            forward,
-            origin,
-            permit,
-            began: now,
-        },
-    )
+    Step::Fetch(Box::new(attempt), AwaitResponse { exchange, caching, forward, origin, permit, began: now })
 }
 
 impl AwaitResponse {
@@ -244,24 +201,10 @@ impl AwaitResponse {
         self.forward.sent = self.forward.sent.saturating_add(1);
         let rule = self.exchange.route.breaker.clone();
         let failed = rule.is_some_and(|rule| rule.failure_statuses.contains(&status.as_u16()));
-        self.note(
-            AttemptOutcome::Response,
-            Some(status.as_u16()),
-            Some(failed),
-            now,
-        );
-        let Self {
-            exchange,
-            mut caching,
-            mut forward,
-            began,
-            ..
-        } = self;
-        let unconfirmed = |c: &Caching| {
-            c.candidate
-                .as_ref()
-                .is_some_and(|stored| !validation::confirms(&head.headers, stored))
-        };
+        self.note(AttemptOutcome::Response, Some(status.as_u16()), Some(failed), now);
+        let Self { exchange, mut caching, mut forward, began, .. } = self;
+        let unconfirmed =
+            |c: &Caching| c.candidate.as_ref().is_some_and(|stored| !validation::confirms(&head.headers, stored));
         if status == http::StatusCode::NOT_MODIFIED && caching.as_ref().is_some_and(unconfirmed) {
             // A 304 about another response than ours: ask the same origin again, without conditions.
             if let Some(caching) = &mut caching {
@@ -272,12 +215,7 @@ impl AwaitResponse {
         }
         // A streamed body is spent once an origin has answered.
         let intact = exchange.request.body == RequestBody::Empty;
-        if exchange.route.retry.allows(
-            Setback::Status(status),
-            &exchange.request.head.method,
-            forward.sent,
-            intact,
-        ) {
+        if exchange.route.retry.allows(Setback::Status(status), &exchange.request.head.method, forward.sent, intact) {
             return next(exchange, caching, forward, Some(Box::new(head)), now);
         }
         finish::from_origin(exchange, caching, head, began, now)
@@ -285,47 +223,22 @@ impl AwaitResponse {
 
     fn failed(mut self, failure: Failure, now: Timestamp) -> Step {
         let (outcome, refusal, blames_origin) = match failure.kind {
-            FailureKind::Unreachable => (
-                AttemptOutcome::Unreachable,
-                Refusal::OriginUnreachable,
-                true,
-            ),
-            FailureKind::ConnectTimeout => {
-                (AttemptOutcome::ConnectTimeout, Refusal::OriginTimeout, true)
-            }
+            FailureKind::Unreachable => (AttemptOutcome::Unreachable, Refusal::OriginUnreachable, true),
+            FailureKind::ConnectTimeout => (AttemptOutcome::ConnectTimeout, Refusal::OriginTimeout, true),
             FailureKind::Tls => (AttemptOutcome::Tls, Refusal::OriginUnreachable, true),
-            FailureKind::ResponseTimeout => (
-                AttemptOutcome::ResponseTimeout,
-                Refusal::OriginTimeout,
-                true,
-            ),
+            FailureKind::ResponseTimeout => (AttemptOutcome::ResponseTimeout, Refusal::OriginTimeout, true),
             FailureKind::Closed => (AttemptOutcome::Closed, Refusal::OriginFailed, true),
             FailureKind::Protocol => (AttemptOutcome::Protocol, Refusal::OriginFailed, true),
             FailureKind::BodyAborted => (AttemptOutcome::RequestBody, Refusal::Malformed, false),
-            FailureKind::BodyTooLarge => {
-                (AttemptOutcome::RequestBody, Refusal::BodyTooLarge, false)
-            }
+            FailureKind::BodyTooLarge => (AttemptOutcome::RequestBody, Refusal::BodyTooLarge, false),
         };
         self.note(outcome, None, blames_origin.then_some(true), now);
-        let Self {
-            exchange,
-            caching,
-            mut forward,
-            ..
-        } = self;
+        let Self { exchange, caching, mut forward, .. } = self;
         forward.refusal = refusal;
         forward.sent = forward.sent.saturating_add(u8::from(failure.sent));
-        let setback = if failure.sent {
-            Setback::Lost
-        } else {
-            Setback::NeverSent
-        };
-        let allowed = exchange.route.retry.allows(
-            setback,
-            &exchange.request.head.method,
-            forward.sent,
-            failure.body_intact,
-        );
+        let setback = if failure.sent { Setback::Lost } else { Setback::NeverSent };
+        let allowed =
+            exchange.route.retry.allows(setback, &exchange.request.head.method, forward.sent, failure.body_intact);
         if blames_origin && allowed {
             return next(exchange, caching, forward, None, now);
         }
@@ -333,26 +246,12 @@ impl AwaitResponse {
     }
 
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.
-    fn note(
-        &mut self,
-        outcome: AttemptOutcome,
-        status: Option<u16>,
-        failed: Option<bool>,
-        now: Timestamp,
-    ) {
+    fn note(&mut self, outcome: AttemptOutcome, status: Option<u16>, failed: Option<bool>, now: Timestamp) {
         let took: Millis = now.since(self.began);
-        let circuit = self
-            .exchange
-            .route
-            .breaker
-            .clone()
-            .zip(self.permit.take())
-            .and_then(|(rule, permit)| {
-                let outcome = failed.map(|failed| Outcome { failed, took });
-                self.exchange
-                    .engine
-                    .record(&self.origin, &rule, permit, outcome, now)
-            });
+        let circuit = self.exchange.route.breaker.clone().zip(self.permit.take()).and_then(|(rule, permit)| {
+            let outcome = failed.map(|failed| Outcome { failed, took });
+            self.exchange.engine.record(&self.origin, &rule, permit, outcome, now)
+        });
         self.exchange.report.attempts.push(AttemptReport {
             origin: Arc::clone(&self.origin.name),
             outcome,

@@ -8,9 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response
 use super::{Caching, Exchange, RequestBody, Step, fetch, new_report};
 use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
-use crate::cache::{
-    CacheKey, Mode, Profile, Stored, date, freshness, key, status, storable, validation, vary,
-};
+use crate::cache::{CacheKey, Mode, Profile, Stored, date, freshness, key, status, storable, validation, vary};
 use crate::flight::Lead;
 use crate::forward;
 use crate::limit::fields;
@@ -89,12 +87,8 @@ impl Background {
         let mut report = new_report(&request, Kind::Revalidation, from.report.time);
         report.route.clone_from(&from.report.route);
         report.cache.clone_from(&from.report.cache);
-        let exchange = Box::new(Exchange {
-            engine: from.engine.clone(),
-            route: Arc::clone(&from.route),
-            request,
-            report,
-        });
+        let exchange =
+            Box::new(Exchange { engine: from.engine.clone(), route: Arc::clone(&from.route), request, report });
         Self { exchange, caching }
     }
 
@@ -105,10 +99,7 @@ impl Background {
 
     /// Begins the revalidation.
     pub fn begin(self, now: Timestamp) -> Step {
-        let Self {
-            mut exchange,
-            caching,
-        } = self;
+        let Self { mut exchange, caching } = self;
         exchange.report.time = now;
         if let Some(report) = &mut exchange.report.cache {
             report.outcome = CacheOutcome::Expired;
@@ -131,14 +122,7 @@ pub(super) fn stored(
         report.revalidates = background.is_some();
     }
     let (head, source) = from_store(&exchange, &caching.profile, stored, now);
-    conclude(
-        exchange,
-        Draft {
-            background,
-            ..Draft::new(head, source)
-        },
-        now,
-    )
+    conclude(exchange, Draft { background, ..Draft::new(head, source) }, now)
 }
 
 /// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
@@ -157,68 +141,32 @@ pub(super) fn from_origin(
     }
     let Some(mut caching) = caching else {
         let invalidate = invalidated(&exchange, head.status);
-        return conclude(
-            exchange,
-            Draft {
-                invalidate,
-                ..Draft::new(head, Source::Origin)
-            },
-            now,
-        );
+        return conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
     };
     if let Some(candidate) = caching.candidate.take() {
         if head.status == StatusCode::NOT_MODIFIED {
             return confirmed(exchange, caching, &candidate, &head.headers, requested, now);
         }
         if is_error(head.status) && serves_on_error(&candidate, now) {
-            return stored(
-                exchange,
-                &caching,
-                &candidate,
-                CacheOutcome::StaleIfError,
-                None,
-                now,
-            );
+            return stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now);
         }
     }
     store(exchange, caching, head, requested, now)
 }
 
 /// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
-pub(super) fn failed(
-    exchange: Box<Exchange>,
-    caching: Option<Caching>,
-    refusal: Refusal,
-    now: Timestamp,
-) -> Step {
-    let usable = caching
-        .as_ref()
-        .and_then(|c| c.candidate.clone())
-        .filter(|candidate| serves_on_error(candidate, now));
+pub(super) fn failed(exchange: Box<Exchange>, caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
+    let usable = caching.as_ref().and_then(|c| c.candidate.clone()).filter(|candidate| serves_on_error(candidate, now));
     match caching.zip(usable) {
-        Some((caching, candidate)) => stored(
-            exchange,
-            &caching,
-            &candidate,
-            CacheOutcome::StaleIfError,
-            None,
-            now,
-        ),
+        Some((caching, candidate)) => stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now),
         None => refuse(exchange, refusal, now),
     }
 }
 
 /// Answers with a problem document.
 pub(super) fn refuse(mut exchange: Box<Exchange>, refusal: Refusal, now: Timestamp) -> Step {
-    let violated =
-        |o: LimitOutcome| matches!(o, LimitOutcome::Rejected | LimitOutcome::UnavailableDenied);
-    let names: Vec<&str> = exchange
-        .report
-        .limits
-        .iter()
-        .filter(|l| violated(l.outcome))
-        .map(|l| &*l.name)
-        .collect();
+    let violated = |o: LimitOutcome| matches!(o, LimitOutcome::Rejected | LimitOutcome::UnavailableDenied);
+    let names: Vec<&str> = exchange.report.limits.iter().filter(|l| violated(l.outcome)).map(|l| &*l.name).collect();
     let (head, body) = problem::reply(refusal, &names);
     exchange.report.refusal = Some(refusal);
     let source = body_for(&exchange.request.head.method, body);
@@ -236,11 +184,7 @@ pub(super) fn refuse_unrouted(mut report: Report, refusal: Refusal, now: Timesta
 }
 
 fn body_for(method: &Method, body: Vec<u8>) -> Source {
-    if method == Method::HEAD {
-        Source::Empty
-    } else {
-        Source::Bytes(body.into())
-    }
+    if method == Method::HEAD { Source::Empty } else { Source::Bytes(body.into()) }
 }
 
 /// RFC 5861, section 4: the errors that a stale response may stand in for.
@@ -265,9 +209,7 @@ fn confirmed(
     requested: Timestamp,
     now: Timestamp,
 ) -> Step {
-    let Caching {
-        profile, key, lead, ..
-    } = caching;
+    let Caching { profile, key, lead, .. } = caching;
     let updated = validation::update(candidate, not_modified, &profile, requested, now);
     note_stored(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     if let Some(report) = &mut exchange.report.cache {
@@ -275,27 +217,10 @@ fn confirmed(
     }
     let (head, source) = from_store(&exchange, &profile, &updated, now);
     // The body is still the one stored with the old head.
-    let source = if matches!(source, Source::Stored(_)) {
-        Source::Stored(Arc::clone(candidate))
-    } else {
-        source
-    };
+    let source = if matches!(source, Source::Stored(_)) { Source::Stored(Arc::clone(candidate)) } else { source };
     let kind = FillKind::Refresh(Arc::clone(candidate));
-    let fill = Fill {
-        key,
-        head: updated,
-        kind,
-        body_bytes_max: profile.body_bytes_max,
-        lead,
-    };
-    conclude(
-        exchange,
-        Draft {
-            fill: Some(fill),
-            ..Draft::new(head, source)
-        },
-        now,
-    )
+    let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, lead };
+    conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
 }
 
 /// The origin sent a response of its own: it is stored if it may be.
@@ -310,25 +235,11 @@ fn store(
     let control = Control::read(&head.headers, header::CACHE_CONTROL);
     let freshness = freshness::of(head.status, &head.headers, &control, &profile, now);
     let request = &exchange.request.head;
-    let allowed = storable::check(
-        &request.method,
-        &request.headers,
-        head.status,
-        &head.headers,
-        &control,
-        &freshness,
-        &profile,
-    );
+    let allowed =
+        storable::check(&request.method, &request.headers, head.status, &head.headers, &control, &freshness, &profile);
     let fill = match allowed {
         Ok(()) => {
-            let stored = Arc::new(new_stored(
-                &request.headers,
-                &head,
-                &freshness,
-                &profile,
-                requested,
-                now,
-            ));
+            let stored = Arc::new(new_stored(&request.headers, &head, &freshness, &profile, requested, now));
             note_fill(&mut exchange.report.cache, &stored);
             Some(Fill {
                 key: caching.key,
@@ -350,27 +261,15 @@ fn store(
     };
     override_cache_control(&mut head.headers, &profile);
     let request = &exchange.request.head;
-    let source = if fill.is_some()
-        && validation::not_modified(
-            &request.method,
-            &request.headers,
-            head.status,
-            &head.headers,
-        ) {
-        head.status = StatusCode::NOT_MODIFIED;
-        validation::strip_for_not_modified(&mut head.headers);
-        Source::Empty
-    } else {
-        Source::Origin
-    };
-    conclude(
-        exchange,
-        Draft {
-            fill,
-            ..Draft::new(head, source)
-        },
-        now,
-    )
+    let source =
+        if fill.is_some() && validation::not_modified(&request.method, &request.headers, head.status, &head.headers) {
+            head.status = StatusCode::NOT_MODIFIED;
+            validation::strip_for_not_modified(&mut head.headers);
+            Source::Empty
+        } else {
+            Source::Origin
+        };
+    conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
 }
 
 fn note_fill(report: &mut Option<CacheReport>, stored: &Stored) {
@@ -397,15 +296,10 @@ fn new_stored(
     };
     headers.remove(header::AGE);
     // RFC 9111, section 3.1.
-    for name in [
-        header::PROXY_AUTHENTICATE,
-        header::HeaderName::from_static("proxy-authentication-info"),
-    ] {
+    for name in [header::PROXY_AUTHENTICATE, header::HeaderName::from_static("proxy-authentication-info")] {
         headers.remove(name);
     }
-    headers
-        .entry(header::DATE)
-        .or_insert_with(|| date::write(now));
+    headers.entry(header::DATE).or_insert_with(|| date::write(now));
     Stored {
         status: head.status,
         vary: vary::nominate(&headers, request),
@@ -429,25 +323,15 @@ fn from_store(
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = stored.status;
     head.headers = stored.headers.clone();
-    head.headers
-        .insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
+    head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
     override_cache_control(&mut head.headers, profile);
     let request = &exchange.request.head;
-    if validation::not_modified(
-        &request.method,
-        &request.headers,
-        stored.status,
-        &stored.headers,
-    ) {
+    if validation::not_modified(&request.method, &request.headers, stored.status, &stored.headers) {
         head.status = StatusCode::NOT_MODIFIED;
         validation::strip_for_not_modified(&mut head.headers);
         return (head, Source::Empty);
     }
-    let source = if request.method == Method::HEAD {
-        Source::Empty
-    } else {
-        Source::Stored(Arc::clone(stored))
-    };
+    let source = if request.method == Method::HEAD { Source::Empty } else { Source::Stored(Arc::clone(stored)) };
     (head, source)
 }
 
@@ -477,10 +361,7 @@ fn invalidated(exchange: &Exchange, status: StatusCode) -> Vec<CacheKey> {
         return Vec::new();
     }
     let route = exchange.engine.policy().route(&Method::GET, request);
-    route
-        .and_then(|r| r.cache.as_ref().map(|profile| key::of(request, r, profile)))
-        .into_iter()
-        .collect()
+    route.and_then(|r| r.cache.as_ref().map(|profile| key::of(request, r, profile))).into_iter().collect()
 }
 
 /// A reply without its report.
@@ -494,41 +375,20 @@ struct Draft {
 
 impl Draft {
     fn new(head: response::Parts, source: Source) -> Self {
-        Self {
-            head,
-            source,
-            fill: None,
-            invalidate: Vec::new(),
-            background: None,
-        }
+        Self { head, source, fill: None, invalidate: Vec::new(), background: None }
     }
 
     fn reply(self, mut report: Report) -> Reply {
-        let Self {
-            head,
-            source,
-            fill,
-            invalidate,
-            background,
-        } = self;
+        let Self { head, source, fill, invalidate, background } = self;
         report.status = head.status.as_u16();
-        Reply {
-            head,
-            source,
-            fill,
-            invalidate,
-            background,
-            report,
-        }
+        Reply { head, source, fill, invalidate, background, report }
     }
 }
 
 /// Writes what the report says into the reply's fields and ends the exchange.
 fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
     exchange.step(StepName::Finish);
-    let Exchange {
-        route, mut report, ..
-    } = *exchange;
+    let Exchange { route, mut report, .. } = *exchange;
     let headers = &mut draft.head.headers;
     if let Some(cache) = &report.cache {
         headers.append("cache-status", status::field(cache));

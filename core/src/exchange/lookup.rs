@@ -59,17 +59,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     report.outcome = CacheOutcome::Miss;
     exchange.report.cache = Some(report);
     let patience = now.plus(profile.coalesce);
-    AwaitLookup {
-        exchange,
-        caching: Caching {
-            profile,
-            key,
-            candidate: None,
-            lead: None,
-        },
-        patience,
-    }
-    .ask()
+    AwaitLookup { exchange, caching: Caching { profile, key, candidate: None, lead: None }, patience }.ask()
 }
 
 fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
@@ -78,20 +68,10 @@ fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
         () if profile.mode == Mode::Never => Some(Bypass::Profile),
         () if head.method != Method::GET && head.method != Method::HEAD => Some(Bypass::Method),
         () if exchange.request.body != RequestBody::Empty => Some(Bypass::Body),
-        () if profile
-            .bypass_cookies
-            .iter()
-            .any(|name| cookie::find(&head.headers, name).is_some()) =>
-        {
+        () if profile.bypass_cookies.iter().any(|name| cookie::find(&head.headers, name).is_some()) => {
             Some(Bypass::Cookie)
         }
-        () if profile
-            .bypass_headers
-            .iter()
-            .any(|name| head.headers.contains_key(name)) =>
-        {
-            Some(Bypass::Header)
-        }
+        () if profile.bypass_headers.iter().any(|name| head.headers.contains_key(name)) => Some(Bypass::Header),
         () if forward::wants_upgrade(head) => Some(Bypass::Upgrade),
         () => None,
     }
@@ -108,11 +88,7 @@ impl AwaitLookup {
         let headers = &self.exchange.request.head.headers;
         let control = Control::read(headers, header::CACHE_CONTROL);
         let Some(chosen) = variants::choose(stored, headers).cloned() else {
-            self.note(if stored.is_empty() {
-                CacheOutcome::Miss
-            } else {
-                CacheOutcome::VaryMiss
-            });
+            self.note(if stored.is_empty() { CacheOutcome::Miss } else { CacheOutcome::VaryMiss });
             return self.miss(&control, now);
         };
         let mut usability = stale::usability(&chosen, now);
@@ -120,14 +96,9 @@ impl AwaitLookup {
             usability = stale::as_the_client_asks(usability, &control, &chosen, now);
         }
         match usability {
-            Usability::Fresh { .. } => finish::stored(
-                self.exchange,
-                &self.caching,
-                &chosen,
-                CacheOutcome::Hit,
-                None,
-                now,
-            ),
+            Usability::Fresh { .. } => {
+                finish::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
+            }
             Usability::Grace { .. } => self.serve_stale(&chosen, now),
             Usability::Keep { .. } | Usability::Validate { .. } => {
                 self.note(CacheOutcome::Expired);
@@ -164,14 +135,7 @@ impl AwaitLookup {
             }
             Boarding::Follow | Boarding::Alone => None,
         };
-        finish::stored(
-            self.exchange,
-            &self.caching,
-            chosen,
-            CacheOutcome::Stale,
-            background,
-            now,
-        )
+        finish::stored(self.exchange, &self.caching, chosen, CacheOutcome::Stale, background, now)
     }
 
     fn miss(mut self, control: &Control, now: Timestamp) -> Step {
@@ -180,15 +144,9 @@ impl AwaitLookup {
             return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
         }
         // A HEAD or a range brings nothing that others could use.
-        let shareable = self.exchange.request.head.method == Method::GET
-            && !headers_contain_range(&self.exchange);
+        let shareable = self.exchange.request.head.method == Method::GET && !headers_contain_range(&self.exchange);
         if shareable && self.caching.profile.coalesce > 0 {
-            match self
-                .exchange
-                .engine
-                .flights()
-                .board(&self.caching.key, LEAD_LEASE, now)
-            {
+            match self.exchange.engine.flights().board(&self.caching.key, LEAD_LEASE, now) {
                 Boarding::Lead(lead) => self.caching.lead = Some(lead),
                 Boarding::Follow if now < self.patience => return self.wait(),
                 Boarding::Follow | Boarding::Alone => {}
@@ -202,10 +160,7 @@ impl AwaitLookup {
         if let Some(report) = &mut self.exchange.report.cache {
             report.collapsed = true;
         }
-        Step::Wait(AwaitTime {
-            until: self.patience,
-            then: Then::LookUp(self),
-        })
+        Step::Wait(AwaitTime { until: self.patience, then: Then::LookUp(self) })
     }
 }
 
@@ -221,10 +176,7 @@ impl AwaitTime {
         until: Timestamp,
     ) -> Step {
         exchange.step(StepName::Wait);
-        Step::Wait(Self {
-            until,
-            then: Then::TryAgain(exchange, caching, forward),
-        })
+        Step::Wait(Self { until, then: Then::TryAgain(exchange, caching, forward) })
     }
 
     /// Returns the latest time at which to resume.
@@ -254,9 +206,7 @@ impl AwaitTime {
     pub fn resume(self, now: Timestamp) -> Step {
         match self.then {
             Then::LookUp(lookup) => lookup.ask(),
-            Then::TryAgain(exchange, caching, forward) => {
-                fetch::again(exchange, caching, forward, now)
-            }
+            Then::TryAgain(exchange, caching, forward) => fetch::again(exchange, caching, forward, now),
         }
     }
 }

@@ -84,22 +84,13 @@ pub struct Request {
 
 impl Request {
     /// Reads a request. The refusal says why it must not be answered, if so; the request is then good for a report only.
-    pub(crate) fn read(
-        policy: &Policy,
-        head: http::request::Parts,
-        client: Client,
-    ) -> (Self, Option<Refusal>) {
+    pub(crate) fn read(policy: &Policy, head: http::request::Parts, client: Client) -> (Self, Option<Refusal>) {
         let authority = authority(&head);
         let refusal = check(policy, &head, authority.is_some(), client.body);
         let authority = authority.unwrap_or_default();
         let believed = policy.client.trusts(client.peer);
-        let geo = client.geo.unwrap_or_else(|| {
-            if believed {
-                Geo::from_headers(&head.headers)
-            } else {
-                Geo::default()
-            }
-        });
+        let geo =
+            client.geo.unwrap_or_else(|| if believed { Geo::from_headers(&head.headers) } else { Geo::default() });
         let request = Self {
             host_length: host_length(&authority),
             authority,
@@ -121,29 +112,15 @@ impl Request {
     }
 }
 
-fn check(
-    policy: &Policy,
-    head: &http::request::Parts,
-    has_authority: bool,
-    body: RequestBody,
-) -> Option<Refusal> {
+fn check(policy: &Policy, head: &http::request::Parts, has_authority: bool, body: RequestBody) -> Option<Refusal> {
     let bounds = &policy.server.bounds;
-    let header_bytes: usize = head
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
+    let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let too_large = matches!(body, RequestBody::Sized(bytes) if bytes > bounds.body_bytes_max);
     match () {
         () if head.method == Method::CONNECT => Some(Refusal::MethodNotAllowed),
         () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
-        () if head.headers.len() > bounds.header_count_max
-            || header_bytes > bounds.header_bytes_max =>
-        {
+        () if head.headers.len() > bounds.header_count_max || header_bytes > bounds.header_bytes_max => {
             Some(Refusal::HeadersTooLarge)
         }
         () if !has_authority => Some(Refusal::BadHost),
@@ -164,18 +141,13 @@ fn authority(head: &http::request::Parts) -> Option<String> {
         Some(authority) => authority.as_str(),
         None => host?.to_str().ok()?,
     };
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
-    };
-    (!text.is_empty() && text.len() <= 255 && text.bytes().all(allowed))
-        .then(|| text.to_ascii_lowercase())
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (!text.is_empty() && text.len() <= 255 && text.bytes().all(allowed)).then(|| text.to_ascii_lowercase())
 }
 
 fn host_length(authority: &str) -> usize {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
-    let port = authority
-        .get(after_brackets..)
-        .and_then(|rest| rest.rfind(':'));
+    let port = authority.get(after_brackets..).and_then(|rest| rest.rfind(':'));
     port.map_or(authority.len(), |at| after_brackets + at)
 }
 
@@ -201,37 +173,19 @@ mod tests {
 
     #[test]
     fn dot_segments_are_found_in_every_spelling() {
-        for path in [
-            "/.",
-            "/..",
-            "/a/../b",
-            "/a/./b",
-            "/%2e%2E/b",
-            "/a/.%2e",
-            "/%2E",
-        ] {
+        for path in ["/.", "/..", "/a/../b", "/a/./b", "/%2e%2E/b", "/a/.%2e", "/%2E"] {
             assert!(has_dot_segment(&path.parse().unwrap()), "{path}");
         }
-        for path in [
-            "/",
-            "/.well-known/x",
-            "/a/...",
-            "/a..b/",
-            "/a/%2efoo",
-            "/x?a=/../",
-        ] {
+        for path in ["/", "/.well-known/x", "/a/...", "/a..b/", "/a/%2efoo", "/x?a=/../"] {
             assert!(!has_dot_segment(&path.parse().unwrap()), "{path}");
         }
     }
 
     #[test]
     fn the_port_is_no_part_of_the_host() {
-        for (authority, host) in [
-            ("a.example:80", "a.example"),
-            ("a.example", "a.example"),
-            ("[::1]:8080", "[::1]"),
-            ("[::1]", "[::1]"),
-        ] {
+        for (authority, host) in
+            [("a.example:80", "a.example"), ("a.example", "a.example"), ("[::1]:8080", "[::1]"), ("[::1]", "[::1]")]
+        {
             assert_eq!(authority.get(..host_length(authority)), Some(host));
         }
     }
@@ -245,14 +199,8 @@ mod tests {
             }
             authority(&builder.body(()).unwrap().into_parts().0)
         };
-        assert_eq!(
-            host(&["Shop.Example:80"], "/"),
-            Some("shop.example:80".into())
-        );
-        assert_eq!(
-            host(&["other"], "http://shop.example/"),
-            Some("shop.example".into())
-        );
+        assert_eq!(host(&["Shop.Example:80"], "/"), Some("shop.example:80".into()));
+        assert_eq!(host(&["other"], "http://shop.example/"), Some("shop.example".into()));
         assert_eq!(host(&[], "/"), None);
         assert_eq!(host(&["a", "a"], "/"), None);
         assert_eq!(host(&["a/b"], "/"), None);

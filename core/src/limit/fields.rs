@@ -11,27 +11,14 @@ use crate::time::Millis;
 pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
     let members: Vec<String> = limits
         .filter(|limit| !limit.dry_run)
-        .map(|limit| {
-            format!(
-                "\"{}\";q={};w={}",
-                limit.name,
-                limit.quota.amount,
-                limit.quota.period / 1000
-            )
-        })
+        .map(|limit| format!("\"{}\";q={};w={}", limit.name, limit.quota.amount, limit.quota.period / 1000))
         .collect();
-    if members.is_empty() {
-        None
-    } else {
-        HeaderValue::try_from(members.join(", ")).ok()
-    }
+    if members.is_empty() { None } else { HeaderValue::try_from(members.join(", ")).ok() }
 }
 
 /// Adds what the limits said to a reply. Of several limits the one with least remaining is told, which a refusing one has.
 pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[LimitReport]) {
-    let told = reports
-        .iter()
-        .filter(|r| matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected));
+    let told = reports.iter().filter(|r| matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected));
     let tightest = told.min_by_key(|r| (r.outcome != LimitOutcome::Rejected, r.remaining));
     let Some((policy, report)) = policy.zip(tightest) else {
         return;
@@ -48,11 +35,7 @@ pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[L
         headers.insert("ratelimit", value);
     }
     // With several refusals the longest wait is the true one.
-    let wait = reports
-        .iter()
-        .filter(|r| r.outcome == LimitOutcome::Rejected)
-        .map(|r| r.retry_after_ms)
-        .max();
+    let wait = reports.iter().filter(|r| r.outcome == LimitOutcome::Rejected).map(|r| r.retry_after_ms).max();
     if let Some(wait) = wait {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
     }

@@ -35,11 +35,7 @@ pub fn charge(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> (
 pub fn peek(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> Verdict {
     let before = base(quota, state, now);
     let after = before.saturating_add(interval(quota).saturating_mul(cost));
-    if after <= horizon(quota, now) {
-        verdict(quota, before, 0, now)
-    } else {
-        refusal(quota, before, after, now)
-    }
+    if after <= horizon(quota, now) { verdict(quota, before, 0, now) } else { refusal(quota, before, after, now) }
 }
 
 /// Gives back `cost` that was charged for a request which another limit then refused.
@@ -55,15 +51,12 @@ fn interval(quota: &Quota) -> u64 {
 
 /// The furthest TAT that is still allowed.
 fn horizon(quota: &Quota, now: Timestamp) -> u64 {
-    now.as_nanos()
-        .saturating_add(interval(quota).saturating_mul(quota.burst))
+    now.as_nanos().saturating_add(interval(quota).saturating_mul(quota.burst))
 }
 
 /// The TAT before a charge. Clamped, so that a state left by a larger quota never refuses for longer than this quota's burst.
 fn base(quota: &Quota, state: Option<Tat>, now: Timestamp) -> u64 {
-    state
-        .map_or(0, |s| s.0)
-        .clamp(now.as_nanos(), horizon(quota, now))
+    state.map_or(0, |s| s.0).clamp(now.as_nanos(), horizon(quota, now))
 }
 
 fn verdict(quota: &Quota, tat: u64, retry_after: u64, now: Timestamp) -> Verdict {
@@ -76,10 +69,7 @@ fn verdict(quota: &Quota, tat: u64, retry_after: u64, now: Timestamp) -> Verdict
 }
 
 fn refusal(quota: &Quota, before: u64, after: u64, now: Timestamp) -> Verdict {
-    let wait = after
-        .saturating_sub(horizon(quota, now))
-        .div_ceil(1_000_000)
-        .max(1);
+    let wait = after.saturating_sub(horizon(quota, now)).div_ceil(1_000_000).max(1);
     verdict(quota, before, wait, now)
 }
 
@@ -87,11 +77,7 @@ fn refusal(quota: &Quota, before: u64, after: u64, now: Timestamp) -> Verdict {
 mod tests {
     use super::*;
 
-    const THOUSAND_A_MINUTE: Quota = Quota {
-        amount: 1000,
-        period: 60_000,
-        burst: 3,
-    };
+    const THOUSAND_A_MINUTE: Quota = Quota { amount: 1000, period: 60_000, burst: 3 };
     const START: u64 = 1_700_000_000_000;
 
     fn at(millis: u64) -> Timestamp {
@@ -107,15 +93,8 @@ mod tests {
             state = Some(next);
             answers.push((verdict.allowed, verdict.remaining, verdict.retry_after));
         }
-        let expected = [
-            (true, 2, 0),
-            (true, 1, 0),
-            (true, 0, 0),
-            (false, 0, 60),
-            (false, 0, 1),
-            (true, 0, 0),
-            (false, 0, 60),
-        ];
+        let expected =
+            [(true, 2, 0), (true, 1, 0), (true, 0, 0), (false, 0, 60), (false, 0, 1), (true, 0, 0), (false, 0, 60)];
         assert_eq!(answers, expected);
     }
 
@@ -135,17 +114,8 @@ mod tests {
 
     #[test]
     fn extreme_values_saturate() {
-        let quota = Quota {
-            amount: 1,
-            period: u64::MAX,
-            burst: u64::MAX,
-        };
-        let (_, verdict) = charge(
-            &quota,
-            Some(Tat(u64::MAX)),
-            u64::MAX,
-            Timestamp::from_millis(u64::MAX),
-        );
+        let quota = Quota { amount: 1, period: u64::MAX, burst: u64::MAX };
+        let (_, verdict) = charge(&quota, Some(Tat(u64::MAX)), u64::MAX, Timestamp::from_millis(u64::MAX));
         assert!(verdict.allowed);
     }
 }

@@ -37,14 +37,7 @@ pub fn push(key: &mut Vec<u8>, part: &KeyPart, request: &Request, route: &str) {
             IpAddr::V4(v4) => push_part(key, Some(&v4.octets())),
             IpAddr::V6(v6) => push_part(key, Some(&cut(v6, *ipv6_prefix).octets())),
         },
-        KeyPart::Header(name) => push_part(
-            key,
-            request
-                .head
-                .headers
-                .get(name)
-                .map(http::HeaderValue::as_bytes),
-        ),
+        KeyPart::Header(name) => push_part(key, request.head.headers.get(name).map(http::HeaderValue::as_bytes)),
         KeyPart::Cookie(name) => push_part(key, cookie::find(&request.head.headers, name)),
         KeyPart::Query(name) => push_part(key, query_value(request.head.uri.query(), name)),
         KeyPart::Path => push_part(key, Some(request.head.uri.path().as_bytes())),
@@ -54,20 +47,13 @@ pub fn push(key: &mut Vec<u8>, part: &KeyPart, request: &Request, route: &str) {
 }
 
 fn cut(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
-    let mask = u128::MAX
-        .checked_shl(128 - u32::from(prefix.min(128)))
-        .unwrap_or(0);
+    let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
     Ipv6Addr::from(u128::from(address) & mask)
 }
 
 fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a [u8]> {
-    let pairs = query?
-        .split('&')
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs
-        .filter(|(n, _)| *n == name)
-        .map(|(_, value)| value.as_bytes())
-        .next()
+    let pairs = query?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter(|(n, _)| *n == name).map(|(_, value)| value.as_bytes()).next()
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use http::uri::{Authority, Scheme, Uri};
 use super::error::{KeyPath, PolicyError, Problem, Source};
 use super::list::OneOrMany;
 use super::raw::{
-    RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering,
-    RawStore,
+    RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering, RawStore,
 };
 use super::{Bounds, Policy, Server, StoreBounds, rules, units};
 use crate::client::{ClientPolicy, Network};
@@ -21,14 +20,9 @@ use crate::time::Millis;
 
 pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let source = Source::new(file, text);
-    let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyError {
-        problems: vec![source.refused(&error)],
-    })?;
-    let mut c = Compiler {
-        source,
-        problems: Vec::new(),
-        identity: Identity::default(),
-    };
+    let raw: RawPolicy =
+        toml::from_str(text).map_err(|error| PolicyError { problems: vec![source.refused(&error)] })?;
+    let mut c = Compiler { source, problems: Vec::new(), identity: Identity::default() };
     c.identity = c.identity(&raw.client);
     let server = c.server(&raw.server);
     let client = c.client(&raw.client);
@@ -42,9 +36,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let pools: BTreeMap<&str, Arc<Pool>> = raw
         .pools
         .iter()
-        .filter_map(|(name, pool)| {
-            Some((name.as_str(), Arc::new(c.pool(name, pool, &raw, &origins)?)))
-        })
+        .filter_map(|(name, pool)| Some((name.as_str(), Arc::new(c.pool(name, pool, &raw, &origins)?))))
         .collect();
     let rules = rules::compile(&mut c, &raw);
     let routes = rules::routes(&mut c, &raw, &pools, &rules);
@@ -100,12 +92,7 @@ impl Compiler<'_> {
         self.problems.push(problem);
     }
 
-    pub(super) fn duration(
-        &mut self,
-        path: &KeyPath,
-        text: Option<&String>,
-        default: Millis,
-    ) -> Millis {
+    pub(super) fn duration(&mut self, path: &KeyPath, text: Option<&String>, default: Millis) -> Millis {
         self.read(path, text, default, units::duration)
     }
 
@@ -133,10 +120,7 @@ impl Compiler<'_> {
     pub(super) fn header_name(&mut self, path: &KeyPath, text: &str) -> Option<HeaderName> {
         let name = HeaderName::try_from(text).ok();
         if name.is_none() {
-            self.wrong(
-                path,
-                format!("`{text}` is not a header field name; use letters, digits and hyphens"),
-            );
+            self.wrong(path, format!("`{text}` is not a header field name; use letters, digits and hyphens"));
         }
         name
     }
@@ -165,41 +149,29 @@ impl Compiler<'_> {
 
     /// Reads the parts of a limit's or an affinity's key.
     pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
-        let parts =
-            texts
-                .iter()
-                .enumerate()
-                .filter_map(|(i, text)| match key_part(text, &self.identity) {
-                    Ok(part) => Some(part),
-                    Err(message) => {
-                        self.wrong(&path.index(i), message);
-                        None
-                    }
-                });
+        let parts = texts.iter().enumerate().filter_map(|(i, text)| match key_part(text, &self.identity) {
+            Ok(part) => Some(part),
+            Err(message) => {
+                self.wrong(&path.index(i), message);
+                None
+            }
+        });
         parts.collect()
     }
 
     fn identity(&mut self, raw: &RawClient) -> Identity {
         let default = Identity::default();
-        let mut named = |key: &str, text: Option<&String>, otherwise: KeyPart| match text
-            .map(|t| key_part(t, &default))
+        let mut named = |key: &str, text: Option<&String>, otherwise: KeyPart| match text.map(|t| key_part(t, &default))
         {
             None => otherwise,
             Some(Ok(part @ (KeyPart::Header(_) | KeyPart::Cookie(_)))) => part,
             Some(Ok(_) | Err(_)) => {
-                self.wrong(
-                    &KeyPath::of(&["client", key]),
-                    "write \"header:NAME\" or \"cookie:NAME\"",
-                );
+                self.wrong(&KeyPath::of(&["client", key]), "write \"header:NAME\" or \"cookie:NAME\"");
                 otherwise
             }
         };
         let user = named("user", raw.user.as_ref(), default.user.clone());
-        let workspace = named(
-            "workspace",
-            raw.workspace.as_ref(),
-            default.workspace.clone(),
-        );
+        let workspace = named("workspace", raw.workspace.as_ref(), default.workspace.clone());
         Identity { user, workspace }
     }
 
@@ -208,62 +180,30 @@ impl Compiler<'_> {
         let small = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         let bounds = Bounds {
             header_count_max: raw.header_count_max.unwrap_or(100).into(),
-            header_bytes_max: small(self.bytes(
-                &at("header_bytes_max"),
-                raw.header_bytes_max.as_ref(),
-                32 << 10,
-            )),
-            uri_bytes_max: small(self.bytes(
-                &at("uri_bytes_max"),
-                raw.uri_bytes_max.as_ref(),
-                8 << 10,
-            )),
-            body_bytes_max: self.bytes(
-                &at("body_bytes_max"),
-                raw.body_bytes_max.as_ref(),
-                100 << 20,
-            ),
-            header_timeout: self.duration(
-                &at("header_timeout"),
-                raw.header_timeout.as_ref(),
-                10_000,
-            ),
+            header_bytes_max: small(self.bytes(&at("header_bytes_max"), raw.header_bytes_max.as_ref(), 32 << 10)),
+            uri_bytes_max: small(self.bytes(&at("uri_bytes_max"), raw.uri_bytes_max.as_ref(), 8 << 10)),
+            body_bytes_max: self.bytes(&at("body_bytes_max"), raw.body_bytes_max.as_ref(), 100 << 20),
+            header_timeout: self.duration(&at("header_timeout"), raw.header_timeout.as_ref(), 10_000),
             idle_timeout: self.duration(&at("idle_timeout"), raw.idle_timeout.as_ref(), 60_000),
-            connections_max: raw
-                .connections_max
-                .unwrap_or(10_000)
-                .try_into()
-                .unwrap_or(usize::MAX),
+            connections_max: raw.connections_max.unwrap_or(10_000).try_into().unwrap_or(usize::MAX),
         };
         // The HTTP libraries of the shells hold no more than this.
-        if bounds.header_bytes_max > 256 << 10
-            || bounds.uri_bytes_max > 60_000
-            || bounds.header_count_max > 1000
-        {
-            self.wrong(&KeyPath::of(&["server"]), "bounds go up to header_bytes_max = \"256KiB\", uri_bytes_max = \"60000B\", header_count_max = 1000");
+        if bounds.header_bytes_max > 256 << 10 || bounds.uri_bytes_max > 60_000 || bounds.header_count_max > 1000 {
+            self.wrong(
+                &KeyPath::of(&["server"]),
+                "bounds go up to header_bytes_max = \"256KiB\", uri_bytes_max = \"60000B\", header_count_max = 1000",
+            );
         }
-        let listen = raw
-            .listen
-            .clone()
-            .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-        let admin = raw
-            .admin
-            .clone()
-            .unwrap_or_else(|| "127.0.0.1:9900".to_owned());
+        let listen = raw.listen.clone().unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let admin = raw.admin.clone().unwrap_or_else(|| "127.0.0.1:9900".to_owned());
         let admin = (admin != "off").then_some(admin);
         for (key, address) in [("listen", Some(&listen)), ("admin", admin.as_ref())] {
             if address.is_some_and(|a| a.parse::<std::net::SocketAddr>().is_err()) {
-                self.wrong(
-                    &at(key),
-                    "write an address and a port: \"0.0.0.0:8080\", \"[::]:8080\"",
-                );
+                self.wrong(&at(key), "write an address and a port: \"0.0.0.0:8080\", \"[::]:8080\"");
             }
         }
         if raw.threads == Some(0) {
-            self.wrong(
-                &at("threads"),
-                "at least one thread is needed; leave it out for one a core",
-            );
+            self.wrong(&at("threads"), "at least one thread is needed; leave it out for one a core");
         }
         Server {
             listen,
@@ -282,36 +222,23 @@ impl Compiler<'_> {
         for (i, text) in raw.trusted_proxies.iter().enumerate() {
             match Network::parse(text) {
                 Some(network) => trusted_proxies.push(network),
-                None => self.wrong(&at.index(i), format!("`{text}` is not a network; write an address or CIDR: 10.0.0.0/8, 2001:db8::/32")),
+                None => self.wrong(
+                    &at.index(i),
+                    format!("`{text}` is not a network; write an address or CIDR: 10.0.0.0/8, 2001:db8::/32"),
+                ),
             }
         }
         let default = HeaderName::from_static("x-forwarded-for");
         let address_header = match &raw.address_header {
             None => default,
-            Some(text) => self
-                .header_name(&KeyPath::of(&["client", "address_header"]), text)
-                .unwrap_or(default),
+            Some(text) => self.header_name(&KeyPath::of(&["client", "address_header"]), text).unwrap_or(default),
         };
-        ClientPolicy {
-            trusted_proxies,
-            address_header,
-        }
+        ClientPolicy { trusted_proxies, address_header }
     }
 
     fn store(&mut self, raw: &RawStore) -> StoreBounds {
-        let bytes_max = self.bytes(
-            &KeyPath::of(&["store", "bytes_max"]),
-            raw.bytes_max.as_ref(),
-            256 << 20,
-        );
-        StoreBounds {
-            bytes_max,
-            entries_max: raw
-                .entries_max
-                .unwrap_or(10_000)
-                .try_into()
-                .unwrap_or(usize::MAX),
-        }
+        let bytes_max = self.bytes(&KeyPath::of(&["store", "bytes_max"]), raw.bytes_max.as_ref(), 256 << 20);
+        StoreBounds { bytes_max, entries_max: raw.entries_max.unwrap_or(10_000).try_into().unwrap_or(usize::MAX) }
     }
 
     fn origin(&mut self, name: &str, index: usize, raw: &RawOrigin) -> Option<Origin> {
@@ -320,16 +247,8 @@ impl Compiler<'_> {
             self.wrong(&at, "an origin needs a name");
         }
         let timeouts = Timeouts {
-            connect: self.duration(
-                &at.key("connect_timeout"),
-                raw.connect_timeout.as_ref(),
-                2000,
-            ),
-            response: self.duration(
-                &at.key("response_timeout"),
-                raw.response_timeout.as_ref(),
-                30_000,
-            ),
+            connect: self.duration(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), 2000),
+            response: self.duration(&at.key("response_timeout"), raw.response_timeout.as_ref(), 30_000),
             body: self.duration(&at.key("body_timeout"), raw.body_timeout.as_ref(), 30_000),
         };
         let position = match (raw.latitude, raw.longitude) {
@@ -337,10 +256,7 @@ impl Compiler<'_> {
             (Some(lat), Some(lon)) => {
                 let position = Position::from_degrees(lat, lon);
                 if position.is_none() {
-                    self.wrong(
-                        &at.key("latitude"),
-                        "latitude goes from -90 to 90, longitude from -180 to 180",
-                    );
+                    self.wrong(&at.key("latitude"), "latitude goes from -90 to 90, longitude from -180 to 180");
                 }
                 position
             }
@@ -380,18 +296,11 @@ impl Compiler<'_> {
             (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                self.wrong(
-                    &at.key("tls"),
-                    "a client certificate needs both certificate and key",
-                );
+                self.wrong(&at.key("tls"), "a client certificate needs both certificate and key");
                 None
             }
         };
-        Some(OriginTls {
-            ca: tls.ca.clone(),
-            server_name: tls.server_name.clone(),
-            client_certificate,
-        })
+        Some(OriginTls { ca: tls.ca.clone(), server_name: tls.server_name.clone(), client_certificate })
     }
 
     fn pool(
@@ -411,10 +320,7 @@ impl Compiler<'_> {
                 continue;
             };
             if members.iter().any(|m| m.name == found.name) {
-                self.wrong(
-                    &path,
-                    format!("`{origin}` is listed twice; each origin once"),
-                );
+                self.wrong(&path, format!("`{origin}` is listed twice; each origin once"));
             }
             members.push(Arc::clone(found));
         }
@@ -425,10 +331,7 @@ impl Compiler<'_> {
             RawSteering::Ordered => Steering::Ordered,
             RawSteering::Weighted => {
                 let default = ["ip".to_owned()];
-                let affinity = self.key_parts(
-                    &at.key("affinity"),
-                    raw.affinity.as_deref().unwrap_or(&default),
-                );
+                let affinity = self.key_parts(&at.key("affinity"), raw.affinity.as_deref().unwrap_or(&default));
                 Steering::Weighted { affinity }
             }
             RawSteering::Nearest => Steering::Nearest {
@@ -436,19 +339,11 @@ impl Compiler<'_> {
                 continents: self.places(&at.key("continents"), &raw.continents, &raw.origins),
             },
         };
-        if raw.steering != RawSteering::Nearest
-            && !(raw.countries.is_empty() && raw.continents.is_empty())
-        {
-            self.wrong(
-                &at,
-                "countries and continents are for steering = \"nearest\"",
-            );
+        if raw.steering != RawSteering::Nearest && !(raw.countries.is_empty() && raw.continents.is_empty()) {
+            self.wrong(&at, "countries and continents are for steering = \"nearest\"");
         }
         if raw.steering != RawSteering::Weighted && raw.affinity.is_some() {
-            self.wrong(
-                &at.key("affinity"),
-                "affinity is for steering = \"weighted\"",
-            );
+            self.wrong(&at.key("affinity"), "affinity is for steering = \"weighted\"");
         }
         (self.problems.len() == before && !members.is_empty()).then_some(Pool {
             name: name.into(),
@@ -474,13 +369,7 @@ impl Compiler<'_> {
             for name in names {
                 match members.iter().position(|m| m == name) {
                     Some(position) => positions.push(position),
-                    None => self.wrong(
-                        &path,
-                        format!(
-                            "`{name}` is not in this pool; it has: {}",
-                            members.join(", ")
-                        ),
-                    ),
+                    None => self.wrong(&path, format!("`{name}` is not in this pool; it has: {}", members.join(", "))),
                 }
             }
             compiled.push((code, positions));
@@ -517,9 +406,7 @@ fn key_part(text: &str, identity: &Identity) -> Result<KeyPart, String> {
         )
     };
     match text.split_once(':') {
-        Some(("header", name)) => HeaderName::try_from(name)
-            .map(KeyPart::Header)
-            .map_err(|_| wrong()),
+        Some(("header", name)) => HeaderName::try_from(name).map(KeyPart::Header).map_err(|_| wrong()),
         Some(("cookie", name)) if !name.is_empty() => Ok(KeyPart::Cookie(name.to_owned())),
         Some(("query", name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
         Some(_) => Err(wrong()),

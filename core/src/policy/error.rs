@@ -136,13 +136,12 @@ impl<'a> Source<'a> {
         let mut value: Option<&DeValue<'_>> = None;
         for segment in &path.0 {
             let next = match segment {
-                Segment::Key(key) => table
-                    .and_then(|t| t.iter().find(|(k, _)| k.get_ref() == key))
-                    .map(|(k, v)| (k.span().start, v)),
-                Segment::Index(index) => value
-                    .and_then(DeValue::as_array)
-                    .and_then(|a| a.get(*index))
-                    .map(|v| (v.span().start, v)),
+                Segment::Key(key) => {
+                    table.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == key)).map(|(k, v)| (k.span().start, v))
+                }
+                Segment::Index(index) => {
+                    value.and_then(DeValue::as_array).and_then(|a| a.get(*index)).map(|v| (v.span().start, v))
+                }
             };
             let Some((start, found)) = next else { break };
             offset = start;

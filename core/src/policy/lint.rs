@@ -8,10 +8,7 @@ use super::{Policy, compile};
 use crate::route::Matcher;
 
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
-    let (Ok(policy), Ok(raw)) = (
-        compile::compile(file, text),
-        toml::from_str::<RawPolicy>(text),
-    ) else {
+    let (Ok(policy), Ok(raw)) = (compile::compile(file, text), toml::from_str::<RawPolicy>(text)) else {
         return Vec::new();
     };
     let source = Source::new(file, text);
@@ -26,11 +23,7 @@ pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
 fn unreachable(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (i, route) in policy.routes.iter().enumerate() {
-        let earlier = policy
-            .routes
-            .iter()
-            .take(i)
-            .find(|e| e.matcher.covers(&route.matcher));
+        let earlier = policy.routes.iter().take(i).find(|e| e.matcher.covers(&route.matcher));
         if let Some(earlier) = earlier {
             let message = format!(
                 "no request reaches this route: `{}` above matches them all; move this one up or remove it",
@@ -39,11 +32,7 @@ fn unreachable(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
             problems.push(source.problem(&KeyPath::of(&["routes"]).index(i), message));
         }
     }
-    if policy
-        .routes
-        .last()
-        .is_some_and(|route| route.matcher != Matcher::default())
-    {
+    if policy.routes.last().is_some_and(|route| route.matcher != Matcher::default()) {
         let last = policy.routes.len().saturating_sub(1);
         let message = "there is no default route: requests that match none get 404; add a last [[routes]] without conditions if they should not";
         problems.push(source.problem(&KeyPath::of(&["routes"]).index(last), message.to_owned()));
@@ -85,8 +74,7 @@ fn unused(raw: &RawPolicy, source: &Source<'_>) -> Vec<Problem> {
 
 fn doubtful(policy: &Policy, raw: &RawPolicy, source: &Source<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut doubt =
-        |path: KeyPath, message: &str| problems.push(source.problem(&path, message.to_owned()));
+    let mut doubt = |path: KeyPath, message: &str| problems.push(source.problem(&path, message.to_owned()));
     for (name, pool) in &raw.pools {
         let placed = |o: &String| raw.origins.get(o).is_some_and(|o| o.latitude.is_some());
         if pool.steering == RawSteering::Nearest

@@ -8,10 +8,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::compile::Compiler;
 use super::error::KeyPath;
 use super::list::OneOrMany;
-use super::raw::{
-    RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry,
-    RawRoute,
-};
+use super::raw::{RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry, RawRoute};
 use super::units;
 use crate::breaker::{self, Window};
 use crate::cache::{Mode, Profile, Query};
@@ -30,27 +27,15 @@ pub(super) struct Rules<'a> {
 
 pub(super) fn compile<'a>(c: &mut Compiler<'_>, raw: &'a RawPolicy) -> Rules<'a> {
     Rules {
-        profiles: raw
-            .cache
-            .iter()
-            .map(|(name, p)| (name.as_str(), Arc::new(profile(c, name, p))))
-            .collect(),
-        limits: raw
-            .limits
-            .iter()
-            .filter_map(|(name, l)| Some((name.as_str(), Arc::new(limit(c, name, l)?))))
-            .collect(),
+        profiles: raw.cache.iter().map(|(name, p)| (name.as_str(), Arc::new(profile(c, name, p)))).collect(),
+        limits: raw.limits.iter().filter_map(|(name, l)| Some((name.as_str(), Arc::new(limit(c, name, l)?)))).collect(),
         breakers: raw
             .breakers
             .iter()
             .enumerate()
             .map(|(i, (name, b))| (name.as_str(), Arc::new(breaker(c, name, i, b))))
             .collect(),
-        retries: raw
-            .retry
-            .iter()
-            .map(|(name, r)| (name.as_str(), Arc::new(retry(c, name, r))))
-            .collect(),
+        retries: raw.retry.iter().map(|(name, r)| (name.as_str(), Arc::new(retry(c, name, r)))).collect(),
     }
 }
 
@@ -59,39 +44,24 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
     let overriding = raw.mode == RawMode::Override;
     let ttl = c.duration(&at.key("ttl"), raw.ttl.as_ref(), 0);
     if overriding && raw.ttl.is_none() {
-        c.wrong(
-            &at,
-            "mode = \"override\" needs a ttl, such as ttl = \"60s\"",
-        );
+        c.wrong(&at, "mode = \"override\" needs a ttl, such as ttl = \"60s\"");
     }
     if !overriding && raw.ttl.is_some() {
-        c.wrong(
-            &at.key("ttl"),
-            "ttl is for mode = \"override\"; in respect mode the origin gives the lifetime",
-        );
+        c.wrong(&at.key("ttl"), "ttl is for mode = \"override\"; in respect mode the origin gives the lifetime");
     }
     if !overriding && raw.cache_control.is_some() {
-        c.wrong(
-            &at.key("cache_control"),
-            "cache_control is for mode = \"override\"",
-        );
+        c.wrong(&at.key("cache_control"), "cache_control is for mode = \"override\"");
     }
     let cache_control = raw.cache_control.as_ref().and_then(|text| {
         let value = HeaderValue::from_str(text).ok();
         if value.is_none() {
-            c.wrong(
-                &at.key("cache_control"),
-                "this is not a field value; use printable ASCII",
-            );
+            c.wrong(&at.key("cache_control"), "this is not a field value; use printable ASCII");
         }
         value
     });
     let mut names = |key: &str, list: &[String]| -> Vec<HeaderName> {
         let path = at.key(key);
-        list.iter()
-            .enumerate()
-            .filter_map(|(i, text)| c.header_name(&path.index(i), text))
-            .collect()
+        list.iter().enumerate().filter_map(|(i, text)| c.header_name(&path.index(i), text)).collect()
     };
     let key_headers = names("key_headers", &raw.key_headers);
     let bypass_headers = names("bypass_headers", &raw.bypass_headers);
@@ -111,11 +81,7 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         key_country: raw.key_country,
         bypass_cookies: raw.bypass_cookies.clone(),
         bypass_headers,
-        body_bytes_max: c.bytes(
-            &at.key("body_bytes_max"),
-            raw.body_bytes_max.as_ref(),
-            8 << 20,
-        ),
+        body_bytes_max: c.bytes(&at.key("body_bytes_max"), raw.body_bytes_max.as_ref(), 8 << 20),
         cache_control,
         client_directives: raw.client_directives,
         coalesce: c.duration(&at.key("coalesce"), raw.coalesce.as_ref(), 5000),
@@ -123,11 +89,7 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
 }
 
 fn query(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawProfile) -> Query {
-    match (
-        raw.query,
-        raw.query_allow.is_empty(),
-        raw.query_deny.is_empty(),
-    ) {
+    match (raw.query, raw.query_allow.is_empty(), raw.query_deny.is_empty()) {
         (None | Some(RawQuery::All), true, true) => Query::All,
         (Some(RawQuery::None), true, true) => Query::None,
         (None, false, true) => Query::Allow(raw.query_allow.clone()),
@@ -142,10 +104,7 @@ fn query(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawProfile) -> Query {
 fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
     let at = KeyPath::of(&["limits", name]);
     if !is_token(name) {
-        c.wrong(
-            &at,
-            "a limit's name is sent to clients; use letters, digits, hyphens and underscores",
-        );
+        c.wrong(&at, "a limit's name is sent to clients; use letters, digits, hyphens and underscores");
     }
     let key = c.key_parts(&at.key("key"), &raw.key);
     let (amount, period) = match units::quota(&raw.quota) {
@@ -161,15 +120,14 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
     }
     if cost == 0 || cost > burst {
-        c.wrong(&at.key("cost"), format!("cost goes from 1 to the burst ({burst}): a request that costs more could never pass"));
+        c.wrong(
+            &at.key("cost"),
+            format!("cost goes from 1 to the burst ({burst}): a request that costs more could never pass"),
+        );
     }
     Some(Limit {
         name: name.into(),
-        quota: Quota {
-            amount,
-            period,
-            burst,
-        },
+        quota: Quota { amount, period, burst },
         key,
         cost,
         dry_run: raw.dry_run,
@@ -181,20 +139,14 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
 }
 
 fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> breaker::Rule {
     let at = KeyPath::of(&["breakers", name]);
     let window = window(c, &at, raw.window.as_deref().unwrap_or("100 calls"));
     let minimum_calls = raw.minimum_calls.unwrap_or(20);
-    let rates = [
-        ("failure_rate", raw.failure_rate.unwrap_or(50)),
-        ("slow_rate", raw.slow_rate.unwrap_or(100)),
-    ];
+    let rates = [("failure_rate", raw.failure_rate.unwrap_or(50)), ("slow_rate", raw.slow_rate.unwrap_or(100))];
     for (key, _) in rates.iter().filter(|(_, rate)| !(1..=100).contains(rate)) {
         c.wrong(&at.key(key), "a rate is a percentage from 1 to 100");
     }
@@ -205,7 +157,10 @@ fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> 
     if let Window::Calls(size) = window
         && minimum_calls > size
     {
-        c.wrong(&at.key("minimum_calls"), format!("{minimum_calls} calls never fit into a window of {size}: the circuit could never open"));
+        c.wrong(
+            &at.key("minimum_calls"),
+            format!("{minimum_calls} calls never fit into a window of {size}: the circuit could never open"),
+        );
     }
     let half_open_permits = raw.half_open_permits.unwrap_or(3);
     if !(1..=1000).contains(&half_open_permits) {
@@ -231,20 +186,17 @@ fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> 
 }
 
 fn window(c: &mut Compiler<'_>, at: &KeyPath, text: &str) -> Window {
-    let calls = text
-        .trim()
-        .strip_suffix("calls")
-        .map(|n| n.trim().parse::<u32>());
+    let calls = text.trim().strip_suffix("calls").map(|n| n.trim().parse::<u32>());
     let window = match calls {
         Some(Ok(size @ 1..=100_000)) => Some(Window::Calls(size)),
         Some(Ok(_) | Err(_)) => None,
-        None => units::duration(text)
-            .ok()
-            .filter(|span| (1000..=86_400_000).contains(span))
-            .map(Window::Time),
+        None => units::duration(text).ok().filter(|span| (1000..=86_400_000).contains(span)).map(Window::Time),
     };
     window.unwrap_or_else(|| {
-        c.wrong(&at.key("window"), "write a number of calls, \"100 calls\" (at most 100000), or a time from 1s to 1d, \"30s\"");
+        c.wrong(
+            &at.key("window"),
+            "write a number of calls, \"100 calls\" (at most 100000), or a time from 1s to 1d, \"30s\"",
+        );
         Window::Calls(100)
     })
 }
@@ -253,19 +205,9 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> retry::Rule {
     let at = KeyPath::of(&["retry", name]);
     let attempts = raw.attempts.unwrap_or(2);
     if !(1..=10).contains(&attempts) {
-        c.wrong(
-            &at.key("attempts"),
-            "from 1 to 10, the first attempt included",
-        );
+        c.wrong(&at.key("attempts"), "from 1 to 10, the first attempt included");
     }
-    let idempotent = [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PUT,
-        Method::DELETE,
-    ];
+    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
     let methods = match &raw.methods {
         None => idempotent.to_vec(),
         Some(list) => methods(c, &at.key("methods"), list),
@@ -274,12 +216,7 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> retry::Rule {
         name: name.into(),
         attempts,
         methods,
-        statuses: statuses(
-            c,
-            &at.key("statuses"),
-            raw.statuses.as_ref(),
-            &[502, 503, 504],
-        ),
+        statuses: statuses(c, &at.key("statuses"), raw.statuses.as_ref(), &[502, 503, 504]),
         backoff: c.duration(&at.key("backoff"), raw.backoff.as_ref(), 25),
         backoff_max: c.duration(&at.key("backoff_max"), raw.backoff_max.as_ref(), 1000),
     }
@@ -287,26 +224,16 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> retry::Rule {
 
 fn methods(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<Method> {
     let read = |(i, text): (usize, &String)| {
-        let method = Method::from_bytes(text.as_bytes())
-            .ok()
-            .filter(|_| text.bytes().all(|b| !b.is_ascii_lowercase()));
+        let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| text.bytes().all(|b| !b.is_ascii_lowercase()));
         if method.is_none() {
-            c.wrong(
-                &at.index(i),
-                format!("`{text}` is not a method; they are written in upper case: GET, POST"),
-            );
+            c.wrong(&at.index(i), format!("`{text}` is not a method; they are written in upper case: GET, POST"));
         }
         method
     };
     list.iter().enumerate().filter_map(read).collect()
 }
 
-fn statuses(
-    c: &mut Compiler<'_>,
-    at: &KeyPath,
-    list: Option<&Vec<u16>>,
-    default: &[u16],
-) -> Vec<u16> {
+fn statuses(c: &mut Compiler<'_>, at: &KeyPath, list: Option<&Vec<u16>>, default: &[u16]) -> Vec<u16> {
     let list = list.map_or_else(|| default.to_vec(), Clone::clone);
     if list.iter().any(|status| !(400..=599).contains(status)) {
         c.wrong(at, "statuses that mean failure go from 400 to 599");
@@ -321,24 +248,15 @@ pub(super) fn routes(
     rules: &Rules<'_>,
 ) -> Vec<Arc<Route>> {
     if raw.routes.is_empty() {
-        c.wrong(
-            &KeyPath::of(&["routes"]),
-            "a policy needs at least one route: [[routes]] with a pool",
-        );
+        c.wrong(&KeyPath::of(&["routes"]), "a policy needs at least one route: [[routes]] with a pool");
     }
     let mut names: Vec<String> = Vec::new();
     let mut compiled = Vec::new();
     for (i, route) in raw.routes.iter().enumerate() {
         let at = KeyPath::of(&["routes"]).index(i);
-        let name = route
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("route-{}", i + 1));
+        let name = route.name.clone().unwrap_or_else(|| format!("route-{}", i + 1));
         if names.contains(&name) {
-            c.wrong(
-                &at.key("name"),
-                format!("`{name}` names an earlier route too; names must differ"),
-            );
+            c.wrong(&at.key("name"), format!("`{name}` names an earlier route too; names must differ"));
         }
         names.push(name.clone());
         compiled.extend(self::route(c, &at, raw, route, &name, pools, rules).map(Arc::new));
@@ -356,42 +274,22 @@ fn route(
     rules: &Rules<'_>,
 ) -> Option<Route> {
     let matcher = matcher(c, at, route);
-    let cache = route.cache.as_ref().and_then(|n| {
-        c.find(
-            &at.key("cache"),
-            "cache profile",
-            n,
-            &rules.profiles,
-            &keys(&raw.cache),
-        )
-    });
-    let breaker = route.breaker.as_ref().and_then(|n| {
-        c.find(
-            &at.key("breaker"),
-            "breaker",
-            n,
-            &rules.breakers,
-            &keys(&raw.breakers),
-        )
-    });
-    let retry = route.retry.as_ref().and_then(|n| {
-        c.find(
-            &at.key("retry"),
-            "retry rule",
-            n,
-            &rules.retries,
-            &keys(&raw.retry),
-        )
-    });
+    let cache = route
+        .cache
+        .as_ref()
+        .and_then(|n| c.find(&at.key("cache"), "cache profile", n, &rules.profiles, &keys(&raw.cache)));
+    let breaker = route
+        .breaker
+        .as_ref()
+        .and_then(|n| c.find(&at.key("breaker"), "breaker", n, &rules.breakers, &keys(&raw.breakers)));
+    let retry =
+        route.retry.as_ref().and_then(|n| c.find(&at.key("retry"), "retry rule", n, &rules.retries, &keys(&raw.retry)));
     let mut limits: Vec<Arc<Limit>> = Vec::new();
     for (i, limit) in route.limits.iter().enumerate() {
         let path = at.key("limits").index(i);
         if let Some(found) = c.find(&path, "limit", limit, &rules.limits, &keys(&raw.limits)) {
             if limits.iter().any(|l| l.name == found.name) {
-                c.wrong(
-                    &path,
-                    format!("`{limit}` is listed twice; a request would be charged twice"),
-                );
+                c.wrong(&path, format!("`{limit}` is listed twice; a request would be charged twice"));
             }
             limits.push(Arc::clone(found));
         }
@@ -400,13 +298,7 @@ fn route(
         c.wrong(at, "a route needs a pool");
         return None;
     }
-    let pool = c.find(
-        &at.key("pool"),
-        "pool",
-        &route.pool,
-        pools,
-        &keys(&raw.pools),
-    )?;
+    let pool = c.find(&at.key("pool"), "pool", &route.pool, pools, &keys(&raw.pools))?;
     Some(Route {
         name: name.into(),
         matcher,
@@ -431,9 +323,7 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
             Some(pattern) => hosts.push(pattern),
             None => c.wrong(
                 &at.key("host"),
-                format!(
-                    "`{text}` is not a host; write shop.example or *.shop.example, without port"
-                ),
+                format!("`{text}` is not a host; write shop.example or *.shop.example, without port"),
             ),
         }
     }
@@ -441,25 +331,16 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
     let kinds: [(&str, &Option<OneOrMany>, fn(String) -> PathPattern); 3] = [
         ("path", &route.path, PathPattern::Exact),
         ("path_prefix", &route.path_prefix, PathPattern::Prefix),
-        ("path_glob", &route.path_glob, |p| {
-            PathPattern::Glob(Glob::new(&p))
-        }),
+        ("path_glob", &route.path_glob, |p| PathPattern::Glob(Glob::new(&p))),
     ];
     for (key, texts, make) in kinds {
         for text in list(texts) {
-            let begins_well =
-                text.starts_with('/') || (key == "path_glob" && text.starts_with('*'));
+            let begins_well = text.starts_with('/') || (key == "path_glob" && text.starts_with('*'));
             if !begins_well || text.contains('?') || text.len() > 2000 {
-                c.wrong(
-                    &at.key(key),
-                    format!("`{text}` is not a path; it begins with / and has no query"),
-                );
+                c.wrong(&at.key(key), format!("`{text}` is not a path; it begins with / and has no query"));
             }
             if key != "path_glob" && text.contains('*') {
-                c.wrong(
-                    &at.key(key),
-                    format!("`{text}` has a star; patterns go to path_glob"),
-                );
+                c.wrong(&at.key(key), format!("`{text}` has a star; patterns go to path_glob"));
             }
             paths.push(make(text));
         }
@@ -471,21 +352,14 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
         }
     }
     let methods = methods(c, &at.key("method"), &list(&route.method));
-    Matcher {
-        hosts,
-        paths,
-        methods,
-        headers,
-    }
+    Matcher { hosts, paths, methods, headers }
 }
 
 fn host(text: &str) -> Option<HostPattern> {
     let valid = |name: &str| {
         !name.is_empty()
             && !name.starts_with('.')
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
     };
     let lower = text.to_ascii_lowercase();
     match lower.strip_prefix("*.") {

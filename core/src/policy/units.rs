@@ -21,9 +21,9 @@ pub fn duration(text: &str) -> Result<Millis, String> {
             ));
         }
     };
-    number
-        .and_then(|n| n.checked_mul(factor))
-        .ok_or_else(|| format!("`{text}` is not a duration; write a whole number with a unit: 250ms, 30s, 5m, 2h, 7d, 1y"))
+    number.and_then(|n| n.checked_mul(factor)).ok_or_else(|| {
+        format!("`{text}` is not a duration; write a whole number with a unit: 250ms, 30s, 5m, 2h, 7d, 1y")
+    })
 }
 
 /// Reads a size: a whole number and one of `B`, `KB`, `MB`, `GB` (thousands) or `KiB`, `MiB`, `GiB` (1024). Returns bytes.
@@ -41,14 +41,12 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         _ => {
-            return Err(format!(
-                "`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"
-            ));
+            return Err(format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"));
         }
     };
-    number.and_then(|n| n.checked_mul(factor)).ok_or_else(|| {
-        format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB")
-    })
+    number
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(|| format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"))
 }
 
 /// Reads a quota such as `1000/min`. Returns the amount (at least 1) and the period in milliseconds.
@@ -56,11 +54,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// Says what is wrong with the text and how to write it.
 pub fn quota(text: &str) -> Result<(u64, Millis), String> {
-    let wrong = || {
-        format!(
-            "`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day"
-        )
-    };
+    let wrong =
+        || format!("`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day");
     let (amount, period) = text.split_once('/').ok_or_else(wrong)?;
     let amount: u64 = amount.trim().parse().map_err(|_| wrong())?;
     let period = match period.trim() {
@@ -75,9 +70,7 @@ pub fn quota(text: &str) -> Result<(u64, Millis), String> {
             "`{text}` allows nothing; to refuse everything leave the route without a pool, otherwise allow at least 1"
         )),
         1..=1_000_000_000 => Ok((amount, period)),
-        _ => Err(format!(
-            "`{text}` is more than 1000000000 a period; leave the limit out instead"
-        )),
+        _ => Err(format!("`{text}` is more than 1000000000 a period; leave the limit out instead")),
     }
 }
 
@@ -97,15 +90,7 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(250));
         assert_eq!(duration("5m"), Ok(300_000));
         assert_eq!(duration("1y"), Ok(31_536_000_000));
-        for wrong in [
-            "",
-            "5",
-            "m",
-            "-1s",
-            "1.5s",
-            "5 weeks",
-            "99999999999999999999s",
-        ] {
+        for wrong in ["", "5", "m", "-1s", "1.5s", "5 weeks", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

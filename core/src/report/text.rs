@@ -9,10 +9,7 @@ use serde::{Serialize, Serializer};
 use super::Steps;
 use crate::route::geo::Code;
 
-pub(super) fn display<S: Serializer>(
-    value: &impl Display,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
@@ -25,10 +22,7 @@ pub(super) fn fingerprint<S: Serializer>(key: &u64, serializer: S) -> Result<S::
 }
 
 #[expect(clippy::ref_option, reason = "serde gives the field by reference")]
-pub(super) fn fingerprint_option<S: Serializer>(
-    key: &Option<u64>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn fingerprint_option<S: Serializer>(key: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     fingerprint(&key.unwrap_or(0), serializer)
 }
 
@@ -49,10 +43,7 @@ pub(super) fn network<S: Serializer>(address: &IpAddr, serializer: S) -> Result<
         }
         IpAddr::V6(v6) => {
             let [a, b, c, ..] = v6.segments();
-            serializer.collect_str(&format_args!(
-                "{}/48",
-                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)
-            ))
+            serializer.collect_str(&format_args!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
         }
     }
 }

@@ -81,15 +81,9 @@ impl Position {
     /// Takes degrees north and east; `None` outside -90..=90 and -180..=180.
     pub fn from_degrees(latitude: f64, longitude: f64) -> Option<Self> {
         let inside = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "at most 180 million in magnitude"
-        )]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 180 million in magnitude")]
         let micro = |degrees: f64| libm::round(degrees * 1e6) as i32;
-        inside.then(|| Self {
-            latitude: micro(latitude),
-            longitude: micro(longitude),
-        })
+        inside.then(|| Self { latitude: micro(latitude), longitude: micro(longitude) })
     }
 
     /// Returns the unit vector from the centre of the globe.
@@ -97,11 +91,7 @@ impl Position {
         // `libm` is the same pure Rust on every target; the standard library's functions may differ in the last bit.
         let radians = |micro: i32| f64::from(micro) * 1e-6 * std::f64::consts::PI / 180.0;
         let (lat, lon) = (radians(self.latitude), radians(self.longitude));
-        Direction {
-            x: libm::cos(lat) * libm::cos(lon),
-            y: libm::cos(lat) * libm::sin(lon),
-            z: libm::sin(lat),
-        }
+        Direction { x: libm::cos(lat) * libm::cos(lon), y: libm::cos(lat) * libm::sin(lon), z: libm::sin(lat) }
     }
 }
 
@@ -118,11 +108,7 @@ impl Direction {
     pub fn kilometres_to(self, other: Self) -> u32 {
         let (dx, dy, dz) = (self.x - other.x, self.y - other.y, self.z - other.z);
         let half_chord = (libm::sqrt(dx * dx + dy * dy + dz * dz) / 2.0).min(1.0);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 20016"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 20016")]
         let kilometres = libm::round(2.0 * 6371.0 * libm::asin(half_chord)) as u32;
         kilometres
     }
@@ -135,11 +121,7 @@ mod tests {
     #[test]
     fn distances_are_great_circles() {
         let at = |lat, lon| Position::from_degrees(lat, lon).unwrap().direction();
-        let (berlin, new_york, sydney) = (
-            at(52.52, 13.405),
-            at(40.7128, -74.006),
-            at(-33.8688, 151.2093),
-        );
+        let (berlin, new_york, sydney) = (at(52.52, 13.405), at(40.7128, -74.006), at(-33.8688, 151.2093));
         assert_eq!(berlin.kilometres_to(new_york), 6385);
         assert_eq!(berlin.kilometres_to(sydney), 16094);
         assert_eq!(berlin.kilometres_to(berlin), 0);

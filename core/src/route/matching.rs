@@ -12,10 +12,7 @@ impl Matcher {
             && any_or_empty(&self.paths, |p| p.matches(path))
             && self.headers.iter().all(|(name, wanted)| match wanted {
                 None => headers.contains_key(name),
-                Some(wanted) => headers
-                    .get_all(name)
-                    .iter()
-                    .any(|v| v.as_bytes() == wanted.as_bytes()),
+                Some(wanted) => headers.get_all(name).iter().any(|v| v.as_bytes() == wanted.as_bytes()),
             })
     }
 
@@ -25,10 +22,7 @@ impl Matcher {
             && covers_list(&self.hosts, &other.hosts, HostPattern::covers)
             && covers_list(&self.paths, &other.paths, PathPattern::covers)
             && self.headers.iter().all(|wanted| {
-                other
-                    .headers
-                    .iter()
-                    .any(|has| has.0 == wanted.0 && (wanted.1.is_none() || has.1 == wanted.1))
+                other.headers.iter().any(|has| has.0 == wanted.0 && (wanted.1.is_none() || has.1 == wanted.1))
             })
     }
 }
@@ -38,8 +32,7 @@ fn any_or_empty<T>(list: &[T], holds: impl FnMut(&T) -> bool) -> bool {
 }
 
 fn covers_list<T>(wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
-    wide.is_empty()
-        || (!narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| covers(w, n))))
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| covers(w, n))))
 }
 
 impl HostPattern {
@@ -75,12 +68,9 @@ impl PathPattern {
         match (self, other) {
             (wide, Self::Exact(path)) => wide.matches(path),
             (Self::Prefix(wide), Self::Prefix(narrow)) => narrow.starts_with(wide.as_str()),
-            (Self::Prefix(wide), Self::Glob(glob)) => {
-                glob.literal_start().starts_with(wide.as_str())
-            }
+            (Self::Prefix(wide), Self::Glob(glob)) => glob.literal_start().starts_with(wide.as_str()),
             (Self::Glob(a), Self::Glob(b)) => a == b,
-            (Self::Exact(_), Self::Prefix(_) | Self::Glob(_))
-            | (Self::Glob(_), Self::Prefix(_)) => false,
+            (Self::Exact(_), Self::Prefix(_) | Self::Glob(_)) | (Self::Glob(_), Self::Prefix(_)) => false,
         }
     }
 }
@@ -94,9 +84,7 @@ pub struct Glob {
 impl Glob {
     /// Takes a pattern as it stands in a policy.
     pub fn new(pattern: &str) -> Self {
-        Self {
-            pattern: pattern.to_owned(),
-        }
+        Self { pattern: pattern.to_owned() }
     }
 
     /// Returns the pattern as written.
@@ -135,9 +123,7 @@ impl Glob {
                 }
                 (Some(_) | None, _) => {}
             }
-            if let Some((after, from)) =
-                single.filter(|(_, from)| path.get(*from).is_some_and(|b| *b != b'/'))
-            {
+            if let Some((after, from)) = single.filter(|(_, from)| path.get(*from).is_some_and(|b| *b != b'/')) {
                 single = Some((after, from + 1));
                 (p, s) = (after, from + 1);
             } else if let Some((after, from)) = double.filter(|(_, from)| *from < path.len()) {
@@ -173,11 +159,7 @@ mod tests {
             ("/**a*/b", "/ca/a1/b", true),
         ];
         for (pattern, path, expected) in cases {
-            assert_eq!(
-                Glob::new(pattern).matches(path),
-                expected,
-                "{pattern} {path}"
-            );
+            assert_eq!(Glob::new(pattern).matches(path), expected, "{pattern} {path}");
         }
     }
 
@@ -192,18 +174,12 @@ mod tests {
 
     #[test]
     fn a_wider_matcher_covers_a_narrower_one() {
-        let prefix = |p: &str| Matcher {
-            paths: vec![PathPattern::Prefix(p.into())],
-            ..Matcher::default()
-        };
+        let prefix = |p: &str| Matcher { paths: vec![PathPattern::Prefix(p.into())], ..Matcher::default() };
         assert!(Matcher::default().covers(&prefix("/a")));
         assert!(prefix("/a").covers(&prefix("/a/b")));
         assert!(!prefix("/a/b").covers(&prefix("/a")));
         assert!(!prefix("/a").covers(&Matcher::default()));
-        let get = Matcher {
-            methods: vec![Method::GET],
-            ..prefix("/a")
-        };
+        let get = Matcher { methods: vec![Method::GET], ..prefix("/a") };
         assert!(!get.covers(&prefix("/a")));
         assert!(prefix("/").covers(&get));
     }

@@ -18,10 +18,7 @@ pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
             }
             by_weight(pool, &stable)
         }
-        Steering::Nearest {
-            countries,
-            continents,
-        } => by_geography(pool, &request.geo, countries, continents),
+        Steering::Nearest { countries, continents } => by_geography(pool, &request.geo, countries, continents),
     }
 }
 
@@ -49,26 +46,16 @@ fn by_geography(
     continents: &[(super::geo::Code, Vec<usize>)],
 ) -> Vec<usize> {
     let listed = |map: &[(super::geo::Code, Vec<usize>)], code: Option<super::geo::Code>| {
-        map.iter()
-            .find(|(c, _)| Some(*c) == code)
-            .map_or_else(Vec::new, |(_, positions)| positions.clone())
+        map.iter().find(|(c, _)| Some(*c) == code).map_or_else(Vec::new, |(_, positions)| positions.clone())
     };
     let mut by_distance: Vec<usize> = (0..pool.origins.len()).collect();
     if let Some(client) = geo.position.map(super::geo::Position::direction) {
-        let distance = |p: &usize| {
-            pool.origins
-                .get(*p)
-                .and_then(|o| o.direction)
-                .map_or(u32::MAX, |d| d.kilometres_to(client))
-        };
+        let distance =
+            |p: &usize| pool.origins.get(*p).and_then(|o| o.direction).map_or(u32::MAX, |d| d.kilometres_to(client));
         by_distance.sort_by_key(distance);
     }
     let mut order = Vec::with_capacity(pool.origins.len());
-    let candidates = [
-        listed(countries, geo.country),
-        listed(continents, geo.continent()),
-        by_distance,
-    ];
+    let candidates = [listed(countries, geo.country), listed(continents, geo.continent()), by_distance];
     for position in candidates.into_iter().flatten() {
         if !order.contains(&position) {
             order.push(position);
