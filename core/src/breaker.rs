@@ -1,7 +1,7 @@
-//! Circuit breakers: Closed, Open, HalfOpen.
+//! Circuit breakers: Closed, Open, `HalfOpen`.
 //!
 //! Why: an origin that fails or crawls must not take its callers down with it, and needs quiet to recover. A circuit opens when, over its window
-//! and at least `minimum_calls`, the share of failed or of slow calls reaches its threshold. It recovers through HalfOpen: a few permits are
+//! and at least `minimum_calls`, the share of failed or of slow calls reaches its threshold. It recovers through `HalfOpen`: a few permits are
 //! given out; when all of them have answered, their failure share closes or opens the circuit again.
 //!
 //! A permit ends exactly once, with its outcome, or expires. A permit of an older generation never moves the state. Nothing here needs a timer:

@@ -50,7 +50,7 @@ pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
         push_part(&mut key, cookie::find(&request.head.headers, name));
     }
     if profile.key_country {
-        push_part(&mut key, request.geo.country.as_ref().map(|c| c.as_bytes()));
+        push_part(&mut key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes));
     }
     CacheKey(key)
 }

@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn respect_stores_what_the_origin_allows() {
         let auth = [("authorization", "Bearer x")];
-        let cases: [(&[(&str, &str)], u16, &str, Result<(), NotStored>); 13] = [
+        type Fields<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Fields<'_>, u16, &str, Result<(), NotStored>); 13] = [
             (&[], 200, "max-age=60", Ok(())),
             (&[], 599, "max-age=60", Ok(())),
             (&[], 206, "max-age=60", Err(NotStored::Status)),

@@ -11,7 +11,7 @@ use crate::route::geo::Geo;
 use crate::trace::Trace;
 
 /// What a shell knows of a request besides its head.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Client {
     /// The address that the connection, or at the edge the platform, names.
     pub peer: IpAddr,

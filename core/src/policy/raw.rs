@@ -200,7 +200,7 @@ pub struct RawPool {
     /// continent, then distance, then as listed. Default: "ordered".
     #[serde(default)]
     pub steering: RawSteering,
-    /// For weighted steering: what stays with one origin; key parts as in a limit. Default: ["ip"].
+    /// For weighted steering: what stays with one origin; key parts as in a limit. Default: the client's address.
     #[serde(default)]
     pub affinity: Option<Vec<String>>,
     /// For nearest steering: two-letter country code to origins, nearest first.

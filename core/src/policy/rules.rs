@@ -315,6 +315,8 @@ fn keys<T>(map: &BTreeMap<String, T>) -> Vec<&str> {
     map.keys().map(String::as_str).collect()
 }
 
+type MakePattern = fn(String) -> PathPattern;
+
 fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
     let list = |many: &Option<OneOrMany>| many.as_ref().map(|m| m.0.clone()).unwrap_or_default();
     let mut hosts = Vec::new();
@@ -328,7 +330,7 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
         }
     }
     let mut paths: Vec<PathPattern> = Vec::new();
-    let kinds: [(&str, &Option<OneOrMany>, fn(String) -> PathPattern); 3] = [
+    let kinds: [(&str, &Option<OneOrMany>, MakePattern); 3] = [
         ("path", &route.path, PathPattern::Exact),
         ("path_prefix", &route.path_prefix, PathPattern::Prefix),
         ("path_glob", &route.path_glob, |p| PathPattern::Glob(Glob::new(&p))),

@@ -17,6 +17,7 @@ pub(super) fn trace<S: Serializer>(trace: &u128, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&format_args!("{trace:032x}"))
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field by reference")]
 pub(super) fn fingerprint<S: Serializer>(key: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{key:016x}"))
 }
@@ -30,7 +31,7 @@ pub(super) fn path<S: Serializer>(uri: &Uri, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(uri.path())
 }
 
-#[expect(clippy::ref_option, reason = "serde gives the field by reference")]
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde gives the field by reference")]
 pub(super) fn code<S: Serializer>(code: &Option<Code>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(code.as_ref().map_or("", Code::as_str))
 }
