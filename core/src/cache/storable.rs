@@ -100,10 +100,11 @@ mod tests {
         check(&Method::GET, &request, status, &response, &control, &freshness, &profile)
     }
 
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
     #[test]
     fn respect_stores_what_the_origin_allows() {
         let auth = [("authorization", "Bearer x")];
-        type Fields<'a> = &'a [(&'a str, &'a str)];
         let cases: [(Fields<'_>, u16, &str, Result<(), NotStored>); 13] = [
             (&[], 200, "max-age=60", Ok(())),
             (&[], 599, "max-age=60", Ok(())),

@@ -1,0 +1,80 @@
+// The Worker's entry: hands events to the wasm module, and keeps a failure of that module to the requests it hit.
+//
+// A panic or trap ends the wasm instance, and the promises of every exchange inside it would stay pending for ever. Here each
+// of them is answered at once, and the next event finds a fresh instance.
+
+import { DurableObject } from "cloudflare:workers";
+import * as wasm from "../build/bind/index.js";
+
+// Made by workers-rs: `criticalError` is set when the instance has failed, `instanceId` counts instances.
+const state = wasm.__worker_init_state();
+const inFlight = new Set();
+
+let failed = false;
+Object.defineProperty(state, "criticalError", {
+  get: () => failed,
+  set(value) {
+    failed = value;
+    if (!value) return;
+    for (const reject of inFlight) reject(new Error("the wasm instance failed"));
+    inFlight.clear();
+  },
+});
+
+function recover() {
+  if (!failed) return;
+  wasm.__wbg_reset_state();
+  failed = false;
+}
+
+// Settles as `start()` does, or rejects as soon as the instance fails.
+function guarded(start) {
+  recover();
+  const { promise, resolve, reject } = Promise.withResolvers();
+  inFlight.add(reject);
+  const settle = (how) => (value) => {
+    inFlight.delete(reject);
+    how(value);
+  };
+  try {
+    start().then(settle(resolve), settle(reject));
+  } catch (error) {
+    settle(reject)(error);
+  }
+  return promise;
+}
+
+function failure() {
+  const problem = { type: "about:blank", title: "Internal Server Error", status: 500 };
+  return new Response(JSON.stringify(problem), {
+    status: 500,
+    headers: { "content-type": "application/problem+json", "cache-control": "no-store" },
+  });
+}
+
+export default {
+  fetch(request, env, ctx) {
+    const exchange = guarded(() => wasm.fetch(request, env, ctx));
+    // A client that goes away must not freeze the exchange half way: it ends, and gives back what it holds.
+    ctx.waitUntil(exchange.catch(() => {}));
+    return exchange.catch(failure);
+  },
+};
+
+// The runtime offers storage inspection and RPC only to classes that extend its own; workers-rs classes do not.
+export class LimitCounter extends DurableObject {
+  #counter;
+  #instance;
+
+  #current() {
+    if (this.#instance !== state.instanceId) {
+      this.#counter = new wasm.LimitCounter(this.ctx, this.env);
+      this.#instance = state.instanceId;
+    }
+    return this.#counter;
+  }
+
+  fetch(request) {
+    return guarded(() => this.#current().fetch(request));
+  }
+}

@@ -1,0 +1,55 @@
+//! Named steps, timed, with a summary at the end.
+
+use std::time::{Duration, Instant};
+
+use crate::shell::Result;
+
+/// How a step ended.
+pub(crate) enum Outcome {
+    Passed,
+    /// Not run, and why: said when it happens and again in the summary.
+    Skipped(String),
+    Failed,
+}
+
+/// The steps that have run.
+#[derive(Default)]
+pub(crate) struct Steps {
+    done: Vec<(String, Duration, Outcome)>,
+}
+
+impl Steps {
+    /// Runs one step; its failure ends the whole run.
+    pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Result<Outcome>) -> Result<()> {
+        println!("\n==> {name}");
+        let started = Instant::now();
+        let (outcome, result) = match step() {
+            Ok(outcome) => (outcome, Ok(())),
+            Err(error) => (Outcome::Failed, Err(format!("step `{name}` failed\n{error}"))),
+        };
+        let took = started.elapsed();
+        println!("{}", line(name, took, &outcome));
+        self.done.push((name.to_owned(), took, outcome));
+        result
+    }
+
+    /// Says what ran, how long it took, and what did not run.
+    pub(crate) fn summary(&self) {
+        println!("\nSummary");
+        for (name, took, outcome) in &self.done {
+            println!("{}", line(name, *took, outcome));
+        }
+        let total: Duration = self.done.iter().map(|(_, took, _)| *took).sum();
+        let skipped = self.done.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
+        println!("{} steps in {:.1} s, {skipped} skipped", self.done.len(), total.as_secs_f64());
+    }
+}
+
+fn line(name: &str, took: Duration, outcome: &Outcome) -> String {
+    let took = took.as_secs_f64();
+    match outcome {
+        Outcome::Passed => format!("    passed   {took:>7.1} s  {name}"),
+        Outcome::Skipped(why) => format!("!!! SKIPPED  {took:>7.1} s  {name}: {why}"),
+        Outcome::Failed => format!("!!! FAILED   {took:>7.1} s  {name}"),
+    }
+}

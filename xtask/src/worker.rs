@@ -1,0 +1,95 @@
+//! Builds the Worker: wasm, its JavaScript, one bundle.
+//!
+//! `workers/build/dist/` then holds `worker.js` and `index_bg.wasm`, all that is deployed.
+
+use std::fs;
+use std::path::Path;
+
+use crate::shell::{Result, WASM_TARGET, at, cargo, command, output, root, run, target};
+use crate::wasm;
+
+/// Builds `workers/build/dist/` and prints its sizes.
+pub(crate) fn build() -> Result<()> {
+    wasm::ensure_target()?;
+    run(&mut cargo(&["build", "--profile", "wasm", "--target", WASM_TARGET, "--package", "tidegate-worker"]))?;
+    let bound = root().join("workers/build/bind");
+    let built = root().join("workers/build/dist");
+    bind(&bound)?;
+    mend(&bound.join("index.js"))?;
+    run(command("esbuild").args([
+        "workers/js/entry.mjs",
+        "--bundle",
+        "--format=esm",
+        "--outfile=workers/build/dist/worker.js",
+        "--external:*.wasm",
+        "--external:cloudflare:*",
+        "--minify-whitespace",
+        "--minify-syntax",
+        "--log-level=warning",
+    ]))?;
+    fs::create_dir_all(&built).map_err(at(&built))?;
+    optimise(&bound.join("index_bg.wasm"), &built.join("index_bg.wasm"))?;
+    print_sizes(&["workers/build/dist/index_bg.wasm", "workers/build/dist/worker.js"])
+}
+
+fn bind(out: &Path) -> Result<()> {
+    if out.exists() {
+        fs::remove_dir_all(out).map_err(at(out))?;
+    }
+    let wasm = target().join(WASM_TARGET).join("wasm/tidegate_worker.wasm");
+    let mut bindgen = command(wasm::tools()?.bindgen);
+    bindgen.arg(wasm).arg("--out-dir").arg(out);
+    bindgen.args(["--out-name", "index", "--target", "module", "--no-typescript"]);
+    // A failed instance is noticed in every call, and can be replaced by a fresh one.
+    bindgen.args(["--experimental-reset-state-function", "--force-enable-abort-handler"]);
+    run(&mut bindgen)
+}
+
+/// Changes three places of the generated module; each must be there exactly once.
+fn mend(path: &Path) -> Result<()> {
+    const CHANGES: [(&str, &str, &str); 3] = [
+        // The bundler and the runtime know the plain form.
+        ("the import of the wasm module", "import source wasmModule", "import wasmModule"),
+        // The entry answers the requests in flight as soon as the instance fails, whatever the reason.
+        (
+            "the abort hook",
+            "function __wbg_call_abort_hook() {\n",
+            "function __wbg_call_abort_hook() {\n    state.criticalError = true;\n",
+        ),
+        // A callback of a failed instance must find that out before, not after, the instance is replaced: else it would run
+        // in the fresh one with pointers of the old one.
+        (
+            "the check for stale closures",
+            "        if (state.instance !== __wbg_instance_id) {\n            throw new Error('Cannot invoke",
+            "        __wbg_call_guard();\n        if (state.instance !== __wbg_instance_id) {\n            throw new Error('Cannot invoke",
+        ),
+    ];
+    let mut text = fs::read_to_string(path).map_err(at(path))?;
+    for (what, before, after) in CHANGES {
+        if text.matches(before).count() != 1 {
+            return Err(format!("{}: {what} is not where this version of wasm-bindgen puts it", path.display()));
+        }
+        text = text.replace(before, after);
+    }
+    fs::write(path, text).map_err(at(path))
+}
+
+/// Shrinks a bound module and drops its names.
+pub(crate) fn optimise(from: &Path, to: &Path) -> Result<()> {
+    let mut optimiser = command("wasm-opt");
+    // wasm-bindgen adds exception handling without declaring it in the module, so all features are named here.
+    optimiser.args(["-Oz", "--all-features", "--strip-debug", "--strip-producers"]).arg(from).arg("-o").arg(to);
+    run(&mut optimiser)
+}
+
+fn print_sizes(files: &[&str]) -> Result<()> {
+    const SCRIPT: &str = "const { readFileSync } = require('node:fs'), { gzipSync } = require('node:zlib');
+        for (const file of process.argv.slice(1)) {
+          const raw = readFileSync(file);
+          const kib = (size) => (size / 1024).toFixed(1).padStart(7) + ' KiB';
+          console.log(kib(raw.length), 'raw', kib(gzipSync(raw, { level: 9 }).length), 'gzip ', file);
+        }";
+    let sizes = output(command("node").args(["-e", SCRIPT]).args(files)).ok_or("cannot measure the built files")?;
+    print!("{sizes}");
+    Ok(())
+}
