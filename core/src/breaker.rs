@@ -204,6 +204,9 @@ fn reaches(part: u32, whole: u32, percent: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn rule(window: Window) -> Rule {

@@ -101,6 +101,9 @@ fn to_ipv4(v6: Ipv6Addr) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::headers;
 

@@ -115,6 +115,9 @@ impl Drop for Lead {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::key::tests_support::key;
 

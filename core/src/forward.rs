@@ -135,6 +135,9 @@ pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::headers;
 

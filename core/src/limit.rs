@@ -109,6 +109,9 @@ pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn charge(name: &str, amount: u64, dry_run: bool) -> Charge {

@@ -22,6 +22,9 @@ fn low_seven_bits(length: usize) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::push_part;
 
     fn encode(parts: &[Option<&[u8]>]) -> Vec<u8> {

@@ -307,6 +307,9 @@ impl Steps {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::{StepName, Steps};
 
     #[test]

@@ -49,6 +49,9 @@ pub type Millis = u64;
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::Timestamp;
 
     #[test]

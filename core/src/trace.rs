@@ -56,6 +56,9 @@ fn hex(digits: &[u8], length: usize) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::headers;
 

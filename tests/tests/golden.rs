@@ -10,6 +10,7 @@ fn every_fixture_comes_out_as_expected() {
     let mut wrong = Vec::new();
     for (name, text) in FIXTURES {
         let fixture = Fixture::parse(name, text);
+        println!("{name}");
         let got = simulator::run(&fixture);
         if update(name, text, &got) || got == fixture.expected {
             continue;

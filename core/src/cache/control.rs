@@ -111,6 +111,9 @@ pub(crate) fn seconds(value: &[u8]) -> Seconds {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use http::{HeaderValue, header};
 

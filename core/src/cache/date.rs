@@ -33,6 +33,9 @@ pub fn write(at: Timestamp) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::{parse, write};
     use crate::time::Timestamp;
 

@@ -99,6 +99,9 @@ fn age_value(headers: &HeaderMap) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::{headers, profile};
 

@@ -97,6 +97,9 @@ pub(crate) mod tests_support {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::Mode;
     use crate::cache::tests_support::profile;

@@ -86,6 +86,9 @@ fn ascii(c: char) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::stored;
 

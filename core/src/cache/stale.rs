@@ -67,6 +67,9 @@ pub fn as_the_client_asks(usability: Usability, control: &Control, stored: &Stor
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::stored;
 

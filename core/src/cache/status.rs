@@ -59,6 +59,9 @@ pub(crate) fn push_decimal(into: &mut Vec<u8>, number: u64) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::push_decimal;
 
     #[test]

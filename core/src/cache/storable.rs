@@ -87,6 +87,9 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::freshness;
     use crate::cache::tests_support::{headers, profile};

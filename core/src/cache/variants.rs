@@ -37,6 +37,9 @@ pub fn place(variants: &[Arc<Stored>], new: &Stored) -> Placement {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::cache::tests_support::{headers, stored};
 

@@ -75,6 +75,9 @@ fn refusal(quota: &Quota, before: u64, after: u64, now: Timestamp) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const THOUSAND_A_MINUTE: Quota = Quota { amount: 1000, period: 60_000, burst: 3 };

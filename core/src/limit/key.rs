@@ -58,6 +58,9 @@ fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]

@@ -83,6 +83,9 @@ fn split_number(text: &str) -> (Option<u64>, &str) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::{bytes, duration, quota};
 
     #[test]

@@ -35,6 +35,9 @@ const CONTINENTS: [(&str, &str); 7] = [
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]
