@@ -108,6 +108,7 @@ pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Repor
         origins: Vec::new(),
         attempts: Vec::new(),
         refusal: None,
+        retry_after_ms: None,
         steps: Steps::default(),
         status: 0,
     }

@@ -56,17 +56,12 @@ pub(crate) fn request_head(request: &Request, origin: &Origin, believed: bool, u
     head.uri = origin_uri(&request.head.uri, origin);
     head.headers = request.head.headers.clone();
     let upgrade_to = head.headers.get(header::UPGRADE).cloned().filter(|_| upgrade);
-    // gRPC needs its origin to know that trailers are understood.
-    let trailers = lists(&head.headers, &header::TE, b"trailers");
     strip_hop_by_hop(&mut head.headers);
     // The shell's HTTP library answers expectations itself.
     head.headers.remove(header::EXPECT);
     if let Some(protocol) = upgrade_to {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
-    }
-    if trailers {
-        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let host = if origin.preserve_host { &request.authority } else { origin.authority.as_str() };
     if let Ok(host) = HeaderValue::from_str(host) {

@@ -71,6 +71,9 @@ pub struct Report {
     /// Why the client got an answer that is neither an origin's nor a stored one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
+    /// After how long a request refused because of open circuits is worth repeating.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<Millis>,
     /// The steps taken, in time.
     pub steps: Steps,
     /// Status of the reply.
@@ -96,6 +99,9 @@ pub struct LimitReport {
     pub name: Arc<str>,
     /// What it decided.
     pub outcome: LimitOutcome,
+    /// Whether the limit only reports.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     /// Fingerprint of the key whose count was charged, 16 hexadecimal digits.
     #[serde(serialize_with = "text::fingerprint")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]

@@ -9,15 +9,18 @@ pub fn field(report: &CacheReport) -> HeaderValue {
     let mut member = Vec::with_capacity(48);
     member.extend_from_slice(b"tidegate");
     match report.outcome {
-        CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError => member.extend_from_slice(b"; hit"),
+        CacheOutcome::Hit | CacheOutcome::Stale => member.extend_from_slice(b"; hit"),
         CacheOutcome::Miss => member.extend_from_slice(b"; fwd=uri-miss"),
         CacheOutcome::VaryMiss => member.extend_from_slice(b"; fwd=vary-miss"),
-        CacheOutcome::Expired | CacheOutcome::Revalidated => member.extend_from_slice(b"; fwd=stale"),
+        CacheOutcome::Expired | CacheOutcome::Revalidated | CacheOutcome::StaleIfError => {
+            member.extend_from_slice(b"; fwd=stale")
+        }
         CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
         CacheOutcome::OnlyIfCached => member.extend_from_slice(b"; fwd=miss"),
     }
-    let serves_stored = matches!(report.outcome, CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError);
-    if let Some(status) = report.fetched_status.filter(|_| !serves_stored) {
+    let hit = matches!(report.outcome, CacheOutcome::Hit | CacheOutcome::Stale);
+    let serves_stored = hit || report.outcome == CacheOutcome::StaleIfError;
+    if let Some(status) = report.fetched_status.filter(|_| !hit) {
         member.extend_from_slice(b"; fwd-status=");
         push_decimal(&mut member, u64::from(status));
     }
@@ -34,7 +37,8 @@ pub fn field(report: &CacheReport) -> HeaderValue {
     if report.collapsed {
         member.extend_from_slice(b"; collapsed");
     }
-    if let Some(detail) = report.bypass.map(crate::report::Bypass::as_str) {
+    let stands_in = (report.outcome == CacheOutcome::StaleIfError).then_some("stale_if_error");
+    if let Some(detail) = report.bypass.map(crate::report::Bypass::as_str).or(stands_in) {
         member.extend_from_slice(b"; detail=");
         member.extend_from_slice(detail.as_bytes());
     }

@@ -75,6 +75,7 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
     LimitReport {
         name: Arc::clone(&limit.name),
         outcome,
+        dry_run: limit.dry_run,
         key: hash::stable(&charge.key),
         remaining: verdict.remaining,
         reset_ms: verdict.reset,

@@ -88,13 +88,16 @@ pub(crate) struct Forward {
     paused: bool,
     /// Why the client is refused when nothing is left to try.
     refusal: Refusal,
+    /// When the first open circuit gives permits again.
+    reopens: Option<Timestamp>,
 }
 
 pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Step {
     let order = steering::order(&exchange.route.pool, &exchange.request, &exchange.route.name);
     let origins = &exchange.route.pool.origins;
     exchange.report.origins = order.iter().filter_map(|p| origins.get(*p)).map(|o| Arc::clone(&o.name)).collect();
-    let forward = Forward { order, looked_at: 0, sent: 0, made: 0, paused: false, refusal: Refusal::CircuitsOpen };
+    let forward =
+        Forward { order, looked_at: 0, sent: 0, made: 0, paused: false, refusal: Refusal::CircuitsOpen, reopens: None };
     next(exchange, caching, forward, None, now)
 }
 
@@ -133,13 +136,22 @@ fn next(
             Ok(permit) => {
                 return attempt(exchange, caching, forward, Arc::clone(origin), permit, now);
             }
-            Err(_) if again => {}
-            Err(_) => exchange.report.attempts.push(AttemptReport::unasked(origin)),
+            Err(until) => {
+                forward.reopens = forward.reopens.into_iter().chain([until]).min();
+                if !again {
+                    exchange.report.attempts.push(AttemptReport::unasked(origin));
+                }
+            }
         }
     }
     match last {
         Some(head) => finish::from_origin(exchange, caching, *head, now, now),
-        None => finish::failed(exchange, caching, forward.refusal, now),
+        None => {
+            if forward.refusal == Refusal::CircuitsOpen {
+                exchange.report.retry_after_ms = forward.reopens.map(|until| until.since(now));
+            }
+            finish::failed(exchange, caching, forward.refusal, now)
+        }
     }
 }
 

@@ -167,7 +167,10 @@ pub(super) fn failed(exchange: Box<Exchange>, caching: Option<Caching>, refusal:
 pub(super) fn refuse(mut exchange: Box<Exchange>, refusal: Refusal, now: Timestamp) -> Step {
     let violated = |o: LimitOutcome| matches!(o, LimitOutcome::Rejected | LimitOutcome::UnavailableDenied);
     let names: Vec<&str> = exchange.report.limits.iter().filter(|l| violated(l.outcome)).map(|l| &*l.name).collect();
-    let (head, body) = problem::reply(refusal, &names);
+    let (mut head, body) = problem::reply(refusal, &names);
+    if let Some(wait) = exchange.report.retry_after_ms {
+        head.headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000).max(1)));
+    }
     exchange.report.refusal = Some(refusal);
     let source = body_for(&exchange.request.head.method, body);
     conclude(exchange, Draft::new(head, source), now)

@@ -18,7 +18,8 @@ pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue
 
 /// Adds what the limits said to a reply. Of several limits the one with least remaining is told, which a refusing one has.
 pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[LimitReport]) {
-    let told = reports.iter().filter(|r| matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected));
+    let told =
+        reports.iter().filter(|r| !r.dry_run && matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected));
     let tightest = told.min_by_key(|r| (r.outcome != LimitOutcome::Rejected, r.remaining));
     let Some((policy, report)) = policy.zip(tightest) else {
         return;
