@@ -1,5 +1,7 @@
 //! Lists the fixtures, so that they are compiled in: on wasm32 there is no file system to read them from.
 
+#![allow(clippy::expect_used, reason = "a build that cannot go on fails")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
@@ -11,7 +13,7 @@ fn main() {
     let mut files: Vec<_> = entries.map(|e| e.expect("readable").path()).collect();
     files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
     files.sort();
-    let mut list = String::from("pub const FIXTURES: &[(&str, &str)] = &[\n");
+    let mut list = String::from("/// Name and text of each fixture.\npub const FIXTURES: &[(&str, &str)] = &[\n");
     for file in files {
         let name = file.file_stem().expect("a file").to_string_lossy().into_owned();
         writeln!(list, "    ({name:?}, include_str!({:?})),", file.display().to_string()).expect("a string");

@@ -119,7 +119,6 @@ impl Fixture {
     ///
     /// # Panics
     /// When the file is not a fixture.
-    #[expect(clippy::panic, reason = "a test cannot go on")]
     pub fn parse(name: &str, text: &str) -> Self {
         toml::from_str(text).unwrap_or_else(|error| panic!("tests/golden/{name}.toml: {error}"))
     }
@@ -130,7 +129,6 @@ impl Scripted {
     ///
     /// # Panics
     /// When the fixture's request is not one.
-    #[expect(clippy::expect_used, reason = "a test cannot go on")]
     pub fn head(&self) -> request::Parts {
         let (method, url) = self.request.split_once(' ').expect("write METHOD URL");
         let url: Uri = url.parse().expect("an absolute URL");
@@ -181,7 +179,6 @@ impl Answer {
     ///
     /// # Panics
     /// When the fixture's status is not one.
-    #[expect(clippy::expect_used, reason = "a test cannot go on")]
     pub fn head(&self, now: Timestamp) -> response::Parts {
         let (mut head, ()) = http::Response::new(()).into_parts();
         head.status = self.status.unwrap_or(200).try_into().expect("a status");
@@ -191,7 +188,6 @@ impl Answer {
     }
 }
 
-#[expect(clippy::expect_used, reason = "a test cannot go on")]
 fn headers(lines: &[String]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines {

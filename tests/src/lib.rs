@@ -4,9 +4,10 @@
 //! and for each the expected reply, the requests that the origins saw, and the report. The same files run natively, on wasm32, over HTTP through
 //! the native shim and over HTTP through the Worker.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 pub mod fixture;
 pub mod simulator;
 pub mod text;
 
-// `FIXTURES`: name and text of each file.
 include!(concat!(env!("OUT_DIR"), "/fixtures.rs"));

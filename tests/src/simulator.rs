@@ -38,7 +38,6 @@ struct Outcome {
 ///
 /// # Panics
 /// When the policy is wrong, or an origin is asked that has no answer in the script.
-#[expect(clippy::panic, reason = "a test cannot go on")]
 pub fn run(fixture: &Fixture) -> Vec<Expected> {
     let policy = Policy::parse("policy", &fixture.policy).unwrap_or_else(|error| panic!("{error}"));
     let mut simulator = Simulator {
@@ -121,7 +120,6 @@ impl Simulator {
         }
     }
 
-    #[expect(clippy::panic, reason = "a test cannot go on")]
     fn fetch(&mut self, attempt: &Attempt) -> (Result<http::response::Parts, Failure>, Bytes) {
         self.seen.push(text::request(&attempt.origin.name, &attempt.head));
         let answer = self.script.pop_front().unwrap_or_else(|| panic!("no answer left for {}", attempt.origin.name));

@@ -53,7 +53,11 @@ pub fn expected(all: &[Expected]) -> String {
         for (key, value) in
             [("reply", &e.reply), ("origins", &e.origins), ("report", &e.report), ("background", &e.background)]
         {
-            let _ = if value.contains('\n') { writeln!(text, "{key} = '''\n{value}'''") } else { writeln!(text, "{key} = '{value}'") };
+            let _ = if value.contains('\n') {
+                writeln!(text, "{key} = '''\n{value}'''")
+            } else {
+                writeln!(text, "{key} = '{value}'")
+            };
         }
     }
     text

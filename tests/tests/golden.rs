@@ -1,5 +1,7 @@
 //! Every fixture against the core, natively and on wasm32.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use tidegate_tests::FIXTURES;
 use tidegate_tests::fixture::Fixture;
 use tidegate_tests::simulator;

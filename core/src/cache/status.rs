@@ -13,7 +13,7 @@ pub fn field(report: &CacheReport) -> HeaderValue {
         CacheOutcome::Miss => member.extend_from_slice(b"; fwd=uri-miss"),
         CacheOutcome::VaryMiss => member.extend_from_slice(b"; fwd=vary-miss"),
         CacheOutcome::Expired | CacheOutcome::Revalidated | CacheOutcome::StaleIfError => {
-            member.extend_from_slice(b"; fwd=stale")
+            member.extend_from_slice(b"; fwd=stale");
         }
         CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
         CacheOutcome::OnlyIfCached => member.extend_from_slice(b"; fwd=miss"),

@@ -144,15 +144,13 @@ fn next(
             }
         }
     }
-    match last {
-        Some(head) => finish::from_origin(exchange, caching, *head, now, now),
-        None => {
-            if forward.refusal == Refusal::CircuitsOpen {
-                exchange.report.retry_after_ms = forward.reopens.map(|until| until.since(now));
-            }
-            finish::failed(exchange, caching, forward.refusal, now)
-        }
+    if let Some(head) = last {
+        return finish::from_origin(exchange, caching, *head, now, now);
     }
+    if forward.refusal == Refusal::CircuitsOpen {
+        exchange.report.retry_after_ms = forward.reopens.map(|until| until.since(now));
+    }
+    finish::failed(exchange, caching, forward.refusal, now)
 }
 
 fn permit(exchange: &Exchange, origin: &Origin, now: Timestamp) -> Result<Option<Permit>, Timestamp> {

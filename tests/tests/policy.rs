@@ -1,0 +1,138 @@
+//! What authors of a policy are told.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use tidegate_core::Policy;
+
+const VALID: &str = r#"
+[origins.a]
+url = "http://a.test"
+
+[pools.main]
+origins = ["a"]
+
+[[routes]]
+pool = "main"
+"#;
+
+/// Parses a policy made of the valid one with `from` replaced, and compares what is said about it.
+#[track_caller]
+fn check(from: &str, to: &str, expected: &[&str]) {
+    assert!(VALID.contains(from));
+    let text = VALID.replace(from, to);
+    let said = Policy::parse("tidegate.toml", &text).map_or_else(|error| error.to_string(), |_| String::new());
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_minimal_policy_is_valid_and_has_no_lints() {
+    check("main", "main", &[]);
+    assert_eq!(Policy::lint("tidegate.toml", VALID), []);
+}
+
+#[test]
+fn errors_name_file_line_key_and_fix() {
+    check(
+        "origins = [\"a\"]",
+        "origins = [\"a\", \"bb\"]",
+        &["tidegate.toml:6:17: pools.main.origins[1]: there is no origin named `bb`; defined are: a"],
+    );
+    check(
+        "pool = \"main\"",
+        "pool = \"mian\"\nlimits = [\"x\"]",
+        &[
+            "tidegate.toml:9:1: routes[0].pool: there is no pool named `mian`; defined are: main",
+            "tidegate.toml:10:11: routes[0].limits[0]: there is no limit named `x`; none is defined",
+        ],
+    );
+    check(
+        "http://a.test",
+        "http://a.test/path",
+        &[
+            "tidegate.toml:3:1: origins.a.url: `http://a.test/path` is not an origin url; write http:// or https://, a host and optionally a port, without path or user",
+        ],
+    );
+    check(
+        "[[routes]]",
+        "[cache.c]\nmode = \"override\"\n[limits.l]\nquota = \"1000/min\"\nburst = 5\ncost = 6\nkey = [\"ip/200\"]\n[[routes]]",
+        &[
+            "tidegate.toml:8:8: cache.c: mode = \"override\" needs a ttl, such as ttl = \"60s\"",
+            "tidegate.toml:13:1: limits.l.cost: cost goes from 1 to the burst (5): a request that costs more could never pass",
+            "tidegate.toml:14:8: limits.l.key[0]: `ip/200` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace",
+        ],
+    );
+    check(
+        "[[routes]]",
+        "[breakers.b]\nwindow = \"10 calls\"\nminimum_calls = 11\nopen = \"soon\"\n[[routes]]",
+        &[
+            "tidegate.toml:10:1: breakers.b.minimum_calls: 11 calls never fit into a window of 10: the circuit could never open",
+            "tidegate.toml:11:1: breakers.b.open: `soon` is not a duration; write a whole number with a unit: 250ms, 30s, 5m, 2h, 7d, 1y",
+        ],
+    );
+    check(
+        "pool = \"main\"",
+        "pool = \"main\"\npath = \"/a*\"\nmethod = \"get\"\nhost = \"a.example:80\"\nheader = { \"x y\" = \"1\" }",
+        &[
+            "tidegate.toml:10:1: routes[0].path: `/a*` has a star; patterns go to path_glob",
+            "tidegate.toml:11:1: routes[0].method[0]: `get` is not a method; they are written in upper case: GET, POST",
+            "tidegate.toml:12:1: routes[0].host: `a.example:80` is not a host; write shop.example or *.shop.example, without port",
+            "tidegate.toml:13:12: routes[0].header.x y: `x y` is not a header field name; use letters, digits and hyphens",
+        ],
+    );
+    check(
+        "[[routes]]\npool = \"main\"",
+        "",
+        &["tidegate.toml:1:1: routes: a policy needs at least one route: [[routes]] with a pool"],
+    );
+}
+
+#[test]
+fn what_is_not_toml_or_unknown_is_located_too() {
+    check("[pools.main]", "[pools.main", &["tidegate.toml:5:12: unclosed table, expected `]`"]);
+    check(
+        "pool = \"main\"",
+        "pool = \"main\"\ncahce = \"x\"",
+        &[
+            "tidegate.toml:10:1: routes[0].cahce: unknown field `cahce`, expected one of `name`, `host`, `path`, `path_prefix`, `path_glob`, `method`, `header`, `pool`, `cache`, `limits`, `breaker`, `retry`",
+        ],
+    );
+    check(
+        "pool = \"main\"",
+        "pool = 7",
+        &["tidegate.toml:9:8: routes[0].pool: invalid type: integer `7`, expected a string"],
+    );
+    check(
+        "[[routes]]",
+        "[server]\nthreads = -1\n[[routes]]",
+        &["tidegate.toml:9:11: server.threads: invalid value: integer `-1`, expected u16"],
+    );
+}
+
+#[test]
+fn lints_find_what_is_surely_not_meant() {
+    let text = format!(
+        "{VALID}\n[[routes]]\nname = \"api\"\npath_prefix = \"/api/\"\npool = \"main\"\nretry = \"r\"\n[retry.r]\n[cache.unused]\nmode = \"never\"\n"
+    );
+    let said: Vec<String> = Policy::lint("t", &text).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "t:11:1: routes[1]: no request reaches this route: `route-1` above matches them all; move this one up or remove it",
+            "t:11:1: routes[1]: there is no default route: requests that match none get 404; add a last [[routes]] without conditions if they should not",
+            "t:15:1: routes[1].retry: retries without a breaker multiply the load on a failing origin; name a breaker too",
+            "t:17:8: cache.unused: nothing uses this; name it in a route or remove it",
+        ]
+    );
+}
+
+#[test]
+fn the_examples_are_valid_and_have_no_lints() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    for entry in std::fs::read_dir(folder).expect("examples") {
+        let file = entry.expect("readable").path();
+        let text = std::fs::read_to_string(&file).expect("readable");
+        let name = file.display().to_string();
+        Policy::parse(&name, &text).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(Policy::lint(&name, &text), [], "{name}");
+    }
+}
