@@ -7,13 +7,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 
 use crate::cache::control::split_list;
 use crate::exchange::Request;
+use crate::names;
 use crate::route::Origin;
 
 /// Fields that speak of one connection (RFC 9110, section 7.6.1), and those that only the next hop reads (section 11.7).
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
+    names::KEEP_ALIVE,
+    names::PROXY_CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::TE,
@@ -83,15 +84,15 @@ fn origin_uri(uri: &Uri, origin: &Origin) -> Uri {
 fn write_forwarding(headers: &mut HeaderMap, request: &Request, believed: bool) {
     let peer = request.peer;
     let proto = request.scheme.as_str();
-    append_or_replace(headers, HeaderName::from_static("x-forwarded-for"), &peer.to_string(), believed);
+    append_or_replace(headers, names::X_FORWARDED_FOR, &peer.to_string(), believed);
     let node = match peer {
         IpAddr::V4(v4) => format!("for={v4}"),
         IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
     };
     let element = format!("{node};host=\"{}\";proto={proto}", request.authority);
     append_or_replace(headers, header::FORWARDED, &element, believed);
-    keep_or_replace(headers, "x-forwarded-proto", proto, believed);
-    keep_or_replace(headers, "x-forwarded-host", &request.authority, believed);
+    keep_or_replace(headers, names::X_FORWARDED_PROTO, proto, believed);
+    keep_or_replace(headers, names::X_FORWARDED_HOST, &request.authority, believed);
 }
 
 fn append_or_replace(headers: &mut HeaderMap, name: HeaderName, member: &str, believed: bool) {
@@ -106,8 +107,8 @@ fn append_or_replace(headers: &mut HeaderMap, name: HeaderName, member: &str, be
     };
 }
 
-fn keep_or_replace(headers: &mut HeaderMap, name: &'static str, value: &str, believed: bool) {
-    if believed && headers.contains_key(name) {
+fn keep_or_replace(headers: &mut HeaderMap, name: HeaderName, value: &str, believed: bool) {
+    if believed && headers.contains_key(&name) {
         return;
     }
     match HeaderValue::from_str(value) {

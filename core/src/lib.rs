@@ -32,6 +32,7 @@ mod flight;
 mod forward;
 mod hash;
 pub mod limit;
+mod names;
 mod parts;
 pub mod policy;
 pub mod problem;

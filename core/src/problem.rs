@@ -4,6 +4,8 @@ use http::{HeaderValue, StatusCode, header, response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::names;
+
 /// Why the client gets an answer that is neither an origin's nor a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -198,7 +200,7 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
     if let Some(error) = text.proxy_error {
         let field = format!("tidegate; error={error}; details=\"{}\"", refusal.as_str());
         if let Ok(value) = HeaderValue::try_from(field) {
-            head.headers.insert("proxy-status", value);
+            head.headers.insert(names::PROXY_STATUS, value);
         }
     }
     (head, body)

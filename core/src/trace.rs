@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::hash;
+use crate::{hash, names};
 
 /// The trace that a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Trace {
 impl Trace {
     /// Reads `traceparent`; without a valid one the trace is `fresh`.
     pub fn read(headers: &HeaderMap, fresh: u128) -> Self {
-        let given = headers.get("traceparent").and_then(|value| parse(value.as_bytes()));
+        let given = headers.get(names::TRACEPARENT).and_then(|value| parse(value.as_bytes()));
         given.unwrap_or(Self { id: fresh.max(1), flags: 1 })
     }
 
@@ -25,7 +25,7 @@ impl Trace {
         let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
         let field = format!("00-{:032x}-{span:016x}-{:02x}", self.id, self.flags);
         if let Ok(value) = HeaderValue::try_from(field) {
-            headers.insert("traceparent", value);
+            headers.insert(names::TRACEPARENT, value);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::cache::{CacheKey, Mode, Profile, Stored, date, freshness, key, status
 use crate::flight::Lead;
 use crate::forward;
 use crate::limit::fields;
+use crate::names;
 use crate::problem::{self, Refusal};
 use crate::report::{CacheOutcome, CacheReport, Kind, LimitOutcome, Report, StepName};
 use crate::time::Timestamp;
@@ -299,7 +300,7 @@ fn new_stored(
     };
     headers.remove(header::AGE);
     // RFC 9111, section 3.1.
-    for name in [header::PROXY_AUTHENTICATE, header::HeaderName::from_static("proxy-authentication-info")] {
+    for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO] {
         headers.remove(name);
     }
     headers.entry(header::DATE).or_insert_with(|| date::write(now));
@@ -394,7 +395,7 @@ fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> St
     let Exchange { route, mut report, .. } = *exchange;
     let headers = &mut draft.head.headers;
     if let Some(cache) = &report.cache {
-        headers.append("cache-status", status::field(cache));
+        headers.append(header::CACHE_STATUS, status::field(cache));
     }
     if !report.limits.is_empty() {
         fields::write(headers, route.rate_limit_policy.as_ref(), &report.limits);

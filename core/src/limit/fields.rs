@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::Limit;
 use crate::cache::status::push_decimal;
+use crate::names;
 use crate::report::{LimitOutcome, LimitReport};
 use crate::time::Millis;
 
@@ -31,9 +32,9 @@ pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[L
     push_decimal(&mut member, report.remaining);
     member.extend_from_slice(b";t=");
     push_decimal(&mut member, seconds_up(report.reset_ms));
-    headers.insert("ratelimit-policy", policy.clone());
+    headers.insert(names::RATELIMIT_POLICY, policy.clone());
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(member)) {
-        headers.insert("ratelimit", value);
+        headers.insert(names::RATELIMIT, value);
     }
     // With several refusals the longest wait is the true one.
     let wait = reports.iter().filter(|r| r.outcome == LimitOutcome::Rejected).map(|r| r.retry_after_ms).max();

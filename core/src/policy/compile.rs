@@ -14,6 +14,7 @@ use super::raw::{
 use super::{Bounds, Policy, Server, StoreBounds, rules, units};
 use crate::client::{ClientPolicy, Network};
 use crate::limit::key::KeyPart;
+use crate::names;
 use crate::route::geo::{Code, Position};
 use crate::route::{Origin, OriginTls, Pool, Steering, Timeouts};
 use crate::time::Millis;
@@ -228,7 +229,7 @@ impl Compiler<'_> {
                 ),
             }
         }
-        let default = HeaderName::from_static("x-forwarded-for");
+        let default = names::X_FORWARDED_FOR;
         let address_header = match &raw.address_header {
             None => default,
             Some(text) => self.header_name(&KeyPath::of(&["client", "address_header"]), text).unwrap_or(default),
