@@ -70,6 +70,11 @@ impl Engine {
             .collect()
     }
 
+    /// Counts the responses that are being fetched into the store, on behalf of every request that wants them.
+    pub fn fetches_under_way(&self, now: Timestamp) -> usize {
+        self.0.flights.led(now)
+    }
+
     pub(crate) fn seed(&self) -> u64 {
         self.0.seed
     }

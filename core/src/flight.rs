@@ -88,6 +88,11 @@ impl Flights {
         matches!(self.lock().keys.get(key), Some(Flight::Led { until, .. }) if now < *until)
     }
 
+    /// Counts the keys that somebody fetches.
+    pub(crate) fn led(&self, now: Timestamp) -> usize {
+        self.lock().keys.values().filter(|flight| matches!(flight, Flight::Led { until, .. } if now < *until)).count()
+    }
+
     // A panic elsewhere cannot leave the table half changed.
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)

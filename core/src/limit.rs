@@ -83,6 +83,17 @@ pub enum Charged {
     Unavailable,
 }
 
+impl Charge {
+    /// Returns whether this answer refuses the request.
+    pub fn refuses(&self, answer: Charged) -> bool {
+        let refused = match answer {
+            Charged::Verdict(verdict) => !verdict.allowed,
+            Charged::Unavailable => self.limit.on_store_error == OnStoreError::Deny,
+        };
+        refused && !self.limit.dry_run
+    }
+}
+
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
 ///
 /// `states` holds the counter of each charge, in the same order, and is updated in place. A dry-run limit that refuses consumes nothing and

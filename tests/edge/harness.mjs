@@ -2,11 +2,12 @@
 
 import { fileURLToPath } from "node:url";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
+import { send } from "./client.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-// Starts the Worker; `bindings` become its variables.
-export async function startWorker(bindings) {
+// Starts the Worker. What it logs goes to the test, not to the terminal.
+export async function startWorker() {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "tidegate",
@@ -18,16 +19,35 @@ export async function startWorker(bindings) {
         { type: "CompiledWasm", path: "workers/build/dist/index_bg.wasm" },
       ],
       compatibilityDate: "2026-11-01",
-      bindings,
       kvNamespaces: ["POLICY"],
       durableObjects: { LIMITS: { className: "LimitCounter", useSQLite: true } },
       cf: false,
       // Straight to the Worker: Miniflare's own entry would compress answers, which delays their chunks.
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+      handleRuntimeStdio: (stdout, stderr) => {
+        stdout.resume();
+        stderr.resume();
+      },
       log: new Log(LogLevel.ERROR),
     }),
   );
   await miniflare.ready;
   const url = await miniflare.unsafeGetDirectURL();
-  return { url, miniflare, close: () => miniflare.dispose() };
+  const policies = await miniflare.getKVNamespace("POLICY");
+  return {
+    url,
+    miniflare,
+    close: () => miniflare.dispose(),
+    // Begins a new world under this policy; `null` leaves the one that is compiled in.
+    async begin(policy) {
+      if (policy === null) await policies.delete("policy");
+      else await policies.put("policy", policy);
+      await send(url, "/.test/reset");
+    },
+    putPolicy: (policy) => policies.put("policy", policy),
+    // The lines logged since this was last asked, when all background work has ended.
+    async log() {
+      return JSON.parse(await (await send(url, "/.test/log")).text());
+    },
+  };
 }

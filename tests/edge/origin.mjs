@@ -8,6 +8,7 @@ export async function startOrigin(handler) {
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${server.address().port}`,
+    server,
     close() {
       server.closeAllConnections();
       return new Promise((resolve) => server.close(resolve));

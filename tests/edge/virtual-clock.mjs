@@ -1,19 +1,32 @@
 // The Worker in a world that a test controls: a test-only entry around the built module.
 //
-// x-test-now      on a request: the time, milliseconds since the epoch
+// x-test-now      on a request: the clock goes forward to this time, milliseconds since the epoch
+// x-test-url      on a request: the URL that the Worker sees
 // x-test-client   on a request: the client's address
 // x-test-cf       on a request: what `request.cf` holds, JSON
 // x-test-trap     on a request: the wasm instance fails as by a trap when it next asks for the time
-// x-test-elapsed  on an origin's response: how long it took, milliseconds
-// GET /.test/log  answers the lines logged since it was last asked, as a JSON array
+// x-test-fetches  on a request: JSON array, for each fetch of the exchange {"after": MS, "hangs": BOOL}
+// x-test-limits   on a request: counters do not answer: "down" (an error) or "hang"
+// GET /.test/log    answers the lines logged since it was last asked, as a JSON array, when all background work has ended
+// GET /.test/reset  begins a new world: time 0, nothing stored or counted, a fresh wasm instance
 //
-// Time stands still, except that waiting and an origin's answer move it. None of these names reaches the product.
+// Time stands still. An origin's answer moves it by what the test says; a timer moves it to its end, but only when nothing else is going on. None
+// of these names reaches the product.
 
-import worker, { LimitCounter } from "../../workers/build/dist/worker.js";
+import worker, { LimitCounter as Counter } from "../../workers/build/dist/worker.js";
 
+const START = new Date().getTime();
 let now = 0;
+let next = 7;
 let trap = false;
-const lines = [];
+let world = 0;
+let lines = [];
+let fetches = [];
+let limits = null;
+
+// I/O under way, and promises given to waitUntil that have not settled.
+let busy = 0;
+let background = 0;
 
 const RealDate = Date;
 globalThis.Date = class extends RealDate {
@@ -29,43 +42,185 @@ globalThis.Date = class extends RealDate {
   }
 };
 
+function tracked(promise) {
+  busy++;
+  const done = () => busy--;
+  promise.then(done, done);
+  return promise;
+}
+
+// `target` with some of its methods replaced; the others keep working on `target` itself.
+function overlay(target, methods) {
+  return new Proxy(target, {
+    get(_, name) {
+      if (Object.hasOwn(methods, name)) return methods[name];
+      const value = Reflect.get(target, name);
+      return typeof value === "function" && name !== "constructor" ? value.bind(target) : value;
+    },
+  });
+}
+
+// Randomness: in each world 7, 8, 9, ... The first is the seed.
+crypto.getRandomValues = (array) => {
+  array.fill(0);
+  array[0] = next++;
+  return array;
+};
+
 const realFetch = globalThis.fetch;
-globalThis.fetch = async (...args) => {
-  const response = await realFetch(...args);
-  const elapsed = response.headers.get("x-test-elapsed");
-  if (elapsed === null) return response;
-  now += Number(elapsed);
-  const head = new Headers(response.headers);
-  head.delete("x-test-elapsed");
-  return new Response(response.body, { status: response.status, statusText: response.statusText, headers: head, encodeBody: "manual" });
+globalThis.fetch = (...args) => {
+  const script = fetches.shift();
+  if (script?.hangs) return hanging(realFetch(...args), script);
+  const answer = realFetch(...args).then(
+    (response) => arrived(response, script),
+    (error) => {
+      now += script?.after ?? 0;
+      throw error;
+    },
+  );
+  return tracked(answer);
 };
 
+function hanging(promise, script) {
+  now += script.after ?? 0;
+  return promise;
+}
+
+// A scripted answer is dated when it comes.
+function arrived(response, script) {
+  now += script?.after ?? 0;
+  if (script === undefined || response.status === 101 || response.headers.has("date")) return response;
+  const headers = new Headers(response.headers);
+  headers.append("date", new RealDate(now).toUTCString());
+  const { status, statusText } = response;
+  return new Response(response.body, { status, statusText, headers, encodeBody: "manual" });
+}
+
+// Timers fire in the order of their ends. Each looks for itself whether it is its turn, for a callback belongs to the request that set it.
 const realSetTimeout = globalThis.setTimeout;
-globalThis.setTimeout = (callback, delay = 0, ...args) =>
-  realSetTimeout(() => {
-    now += delay;
+const timers = new Map();
+let nextTimer = 1;
+globalThis.setTimeout = (callback, delay = 0, ...args) => {
+  const id = nextTimer++;
+  timers.set(id, now + delay);
+  // I/O that begins right after it has been waited for must be seen: a timer fires when twice nothing was going on.
+  let quiet = 0;
+  const look = () => {
+    const end = timers.get(id);
+    if (end === undefined) return;
+    quiet = busy === 0 ? quiet + 1 : 0;
+    if (quiet < 2 || [...timers].some(([other, at]) => at < end || (at === end && other < id))) {
+      realSetTimeout(look, 1);
+      return;
+    }
+    timers.delete(id);
+    now = Math.max(now, end);
     callback(...args);
-  }, 0);
-
-const realLog = console.log;
-console.log = (...args) => {
-  lines.push(args.join(" "));
-  realLog(...args);
+  };
+  realSetTimeout(look, 0);
+  return id;
 };
+globalThis.clearTimeout = (id) => timers.delete(id);
+
+const realOpen = caches.open.bind(caches);
+caches.open = async (name) => {
+  const cache = await tracked(realOpen(`${name}-${START}-${world}`));
+  const method = (name) => (...args) => tracked(cache[name](...args));
+  return { match: method("match"), put: method("put"), delete: method("delete") };
+};
+
+// What is logged goes to the test alone.
+for (const kind of ["log", "warn", "error"]) console[kind] = (...args) => lines.push(args.join(" "));
+
+function namespace(real) {
+  return overlay(real, {
+    getByName(name) {
+      const stub = real.getByName(`${START}-${world}-${name}`);
+      return overlay(stub, {
+        fetch(...args) {
+          if (limits === "down") return Promise.reject(new Error("the counter is down"));
+          if (limits === "hang") return new Promise(() => {});
+          return tracked(stub.fetch(...args));
+        },
+      });
+    },
+  });
+}
+
+function context(real) {
+  return overlay(real, {
+    waitUntil(promise) {
+      background++;
+      const done = () => background--;
+      promise.then(done, done);
+      real.waitUntil(promise);
+    },
+  });
+}
+
+async function settled() {
+  for (let quiet = 0; quiet < 2; ) {
+    await new Promise((resolve) => realSetTimeout(resolve, 1));
+    quiet = busy === 0 && background === 0 ? quiet + 1 : 0;
+  }
+}
+
+// A failed instance is replaced, and with it all that the module kept.
+async function reset(surroundings, ctx) {
+  world++;
+  lines = [];
+  fetches = [];
+  limits = null;
+  timers.clear();
+  next = 7;
+  trap = true;
+  const used = new Request("http://reset.test/", { method: "POST", body: "x" });
+  await used.text();
+  await worker.fetch(used, surroundings, ctx);
+  await settled();
+  lines = [];
+  now = 0;
+  return new Response(null, { status: 204 });
+}
+
+async function log() {
+  await settled();
+  return Response.json(lines.splice(0));
+}
+
+function direct(request) {
+  const headers = new Headers(request.headers);
+  const take = (name) => {
+    const value = headers.get(name);
+    headers.delete(name);
+    return value;
+  };
+  now = Math.max(now, Number(take("x-test-now") ?? 0));
+  const client = take("x-test-client");
+  if (client !== null) headers.set("cf-connecting-ip", client);
+  trap = take("x-test-trap") !== null;
+  fetches = JSON.parse(take("x-test-fetches") ?? "[]");
+  limits = take("x-test-limits");
+  const url = take("x-test-url") ?? request.url;
+  const cf = JSON.parse(take("x-test-cf") ?? "null") ?? undefined;
+  return new Request(url, new Request(request, { headers, cf }));
+}
 
 export default {
   async fetch(request, env, ctx) {
-    if (new URL(request.url).pathname === "/.test/log") return Response.json(lines.splice(0));
-    const headers = new Headers(request.headers);
-    const time = headers.get("x-test-now");
-    const client = headers.get("x-test-client");
-    if (headers.has("x-test-trap")) trap = true;
-    const cf = headers.get("x-test-cf");
-    for (const name of ["x-test-now", "x-test-client", "x-test-cf", "x-test-trap"]) headers.delete(name);
-    if (time !== null) now = Number(time);
-    if (client !== null) headers.set("cf-connecting-ip", client);
-    return worker.fetch(new Request(request, { headers, cf: cf === null ? undefined : JSON.parse(cf) }), env, ctx);
+    const surroundings = { ...env, LIMITS: namespace(env.LIMITS), POLICY: overlay(env.POLICY, { get: (...args) => tracked(env.POLICY.get(...args)) }) };
+    const { pathname } = new URL(request.url);
+    if (pathname === "/.test/log") return log();
+    if (pathname === "/.test/reset") return reset(surroundings, context(ctx));
+    return worker.fetch(direct(request), surroundings, context(ctx));
   },
 };
 
-export { LimitCounter };
+// Says when an alarm has gone off, and how many tables the object has left.
+export class LimitCounter extends Counter {
+  async alarm() {
+    await super.alarm();
+    const tables = this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'counter'").toArray();
+    lines.push(`alarm: ${tables.length} tables`);
+  }
+}

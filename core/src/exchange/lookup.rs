@@ -83,6 +83,11 @@ impl AwaitLookup {
         &self.caching.key
     }
 
+    /// Returns the stored response that this request would use. A shell whose store keeps bodies apart fetches that one before it resumes.
+    pub fn choose<'a>(&self, stored: &'a [Arc<Stored>]) -> Option<&'a Arc<Stored>> {
+        variants::choose(stored, &self.exchange.request.head.headers)
+    }
+
     /// Takes the heads of all responses stored under the key; none is a miss.
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
         let headers = &self.exchange.request.head.headers;

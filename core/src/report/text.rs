@@ -17,7 +17,10 @@ pub(super) fn trace<S: Serializer>(trace: &u128, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&format_args!("{trace:032x}"))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field by reference")]
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field by reference")
+)]
 pub(super) fn fingerprint<S: Serializer>(key: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{key:016x}"))
 }
