@@ -34,6 +34,7 @@ mod hash;
 pub mod limit;
 mod names;
 mod parts;
+mod path;
 pub mod policy;
 pub mod problem;
 pub mod report;

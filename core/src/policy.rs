@@ -104,7 +104,7 @@ impl Policy {
 
     /// Finds the first route that matches, for this method instead of the request's own.
     pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
-        let (host, path) = (request.host(), request.head.uri.path());
+        let (host, path) = (request.host(), request.path());
         self.routes.iter().find(|route| route.matcher.matches(method, host, path, &request.head.headers))
     }
 }

@@ -32,7 +32,7 @@ export async function startWorker() {
     }),
   );
   await miniflare.ready;
-  const url = await miniflare.unsafeGetDirectURL();
+  const url = String(await miniflare.unsafeGetDirectURL());
   const policies = await miniflare.getKVNamespace("POLICY");
   return {
     url,

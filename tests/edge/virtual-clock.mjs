@@ -24,9 +24,8 @@ let lines = [];
 let fetches = [];
 let limits = null;
 
-// I/O under way, and promises given to waitUntil that have not settled.
-let busy = 0;
-let background = 0;
+// In this world: I/O under way, and promises given to waitUntil that have not settled.
+let pending = { io: 0, background: 0 };
 
 const RealDate = Date;
 globalThis.Date = class extends RealDate {
@@ -42,9 +41,10 @@ globalThis.Date = class extends RealDate {
   }
 };
 
-function tracked(promise) {
-  busy++;
-  const done = () => busy--;
+function tracked(promise, kind = "io") {
+  const here = pending;
+  here[kind]++;
+  const done = () => here[kind]--;
   promise.then(done, done);
   return promise;
 }
@@ -108,7 +108,7 @@ globalThis.setTimeout = (callback, delay = 0, ...args) => {
   const look = () => {
     const end = timers.get(id);
     if (end === undefined) return;
-    quiet = busy === 0 ? quiet + 1 : 0;
+    quiet = pending.io === 0 ? quiet + 1 : 0;
     if (quiet < 2 || [...timers].some(([other, at]) => at < end || (at === end && other < id))) {
       realSetTimeout(look, 1);
       return;
@@ -150,10 +150,7 @@ function namespace(real) {
 function context(real) {
   return overlay(real, {
     waitUntil(promise) {
-      background++;
-      const done = () => background--;
-      promise.then(done, done);
-      real.waitUntil(promise);
+      real.waitUntil(tracked(promise, "background"));
     },
   });
 }
@@ -161,14 +158,15 @@ function context(real) {
 async function settled() {
   for (let quiet = 0; quiet < 2; ) {
     await new Promise((resolve) => realSetTimeout(resolve, 1));
-    quiet = busy === 0 && background === 0 ? quiet + 1 : 0;
+    quiet = pending.io === 0 && pending.background === 0 ? quiet + 1 : 0;
   }
 }
 
 // A failed instance is replaced, and with it all that the module kept.
 async function reset(surroundings, ctx) {
   world++;
-  lines = [];
+  now = 0;
+  pending = { io: 0, background: 0 };
   fetches = [];
   limits = null;
   timers.clear();
@@ -179,7 +177,6 @@ async function reset(surroundings, ctx) {
   await worker.fetch(used, surroundings, ctx);
   await settled();
   lines = [];
-  now = 0;
   return new Response(null, { status: 204 });
 }
 
@@ -216,11 +213,11 @@ export default {
   },
 };
 
-// Says when an alarm has gone off, and how many tables the object has left.
+// Says when an alarm of this world has gone off, and how many tables the object has left.
 export class LimitCounter extends Counter {
   async alarm() {
     await super.alarm();
     const tables = this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'counter'").toArray();
-    lines.push(`alarm: ${tables.length} tables`);
+    if (this.ctx.id.name?.startsWith(`${START}-${world}-`)) lines.push(`alarm: ${tables.length} tables`);
   }
 }

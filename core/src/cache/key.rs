@@ -36,12 +36,12 @@ impl fmt::Debug for CacheKey {
 /// Makes the key of a request. The pool and the profile are in it, so that two routes share a response only if they share both.
 pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
     let uri = &request.head.uri;
-    let mut key = Vec::with_capacity(96 + uri.path().len() + uri.query().map_or(0, str::len));
+    let mut key = Vec::with_capacity(96 + request.path().len() + uri.query().map_or(0, str::len));
     push_part(&mut key, Some(route.pool.name.as_bytes()));
     push_part(&mut key, Some(profile.name.as_bytes()));
     push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
     push_part(&mut key, Some(request.authority.as_bytes()));
-    push_part(&mut key, Some(uri.path().as_bytes()));
+    push_part(&mut key, Some(request.path().as_bytes()));
     push_query(&mut key, profile, uri.query());
     for name in &profile.key_headers {
         push_part(&mut key, combined(&request.head.headers, name).as_deref());

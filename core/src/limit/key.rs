@@ -40,7 +40,7 @@ pub fn push(key: &mut Vec<u8>, part: &KeyPart, request: &Request, route: &str) {
         KeyPart::Header(name) => push_part(key, request.head.headers.get(name).map(http::HeaderValue::as_bytes)),
         KeyPart::Cookie(name) => push_part(key, cookie::find(&request.head.headers, name)),
         KeyPart::Query(name) => push_part(key, query_value(request.head.uri.query(), name)),
-        KeyPart::Path => push_part(key, Some(request.head.uri.path().as_bytes())),
+        KeyPart::Path => push_part(key, Some(request.path().as_bytes())),
         KeyPart::Route => push_part(key, Some(route.as_bytes())),
         KeyPart::Country => push_part(key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes)),
     }
