@@ -1,1 +1,45 @@
-//! x
+//! Tidegate in a pod: the shell that carries out what `tidegate-core` decides, over tokio, hyper and rustls.
+//!
+//! It decides nothing: retries, stale responses, failover and coalescing come as steps from the core, and [`drive`] takes them one after the
+//! other. Here are sockets, bodies, the memory store, the counters, clocks and records.
+//!
+//! - [`Node`]: what all threads of a process share.
+//! - [`Server`]: the proxy, a thread a core. `tidegate serve` is this.
+//! - [`TidegateLayer`]: the same exchange around any `tower::Service`, which is then the origin.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail"))]
+
+mod access_log;
+mod body;
+mod clock;
+mod deadline;
+mod drive;
+mod fill;
+mod layer;
+mod limits;
+mod metrics;
+mod node;
+mod random;
+mod request_body;
+mod server;
+mod store;
+mod tls;
+mod upstream;
+mod waiters;
+mod watch;
+
+pub use access_log::AccessLog;
+pub use body::{Body, BoxError};
+pub use clock::Clock;
+pub use drive::Upstream;
+pub use layer::{PeerAddress, Tidegate, TidegateLayer};
+pub use limits::Limits;
+pub use metrics::Metrics;
+pub use node::Node;
+pub use request_body::{BodyFault, RequestBody};
+pub use server::{Admin, Phase, Server};
+pub use store::{Entry, Store};
+pub use tls::{TlsError, TlsFiles};
+pub use upstream::{Connections, OriginBody};
+pub use watch::{Look, PolicyFile};

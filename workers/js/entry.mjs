@@ -44,11 +44,40 @@ function guarded(start) {
   return promise;
 }
 
-function failure() {
-  const problem = { type: "about:blank", title: "Internal Server Error", status: 500 };
+// Answers for an exchange that failed: as the policy says, with an origin's unchecked answer or a refusal.
+async function instead(request, env, error) {
+  console.error(`the exchange failed: ${error}`);
+  try {
+    const origin = await guarded(() => wasm.failOpenOrigin(env));
+    // A body that has been begun cannot be sent again.
+    if (origin !== undefined && !request.bodyUsed) return await fetch(unchecked(request, origin));
+  } catch (again) {
+    console.error(`and so did passing it on: ${again}`);
+  }
+  return refusal();
+}
+
+function unchecked(request, origin) {
+  const { pathname, search } = new URL(request.url);
+  return new Request(origin + pathname + search, new Request(request, { redirect: "manual" }));
+}
+
+// What the core answers to a request that it cannot handle.
+function refusal() {
+  const problem = {
+    detail: "The request could not be handled.",
+    reason: "internal",
+    status: 503,
+    title: "Unavailable",
+    type: "about:blank",
+  };
   return new Response(JSON.stringify(problem), {
-    status: 500,
-    headers: { "content-type": "application/problem+json", "cache-control": "no-store" },
+    status: 503,
+    headers: {
+      "content-type": "application/problem+json",
+      "cache-control": "no-store",
+      "proxy-status": 'tidegate; error=proxy_internal_error; details="internal"',
+    },
   });
 }
 
@@ -57,7 +86,7 @@ export default {
     const exchange = guarded(() => wasm.fetch(request, env, ctx));
     // A client that goes away must not freeze the exchange half way: it ends, and gives back what it holds.
     ctx.waitUntil(exchange.catch(() => {}));
-    return exchange.catch(failure);
+    return exchange.catch((error) => instead(request, env, error));
   },
 };
 
@@ -76,5 +105,9 @@ export class LimitCounter extends DurableObject {
 
   fetch(request) {
     return guarded(() => this.#current().fetch(request));
+  }
+
+  alarm() {
+    return guarded(() => this.#current().alarm());
   }
 }

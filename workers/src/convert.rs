@@ -1,24 +1,30 @@
 //! Between the runtime's objects and the vocabulary of the `http` crate.
 //!
-//! Heads are copied; bodies are left where they are. A field value is bytes in HTTP and in `http`; the runtime reads and
-//! writes those bytes as UTF-8.
+//! Heads are copied; bodies are left where they are. A field value is bytes in HTTP and in `http`; the runtime reads and writes those bytes as
+//! UTF-8.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, response};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Result, js_sys, web_sys};
 
-/// The head of a request as the core wants it.
-pub(crate) fn request_parts(request: &web_sys::Request) -> Result<request::Parts> {
-    let mut builder = http::Request::builder()
-        .method(Method::from_bytes(request.method().as_bytes()).map_err(http::Error::from)?)
-        .uri(Uri::try_from(request.url()).map_err(http::Error::from)?);
-    if let Some(headers) = builder.headers_mut() {
-        *headers = header_map(&request.headers());
-    }
-    Ok(builder.body(())?.into_parts().0)
+/// The body of a message.
+pub(crate) enum Body {
+    /// None.
+    Empty,
+    /// These bytes.
+    Bytes(Bytes),
+    /// A stream of the runtime, whose bytes never enter wasm memory.
+    Stream(web_sys::ReadableStream),
 }
 
-/// The fields of a head. Every Set-Cookie line stays a field of its own.
+impl From<Option<web_sys::ReadableStream>> for Body {
+    fn from(stream: Option<web_sys::ReadableStream>) -> Self {
+        stream.map_or(Self::Empty, Self::Stream)
+    }
+}
+
+/// Reads header fields. Every Set-Cookie line stays a field of its own.
 pub(crate) fn header_map(headers: &web_sys::Headers) -> HeaderMap {
     let mut map = HeaderMap::new();
     for entry in headers.entries().into_iter().flatten() {
@@ -35,7 +41,7 @@ pub(crate) fn header_map(headers: &web_sys::Headers) -> HeaderMap {
     map
 }
 
-/// The runtime's form of `map`.
+/// Writes header fields, every line of them.
 pub(crate) fn headers(map: &HeaderMap) -> Result<web_sys::Headers> {
     let headers = web_sys::Headers::new()?;
     for (name, value) in map {
@@ -44,18 +50,46 @@ pub(crate) fn headers(map: &HeaderMap) -> Result<web_sys::Headers> {
     Ok(headers)
 }
 
-/// A response with a plain text body.
-pub(crate) fn text(status: u16, body: &str) -> Result<web_sys::Response> {
+/// Makes a response for the client. Its body goes out as it is, in whatever encoding the head names.
+pub(crate) fn response(head: &response::Parts, body: Body) -> Result<web_sys::Response> {
     let init = web_sys::ResponseInit::new();
-    init.set_status(status);
-    Ok(web_sys::Response::new_with_opt_str_and_init(Some(body), &init)?)
+    init.set_status(head.status.as_u16());
+    init.set_headers(headers(&head.headers)?.as_ref());
+    set(&init, "encodeBody", &"manual".into())?;
+    // RFC 9110, section 6.4.1; the runtime refuses a body here, even an empty one.
+    let null_body = matches!(head.status.as_u16(), 101 | 204 | 205 | 304);
+    let made = match body {
+        Body::Bytes(bytes) if !null_body => {
+            let bytes = js_sys::Uint8Array::from(&*bytes);
+            web_sys::Response::new_with_opt_buffer_source_and_init(Some(bytes.as_ref()), &init)?
+        }
+        Body::Stream(stream) if !null_body => {
+            web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?
+        }
+        Body::Empty | Body::Bytes(_) | Body::Stream(_) => {
+            web_sys::Response::new_with_opt_readable_stream_and_init(None, &init)?
+        }
+    };
+    Ok(made)
 }
 
-/// One field of `request.cf`, where it is a string.
-pub(crate) fn cf_string(request: &web_sys::Request, field: &str) -> Option<String> {
-    let cf = js_sys::Reflect::get(request.as_ref(), &JsValue::from_str("cf")).ok()?;
-    if !cf.is_object() {
-        return None;
+/// Hands the connection of an origin that changed protocols over to the client.
+pub(crate) fn switched(head: &response::Parts, origin: &web_sys::Response) -> Result<web_sys::Response> {
+    let init = web_sys::ResponseInit::new();
+    init.set_status(head.status.as_u16());
+    let socket = js_sys::Reflect::get(origin, &"webSocket".into())?;
+    set(&init, "webSocket", &socket)?;
+    let mut fields = head.headers.clone();
+    // The runtime writes the handshake's own fields.
+    for name in [http::header::CONNECTION, http::header::UPGRADE, http::header::SEC_WEBSOCKET_ACCEPT] {
+        fields.remove(name);
     }
-    js_sys::Reflect::get(&cf, &JsValue::from_str(field)).ok()?.as_string()
+    init.set_headers(headers(&fields)?.as_ref());
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(None, &init)?)
+}
+
+/// Sets a member that the bindings do not know.
+pub(crate) fn set(object: &JsValue, member: &str, value: &JsValue) -> Result<()> {
+    js_sys::Reflect::set(object, &member.into(), value)?;
+    Ok(())
 }

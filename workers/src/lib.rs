@@ -1,44 +1,98 @@
 //! The edge shell: a Cloudflare Worker that carries out what `tidegate-core` decides.
+//!
+//! [`fetch`] is the way of one request; [`drive`] is the loop over the core's steps. Everything else performs one kind of step: [`limits`] asks
+//! Durable Objects, [`store`] the Cache API, [`origin`] the origins. [`node`] holds the policy. No policy is decided here.
+//!
+//! `workers/js/entry.mjs` calls this module, and answers for it if it fails.
 
-mod cache;
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod client;
+mod clock;
 mod convert;
+mod drive;
 mod limit_counter;
+mod limits;
+mod node;
 mod origin;
+mod store;
+mod streams;
 
+use tidegate_core::policy::{AccessLog, OnFailure};
+use tidegate_core::problem::{self, Refusal};
+use tidegate_core::{Client, RequestBody};
+use worker::js_sys::futures::future_to_promise;
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Context, Env, Result, event, js_sys, web_sys};
+
+use convert::Body;
+use drive::{Rest, Shell};
+use streams::ClientBody;
 
 /// Answers one request. Bodies stay JavaScript streams: no byte of them enters wasm memory.
 #[event(fetch)]
-#[expect(clippy::panic, reason = "the skeleton shows what a panic does to its caller")]
 async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {
-    let parts = convert::request_parts(&request)?;
-    match parts.uri.path() {
-        "/panic" => panic!("on purpose"),
-        "/later-panic" => {
-            worker::Delay::from(std::time::Duration::from_millis(20)).await;
-            panic!("on purpose, later")
-        }
-        "/sleep" => {
-            worker::Delay::from(std::time::Duration::from_millis(300)).await;
-            convert::text(200, "slept")
-        }
-        "/now" => convert::text(200, &js_sys::Date::now().to_string()),
-        "/cf" => convert::text(200, &convert::cf_string(&request, "country").unwrap_or_default()),
-        "/policy" => {
-            let policy = env.kv("POLICY")?.get("policy").cache_ttl(60).text().await?;
-            convert::text(200, &policy.unwrap_or_else(|| "none".to_owned()))
-        }
-        "/count" => {
-            let client = parts.headers.get("cf-connecting-ip");
-            let key = client.and_then(|v| v.to_str().ok()).unwrap_or("nobody");
-            let count = limit_counter::charge(&env, key).await?;
-            convert::text(200, &count)
-        }
-        path if path.starts_with("/cached/") => cache::serve(&env, &ctx, &request, parts).await,
-        _ => {
-            let response = origin::fetch(&env, &request, parts).await?;
-            worker::console_log!("{{\"status\":{}}}", response.status());
-            origin::pass_on(&response)
-        }
+    let engine = node::engine(&env, Some(&ctx)).await?;
+    let Some((head, client)) = client::read(&request) else {
+        let (head, body) = problem::reply(Refusal::Malformed, &[]);
+        return convert::response(&head, Body::Bytes(body.into()));
+    };
+    let policy = engine.policy();
+    let log = policy.server.access_log == AccessLog::Json;
+    let body = client_body(&request, &client, policy.server.bounds.body_bytes_max)?;
+    let shell = Shell { env, body };
+    let ended = shell.drive(engine.begin(head, client, clock::now())).await;
+    if log {
+        drive::write_log(&ended.reply);
     }
+    // Whoever reads after this answer must not get what the request has changed.
+    drive::invalidate(&ended.reply.invalidate).await;
+    let (response, rest) = drive::respond(ended)?;
+    if rest.is_some() {
+        ctx.wait_until(finish(shell, rest, log));
+    }
+    Ok(response)
+}
+
+fn client_body(request: &web_sys::Request, client: &Client, max: u64) -> Result<Option<ClientBody>> {
+    let length = match client.body {
+        RequestBody::Empty => return Ok(None),
+        #[expect(clippy::cast_precision_loss, reason = "the platform accepts no body of 2^53 bytes")]
+        RequestBody::Sized(bytes) => JsValue::from_f64(bytes as f64),
+        RequestBody::Streamed => JsValue::UNDEFINED,
+    };
+    #[expect(clippy::cast_precision_loss, reason = "only a bound")]
+    let max = max as f64;
+    Ok(match request.body() {
+        Some(stream) => Some(ClientBody::new(&stream, length, max)?),
+        None => None,
+    })
+}
+
+/// Does what is left after the client has its answer.
+async fn finish(shell: Shell, rest: Rest, log: bool) {
+    if let Some((fill, body)) = rest.fill {
+        drive::store(fill, body).await;
+    }
+    if let Some(work) = rest.background {
+        // The client's body belongs to the client's exchange.
+        let shell = Shell { body: None, ..shell };
+        shell.revalidate(work, log).await;
+    }
+}
+
+/// Resolves to the origin that gets a request unchecked when this Worker has failed to answer it; to undefined if the policy refuses it then.
+///
+/// Called on a fresh instance, after the one that failed.
+#[wasm_bindgen(js_name = failOpenOrigin)]
+pub fn fail_open_origin(env: Env) -> js_sys::Promise {
+    future_to_promise(async move {
+        let engine = node::engine(&env, None).await?;
+        let policy = engine.policy();
+        let origin = policy.routes.last().and_then(|route| route.pool.origins.first());
+        let open = origin.filter(|_| policy.on_failure == OnFailure::Open);
+        let url = open.map(|origin| format!("{}://{}", origin.scheme, origin.authority));
+        Ok(url.map_or(JsValue::UNDEFINED, JsValue::from))
+    })
 }

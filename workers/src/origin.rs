@@ -1,35 +1,141 @@
-//! Requests to origins.
+//! Requests to origins, and what their failures mean.
 
-use http::request::Parts;
+use http::{Method, StatusCode, header, response};
+use tidegate_core::{Attempt, Failure, FailureKind};
 use worker::js_sys::futures::JsFuture;
-use worker::wasm_bindgen::JsCast;
-use worker::{Env, Result, js_sys, web_sys};
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{Result, js_sys, web_sys};
 
-use crate::convert;
+use crate::streams::ClientBody;
+use crate::{clock, convert};
 
-/// Sends the request on to the configured origin; its body streams through.
-pub(crate) async fn fetch(env: &Env, request: &web_sys::Request, parts: Parts) -> Result<web_sys::Response> {
-    let base = env.var("ORIGIN")?.to_string();
-    let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
-    let init = web_sys::RequestInit::new();
-    init.set_method(parts.method.as_str());
-    init.set_headers(convert::headers(&parts.headers)?.as_ref());
-    init.set_redirect(web_sys::RequestRedirect::Manual);
-    if let Some(body) = request.body() {
-        init.set_body(&body);
-    }
-    let outbound = web_sys::Request::new_with_str_and_init(&format!("{base}{path}"), &init)?;
-    let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
-    let response = JsFuture::from(scope.fetch_with_request(&outbound)).await?;
-    Ok(response.unchecked_into())
+/// An origin's answer: its head for the core, and the runtime's object with its body.
+pub(crate) struct Answer {
+    pub(crate) head: response::Parts,
+    pub(crate) response: web_sys::Response,
 }
 
-/// Passes an origin's response on: the head copied, the body the same stream.
-pub(crate) fn pass_on(response: &web_sys::Response) -> Result<web_sys::Response> {
-    let init = web_sys::ResponseInit::new();
-    init.set_status(response.status());
-    let mut map = convert::header_map(&response.headers());
-    map.append(http::header::VIA, http::HeaderValue::from_static("1.1 tidegate"));
-    init.set_headers(convert::headers(&map)?.as_ref());
-    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(response.body().as_ref(), &init)?)
+/// Sends one request to one origin. Bodies stream both ways.
+pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::result::Result<Answer, Failure> {
+    let fail = |kind, sent| Failure { kind, sent, body_intact: body.is_none_or(ClientBody::intact) };
+    let Ok(abort) = web_sys::AbortController::new() else {
+        return Err(fail(FailureKind::Protocol, false));
+    };
+    let init = match outbound(attempt, body, &abort) {
+        Ok(init) => init,
+        Err(error) => {
+            worker::console_error!("request to {}: {error}", attempt.origin.name);
+            return Err(fail(FailureKind::Protocol, false));
+        }
+    };
+    match answer(attempt, &init, body).await {
+        Some(Ok(response)) => {
+            let head = head(&response).ok_or_else(|| fail(FailureKind::Protocol, true))?;
+            match said_by_the_platform(head.status) {
+                Some((kind, sent)) => Err(fail(kind, sent)),
+                None => Ok(Answer { head, response }),
+            }
+        }
+        Some(Err(error)) => {
+            let (kind, sent) = rejected(&error, body);
+            Err(fail(kind, sent))
+        }
+        None => {
+            abort.abort();
+            Err(fail(FailureKind::ResponseTimeout, true))
+        }
+    }
+}
+
+/// Waits for the head of the response. The time allowed counts from when the last part of the body went out.
+async fn answer(
+    attempt: &Attempt,
+    init: &web_sys::RequestInit,
+    body: Option<&ClientBody>,
+) -> Option<std::result::Result<web_sys::Response, JsValue>> {
+    let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
+    let mut pending = JsFuture::from(scope.fetch_with_str_and_init(&attempt.head.uri.to_string(), init));
+    loop {
+        match clock::within(attempt.origin.timeouts.response, &mut pending).await {
+            None if body.is_some_and(ClientBody::moved) => {}
+            None => return None,
+            Some(answer) => return Some(answer.map(JsCast::unchecked_into)),
+        }
+    }
+}
+
+fn outbound(
+    attempt: &Attempt,
+    body: Option<&ClientBody>,
+    abort: &web_sys::AbortController,
+) -> Result<web_sys::RequestInit> {
+    let Attempt { head, upgrade, .. } = attempt;
+    let mut fields = head.headers.clone();
+    // The platform writes these itself: from the URL, from the body's stream.
+    fields.remove(header::HOST);
+    fields.remove(header::CONTENT_LENGTH);
+    if *upgrade {
+        fields.remove(header::CONNECTION);
+    }
+    let init = web_sys::RequestInit::new();
+    init.set_method(head.method.as_str());
+    init.set_headers(convert::headers(&fields)?.as_ref());
+    init.set_redirect(web_sys::RequestRedirect::Manual);
+    init.set_signal(Some(&abort.signal()));
+    // The runtime allows no body here; none is defined for these methods (RFC 9110, sections 9.3.1 and 9.3.2).
+    let may_have_body = head.method != Method::GET && head.method != Method::HEAD;
+    if let Some(body) = body.filter(|_| attempt.body && may_have_body) {
+        init.set_body(body.open()?.as_ref());
+    }
+    // Encoded bodies stay encoded, byte for byte.
+    convert::set(&init, "encodeResponseBody", &"manual".into())?;
+    convert::set(&init, "cf", &uncached()?)?;
+    Ok(init)
+}
+
+/// Tells the platform's own cache to keep out: the core decides what is stored.
+fn uncached() -> Result<JsValue> {
+    let by_status = js_sys::Object::new();
+    convert::set(&by_status, "100-599", &(-1).into())?;
+    let cf = js_sys::Object::new();
+    convert::set(&cf, "cacheTtlByStatus", &by_status)?;
+    Ok(cf.into())
+}
+
+fn head(response: &web_sys::Response) -> Option<response::Parts> {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = StatusCode::from_u16(response.status()).ok()?;
+    head.headers = convert::header_map(&response.headers());
+    Some(head)
+}
+
+/// What failed, and whether the request may have reached the origin, where the status is one that Cloudflare gives in place of an origin's.
+///
+/// No RFC knows these statuses, and only Cloudflare answers with them. Whether it was this hop or another Cloudflare in front of the origin cannot
+/// be told, and makes no difference: the origin itself did not answer. 530 is a name that does not resolve.
+fn said_by_the_platform(status: StatusCode) -> Option<(FailureKind, bool)> {
+    match status.as_u16() {
+        520 => Some((FailureKind::Closed, true)),
+        521 | 523 | 530 => Some((FailureKind::Unreachable, false)),
+        522 => Some((FailureKind::ConnectTimeout, false)),
+        524 => Some((FailureKind::ResponseTimeout, true)),
+        525 | 526 => Some((FailureKind::Tls, false)),
+        _ => None,
+    }
+}
+
+/// What a rejected `fetch` means. The runtime gives no kinds of errors, only texts, and only one of them says that nothing was sent.
+fn rejected(error: &JsValue, body: Option<&ClientBody>) -> (FailureKind, bool) {
+    match body.map(ClientBody::failure).as_deref() {
+        Some("too large") => return (FailureKind::BodyTooLarge, true),
+        Some("aborted") => return (FailureKind::BodyAborted, true),
+        Some(_) | None => {}
+    }
+    let text = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message())).unwrap_or_default();
+    worker::console_error!("DEBUG {text}");
+    if text.contains("Connection refused") || text.contains("DNS lookup failed") {
+        (FailureKind::Unreachable, false)
+    } else {
+        (FailureKind::Closed, true)
+    }
 }

@@ -105,6 +105,8 @@ impl AwaitLookup {
                 finish::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
             }
             Usability::Grace { .. } => self.serve_stale(&chosen, now),
+            // Whether a store has dropped it already must not matter.
+            Usability::Validate { .. } if now >= chosen.expires() => self.miss(&control, now),
             Usability::Keep { .. } | Usability::Validate { .. } => {
                 self.note(CacheOutcome::Expired);
                 // A range of an unvalidated response cannot be combined with our own conditions: the client's stay as they are.

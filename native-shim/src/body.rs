@@ -1,0 +1,123 @@
+//! The body of a reply.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::fill::Tee;
+
+/// What goes wrong in a body.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+pin_project! {
+    /// The body of a reply: nothing, bytes at hand, or an origin's stream.
+    pub struct Body<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = Kinds]
+    enum Kind<B> {
+        // Nothing, or nothing any more.
+        Empty,
+        // Bytes at hand.
+        Full { bytes: Bytes },
+        // An origin's body.
+        Origin { #[pin] body: B },
+        // An origin's body that goes into the store too.
+        Stored { tee: Tee<B> },
+    }
+}
+
+impl<B> Body<B> {
+    /// Makes a body of bytes.
+    pub fn full(bytes: Bytes) -> Self {
+        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full { bytes } } }
+    }
+
+    /// Makes a body of an origin's stream.
+    pub fn origin(body: B) -> Self {
+        Self { kind: Kind::Origin { body } }
+    }
+
+    /// Makes a body of an origin's stream that is gathered for the store.
+    pub(crate) fn stored(tee: Tee<B>) -> Self {
+        Self { kind: Kind::Stored { tee } }
+    }
+
+    /// Returns whether the whole body is at hand.
+    pub fn is_at_hand(&self) -> bool {
+        matches!(self.kind, Kind::Empty | Kind::Full { .. })
+    }
+
+    /// Takes the origin's stream out, or returns the body as it is.
+    pub(crate) fn into_origin(self) -> Result<B, Self> {
+        match self.kind {
+            Kind::Origin { body } => Ok(body),
+            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Stored { .. }) => Err(Self { kind }),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Body<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Empty => "Body::Empty",
+            Kind::Full { .. } => "Body::Full",
+            Kind::Origin { .. } => "Body::Origin",
+            Kind::Stored { .. } => "Body::Stored",
+        })
+    }
+}
+
+impl<B> Default for Body<B> {
+    fn default() -> Self {
+        Self { kind: Kind::Empty }
+    }
+}
+
+impl<B> HttpBody for Body<B>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut kind = self.project().kind;
+        let bytes = match kind.as_mut().project() {
+            Kinds::Empty => return Poll::Ready(None),
+            Kinds::Full { bytes } => std::mem::take(bytes),
+            Kinds::Origin { body } => return body.poll_frame(cx).map_err(Into::into),
+            Kinds::Stored { tee } => return tee.poll_frame(cx),
+        };
+        kind.set(Kind::Empty);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full { .. } => false,
+            Kind::Origin { body } => body.is_end_stream(),
+            Kind::Stored { tee } => tee.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Origin { body } => body.size_hint(),
+            Kind::Stored { tee } => tee.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The loop that drives an exchange through its steps. It decides nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Response, response};
+use http_body::Body as HttpBody;
+use tidegate_core::{Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step};
+
+use crate::body::{Body, BoxError};
+use crate::fill::{Gathering, Tee};
+use crate::node::Node;
+use crate::request_body::RequestBody;
+use crate::store::Entry;
+use crate::waiters::WakeGuard;
+
+/// Where attempts go: a pool of connections, or the service inside a tower layer.
+pub trait Upstream: Clone + Send + Sync + 'static {
+    /// The client's body.
+    type ClientBody: Send + 'static;
+    /// The origin's body.
+    type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+
+    /// Sends one attempt to its origin.
+    fn fetch(
+        &self,
+        attempt: Attempt,
+        body: RequestBody<Self::ClientBody>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Failure>> + Send;
+}
+
+/// How far an exchange has come that this node answers step by step.
+///
+/// The fields are dropped in this order: a lead inside the step ends before those who wait for it are woken.
+pub(crate) struct Drive {
+    pub(crate) step: Step,
+    /// What the last lookup found; the reply's body may be in it.
+    found: Option<Arc<Entry>>,
+    wake: Option<WakeGuard>,
+}
+
+impl Drive {
+    pub(crate) fn new(step: Step) -> Self {
+        Self { step, found: None, wake: None }
+    }
+
+    /// Takes the steps that need no waiting.
+    pub(crate) fn advance(mut self, node: &Node) -> Self {
+        loop {
+            self.step = match self.step {
+                Step::Charge(next) => {
+                    let charged = node.limits.charge(next.charges(), node.now());
+                    next.resume(&charged, node.now())
+                }
+                Step::Lookup(next) => {
+                    let now = node.now();
+                    self.found = node.store.get(next.key(), now);
+                    next.resume(self.found.as_ref().map_or(&[], |entry| entry.heads()), now)
+                }
+                step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return Self { step, ..self },
+            }
+        }
+    }
+
+    /// Takes all steps to the end, and answers.
+    pub(crate) async fn run<U: Upstream>(
+        mut self,
+        node: &Arc<Node>,
+        upstream: &U,
+        body: RequestBody<U::ClientBody>,
+    ) -> Response<Body<U::Body>> {
+        let mut answer: Option<U::Body> = None;
+        loop {
+            self = self.advance(node);
+            self.step = match self.step {
+                Step::Fetch(attempt, next) => {
+                    self.wake = self.wake.or_else(|| next.leads().map(|key| node.waiters.guard(key)));
+                    let result = upstream.fetch(*attempt, body.clone()).await.map(Response::into_parts);
+                    next.resume(keep_body(result, &mut answer), node.now())
+                }
+                Step::Wait(next) => {
+                    node.waiters.wait(&next, &node.clock).await;
+                    next.resume(node.now())
+                }
+                Step::Finish(reply) => {
+                    return Finish { node, upstream, found: self.found, answer, wake: self.wake }.reply(*reply);
+                }
+                step @ (Step::Charge(_) | Step::Lookup(_)) => step,
+            }
+        }
+    }
+}
+
+fn keep_body<B>(
+    result: Result<(response::Parts, B), Failure>,
+    answer: &mut Option<B>,
+) -> Result<response::Parts, Failure> {
+    *answer = None;
+    result.map(|(head, body)| {
+        *answer = Some(body);
+        head
+    })
+}
+
+/// What carrying out a reply needs.
+struct Finish<'a, U: Upstream> {
+    node: &'a Arc<Node>,
+    upstream: &'a U,
+    found: Option<Arc<Entry>>,
+    answer: Option<U::Body>,
+    wake: Option<WakeGuard>,
+}
+
+impl<U: Upstream> Finish<'_, U> {
+    fn reply(mut self, reply: Reply) -> Response<Body<U::Body>> {
+        let Reply { head, source, fill, invalidate, background, report } = reply;
+        for key in &invalidate {
+            self.node.store.remove(key);
+        }
+        let mut body = match source {
+            Source::Empty => Body::default(),
+            Source::Bytes(bytes) => Body::full(bytes),
+            Source::Stored(stored) => self.stored(&stored),
+            Source::Origin => self.answer.take().map_or_else(Body::default, Body::origin),
+        };
+        if let Some(fill) = fill {
+            body = self.fill(fill, body);
+        }
+        if let Some(background) = background {
+            self.background(background);
+        }
+        self.node.record(&report);
+        Response::from_parts(head, body)
+    }
+
+    fn stored(&self, stored: &Arc<tidegate_core::cache::Stored>) -> Body<U::Body> {
+        let body = self.found.as_ref().and_then(|entry| entry.body(stored));
+        body.map_or_else(Body::default, |bytes| Body::full(bytes.clone()))
+    }
+
+    /// Stores: at once what is at hand, and the origin's body while it streams, to the client or, if the client gets another one, to nobody.
+    fn fill(&mut self, fill: Fill, body: Body<U::Body>) -> Body<U::Body> {
+        if let FillKind::Refresh(old) = &fill.kind {
+            self.node.store.refresh(&fill.key, old, Arc::clone(&fill.head), self.node.now());
+            return body;
+        }
+        let Some(gathering) = Gathering::new(fill, self.wake.take(), Arc::clone(self.node)) else {
+            return body;
+        };
+        match body.into_origin() {
+            Ok(body) => Body::stored(Tee::new(body, gathering)),
+            Err(body) => {
+                // Dropping it reads it to its end.
+                drop(self.answer.take().map(|unwanted| Tee::new(unwanted, gathering)));
+                body
+            }
+        }
+    }
+
+    /// Drives another exchange, for which nobody waits.
+    fn background(&self, background: Background) {
+        let (node, upstream) = (Arc::clone(self.node), self.upstream.clone());
+        let wake = node.waiters.guard(background.key());
+        let drive = Drive { step: background.begin(node.now()), found: None, wake: Some(wake) };
+        tokio::spawn(async move {
+            let response = Box::pin(drive.run(&node, &upstream, RequestBody::Empty)).await;
+            // Dropping the body reads it to its end into the store.
+            drop(response);
+        });
+    }
+}
+
+/// Begins an exchange: answers at once if no origin is needed, and otherwise returns what is left to do.
+pub(crate) fn begin<U: Upstream>(
+    node: &Arc<Node>,
+    upstream: &U,
+    step: Step,
+) -> Result<Response<Body<U::Body>>, Drive> {
+    let Drive { step, found, wake } = Drive::new(step).advance(node);
+    match step {
+        Step::Finish(reply) => Ok(Finish { node, upstream, found, answer: None, wake }.reply(*reply)),
+        step @ (Step::Charge(_) | Step::Lookup(_) | Step::Fetch(..) | Step::Wait(_)) => Err(Drive { step, found, wake }),
+    }
+}

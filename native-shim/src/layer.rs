@@ -1,0 +1,174 @@
+//! The exchange as a tower layer: around any service, which is then the origin.
+//!
+//! Every origin of the policy's pools is the inner service; names, limits, caching, breakers and retries work as in the proxy. The service sees
+//! the request's own target and Host, with the forwarding fields, `traceparent` and conditions that an origin would see.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::Scheme as UriScheme;
+use http::{HeaderValue, Request, Response, Uri, header};
+use http_body::Body as HttpBody;
+use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::body::{Body, BoxError};
+use crate::drive::{self, Upstream};
+use crate::node::Node;
+use crate::random;
+use crate::request_body::RequestBody;
+
+/// The client's address, as a request extension. Whoever accepts connections puts it there; without it the client is taken to be 127.0.0.1, so
+/// that a service behind a local proxy finds its clients by listing 127.0.0.0/8 in `trusted_proxies`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Puts the exchange around services. Clones share one [`Node`].
+#[derive(Debug, Clone)]
+pub struct TidegateLayer {
+    node: Arc<Node>,
+}
+
+impl TidegateLayer {
+    /// Makes a layer for a policy.
+    pub fn new(policy: Policy) -> Self {
+        Self::of(Arc::new(Node::with_random_seed(policy)))
+    }
+
+    /// Makes a layer for the policy in a file.
+    pub fn from_file(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)?;
+        Policy::parse(&path.display().to_string(), &text).map(Self::new).map_err(io::Error::other)
+    }
+
+    /// Makes a layer for a node that others use too.
+    pub fn of(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+
+    /// Returns the node, to replace its policy, read its metrics or sweep its store.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+}
+
+impl<S> Layer<S> for TidegateLayer {
+    type Service = Tidegate<S>;
+
+    fn layer(&self, inner: S) -> Tidegate<S> {
+        Tidegate { node: Arc::clone(&self.node), inner }
+    }
+}
+
+/// A service within the exchange.
+#[derive(Debug, Clone)]
+pub struct Tidegate<S> {
+    node: Arc<Node>,
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Tidegate<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body<R>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    /// Always ready: a stored response needs no inner service. Each fetch waits for its own clone.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        let body = RequestBody::new(body);
+        let inner = Inner {
+            service: self.inner.clone(),
+            uri: head.uri.clone(),
+            host: head.headers.get(header::HOST).cloned(),
+            _body: std::marker::PhantomData,
+        };
+        let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) { Scheme::Https } else { Scheme::Http };
+        let peer = head.extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
+        let client =
+            Client { peer, geo: None, scheme, body: body.announced(), fresh_trace: random::fresh_trace() };
+        let step = self.node.begin(head, client);
+        match drive::begin(&self.node, &inner, step) {
+            Ok(response) => Box::pin(std::future::ready(Ok(response))),
+            Err(drive) => {
+                let node = Arc::clone(&self.node);
+                Box::pin(async move { Ok(drive.run(&node, &inner, body).await) })
+            }
+        }
+    }
+}
+
+/// The inner service as the origin of one exchange.
+struct Inner<S, B> {
+    service: S,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    _body: std::marker::PhantomData<fn(B)>,
+}
+
+impl<S: Clone, B> Clone for Inner<S, B> {
+    fn clone(&self) -> Self {
+        Self {
+            service: self.service.clone(),
+            uri: self.uri.clone(),
+            host: self.host.clone(),
+            _body: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<S, B, R> Upstream for Inner<S, B>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type ClientBody = B;
+    type Body = R;
+
+    async fn fetch(&self, attempt: Attempt, body: RequestBody<B>) -> Result<Response<R>, Failure> {
+        let Attempt { origin, mut head, body: has_body, body_bytes_max, .. } = attempt;
+        head.uri = self.uri.clone();
+        if let Some(host) = &self.host {
+            head.headers.insert(header::HOST, host.clone());
+        } else {
+            head.headers.remove(header::HOST);
+        }
+        let body = if has_body { body } else { RequestBody::Empty };
+        body.limit(body_bytes_max);
+        let request = Request::from_parts(head, body.clone());
+        let mut service = self.service.clone();
+        let answer = async {
+            std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
+            service.call(request).await
+        };
+        let limit = Duration::from_millis(origin.timeouts.response);
+        let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) => Err(failed(body.fault().unwrap_or(FailureKind::Closed))),
+            Err(_) => Err(failed(FailureKind::ResponseTimeout)),
+        }
+    }
+}

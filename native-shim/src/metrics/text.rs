@@ -1,0 +1,215 @@
+//! The metrics as Prometheus reads them (text format 0.0.4).
+
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use tidegate_core::breaker::StateName;
+use tidegate_core::problem::Refusal;
+
+use super::{BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS_CLASSES};
+use crate::node::Node;
+
+pub(super) const REFUSALS: [Refusal; super::REFUSALS] = [
+    Refusal::Malformed,
+    Refusal::BadHost,
+    Refusal::AmbiguousPath,
+    Refusal::MethodNotAllowed,
+    Refusal::UriTooLong,
+    Refusal::HeadersTooLarge,
+    Refusal::BodyTooLarge,
+    Refusal::HeadersTooSlow,
+    Refusal::NoRoute,
+    Refusal::LimitExceeded,
+    Refusal::LimitUnavailable,
+    Refusal::OnlyIfCached,
+    Refusal::CircuitsOpen,
+    Refusal::OriginUnreachable,
+    Refusal::OriginTimeout,
+    Refusal::OriginFailed,
+    Refusal::Internal,
+];
+
+const CACHE: [&str; CACHE_OUTCOMES] = [
+    "none",
+    "hit",
+    "stale",
+    "stale_if_error",
+    "revalidated",
+    "expired",
+    "miss",
+    "vary_miss",
+    "bypass",
+    "only_if_cached",
+];
+
+const STATUS: [&str; STATUS_CLASSES] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+const LIMIT: [&str; super::LIMIT_OUTCOMES] =
+    ["allowed", "rejected", "would_reject", "unavailable_allowed", "unavailable_denied"];
+
+const ATTEMPT: [&str; super::ATTEMPT_OUTCOMES] = [
+    "response",
+    "circuit_open",
+    "unreachable",
+    "connect_timeout",
+    "tls",
+    "response_timeout",
+    "closed",
+    "protocol",
+    "request_body",
+];
+
+/// The text under construction.
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        self.0.push_str(name);
+        for (i, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if i == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    fn counter(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        if value > 0 {
+            self.sample(name, labels, value);
+        }
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn histogram(&mut self, name: &str, label: (&str, &str), histogram: &Histogram) {
+        let mut count = 0;
+        for (i, bound) in BUCKETS.iter().enumerate() {
+            count += histogram.get(i);
+            self.sample(&format!("{name}_bucket"), &[label, ("le", &seconds(*bound))], count);
+        }
+        count += histogram.get(BUCKETS.len());
+        self.sample(&format!("{name}_bucket"), &[label, ("le", "+Inf")], count);
+        self.sample(&format!("{name}_sum"), &[label], seconds(histogram.get(BUCKETS.len() + 1)));
+        self.sample(&format!("{name}_count"), &[label], count);
+    }
+}
+
+fn seconds(millis: u64) -> String {
+    format!("{}.{:03}", millis / 1000, millis % 1000)
+}
+
+impl Metrics {
+    /// Writes all metrics of a node.
+    pub fn page(node: &Node) -> String {
+        let metrics = &node.metrics;
+        let mut page = Page(String::with_capacity(8192));
+        metrics.requests(&mut page);
+        metrics.limits(&mut page);
+        metrics.origins(&mut page);
+        circuits(&mut page, node);
+        metrics.process(&mut page, node);
+        page.0
+    }
+
+    fn requests(&self, page: &mut Page) {
+        let tables = self.tables.load();
+        let routes: Vec<(&str, &RouteCounters)> = tables
+            .routes
+            .0
+            .iter()
+            .map(|(name, counters)| (&**name, &**counters))
+            .chain([("", &self.unrouted)])
+            .collect();
+        let name = "tidegate_requests_total";
+        page.family(name, "counter", "Requests answered, by route (empty: none), status class and what the cache did.");
+        for (route, counters) in &routes {
+            for (i, status) in STATUS.iter().enumerate() {
+                for (j, cache) in CACHE.iter().enumerate() {
+                    let labels = [("route", *route), ("status", *status), ("cache", *cache)];
+                    page.counter(name, &labels, counters.requests.get(i * CACHE_OUTCOMES + j));
+                }
+            }
+        }
+        let name = "tidegate_revalidations_total";
+        page.family(name, "counter", "Revalidations in the background, by route and status class of the origin's answer.");
+        for (route, counters) in &routes {
+            for (i, status) in STATUS.iter().enumerate() {
+                page.counter(name, &[("route", route), ("status", status)], counters.revalidations.get(i));
+            }
+        }
+        let name = "tidegate_exchange_duration_seconds";
+        page.family(name, "histogram", "Time from a request to the decision that finished it.");
+        for (route, counters) in &routes {
+            page.histogram(name, ("route", route), &counters.duration);
+        }
+        let name = "tidegate_refusals_total";
+        page.family(name, "counter", "Requests refused, by reason.");
+        for (i, refusal) in REFUSALS.iter().enumerate() {
+            page.counter(name, &[("reason", refusal.as_str())], self.refusals.get(i));
+        }
+    }
+
+    fn limits(&self, page: &mut Page) {
+        let name = "tidegate_limit_charges_total";
+        page.family(name, "counter", "Limits charged, by limit and outcome.");
+        for (limit, counters) in &self.tables.load().limits.0 {
+            for (i, outcome) in LIMIT.iter().enumerate() {
+                page.counter(name, &[("limit", limit), ("outcome", outcome)], counters.get(i));
+            }
+        }
+    }
+
+    fn origins(&self, page: &mut Page) {
+        let tables = self.tables.load();
+        let name = "tidegate_origin_attempts_total";
+        page.family(name, "counter", "Attempts at origins, by origin and outcome.");
+        for (origin, counters) in &tables.origins.0 {
+            for (i, outcome) in ATTEMPT.iter().enumerate() {
+                page.counter(name, &[("origin", origin), ("outcome", outcome)], counters.attempts.get(i));
+            }
+        }
+        let name = "tidegate_origin_response_duration_seconds";
+        page.family(name, "histogram", "Time from sending a request to the header fields of the origin's response.");
+        for (origin, counters) in &tables.origins.0 {
+            page.histogram(name, ("origin", origin), &counters.duration);
+        }
+    }
+
+    fn process(&self, page: &mut Page, node: &Node) {
+        page.single("tidegate_store_bytes", "gauge", "Bytes of the memory store in use.", node.store.bytes());
+        page.single("tidegate_store_entries", "gauge", "Keys in the memory store.", node.store.len());
+        page.single("tidegate_limit_keys", "gauge", "Keys of limits counted.", node.limits.len());
+        let open = self.connections.load(Ordering::Relaxed);
+        page.single("tidegate_connections_open", "gauge", "Open client connections.", open);
+        let refused = self.connections_refused.load(Ordering::Relaxed);
+        let help = "Connections closed at once because connections_max was reached.";
+        page.single("tidegate_connections_refused_total", "counter", help, refused);
+        let help = "Lines of the access log that were dropped because its reader was too slow.";
+        page.single("tidegate_access_log_dropped_total", "counter", help, node.access_log.dropped());
+        let name = "tidegate_policy_reloads_total";
+        page.family(name, "counter", "Changed policies, by whether they were taken.");
+        for (outcome, count) in ["taken", "refused"].iter().zip(&self.reloads) {
+            page.sample(name, &[("outcome", outcome)], count.load(Ordering::Relaxed));
+        }
+        page.family("tidegate_build_info", "gauge", "The version that runs.");
+        page.sample("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    }
+}
+
+fn circuits(page: &mut Page, node: &Node) {
+    let name = "tidegate_circuit_state";
+    page.family(name, "gauge", "State of an origin's circuit under a breaker rule: 1 for the state that it is in.");
+    let states = [(StateName::Closed, "closed"), (StateName::HalfOpen, "half_open"), (StateName::Open, "open")];
+    for (origin, breaker, state) in node.engine().circuits() {
+        for (other, text) in states {
+            let labels = [("origin", &*origin), ("breaker", &*breaker), ("state", text)];
+            page.sample(name, &labels, u8::from(other == state));
+        }
+    }
+}

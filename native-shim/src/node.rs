@@ -1,0 +1,90 @@
+//! What all threads of a process share.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::request;
+use tidegate_core::{Engine, Policy, Report, Step, Timestamp};
+
+use crate::access_log::AccessLog;
+use crate::clock::Clock;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::random;
+use crate::store::Store;
+use crate::waiters::Waiters;
+
+/// The engine, the store, the counters and the records of one process. Shared by all its threads.
+#[derive(Debug)]
+pub struct Node {
+    engine: ArcSwap<Engine>,
+    /// Stored responses.
+    pub store: Store,
+    /// Counters of rate limits.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where reports are written.
+    pub access_log: AccessLog,
+    pub(crate) clock: Clock,
+    pub(crate) waiters: Arc<Waiters>,
+}
+
+impl Node {
+    /// Makes a node that has seen nothing. `seed` moves jitter only.
+    pub fn new(policy: Policy, seed: u64) -> Self {
+        Self::with_clock(policy, seed, Clock::System)
+    }
+
+    /// Makes a node with a clock of its own, for tests in virtual time.
+    pub fn with_clock(policy: Policy, seed: u64, clock: Clock) -> Self {
+        Self {
+            store: Store::new(policy.store),
+            limits: Limits::default(),
+            metrics: Metrics::new(&policy),
+            access_log: AccessLog::new(policy.server.access_log),
+            engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
+            clock,
+            waiters: Arc::new(Waiters::new()),
+        }
+    }
+
+    /// Makes a node with a random seed.
+    pub fn with_random_seed(policy: Policy) -> Self {
+        Self::new(policy, random::seed())
+    }
+
+    /// Replaces the policy. Nothing stored, counted or under way is lost: an exchange ends under the policy that it began with.
+    pub fn replace(&self, policy: Policy) {
+        self.metrics.follow(&policy);
+        self.store.resize(policy.store);
+        self.access_log.set(policy.server.access_log);
+        self.engine.store(Arc::new(self.engine.load().with_policy(policy)));
+    }
+
+    /// Returns the engine that begins exchanges now.
+    pub fn engine(&self) -> Engine {
+        Engine::clone(&self.engine.load())
+    }
+
+    /// Reads the node's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Forgets what has expired. To be called now and then, away from requests.
+    pub fn sweep(&self) {
+        let now = self.now();
+        self.store.sweep(now);
+        self.limits.sweep(now);
+    }
+
+    pub(crate) fn begin(&self, head: request::Parts, client: tidegate_core::Client) -> Step {
+        self.engine.load().begin(head, client, self.now())
+    }
+
+    pub(crate) fn record(&self, report: &Report) {
+        self.metrics.record(report);
+        self.access_log.write(report);
+    }
+}

@@ -1,0 +1,238 @@
+//! What the connections of a thread are doing, looked over twice a second, so that no connection needs a timer of its own.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tidegate_core::Millis;
+use tidegate_core::policy::Bounds;
+
+use crate::node::Node;
+
+/// Length of a tick.
+pub(super) const TICK: Millis = 100;
+
+/// Ticks between the polite end of an idle connection and its abrupt one.
+const GRACE_TICKS: u32 = 50;
+
+/// What a connection is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// End after the exchanges under way.
+    Finish,
+    /// Answer that the header fields took too long.
+    HeadersTooSlow,
+    /// End at once.
+    Abort,
+}
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub(super) struct Activity {
+    pub(super) node: Arc<Node>,
+    tick: Arc<AtomicU32>,
+    /// Exchanges under way, and replies being streamed.
+    in_flight: AtomicU32,
+    /// When a byte last moved.
+    moved: AtomicU32,
+    /// When the first byte of a head came that is not complete; 0 if there is none.
+    head: AtomicU32,
+    /// Since when the client takes nothing; 0 if it does.
+    blocked: AtomicU32,
+    http2: AtomicBool,
+    /// Whether bytes that the client still sends are read before the connection is closed, so that it gets to see the reply.
+    linger: AtomicBool,
+    signal: AtomicU8,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Activity {
+    fn now(&self) -> u32 {
+        self.tick.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn read(&self) {
+        let now = self.now();
+        self.moved.store(now, Ordering::Relaxed);
+        if self.in_flight.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+            self.head.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn wrote(&self) {
+        self.moved.store(self.now(), Ordering::Relaxed);
+        self.blocked.store(0, Ordering::Relaxed);
+    }
+
+    pub(super) fn write_blocked(&self) {
+        if self.blocked.load(Ordering::Relaxed) == 0 {
+            self.blocked.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn linger(&self) {
+        self.linger.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.linger.load(Ordering::Relaxed)
+    }
+
+    /// Marks an exchange as under way until the guard is dropped.
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.head.store(0, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    pub(super) fn tell(&self, signal: Signal) {
+        self.signal.store(signal as u8 + 1, Ordering::Release);
+        if let Some(waker) = self.waker().take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes what the connection was told; the task is woken when it is told something.
+    pub(super) fn poll_signal(&self, cx: &Context<'_>, registered: &mut bool) -> Poll<Signal> {
+        if !*registered {
+            // A task keeps its waker for life.
+            *self.waker() = Some(cx.waker().clone());
+            *registered = true;
+        }
+        if self.signal.load(Ordering::Acquire) == 0 {
+            return Poll::Pending;
+        }
+        *registered = false;
+        let told = self.signal.swap(0, Ordering::AcqRel);
+        match told {
+            1 => Poll::Ready(Signal::Finish),
+            2 => Poll::Ready(Signal::HeadersTooSlow),
+            _ => Poll::Ready(Signal::Abort),
+        }
+    }
+
+    pub(super) async fn signal(&self) -> Signal {
+        let mut registered = false;
+        poll_fn(|cx| self.poll_signal(cx, &mut registered)).await
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what the connection must be told by now.
+    fn overdue(&self, bounds: &Bounds) -> Option<Signal> {
+        let now = self.now();
+        let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
+        let idle_max = ticks(bounds.idle_timeout);
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
+            let stuck = self.blocked.load(Ordering::Relaxed) != 0 && since(&self.blocked) >= idle_max;
+            return stuck.then_some(Signal::Abort);
+        }
+        let head = self.head.load(Ordering::Relaxed) != 0 && !self.http2.load(Ordering::Relaxed);
+        match since(&self.moved) {
+            idle if idle >= idle_max.saturating_add(GRACE_TICKS) => Some(Signal::Abort),
+            idle if idle >= idle_max => Some(Signal::Finish),
+            _ if head && since(&self.head) >= ticks(bounds.header_timeout) => Some(Signal::HeadersTooSlow),
+            _ => None,
+        }
+    }
+}
+
+fn ticks(time: Millis) -> u32 {
+    u32::try_from(time / TICK).unwrap_or(u32::MAX).max(1)
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The connections of one thread.
+#[derive(Debug)]
+pub(super) struct Registry {
+    tick: Arc<AtomicU32>,
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Activity>>>,
+    node: Arc<Node>,
+}
+
+/// A connection's place in the registry; left when dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    registry: Arc<Registry>,
+    number: u64,
+    pub(super) activity: Arc<Activity>,
+}
+
+impl Registry {
+    pub(super) fn new(node: Arc<Node>) -> Self {
+        // Tick 0 means never.
+        Self { tick: Arc::new(AtomicU32::new(1)), next: AtomicU64::new(0), open: Mutex::default(), node }
+    }
+
+    pub(super) fn enter(self: &Arc<Self>) -> Place {
+        let activity = Arc::new(Activity {
+            node: Arc::clone(&self.node),
+            tick: Arc::clone(&self.tick),
+            in_flight: AtomicU32::new(0),
+            moved: AtomicU32::new(self.tick.load(Ordering::Relaxed)),
+            head: AtomicU32::new(0),
+            blocked: AtomicU32::new(0),
+            http2: AtomicBool::new(false),
+            linger: AtomicBool::new(false),
+            signal: AtomicU8::new(0),
+            waker: Mutex::new(None),
+        });
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(number, Arc::clone(&activity));
+        self.node.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Place { registry: Arc::clone(self), number, activity }
+    }
+
+    /// Moves the coarse clock.
+    pub(super) fn tick(&self) -> u32 {
+        self.tick.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells every connection what it must be told by now.
+    pub(super) fn look_over(&self, bounds: &Bounds) {
+        for activity in self.open().values() {
+            if let Some(signal) = activity.overdue(bounds) {
+                activity.tell(signal);
+            }
+        }
+    }
+
+    pub(super) fn tell_all(&self, signal: Signal) {
+        for activity in self.open().values() {
+            activity.tell(signal);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open().is_empty()
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.registry.open().remove(&self.number);
+        self.registry.node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,84 @@
+//! Health and metrics, on an address of their own that is never public.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::Phase;
+use crate::body::Body;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::upstream::OriginBody;
+
+/// The admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    node: Arc<Node>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Admin {
+    /// Listens.
+    pub async fn bind(address: &str, node: Arc<Node>, phase: watch::Receiver<Phase>) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, node, phase })
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until it is dropped.
+    pub async fn serve(self) {
+        let this = Arc::new(self);
+        loop {
+            let Ok((stream, _)) = this.listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let this = Arc::clone(&this);
+            tokio::spawn(async move {
+                let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(this.answer(&request))));
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+                // An error has ended the connection; there is nobody to tell.
+                let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body<OriginBody>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());
+        }
+        match request.uri().path() {
+            "/healthz" if *self.phase.borrow() == Phase::Running => {
+                text(StatusCode::OK, "text/plain", "ok\n".to_owned())
+            }
+            "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned()),
+            "/metrics" => {
+                text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::page(&self.node))
+            }
+            _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz and /metrics are here\n".to_owned()),
+        }
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Body<OriginBody>> {
+    let mut response = Response::new(Body::full(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response
+}

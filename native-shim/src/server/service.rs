@@ -1,0 +1,147 @@
+//! One request of a client's connection, from hyper to the exchange and back.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tidegate_core::{Client, Scheme};
+
+use super::activity::{Activity, Busy};
+use super::tunnel::Tunnels;
+use crate::body::{Body, BoxError};
+use crate::drive;
+use crate::node::Node;
+use crate::random;
+use crate::request_body::RequestBody;
+use crate::upstream::{Connections, OriginBody};
+
+type Reply = Body<OriginBody>;
+
+/// What a thread's connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: Arc<Node>,
+    pub(super) upstream: Connections,
+    pub(super) tunnels: Tunnels,
+}
+
+/// Answers the requests of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Exchanges {
+    pub(super) shared: Arc<Shared>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) peer: IpAddr,
+    pub(super) scheme: Scheme,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Exchanges {
+    type Response = Response<Held>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        let busy = self.activity.busy();
+        let Shared { node, upstream, .. } = &*self.shared;
+        let (mut head, body) = request.into_parts();
+        let client_upgrade =
+            if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
+        let body = RequestBody::new(body);
+        let client = Client {
+            peer: self.peer,
+            geo: None,
+            scheme: self.scheme,
+            body: body.announced(),
+            fresh_trace: random::fresh_trace(),
+        };
+        let step = node.begin(head, client);
+        match drive::begin(node, upstream, step) {
+            Ok(response) => {
+                self.note_unread(&body);
+                Answer::Ready(Some(Held::hold(response, busy)))
+            }
+            Err(drive) => {
+                let this = self.clone();
+                Answer::Driving(Box::pin(async move {
+                    let response = drive.run(&this.shared.node, &this.shared.upstream, body.clone()).await;
+                    this.note_unread(&body);
+                    Held::hold(this.switch(response, client_upgrade), busy)
+                }))
+            }
+        }
+    }
+}
+
+impl Exchanges {
+    /// The client may still be sending what nobody reads.
+    fn note_unread(&self, body: &RequestBody<Incoming>) {
+        if !body.is_spent() {
+            self.activity.linger();
+        }
+    }
+
+    /// Hands both connections over when the origin has switched protocols.
+    fn switch(&self, mut response: Response<Reply>, client: Option<OnUpgrade>) -> Response<Reply> {
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return response;
+        }
+        let origin = response.extensions_mut().remove::<OnUpgrade>();
+        if let Some((client, origin)) = client.zip(origin) {
+            self.shared.tunnels.open(client, origin);
+        }
+        response.map(|_| Body::default())
+    }
+}
+
+/// The reply, at hand or on its way.
+pub(super) enum Answer {
+    Ready(Option<Response<Held>>),
+    Driving(Pin<Box<dyn Future<Output = Response<Held>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Held>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Ready(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Self::Driving(future) => future.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+/// The body of a reply; while it is streamed its connection counts as busy.
+#[derive(Debug)]
+pub(super) struct Held {
+    body: Reply,
+    _busy: Option<Busy>,
+}
+
+impl Held {
+    fn hold(response: Response<Reply>, busy: Busy) -> Response<Self> {
+        response.map(|body| Self { _busy: (!body.is_at_hand()).then_some(busy), body })
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,148 @@
+//! A client's connection: notes what moves, replaces hyper's bare error replies, and closes so that the client sees the last reply.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::activity::Activity;
+use super::canned;
+
+/// Most bytes read and thrown away before a connection is closed.
+const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Wire<T> {
+    io: T,
+    activity: Arc<Activity>,
+    /// Bytes read while the protocol was found out.
+    prefix: Bytes,
+    /// The reply written in place of hyper's.
+    substitute: Option<Bytes>,
+    shut_down: bool,
+    lingered: usize,
+}
+
+impl<T> Wire<T> {
+    pub(super) fn new(io: T, activity: Arc<Activity>) -> Self {
+        Self { io, activity, prefix: Bytes::new(), substitute: None, shut_down: false, lingered: 0 }
+    }
+
+    /// Puts bytes back that were read.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.prefix = bytes;
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Wire<T> {
+    /// Notes what a write brought. `length` is what the caller wanted to write.
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(_) => self.activity.wrote(),
+            Poll::Pending => self.activity.write_blocked(),
+        }
+        written
+    }
+
+    /// Writes the substitute in place of `length` bytes of hyper's.
+    fn write_substitute(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<io::Result<usize>> {
+        while let Some(bytes) = self.substitute.as_mut().filter(|bytes| !bytes.is_empty()) {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            bytes.advance(written);
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    fn substitutes(&mut self, first: &[u8]) -> bool {
+        if self.substitute.is_none()
+            && first.get(9) == Some(&b'4')
+            && let Some(refusal) = canned::recognise(first)
+        {
+            self.activity.node.metrics.refused(refusal);
+            self.activity.linger();
+            self.substitute = Some(canned::reply(refusal));
+        }
+        self.substitute.is_some()
+    }
+}
+
+impl<T: AsyncRead + Unpin> Wire<T> {
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut buffer = [0; 4096];
+        while self.lingered < LINGER_BYTES_MAX {
+            let mut into = ReadBuf::new(&mut buffer);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                break;
+            }
+            self.lingered += into.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let length = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix.split_to(length));
+            self.activity.read();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if read.is_ready() && buf.filled().len() > before {
+            self.activity.read();
+        }
+        read
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = if self.substitutes(buf) {
+            self.write_substitute(cx, buf.len())
+        } else {
+            Pin::new(&mut self.io).poll_write(cx, buf)
+        };
+        self.note(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Says goodbye, and reads what the client still sends: closing a socket with unread bytes would make the client lose our last reply.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut_down {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut_down = true;
+        }
+        if self.activity.lingers() { self.linger(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = if self.substitutes(bufs.first().map_or(&[], |first| first)) {
+            let length = bufs.iter().map(|b| b.len()).sum();
+            self.write_substitute(cx, length)
+        } else {
+            Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        };
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}

@@ -1,0 +1,55 @@
+//! Connections to origins: one pool a thread, so that no request wakes another thread.
+//!
+//! A connection has no task of its own. Whoever waits for its response, and then whoever reads its body, drives it; an idle one is looked at when
+//! it is wanted again, and closed after [`IDLE`].
+
+mod body;
+mod connect;
+mod exchange;
+mod link;
+mod pool;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use hyper::body::Incoming;
+use tidegate_core::{Attempt, Failure};
+
+use crate::drive::Upstream;
+use crate::request_body::RequestBody;
+use crate::tls::TlsFiles;
+
+pub use body::OriginBody;
+use pool::Pool;
+
+/// How long a connection may lie idle. Shorter than what common servers allow, so that they seldom close one while it is being used again.
+pub(crate) const IDLE: Duration = Duration::from_secs(15);
+
+/// Most idle connections of one origin in one thread.
+pub(crate) const IDLE_MAX: usize = 256;
+
+/// A thread's connections to all origins.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Pool>);
+
+impl Connections {
+    /// Makes an empty pool. Files of origins' TLS come from `files`.
+    pub fn new(files: Arc<TlsFiles>) -> Self {
+        Self(Arc::new(Pool::new(files)))
+    }
+
+    /// Closes connections that have been idle for too long.
+    pub fn sweep(&self) {
+        self.0.sweep();
+    }
+}
+
+impl Upstream for Connections {
+    type ClientBody = Incoming;
+    type Body = OriginBody;
+
+    async fn fetch(&self, attempt: Attempt, body: RequestBody<Incoming>) -> Result<Response<OriginBody>, Failure> {
+        exchange::fetch(&self.0, attempt, body).await
+    }
+}

@@ -1,0 +1,108 @@
+//! The body of an origin's response, which drives the connection that it comes from.
+
+use std::fmt;
+use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::link::Link;
+use super::pool::Idle;
+use crate::body::BoxError;
+
+/// An origin's body. Its connection goes back to the pool when it has been read to its end, and is closed otherwise.
+pub struct OriginBody {
+    incoming: Incoming,
+    /// The connection and where it goes afterwards; `None` when it is over, or driven by a task of its own.
+    link: Option<(Box<Link>, Arc<Idle>)>,
+    /// Longest pause.
+    pause_max: Duration,
+}
+
+impl fmt::Debug for OriginBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginBody").field("ended", &self.link.is_none()).finish_non_exhaustive()
+    }
+}
+
+impl OriginBody {
+    pub(super) fn new(incoming: Incoming, link: Box<Link>, home: Arc<Idle>, pause_max: Duration) -> Self {
+        let mut body = Self { incoming, link: Some((link, home)), pause_max };
+        if body.incoming.is_end_stream() {
+            body.release();
+        } else if let Some((link, _)) = &mut body.link {
+            link.deadline.set(pause_max);
+        }
+        body
+    }
+
+    /// Makes the body of a connection that somebody else drives.
+    pub(super) fn detached(incoming: Incoming) -> Self {
+        Self { incoming, link: None, pause_max: Duration::ZERO }
+    }
+
+    fn release(&mut self) {
+        if let Some((link, home)) = self.link.take() {
+            home.put(link);
+        }
+    }
+
+    fn take_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) if !self.incoming.is_end_stream() => {
+                if let Some((link, _)) = &mut self.link {
+                    link.deadline.set(self.pause_max);
+                }
+            }
+            Some(Ok(_)) | None => self.release(),
+            Some(Err(_)) => self.link = None,
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = self.take_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        let Some((link, _)) = &mut self.link else {
+            return Poll::Pending;
+        };
+        link.drive(cx);
+        let over = link.is_over();
+        if let Poll::Ready(frame) = self.take_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        let Some((link, _)) = &mut self.link else {
+            return Poll::Pending;
+        };
+        if over || link.deadline.poll(cx).is_ready() {
+            self.link = None;
+            let (kind, text) = if over {
+                (ErrorKind::UnexpectedEof, "the origin closed the connection")
+            } else {
+                (ErrorKind::TimedOut, "the origin paused for too long")
+            };
+            return Poll::Ready(Some(Err(Error::new(kind, text).into())));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

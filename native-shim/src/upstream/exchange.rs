@@ -1,0 +1,144 @@
+//! One attempt: a connection is taken or made, the request sent, the response's head awaited.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::{Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tidegate_core::{Attempt, Failure, FailureKind};
+
+use super::body::OriginBody;
+use super::connect::{self, Socket};
+use super::link::Link;
+use super::pool::Pool;
+use crate::deadline::Deadline;
+use crate::request_body::RequestBody;
+
+type Body = RequestBody<Incoming>;
+
+/// Why a link gave no response.
+enum Broken {
+    /// The connection was closed before it took the request, which comes back.
+    Unused(Box<Request<Body>>),
+    Failed(FailureKind),
+}
+
+pub(super) async fn fetch(pool: &Pool, attempt: Attempt, body: Body) -> Result<Response<OriginBody>, Failure> {
+    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade } = attempt;
+    head.uri = origin_form(&head.uri);
+    head.version = Version::HTTP_11;
+    let body = if has_body { body } else { RequestBody::Empty };
+    body.limit(body_bytes_max);
+    let mut request = Request::from_parts(head, body.clone());
+    let timeouts = origin.timeouts;
+    if upgrade {
+        let socket = connect::connect(&origin, &pool.files).await.map_err(|kind| unsent(kind, &body))?;
+        return switch(socket, request, Duration::from_millis(timeouts.response), &body).await;
+    }
+    let idle = pool.of(&origin);
+    loop {
+        let (mut link, fresh) = match idle.take() {
+            Some(link) => (link, false),
+            None => (dial(pool, &origin).await.map_err(|kind| unsent(kind, &body))?, true),
+        };
+        link.deadline.set(Duration::from_millis(timeouts.response));
+        match ask(&mut link, request, &body, timeouts.response).await {
+            Ok(response) => {
+                let pause_max = Duration::from_millis(timeouts.body);
+                return Ok(response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max)));
+            }
+            // It was closed while it lay idle: another connection carries the same request. That is transport, not a retry.
+            Err(Broken::Unused(returned)) if !fresh => request = *returned,
+            Err(Broken::Unused(_)) => return Err(unsent(FailureKind::Closed, &body)),
+            Err(Broken::Failed(kind)) => {
+                return Err(Failure { kind, sent: true, body_intact: body.is_intact() });
+            }
+        }
+    }
+}
+
+fn unsent(kind: FailureKind, body: &Body) -> Failure {
+    Failure { kind, sent: false, body_intact: body.is_intact() }
+}
+
+async fn dial(pool: &Pool, origin: &tidegate_core::route::Origin) -> Result<Box<Link>, FailureKind> {
+    let socket = connect::connect(origin, &pool.files).await?;
+    Link::new(socket).await.map(Box::new).map_err(|_| FailureKind::Closed)
+}
+
+/// Sends the request and drives the connection until the response's head has come.
+async fn ask(
+    link: &mut Link,
+    request: Request<Body>,
+    body: &Body,
+    response_timeout: u64,
+) -> Result<Response<Incoming>, Broken> {
+    let mut answer = link.send(request);
+    let mut seen = 0;
+    poll_fn(|cx| {
+        link.drive(cx);
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
+                Some(request) => Broken::Unused(Box::new(request)),
+                None => Broken::Failed(kind_of(error.error(), body)),
+            }));
+        }
+        if link.is_over() {
+            return Poll::Ready(Err(Broken::Failed(FailureKind::Closed)));
+        }
+        while link.deadline.poll(cx).is_ready() {
+            let (progress, waits_for_client) = body.progress();
+            if progress == seen {
+                let kind =
+                    if waits_for_client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout };
+                return Poll::Ready(Err(Broken::Failed(kind)));
+            }
+            // The request's body still moves; the time for the response begins anew.
+            seen = progress;
+            link.deadline.set(Duration::from_millis(response_timeout));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {
+    match body.fault() {
+        Some(kind) => kind,
+        None if error.is_parse() => FailureKind::Protocol,
+        None => FailureKind::Closed,
+    }
+}
+
+/// Sends a request for another protocol over a connection of its own, which a task drives, because it outlives the exchange.
+async fn switch(
+    socket: Socket,
+    request: Request<Body>,
+    response_timeout: Duration,
+    body: &Body,
+) -> Result<Response<OriginBody>, Failure> {
+    let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
+    let (mut sender, connection) = handshake.map_err(|_| unsent(FailureKind::Closed, body))?;
+    tokio::spawn(connection.with_upgrades());
+    let answer = sender.send_request(request);
+    let mut answer = std::pin::pin!(answer);
+    let mut deadline = Deadline::after(response_timeout);
+    let response = poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer.map_err(|error| kind_of(&error, body)));
+        }
+        deadline.poll(cx).map(|()| Err(FailureKind::ResponseTimeout))
+    });
+    let response = response.await.map_err(failed)?;
+    Ok(response.map(OriginBody::detached))
+}
+
+/// RFC 9112, section 3.2.1: what an origin is sent.
+fn origin_form(uri: &Uri) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = uri.path_and_query().cloned();
+    Uri::from_parts(parts).unwrap_or_default()
+}

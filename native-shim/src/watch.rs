@@ -1,0 +1,101 @@
+//! The policy's file: read at the start, and again when it has changed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tidegate_core::Policy;
+use tidegate_core::policy::Server;
+
+use crate::node::Node;
+use crate::tls::TlsFiles;
+
+/// A policy file and what was last read from it.
+#[derive(Debug)]
+pub struct PolicyFile {
+    path: PathBuf,
+    text: String,
+    /// The listener's settings, which last until the process ends.
+    server: Server,
+}
+
+/// What looking at the file brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It says what it said before.
+    Same,
+    /// The node follows it now. The lines warn of what needs a restart.
+    Taken(Vec<String>),
+    /// It cannot be used, and the node goes on as before.
+    Refused(String),
+}
+
+impl PolicyFile {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// Says what is wrong, a line for each problem.
+    pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Policy), String> {
+        let path = path.into();
+        let text = read(&path)?;
+        let policy = Policy::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?;
+        Ok((Self { path, text, server: policy.server.clone() }, policy))
+    }
+
+    /// Returns the folder that file names in the policy are relative to.
+    pub fn folder(&self) -> PathBuf {
+        self.path.parent().map(Path::to_path_buf).unwrap_or_default()
+    }
+
+    /// Looks at the file. The content is compared, not its time: a mounted `ConfigMap` changes by swapping a link.
+    pub fn look(&mut self, node: &Arc<Node>, files: &TlsFiles) -> Look {
+        let look = self.take(node, files);
+        match &look {
+            Look::Same => {}
+            Look::Taken(_) => {
+                node.metrics.reloads[0].fetch_add(1, Ordering::Relaxed);
+            }
+            Look::Refused(_) => {
+                node.metrics.reloads[1].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        look
+    }
+
+    fn take(&mut self, node: &Arc<Node>, files: &TlsFiles) -> Look {
+        let text = match read(&self.path) {
+            Ok(text) if text == self.text => return Look::Same,
+            Ok(text) => text,
+            // Missing for a moment while it is replaced, perhaps; it is looked at again soon.
+            Err(_) => return Look::Same,
+        };
+        self.text = text;
+        let policy = match Policy::parse(&self.path.display().to_string(), &self.text) {
+            Ok(policy) => policy,
+            Err(error) => return Look::Refused(error.to_string()),
+        };
+        if let Err(error) = files.load(&policy) {
+            return Look::Refused(error.to_string());
+        }
+        let warnings = self.needs_restart(&policy.server);
+        node.replace(policy);
+        Look::Taken(warnings)
+    }
+
+    fn needs_restart(&self, new: &Server) -> Vec<String> {
+        let old = &self.server;
+        let changed = [
+            ("listen", old.listen != new.listen),
+            ("admin", old.admin != new.admin),
+            ("threads", old.threads != new.threads),
+            ("tls", old.tls != new.tls),
+        ];
+        let line = |(key, _)| format!("server.{key} has changed; it takes effect after a restart");
+        changed.into_iter().filter(|(_, changed)| *changed).map(line).collect()
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}

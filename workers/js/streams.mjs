@@ -1,0 +1,86 @@
+// What bodies need and Rust's bindings do not offer. Imported by the wasm module.
+
+// A client's request body on its way to an origin: bounded, and known to be whole or not.
+//
+// An origin takes it chunk by chunk. As long as none has taken any, another attempt can send it from the start.
+export class ClientBody {
+  #reader;
+  #length;
+  #max;
+  #read = 0;
+  // The chunk that was read from the client and that no origin has taken yet.
+  #held;
+  #moved = false;
+  intact = true;
+  failure = "";
+
+  constructor(stream, length, max) {
+    this.#reader = stream.getReader();
+    this.#length = length;
+    this.#max = max;
+  }
+
+  open() {
+    const through = this.#length === undefined ? new IdentityTransformStream() : new FixedLengthStream(this.#length);
+    this.#send(through.writable.getWriter());
+    return through.readable;
+  }
+
+  moved() {
+    const moved = this.#moved;
+    this.#moved = false;
+    return moved;
+  }
+
+  async #send(writer) {
+    try {
+      for (;;) {
+        this.#held ??= await this.#next();
+        if (this.#held === undefined) break;
+        // Settles when the origin has taken the chunk: these streams keep none.
+        await writer.write(this.#held);
+        this.#held = undefined;
+        this.intact = false;
+        this.#moved = true;
+      }
+      await writer.close();
+    } catch (error) {
+      await writer.abort(error).catch(() => {});
+    }
+  }
+
+  // The next chunk; undefined at the end.
+  async #next() {
+    const { done, value } = await this.#reader.read().catch((error) => this.#fail("aborted", error));
+    if (done) return undefined;
+    this.#read += value.byteLength;
+    if (this.#read > this.#max) this.#fail("too large", new RangeError("the body is too large"));
+    return value;
+  }
+
+  #fail(failure, error) {
+    this.failure = failure;
+    throw error;
+  }
+}
+
+export function split(stream) {
+  return stream.tee();
+}
+
+export function bounded(stream, max) {
+  let bytes = 0;
+  return stream.pipeThrough(
+    new TransformStream({
+      transform(chunk, controller) {
+        bytes += chunk.byteLength;
+        if (bytes > max) controller.error(new RangeError(`longer than ${max} bytes`));
+        else controller.enqueue(chunk);
+      },
+    }),
+  );
+}
+
+export function discard(stream) {
+  if (!stream.locked) stream.cancel().catch(() => {});
+}

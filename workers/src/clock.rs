@@ -1,0 +1,65 @@
+//! Time and randomness of the platform.
+//!
+//! At the edge the clock stands still between two I/O operations, so it is read afresh after every one of them.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tidegate_core::{AwaitTime, Millis, Timestamp};
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::{Delay, js_sys};
+
+/// How often a request that waits for another one's fetch looks whether that has ended: promises cannot be shared between requests.
+const POLL: Millis = 20;
+
+/// The longest time that the platform's timers know: 24 days.
+const TIMER_MAX: Millis = i32::MAX as Millis;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(catch, js_namespace = crypto, js_name = getRandomValues)]
+    fn get_random_values(bytes: &mut [u8]) -> Result<JsValue, JsValue>;
+}
+
+/// Reads the clock.
+pub(crate) fn now() -> Timestamp {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole milliseconds after 1970")]
+    let millis = js_sys::Date::now() as u64;
+    Timestamp::from_millis(millis)
+}
+
+/// Draws random bytes; zeros if the platform has none to give.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if get_random_values(&mut bytes).is_err() {
+        worker::console_error!("no randomness");
+    }
+    bytes
+}
+
+/// Waits until the wait that the core asks for is over.
+pub(crate) async fn wait(next: &AwaitTime) {
+    loop {
+        let now = now();
+        if next.is_over(now) {
+            return;
+        }
+        let left = next.until().since(now);
+        sleep(if next.flight().is_some() { left.min(POLL) } else { left }).await;
+    }
+}
+
+/// Waits for the future for so long, and no longer.
+pub(crate) async fn within<F: Future + Unpin>(longest: Millis, future: F) -> Option<F::Output> {
+    match select(future, pin!(sleep(longest))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
+}
+
+async fn sleep(millis: Millis) {
+    Delay::from(Duration::from_millis(millis.min(TIMER_MAX))).await;
+}

@@ -1,0 +1,199 @@
+//! Stored responses in the platform's Cache API, under keys of our own.
+//!
+//! Vary, freshness and validation are the core's; the platform only keeps bytes and forgets them in time. What it is given are plain 200 answers
+//! that no rule of its own touches; the real head is a record beside the body (see [`entry`]).
+//!
+//! The cache of another data centre is another store, and every entry may vanish at any time. Two writers of one key at the same moment may lose
+//! one of their responses, never mix them: heads name their bodies by random names.
+
+pub(crate) mod entry;
+
+use std::sync::Arc;
+
+use tidegate_core::cache::variants::{Placement, place};
+use tidegate_core::cache::{CacheKey, Stored};
+use tidegate_core::{AwaitLookup, Fill, FillKind, Timestamp};
+use worker::js_sys::futures::JsFuture;
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{Result, js_sys, web_sys};
+
+use crate::convert::Body;
+use crate::{clock, streams};
+use entry::{Entry, Place, Variant};
+
+/// What a lookup found.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// All that is stored under the key and can be served.
+    pub(crate) heads: Vec<Arc<Stored>>,
+    /// The one that the request would be served, with its body.
+    body: Option<(Arc<Stored>, Option<web_sys::ReadableStream>)>,
+}
+
+impl Found {
+    /// Hands out the body stored with this head.
+    pub(crate) fn take(&mut self, head: &Arc<Stored>) -> Option<Body> {
+        self.body.take_if(|(stored, _)| stored == head).map(|(_, body)| body.into())
+    }
+}
+
+impl Drop for Found {
+    fn drop(&mut self) {
+        // A body that nobody reads would hold one of the few connections of the request.
+        if let Some((_, Some(stream))) = self.body.take() {
+            streams::discard(&stream);
+        }
+    }
+}
+
+/// The platform's cache.
+pub(crate) struct Store(web_sys::Cache);
+
+impl Store {
+    pub(crate) async fn open() -> Result<Self> {
+        let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
+        let cache = JsFuture::from(scope.caches()?.open("tidegate")).await?;
+        Ok(Self(cache.unchecked_into()))
+    }
+
+    /// Looks a key up: one `match` for a response that does not vary, two for one that does.
+    pub(crate) async fn lookup(&self, next: &AwaitLookup) -> Result<Found> {
+        let Some(Entry { mut variants, mut body }) = self.entry(next.key()).await? else {
+            return Ok(Found::default());
+        };
+        while let Some(chosen) = next.choose(&heads(&variants)).cloned() {
+            let Some(at) = variants.iter().position(|v| v.head == chosen) else { break };
+            let stream = match variants.get(at).map(|v| &v.place) {
+                Some(Place::Here) => Some(body.take()),
+                Some(Place::Named(name)) => self.get(&entry::body_url(next.key(), name)).await?.map(|r| r.body()),
+                None => None,
+            };
+            if let Some(stream) = stream {
+                return Ok(Found { heads: heads(&variants), body: Some((chosen, stream)) });
+            }
+            // The platform has dropped this body: its head is of no use.
+            variants.remove(at);
+        }
+        if let Some(stream) = body {
+            streams::discard(&stream);
+        }
+        Ok(Found { heads: heads(&variants), body: None })
+    }
+
+    /// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for it may go on afterwards.
+    pub(crate) async fn fill(&self, fill: Fill, fetched: Option<web_sys::ReadableStream>) -> Result<()> {
+        let Fill { key, head, kind, body_bytes_max, lead } = fill;
+        let done = match kind {
+            FillKind::Insert => self.insert(&key, head, fetched, body_bytes_max).await,
+            FillKind::Refresh(old) => self.refresh(&key, &old, head).await,
+        };
+        drop(lead);
+        done
+    }
+
+    /// Drops all responses stored under a key.
+    pub(crate) async fn invalidate(&self, key: &CacheKey) -> Result<()> {
+        let Some(entry) = self.entry(key).await? else { return Ok(()) };
+        self.delete(&entry::url(key)).await?;
+        for variant in &entry.variants {
+            if let Place::Named(name) = &variant.place {
+                self.delete(&entry::body_url(key, name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A body that breaks off, or proves too long, fails the `put`, and leaves what was stored before.
+    async fn insert(
+        &self,
+        key: &CacheKey,
+        head: Arc<Stored>,
+        body: Option<web_sys::ReadableStream>,
+        max: u64,
+    ) -> Result<()> {
+        let sized = head.headers.contains_key(http::header::CONTENT_LENGTH);
+        let body = match body {
+            // The core has compared the length with the bound, and the platform holds the origin to it.
+            Some(stream) if !sized => {
+                #[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only a bound")]
+                let max = max as f64;
+                Some(streams::bounded(&stream, max)?)
+            }
+            body => body,
+        };
+        let now = clock::now();
+        let (mut variants, first) = match self.entry(key).await? {
+            Some(entry) => (entry.variants, entry.body),
+            None => (Vec::new(), None),
+        };
+        variants.retain(|v| v.head.expires() > now);
+        let placement = place(&heads(&variants), &head);
+        let alone = variants.is_empty() || (variants.len() == 1 && placement == Placement::Replace(0));
+        if alone {
+            return self.put(&entry::url(key), entry::alone(&head, body.as_ref(), now)?).await;
+        }
+        // The first response moves out of the entry when a second one comes.
+        for variant in variants.iter_mut().filter(|v| v.place == Place::Here) {
+            variant.place = Place::Named(entry::new_name());
+            self.put_body(key, variant, first.as_ref(), now).await?;
+        }
+        let new = Variant { head, place: Place::Named(entry::new_name()) };
+        self.put_body(key, &new, body.as_ref(), now).await?;
+        match placement {
+            Placement::Append => variants.push(new),
+            Placement::Replace(at) => {
+                if let Some(old) = variants.get_mut(at) {
+                    *old = new;
+                }
+            }
+        }
+        self.put(&entry::url(key), entry::several(&variants, now)?).await
+    }
+
+    /// A head that shares its entry with the body cannot be replaced alone: the body goes from the old entry into the new one.
+    async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>) -> Result<()> {
+        let Some(Entry { mut variants, body }) = self.entry(key).await? else { return Ok(()) };
+        let now = clock::now();
+        let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else { return Ok(()) };
+        variant.head = Arc::clone(&new);
+        let response = match variant.place {
+            Place::Here => entry::alone(&new, body.as_ref(), now)?,
+            Place::Named(_) => entry::several(&variants, now)?,
+        };
+        self.put(&entry::url(key), response).await
+    }
+
+    async fn entry(&self, key: &CacheKey) -> Result<Option<Entry>> {
+        Ok(self.get(&entry::url(key)).await?.and_then(|response| Entry::read(&response)))
+    }
+
+    async fn put_body(
+        &self,
+        key: &CacheKey,
+        variant: &Variant,
+        body: Option<&web_sys::ReadableStream>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let Place::Named(name) = &variant.place else { return Ok(()) };
+        self.put(&entry::body_url(key, name), entry::body(&variant.head, body, now)?).await
+    }
+
+    async fn get(&self, url: &str) -> Result<Option<web_sys::Response>> {
+        let found: JsValue = JsFuture::from(self.0.match_with_str(url)).await?;
+        Ok((!found.is_undefined()).then(|| found.unchecked_into()))
+    }
+
+    async fn put(&self, url: &str, response: web_sys::Response) -> Result<()> {
+        JsFuture::from(self.0.put_with_str(url, &response)).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, url: &str) -> Result<()> {
+        JsFuture::from(self.0.delete_with_str(url)).await?;
+        Ok(())
+    }
+}
+
+fn heads(variants: &[Variant]) -> Vec<Arc<Stored>> {
+    variants.iter().map(|v| Arc::clone(&v.head)).collect()
+}

@@ -1,0 +1,49 @@
+//! Bodies: streams of the runtime, handled by a little JavaScript so that no byte of them enters wasm memory.
+
+use worker::js_sys;
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::web_sys::ReadableStream;
+
+#[wasm_bindgen(module = "/js/streams.mjs")]
+extern "C" {
+    /// A client's request body on its way to an origin.
+    pub(crate) type ClientBody;
+
+    /// Takes the body over. `length` is undefined when unknown; beyond `max` bytes the body fails.
+    #[wasm_bindgen(constructor, catch)]
+    pub(crate) fn new(stream: &ReadableStream, length: JsValue, max: f64) -> Result<ClientBody, JsValue>;
+
+    /// A stream of the whole body for one attempt; only while it is intact.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) fn open(this: &ClientBody) -> Result<ReadableStream, JsValue>;
+
+    /// Whether nothing of the body has been taken by an origin.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn intact(this: &ClientBody) -> bool;
+
+    /// Whether some of the body has been taken since this was last asked.
+    #[wasm_bindgen(method)]
+    pub(crate) fn moved(this: &ClientBody) -> bool;
+
+    /// `aborted` when the client stopped sending, `too large` when it sent more than allowed, else empty.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn failure(this: &ClientBody) -> String;
+
+    /// Two streams of the same bytes.
+    #[wasm_bindgen(catch)]
+    fn split(stream: &ReadableStream) -> Result<js_sys::Array, JsValue>;
+
+    /// The same bytes, failing beyond `max`.
+    #[wasm_bindgen(catch)]
+    pub(crate) fn bounded(stream: &ReadableStream, max: f64) -> Result<ReadableStream, JsValue>;
+
+    /// Gives up the rest of a stream, if nobody else reads it.
+    pub(crate) fn discard(stream: &ReadableStream);
+}
+
+/// Makes two streams of one.
+pub(crate) fn tee(stream: &ReadableStream) -> Result<(ReadableStream, ReadableStream), JsValue> {
+    let both = split(stream)?;
+    Ok((both.get(0).into(), both.get(1).into()))
+}
