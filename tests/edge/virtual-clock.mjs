@@ -8,6 +8,7 @@
 // x-test-fetches  on a request: JSON array, for each fetch of the exchange {"after": MS, "hangs": BOOL}
 // x-test-limits   on a request: counters do not answer: "down" (an error) or "hang"
 // GET /.test/log    answers the lines logged since it was last asked, as a JSON array, when all background work has ended
+// GET /.test/evict  lets the cache drop every body that lies apart from its head
 // GET /.test/reset  begins a new world: time 0, nothing stored or counted, a fresh wasm instance
 //
 // Time stands still. An origin's answer moves it by what the test says; a timer moves it to its end, but only when nothing else is going on. None
@@ -123,11 +124,22 @@ globalThis.setTimeout = (callback, delay = 0, ...args) => {
 globalThis.clearTimeout = (id) => timers.delete(id);
 
 const realOpen = caches.open.bind(caches);
+const urls = new Set();
 caches.open = async (name) => {
   const cache = await tracked(realOpen(`${name}-${START}-${world}`));
-  const method = (name) => (...args) => tracked(cache[name](...args));
+  const method = (name) => (url, ...args) => {
+    urls.add(url);
+    return tracked(cache[name](url, ...args));
+  };
   return { match: method("match"), put: method("put"), delete: method("delete") };
 };
+
+async function evict() {
+  const cache = await caches.open("tidegate");
+  const apart = [...urls].filter((url) => new URL(url).pathname.split("/").length > 2);
+  for (const url of apart) await cache.delete(url);
+  return new Response(null, { status: 204 });
+}
 
 // What is logged goes to the test alone.
 for (const kind of ["log", "warn", "error"]) console[kind] = (...args) => lines.push(args.join(" "));
@@ -208,6 +220,7 @@ export default {
     const surroundings = { ...env, LIMITS: namespace(env.LIMITS), POLICY: overlay(env.POLICY, { get: (...args) => tracked(env.POLICY.get(...args)) }) };
     const { pathname } = new URL(request.url);
     if (pathname === "/.test/log") return log();
+    if (pathname === "/.test/evict") return evict();
     if (pathname === "/.test/reset") return reset(surroundings, context(ctx));
     return worker.fetch(direct(request), surroundings, context(ctx));
   },

@@ -1,9 +1,71 @@
 //! Tidegate's decisions for JavaScript.
+//!
+//! One function, [`evaluate`]: what a policy decides for a request, and why. It asks no network, no clock but for the current time, and keeps
+//! nothing.
 
+mod request;
+
+use js_sys::{Date, Error, JSON};
+use tidegate_core::{Engine, Policy, Timestamp, explain};
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Explains what `policy` (the text of a `tidegate.toml`) decides for `request` (JSON), as JSON.
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+/** A request to evaluate. */
+export interface EvaluatedRequest {
+  /** Default: GET. */
+  method?: string;
+  /** Absolute, http or https. */
+  url: string;
+  /** Header fields; an array holds several lines of one name. */
+  headers?: Record<string, string | string[]>;
+  /** The address of the client. Default: 127.0.0.1. */
+  client?: string;
+  /** Two-letter code of the client's country. */
+  country?: string;
+}
+
+/** Every decision and its reason: schema/report.schema.json describes it. */
+export interface Report {
+  method: string;
+  host: string;
+  path: string;
+  route?: string;
+  limits?: { name: string; outcome: string; remaining: number; reset_ms: number; retry_after_ms: number }[];
+  cache?: { profile: string; outcome: string; bypass?: string; stored: boolean; not_stored?: string };
+  origins?: string[];
+  refusal?: string;
+  steps: string[];
+  status: number;
+  [member: string]: unknown;
+}
+"#;
+
 #[wasm_bindgen]
-pub fn evaluate(policy: &str, request: &str) -> String {
-    format!("{{\"policy_bytes\":{},\"request_bytes\":{}}}", policy.len(), request.len())
+extern "C" {
+    /// A request as JavaScript describes it.
+    #[wasm_bindgen(typescript_type = "EvaluatedRequest")]
+    pub type EvaluatedRequest;
+
+    /// A report as a JavaScript object.
+    #[wasm_bindgen(typescript_type = "Report")]
+    pub type Report;
+}
+
+/// Says what `policy`, the text of a `tidegate.toml`, decides for a request to a node that has seen nothing yet: every counter is full, nothing is
+/// stored, and the first origin answers 200 at once.
+///
+/// Throws when the policy is wrong, saying where and why, and when the request is not one.
+#[wasm_bindgen]
+pub fn evaluate(policy: &str, request: EvaluatedRequest) -> Result<Report, Error> {
+    let policy = Policy::parse("policy", policy).map_err(|error| Error::new(&error.to_string()))?;
+    let request = JSON::stringify(&request.into()).map_err(|_| Error::new("the request is not an object"))?;
+    let (head, client) = request::read(&String::from(request)).map_err(|error| Error::new(&error))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole milliseconds after 1970")]
+    let now = Timestamp::from_millis(Date::now() as u64);
+    let report = explain::explain(&Engine::new(policy, 0), head, client, now);
+    let json = serde_json::to_string(&report).map_err(|error| Error::new(&error.to_string()))?;
+    let object: JsValue = JSON::parse(&json).map_err(|_| Error::new("the report cannot be read"))?;
+    Ok(object.into())
 }
