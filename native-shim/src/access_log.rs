@@ -61,7 +61,7 @@ impl AccessLog {
         for buffer in &self.buffers {
             let lines = std::mem::take(&mut *buffer.lock().unwrap_or_else(PoisonError::into_inner));
             if !lines.is_empty() && to.write_all(&lines).and_then(|()| to.flush()).is_err() {
-                let count = lines.iter().filter(|byte| **byte == b'\n').count();
+                let count = lines.split(|byte| *byte == b'\n').count() - 1;
                 self.dropped.fetch_add(count as u64, Ordering::Relaxed);
             }
         }

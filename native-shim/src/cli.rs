@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod demo;
 mod explain;
 mod serve;
 
@@ -10,7 +11,13 @@ use clap::{Parser, Subcommand};
 
 /// Caches, limits, routes and fails over HTTP traffic, as one policy file says.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "tidegate",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -24,6 +31,8 @@ enum Command {
     Check(check::Arguments),
     /// Says how a request would be treated, and why.
     Explain(explain::Arguments),
+    /// Shows on this machine what Tidegate does: two toy origins, a proxy, a scripted visit.
+    Demo(demo::Arguments),
 }
 
 impl Arguments {
@@ -33,6 +42,7 @@ impl Arguments {
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Check(arguments) => check::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Demo(arguments) => demo::run(&arguments),
         }
     }
 }

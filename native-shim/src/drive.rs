@@ -175,10 +175,12 @@ pub(crate) fn begin<U: Upstream>(
     node: &Arc<Node>,
     upstream: &U,
     step: Step,
-) -> Result<Response<Body<U::Body>>, Drive> {
+) -> Result<Response<Body<U::Body>>, Box<Drive>> {
     let Drive { step, found, wake } = Drive::new(step).advance(node);
     match step {
         Step::Finish(reply) => Ok(Finish { node, upstream, found, answer: None, wake }.reply(*reply)),
-        step @ (Step::Charge(_) | Step::Lookup(_) | Step::Fetch(..) | Step::Wait(_)) => Err(Drive { step, found, wake }),
+        step @ (Step::Charge(_) | Step::Lookup(_) | Step::Fetch(..) | Step::Wait(_)) => {
+            Err(Box::new(Drive { step, found, wake }))
+        }
     }
 }

@@ -114,11 +114,11 @@ where
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 
     /// Reads the body to its end, for the store alone.

@@ -104,8 +104,7 @@ where
         };
         let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) { Scheme::Https } else { Scheme::Http };
         let peer = head.extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
-        let client =
-            Client { peer, geo: None, scheme, body: body.announced(), fresh_trace: random::fresh_trace() };
+        let client = Client { peer, geo: None, scheme, body: body.announced(), fresh_trace: random::fresh_trace() };
         let step = self.node.begin(head, client);
         match drive::begin(&self.node, &inner, step) {
             Ok(response) => Box::pin(std::future::ready(Ok(response))),

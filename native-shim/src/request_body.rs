@@ -11,9 +11,10 @@ use http_body::{Body, Frame, SizeHint};
 use tidegate_core::FailureKind;
 
 /// A client's body. Clones are handles of the same body, so that each attempt can be given one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum RequestBody<B> {
     /// There is none.
+    #[default]
     Empty,
     /// It is being streamed.
     Streamed(Arc<Mutex<Stream<B>>>),
@@ -139,12 +140,6 @@ impl<B> Clone for RequestBody<B> {
             Self::Empty => Self::Empty,
             Self::Streamed(stream) => Self::Streamed(Arc::clone(stream)),
         }
-    }
-}
-
-impl<B> Default for RequestBody<B> {
-    fn default() -> Self {
-        Self::Empty
     }
 }
 

@@ -210,10 +210,10 @@ async fn keep_time(shared: Arc<Shared>, registry: Arc<Registry>) {
     loop {
         interval.tick().await;
         let tick = registry.tick();
-        if tick % 5 == 0 {
+        if tick.is_multiple_of(5) {
             registry.look_over(&shared.node.engine().policy().server.bounds);
         }
-        if tick % 20 == 0 {
+        if tick.is_multiple_of(20) {
             shared.upstream.sweep();
         }
     }

@@ -6,38 +6,90 @@ mod origin;
 mod visit;
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use origin::{Manner, Origin};
 use serde_json::Value;
+use tidegate::{Admin, Node, Phase, Server, TlsFiles};
+use tidegate_core::Policy;
 use visit::{ANN, BOB, Stage};
 
-/// The policy of the demo; also a complete example.
-pub(super) const POLICY: &str = include_str!("../../../examples/demo.toml");
-
-const EU: Manner = Manner { name: "eu", city: "Frankfurt", delay: Duration::from_millis(5), fails_each: 4 };
-const US: Manner = Manner { name: "us", city: "Ashburn", delay: Duration::from_millis(120), fails_each: 0 };
-
-/// The toy origins of the demo's policy.
-pub(super) struct Origins {
-    eu: Origin,
-    us: Origin,
+/// What `demo` is asked.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Ends after the scripted visit instead of serving on.
+    #[arg(long)]
+    once: bool,
 }
 
-impl Origins {
-    /// Starts both at the addresses that the policy names.
-    pub(super) async fn start() -> Result<Self, Box<dyn Error>> {
-        let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
-        let busy = |e: std::io::Error| format!("the demo needs the ports 8080, 9001, 9002 and 9900 of this machine: {e}");
-        let eu = Origin::start(EU, address(9001)).await.map_err(busy)?;
-        let us = Origin::start(US, address(9002)).await.map_err(busy)?;
-        Ok(Self { eu, us })
+/// The policy of the demo; also a complete example.
+const POLICY: &str = include_str!("../../../examples/demo.toml");
+
+const EU: Manner = Manner { name: "eu", city: "Frankfurt", port: 9001, delay: Duration::from_millis(5), fails_each: 4 };
+const US: Manner = Manner { name: "us", city: "Ashburn", port: 9002, delay: Duration::from_millis(120), fails_each: 0 };
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let shown = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(show(arguments.once)));
+    match shown {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidegate demo: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
+async fn show(once: bool) -> Result<(), Box<dyn Error>> {
+    let policy = Policy::parse("examples/demo.toml", POLICY)?;
+    let admin = policy.server.admin.clone();
+    let node = Arc::new(Node::with_random_seed(policy));
+    // Origins end when they are dropped.
+    let mut eu = Origin::start(EU).await.map_err(|e| busy(&e))?;
+    let _us = Origin::start(US).await.map_err(|e| busy(&e))?;
+    let server = Server::start(&node, &Arc::new(TlsFiles::new("."))).map_err(|e| busy(&e))?;
+    if let Some(address) = admin {
+        let admin = Admin::bind(&address, Arc::clone(&node), server.phase()).await.map_err(|e| busy(&e))?;
+        tokio::spawn(admin.serve());
+    }
+    println!("Tidegate serves a shop on {}, from Frankfurt (eu) and Ashburn (us).", server.address());
+    let stage = Stage { proxy: server.address(), node };
+    play(&stage, &mut eu).await?;
+    if !once {
+        serve_on(&stage).await?;
+    }
+    server.enter(Phase::Stopped);
+    server.join();
+    Ok(())
+}
+
+/// Tells what is decided until the user has seen enough.
+async fn serve_on(stage: &Stage) -> Result<(), Box<dyn Error>> {
+    println!("\nIt keeps serving, and tells here what it decides. Try, in another terminal:");
+    println!("  curl -i http://{}/api/rates          # again and again: miss, hit, stale, 429", stage.proxy);
+    println!("  curl -i http://{}/static/logo.svg    # a year, immutable", stage.proxy);
+    println!("  curl -i http://{}/hello -H 'X-Forwarded-For: 203.0.113.9' -H 'CF-IPCountry: US'", stage.proxy);
+    println!("  curl http://127.0.0.1:9900/metrics             # what Prometheus would see");
+    println!("  cargo run --release -- explain GET http://shop.example/api/rates --policy examples/demo.toml");
+    println!("Ctrl-C ends it.\n");
+    let mut look = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = look.tick() => stage.tell(),
+            ended = tokio::signal::ctrl_c() => return Ok(ended?),
+        }
+    }
+}
+
+fn busy(error: &std::io::Error) -> String {
+    format!("it needs the ports 8080, 9001, 9002 and 9900 of 127.0.0.1: {error}")
+}
+
 /// Plays the scripted visit.
-pub(super) async fn play(stage: &Stage, origins: &mut Origins) -> Result<(), Box<dyn Error>> {
+async fn play(stage: &Stage, eu: &mut Origin) -> Result<(), Box<dyn Error>> {
     let all = |_: &Value| true;
     let last = |_: &Value| false;
 
@@ -64,12 +116,12 @@ pub(super) async fn play(stage: &Stage, origins: &mut Origins) -> Result<(), Box
     stage.until(ANN, "/hello", Duration::ZERO, last, retried).await?;
 
     chapter("Failover", "Frankfurt is killed: Ashburn answers, until the circuit opens and nobody knocks any more.");
-    origins.eu.kill().await;
+    eu.kill().await;
     let skipped = |report: &Value| report["attempts"][0]["outcome"] == "circuit_open";
     stage.until(ANN, "/hello", Duration::ZERO, all, skipped).await?;
 
     chapter("Recovery", "Frankfurt is back: after 2 s two requests are let through, and the circuit closes.");
-    origins.eu.revive().await?;
+    eu.revive().await?;
     let tried = |report: &Value| report["attempts"][0]["outcome"] != "circuit_open";
     let closed = |report: &Value| report["attempts"][0]["circuit"] == "closed";
     stage.until(ANN, "/hello", Duration::from_millis(100), tried, closed).await?;

@@ -112,7 +112,10 @@ fn readable(report: &Report) -> String {
     if report.route.is_some() && report.limits.is_empty() {
         line("limit", "none");
     }
-    line("cache", &report.cache.as_ref().map_or_else(|| "no profile: never looked up, never stored".into(), cache_line));
+    line(
+        "cache",
+        &report.cache.as_ref().map_or_else(|| "no profile: never looked up, never stored".into(), cache_line),
+    );
     if !report.origins.is_empty() {
         let names: Vec<&str> = report.origins.iter().map(|name| &**name).collect();
         line("origins", &names.join(", then "));

@@ -42,7 +42,8 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let files = Arc::new(TlsFiles::new(file.folder()));
     let listen = policy.server.listen.clone();
     let node = Arc::new(Node::with_random_seed(policy));
-    let server = Server::start(&node, &files).map_err(|error| format!("tidegate: cannot serve on {listen}: {error}"))?;
+    let server =
+        Server::start(&node, &files).map_err(|error| format!("tidegate: cannot serve on {listen}: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("tidegate: {error}"))?;
     write_log(&node)?;

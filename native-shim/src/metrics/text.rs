@@ -137,7 +137,11 @@ impl Metrics {
             }
         }
         let name = "tidegate_revalidations_total";
-        page.family(name, "counter", "Revalidations in the background, by route and status class of the origin's answer.");
+        page.family(
+            name,
+            "counter",
+            "Revalidations in the background, by route and status class of the origin's answer.",
+        );
         for (route, counters) in &routes {
             for (i, status) in STATUS.iter().enumerate() {
                 page.counter(name, &[("route", route), ("status", status)], counters.revalidations.get(i));

@@ -52,7 +52,7 @@ impl Admin {
             tokio::spawn(async move {
                 let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(this.answer(&request))));
                 let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+                builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_mins(1));
                 // An error has ended the connection; there is nobody to tell.
                 let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
             });
@@ -68,9 +68,7 @@ impl Admin {
                 text(StatusCode::OK, "text/plain", "ok\n".to_owned())
             }
             "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned()),
-            "/metrics" => {
-                text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::page(&self.node))
-            }
+            "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::page(&self.node)),
             _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz and /metrics are here\n".to_owned()),
         }
     }

@@ -50,8 +50,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
         let busy = self.activity.busy();
         let Shared { node, upstream, .. } = &*self.shared;
         let (mut head, body) = request.into_parts();
-        let client_upgrade =
-            if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
+        let client_upgrade = if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
         let body = RequestBody::new(body);
         let client = Client {
             peer: self.peer,

@@ -91,8 +91,7 @@ async fn ask(
         while link.deadline.poll(cx).is_ready() {
             let (progress, waits_for_client) = body.progress();
             if progress == seen {
-                let kind =
-                    if waits_for_client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout };
+                let kind = if waits_for_client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout };
                 return Poll::Ready(Err(Broken::Failed(kind)));
             }
             // The request's body still moves; the time for the response begins anew.

@@ -6,8 +6,8 @@ use std::time::Instant;
 use tidegate_core::route::Origin;
 
 use super::link::Link;
-use crate::tls::TlsFiles;
 use super::{IDLE, IDLE_MAX};
+use crate::tls::TlsFiles;
 
 /// A thread's idle connections.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What the tests share: a scripted origin, a proxy in front of it, and a client that sees every byte.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc, reason = "each test file uses a part of it")]
 
 use std::net::SocketAddr;
 use std::pin::Pin;

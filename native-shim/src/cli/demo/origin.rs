@@ -20,25 +20,26 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(super) struct Manner {
     pub(super) name: &'static str,
     pub(super) city: &'static str,
+    /// On loopback; the policy names it.
+    pub(super) port: u16,
     /// How long each answer takes.
     pub(super) delay: Duration,
     /// Every so many requests one fails with 503; 0 is never.
     pub(super) fails_each: u64,
 }
 
-/// A toy origin at a fixed address.
+/// A toy origin.
 #[derive(Debug)]
 pub(super) struct Origin {
     manner: Manner,
-    address: SocketAddr,
     served: Arc<AtomicU64>,
     running: Option<JoinHandle<()>>,
 }
 
 impl Origin {
     /// Starts an origin.
-    pub(super) async fn start(manner: Manner, address: SocketAddr) -> std::io::Result<Self> {
-        let mut origin = Self { manner, address, served: Arc::default(), running: None };
+    pub(super) async fn start(manner: Manner) -> std::io::Result<Self> {
+        let mut origin = Self { manner, served: Arc::default(), running: None };
         origin.revive().await?;
         Ok(origin)
     }
@@ -54,7 +55,7 @@ impl Origin {
 
     /// Starts again.
     pub(super) async fn revive(&mut self) -> std::io::Result<()> {
-        let listener = TcpListener::bind(self.address).await?;
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], self.manner.port))).await?;
         let (manner, served) = (self.manner, Arc::clone(&self.served));
         self.running = Some(tokio::spawn(accept(listener, manner, served)));
         Ok(())

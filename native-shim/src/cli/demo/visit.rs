@@ -59,7 +59,7 @@ impl Stage {
             for report in self.reports() {
                 done |= waited_for(&report);
                 if prints(&report) || waited_for(&report) {
-                    println!("{}", line(visitor, target, &report));
+                    println!("{}", line(visitor.name, target, &report));
                     printed += 1;
                 }
             }
@@ -76,12 +76,19 @@ impl Stage {
         for _ in 0..TRIES_MAX {
             let reports = self.reports();
             for report in &reports {
-                println!("{}", line(ANN, "", report));
+                println!("{}", line("", "", report));
             }
             if !reports.is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Prints what was decided for anybody since.
+    pub(super) fn tell(&self) {
+        for report in self.reports() {
+            println!("{}", line("a visitor", report["path"].as_str().unwrap_or_default(), &report));
         }
     }
 
@@ -122,13 +129,15 @@ async fn send(proxy: SocketAddr, visitor: Visitor, target: &str) -> Result<(), B
 }
 
 /// One line for one report.
-fn line(visitor: Visitor, target: &str, report: &Value) -> String {
+fn line(visitor: &str, target: &str, report: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let background = report["kind"] == "revalidation";
-    let who = if background { "(background)" } else { visitor.name };
+    let who = if background { "(background)" } else { visitor };
     let path = if background { text(&report["path"]) } else { target.to_owned() };
-    let why: Vec<String> = [limits(report), cache(report), attempts(report), refusal(report)].into_iter().flatten().collect();
-    format!("  {who:<14} GET {path:<18} {:>3} {:>4} ms  {}", report["status"], report["duration_ms"], why.join("; "))
+    let why: Vec<String> =
+        [limits(report), cache(report), attempts(report), refusal(report)].into_iter().flatten().collect();
+    let took = format!("{} ms", report["duration_ms"]);
+    format!("  {who:<14} GET {path:<12} {} {took:>6}  {}", report["status"], why.join("; "))
 }
 
 fn limits(report: &Value) -> Option<String> {
@@ -161,7 +170,8 @@ fn attempts(report: &Value) -> Option<String> {
     let attempts = report["attempts"].as_array().filter(|a| !a.is_empty())?;
     let told = attempts.iter().map(|attempt| {
         let origin = attempt["origin"].as_str().unwrap_or_default();
-        let circuit = attempt["circuit"].as_str().map(|state| format!(", its circuit is now {state}")).unwrap_or_default();
+        let circuit =
+            attempt["circuit"].as_str().map(|state| format!(", its circuit is now {state}")).unwrap_or_default();
         match attempt["outcome"].as_str().unwrap_or_default() {
             "response" => format!("{origin} answered {}{circuit}", attempt["status"]),
             "circuit_open" => format!("{origin} skipped: circuit open"),

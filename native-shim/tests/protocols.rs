@@ -1,0 +1,127 @@
+//! HTTP/2 in the clear and over TLS, and TLS to origins.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use http::{Request, StatusCode, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use support::{Origin, Proxy, policy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+type Body = Empty<bytes::Bytes>;
+
+fn request(path: &str) -> Request<Body> {
+    Request::builder().uri(format!("http://t.example{path}")).body(Empty::new()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_in_the_clear_carries_many_requests_at_once() {
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let stream = TokioIo::new(TcpStream::connect(proxy.address).await.unwrap());
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let all = (0..50).map(|i| {
+        let mut sender = sender.clone();
+        async move {
+            let path = if i % 2 == 0 { "/cached/a".to_owned() } else { format!("/plain/{i}") };
+            let reply = sender.send_request(request(&path)).await.unwrap();
+            assert_eq!((reply.status(), reply.version()), (StatusCode::OK, Version::HTTP_2));
+            assert_eq!(reply.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+    });
+    let all: Vec<_> = all.map(tokio::spawn).collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    let mut sender = sender;
+    let reply = sender.send_request(request(&format!("/{}", "u".repeat(9000)))).await.unwrap();
+    assert_eq!(reply.status(), StatusCode::URI_TOO_LONG);
+}
+
+/// Writes a certificate for a name, and its key, into a folder; the certificate is its own authority.
+fn certificate(folder: &Path, name: &str) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+async fn connect(proxy: &Proxy, folder: &Path, alpn: &[u8]) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    let name = ServerName::try_from("t.example").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_speaks_the_protocol_that_the_client_chooses() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "t.example");
+    let origin = Origin::start(|head, call| async move { call.answer("200 OK", "", &head).await }).await;
+    let tls = "tls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
+    let proxy = Proxy::start_in(&policy(&origin, tls), folder.path());
+    let stream = TokioIo::new(connect(&proxy, folder.path(), b"h2").await);
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let reply = sender.send_request(request("/")).await.unwrap();
+    assert_eq!(reply.version(), Version::HTTP_2);
+    let seen = reply.into_body().collect().await.unwrap().to_bytes();
+    let seen = std::str::from_utf8(&seen).unwrap();
+    assert!(seen.contains("x-forwarded-proto: https"), "{seen}");
+    let stream = TokioIo::new(connect(&proxy, folder.path(), b"http/1.1").await);
+    let (mut sender, connection) = http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut plain = request("/");
+    plain.headers_mut().insert("host", "t.example".parse().unwrap());
+    let reply = sender.send_request(plain).await.unwrap();
+    assert_eq!((reply.status(), reply.version()), (StatusCode::OK, Version::HTTP_11));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_is_verified_against_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "origin.example");
+    let chain = vec![CertificateDer::from_pem_file(folder.path().join("cert.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.path().join("key.pem")).unwrap();
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            support::read_head(&mut stream).await;
+            let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await.unwrap();
+            tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+        }
+    });
+    let unused = Origin::start(|_, _| async { false }).await;
+    let text = policy(&unused, "").replace(&format!("http://{}", unused.address), &format!("https://{address}"));
+    let with = |tls: &str| text.replace("response_timeout", &format!("tls = {{ {tls} }}\nresponse_timeout"));
+    let trusted = Proxy::start_in(&with("ca = \"cert.pem\", server_name = \"origin.example\""), folder.path());
+    assert_eq!(trusted.get("/").await.text(), "secret");
+    let misnamed = Proxy::start_in(&with("ca = \"cert.pem\", server_name = \"other.example\""), folder.path());
+    assert!(misnamed.get("/").await.is_problem(502, "origin_unreachable"));
+    let public = Proxy::start_in(&with("server_name = \"origin.example\""), folder.path());
+    assert!(public.get("/").await.is_problem(502, "origin_unreachable"));
+}

@@ -1,0 +1,124 @@
+//! Bad input: each kind gets a problem document, and where HTTP allows it the connection's other requests live on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+
+mod support;
+
+use support::{Origin, Proxy, policy};
+
+const BOUNDS: &str = r#"
+header_count_max = 20
+header_bytes_max = "1KiB"
+uri_bytes_max = "200B"
+body_bytes_max = "1KiB"
+header_timeout = "1s"
+idle_timeout = "3s"
+"#;
+
+async fn proxy() -> (Origin, Proxy) {
+    let origin = Origin::start(|head, call| async move {
+        if head.starts_with("POST") {
+            call.read_some().await;
+        }
+        call.answer("200 OK", "", "hello").await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, BOUNDS));
+    (origin, proxy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_be_read_is_refused_and_the_connection_lives_on() {
+    let (origin, proxy) = proxy().await;
+    let mut client = proxy.client().await;
+    let many: String = (0..30).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let cases = [
+        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(300)), 414, "uri_too_long"),
+        (format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "v".repeat(2000)), 431, "headers_too_large"),
+        (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400, "bad_host"),
+        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".into(), 400, "bad_host"),
+        ("GET /a/../b HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "ambiguous_path"),
+    ];
+    for (request, status, reason) in cases {
+        client.send(&request).await;
+        let reply = client.reply().await;
+        assert!(reply.is_problem(status, reason), "{request}: {reply:?}");
+        assert_eq!(client.get("/").await.text(), "hello");
+    }
+    assert_eq!(origin.count(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_refused_too() {
+    let (origin, proxy) = proxy().await;
+    let many: String = (0..150).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let cases = [
+        ("nonsense\r\n\r\n".to_owned(), 400, "malformed"),
+        ("GET / HTTP/1.1\r\nbad field: 1\r\n\r\n".into(), 400, "malformed"),
+        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n".into(), 400, "malformed"),
+        (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
+        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(70_000)), 414, "uri_too_long"),
+    ];
+    for (request, status, reason) in cases {
+        let mut client = proxy.client().await;
+        client.send(&request).await;
+        let reply = client.reply().await;
+        assert!(reply.is_problem(status, reason), "{request}: {reply:?}");
+        assert_eq!(client.rest().await, b"");
+        // After a good request too.
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.text(), "hello");
+        client.send(&request).await;
+        assert!(client.reply().await.is_problem(status, reason), "{request}");
+    }
+    assert_eq!(origin.count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_large_is_refused_however_it_is_sent() {
+    let (origin, proxy) = proxy().await;
+    let mut client = proxy.client().await;
+    let body = "b".repeat(2000);
+    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n{body}")).await;
+    assert!(client.reply().await.is_problem(413, "body_too_large"));
+    assert_eq!(origin.count(), 0);
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.send(format!("7d0\r\n{body}\r\n0\r\n\r\n")).await;
+    let reply = client.reply().await;
+    assert!(reply.is_problem(413, "body_too_large"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_header_fields_get_a_timeout() {
+    let (_origin, proxy) = proxy().await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nx-slow: ").await;
+    assert!(client.reply().await.is_problem(408, "headers_too_slow"));
+    assert_eq!(client.rest().await, b"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_is_closed() {
+    let (_origin, proxy) = proxy().await;
+    let mut silent = proxy.client().await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.text(), "hello");
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(silent.rest().await, b"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_bounded() {
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let proxy = Proxy::start(&policy(&origin, "connections_max = 2\n"));
+    let (mut one, mut two, mut three) = (proxy.client().await, proxy.client().await, proxy.client().await);
+    let mut open = 0;
+    for client in [&mut one, &mut two, &mut three] {
+        use tokio::io::AsyncWriteExt;
+        let _ = client.stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        open += usize::from(!client.rest().await.is_empty());
+    }
+    assert_eq!(open, 2);
+}

@@ -1,0 +1,135 @@
+//! Bodies in both directions, pipelining, trailers, and other protocols.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+
+mod support;
+
+use std::sync::Arc;
+
+use support::{Origin, Proxy, policy, until};
+use tokio::sync::Notify;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_reaches_the_client_piece_by_piece() {
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let origin = Origin::start(move |_, call| {
+        let gate = Arc::clone(&gate);
+        async move {
+            call.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+            gate.notified().await;
+            call.write("3\r\ntwo\r\n0\r\n\r\n").await
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    for path in ["/plain", "/cached/a"] {
+        let mut client = proxy.client().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n")).await;
+        assert_eq!(client.reply_head().await.status, 200);
+        assert_eq!(client.chunk().await.unwrap(), b"one");
+        go_on.notify_one();
+        assert_eq!(client.chunk().await.unwrap(), b"two");
+        assert_eq!(client.chunk().await.unwrap(), b"");
+    }
+    until("the response is stored", || proxy.node.store.len() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_body_reaches_the_origin_piece_by_piece() {
+    let seen = Arc::new(Notify::new());
+    let first = Arc::clone(&seen);
+    let origin = Origin::start(move |head, call| {
+        let first = Arc::clone(&first);
+        async move {
+            assert!(head.contains("transfer-encoding: chunked"), "{head}");
+            let mut body = call.read_some().await;
+            first.notify_one();
+            while !body.ends_with(b"0\r\n\r\n") {
+                body.extend(call.read_some().await);
+            }
+            call.answer("200 OK", "", std::str::from_utf8(&body).unwrap()).await
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    client.send("POST /up HTTP/1.1\r\nhost: t.example\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
+    seen.notified().await;
+    client.send("3\r\ntwo\r\n0\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert!(reply.text().contains("one") && reply.text().contains("two"), "{}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::start(|head, call| async move {
+        let path = head.split(' ').nth(1).unwrap().to_owned();
+        call.answer("200 OK", "", &path).await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    let all: Vec<String> = (0..20).map(|i| format!("/{}{i}", if i % 2 == 0 { "" } else { "cached/" })).collect();
+    let requests: String = all.iter().map(|path| format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n")).collect();
+    client.send(requests).await;
+    for path in all {
+        assert_eq!(client.reply().await.text(), path);
+    }
+    assert_eq!(origin.connections.load(std::sync::atomic::Ordering::SeqCst), 1, "the origin's connection is kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_are_passed_on() {
+    let origin = Origin::start(|_, call| async move {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: grpc-status\r\n\r\n";
+        call.write(format!("{head}3\r\none\r\n0\r\ngrpc-status: 0\r\n\r\n")).await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    client.send("GET /grpc HTTP/1.1\r\nhost: t.example\r\nte: trailers\r\nconnection: te, close\r\n\r\n").await;
+    let bytes = client.rest().await;
+    assert!(String::from_utf8_lossy(&bytes).contains("0\r\ngrpc-status: 0\r\n\r\n"), "{bytes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_protocol_goes_both_ways_until_both_ends_close() {
+    let origin = Origin::start(|head, call| async move {
+        assert!(head.contains("upgrade: websocket"), "{head}");
+        call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nwelcome ")
+            .await;
+        loop {
+            let heard = call.read_some().await;
+            if heard.is_empty() {
+                return false;
+            }
+            call.write([b"<", heard.as_slice(), b">"].concat()).await;
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    client.send("GET /chat HTTP/1.1\r\nhost: t.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    let reply = client.reply_head().await;
+    assert_eq!((reply.status, reply.field("upgrade")), (101, Some("websocket")), "{}", reply.head);
+    for text in ["welcome ", "<one>", "<two>"] {
+        let mut heard = vec![0; text.len()];
+        if let Some(said) = text.strip_prefix('<') {
+            client.send(said.trim_end_matches('>')).await;
+        }
+        tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut heard).await.unwrap();
+        assert_eq!(heard, text.as_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_upgrade_is_an_ordinary_response() {
+    let origin = Origin::start(|_, call| async move { call.answer("403 Forbidden", "", "no").await }).await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    client.send("GET /chat HTTP/1.1\r\nhost: t.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.status, reply.text()), (403, "no"));
+    assert_eq!(client.get("/again").await.status, 403, "the client's connection lives on");
+}
