@@ -96,9 +96,9 @@ async fn play(stage: &Stage, eu: &mut Origin) -> Result<(), Box<dyn Error>> {
     chapter("Caching", "/api/ is fresh for 2 s, then served stale while it is fetched anew in the background.");
     stage.visit(ANN, "/api/rates").await?;
     stage.visit(ANN, "/api/rates").await?;
-    let stale = |report: &Value| report["cache"]["outcome"] == "stale";
+    let served_stale = |report: &Value| report["cache"]["outcome"] == "stale";
     let background = |report: &Value| report["kind"] == "revalidation";
-    if stage.until(ANN, "/api/rates", Duration::from_millis(200), background, stale).await? == 1 {
+    if stage.until(ANN, "/api/rates", Duration::from_millis(200), background, served_stale).await? == 1 {
         stage.background().await;
     }
     stage.visit(ANN, "/api/rates").await?;

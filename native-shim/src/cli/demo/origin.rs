@@ -89,7 +89,7 @@ async fn answer(
         request.uri().path()
     )));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
-    if manner.fails_each > 0 && count % manner.fails_each == 0 {
+    if manner.fails_each > 0 && count.is_multiple_of(manner.fails_each) {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(response)
