@@ -14,7 +14,7 @@ use super::{Mode, Profile, validation, vary};
 pub enum NotStored {
     /// Only answers to GET are stored.
     Method,
-    /// The status does not allow it: informational, partial, or not modified.
+    /// The status does not allow it: informational, partial, not modified; or an error, which the policy's own lifetime is not meant for.
     Status,
     /// The response says `no-store`.
     NoStore,
@@ -32,8 +32,6 @@ pub enum NotStored {
     NoLifetime,
     /// The body is larger than the profile allows.
     TooLarge,
-    /// The origin answered with a server error, which the policy's lifetime is not meant for.
-    ServerError,
 }
 
 /// Says whether a response may be stored.
@@ -60,7 +58,8 @@ pub fn check(
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(control), NotStored::Authorization)?;
     deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
-    deny(overriding && status.is_server_error(), NotStored::ServerError)?;
+    // A 401, 429 or 500 says something about one request; a policy's lifetime would spread it.
+    deny(overriding && (!understood(status) || status.is_server_error()), NotStored::Status)?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
     deny(freshness.lifetime == 0 && !validation::has_validator(response), NotStored::NoLifetime)?;
     deny(content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
@@ -144,7 +143,10 @@ mod tests {
         assert_eq!(checked(mode, 200, &[], &[("cache-control", "max-age=0")]), Ok(()));
         assert_eq!(checked(mode, 200, &[], &[("set-cookie", "a=b")]), Err(NotStored::SetCookie));
         assert_eq!(checked(mode, 200, &[], &[("cache-control", "private")]), Err(NotStored::Private));
-        assert_eq!(checked(mode, 503, &[], &[]), Err(NotStored::ServerError));
+        assert_eq!(checked(mode, 404, &[], &[]), Ok(()));
+        for status in [401, 403, 429, 500, 501, 503] {
+            assert_eq!(checked(mode, status, &[], &[]), Err(NotStored::Status), "{status}");
+        }
         assert_eq!(checked(mode, 200, &[], &[("content-length", "99999999999")]), Err(NotStored::TooLarge));
     }
 }
