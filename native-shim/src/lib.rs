@@ -1,6 +1,6 @@
 //! Tidegate in a pod: the shell that carries out what `tidegate-core` decides, over tokio, hyper and rustls.
 //!
-//! It decides nothing: retries, stale responses, failover and coalescing come as steps from the core, and [`drive`] takes them one after the
+//! It decides nothing: retries, stale responses, failover and coalescing come as steps from the core, and `drive.rs` takes them one after the
 //! other. Here are sockets, bodies, the memory store, the counters, clocks and records.
 //!
 //! - [`Node`]: what all threads of a process share.

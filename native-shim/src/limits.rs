@@ -140,3 +140,46 @@ impl Shard {
         self.counters.retain(|counter| !counter.tat.is_spent(now));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidegate_core::limit::{Limit, OnStoreError, Quota};
+
+    use super::*;
+
+    fn charge(name: &str, amount: u64, key: &str) -> Charge {
+        let quota = Quota { amount, period: 60_000, burst: amount };
+        let on_store_error = OnStoreError::Allow;
+        let limit = Limit { name: name.into(), quota, key: vec![], cost: 1, dry_run: false, on_store_error };
+        Charge { limit: Arc::new(limit), key: format!("{name}/{key}").into_bytes() }
+    }
+
+    fn allowed(charged: &[Charged]) -> Vec<bool> {
+        charged.iter().map(|c| matches!(c, Charged::Verdict(verdict) if verdict.allowed)).collect()
+    }
+
+    #[test]
+    fn several_limits_are_consumed_together_or_not_at_all() {
+        let limits = Limits::default();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let both = [charge("wide", 2, "a"), charge("narrow", 1, "a")];
+        assert_eq!(allowed(&limits.charge(&both, now)), [true, true]);
+        assert_eq!(allowed(&limits.charge(&both, now)), [true, false]);
+        assert_eq!(allowed(&limits.charge(&both[..1], now)), [true], "the refused request has used nothing");
+        assert_eq!(allowed(&limits.charge(&both[..1], now)), [false]);
+    }
+
+    #[test]
+    fn keys_are_bounded_and_spent_ones_leave() {
+        let limits = Limits::bounded(256);
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        for i in 0..10_000 {
+            limits.charge(&[charge("one", 10, &i.to_string())], now);
+        }
+        assert!((200..=256).contains(&limits.len()), "{}", limits.len());
+        limits.sweep(now.plus(60_000));
+        assert!(limits.is_empty());
+    }
+}

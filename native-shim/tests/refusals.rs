@@ -31,7 +31,7 @@ async fn proxy() -> (Origin, Proxy) {
 async fn what_can_be_read_is_refused_and_the_connection_lives_on() {
     let (origin, proxy) = proxy().await;
     let mut client = proxy.client().await;
-    let many: String = (0..30).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let many = "x-more: 1\r\n".repeat(30);
     let cases = [
         (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(300)), 414, "uri_too_long"),
         (format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "v".repeat(2000)), 431, "headers_too_large"),
@@ -52,7 +52,7 @@ async fn what_can_be_read_is_refused_and_the_connection_lives_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_is_refused_too() {
     let (origin, proxy) = proxy().await;
-    let many: String = (0..150).map(|i| format!("x-{i}: 1\r\n")).collect();
+    let many = "x-more: 1\r\n".repeat(150);
     let cases = [
         ("nonsense\r\n\r\n".to_owned(), 400, "malformed"),
         ("GET / HTTP/1.1\r\nbad field: 1\r\n\r\n".into(), 400, "malformed"),

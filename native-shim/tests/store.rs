@@ -6,7 +6,9 @@ mod support;
 
 use std::sync::Arc;
 
-use support::{Origin, Proxy, policy, until};
+use support::{Origin, Proxy, parse, policy, until};
+use tidegate::{Clock, Node};
+use tidegate_core::Timestamp;
 use tokio::sync::{Notify, Semaphore};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -206,6 +208,44 @@ async fn an_unsafe_request_ends_the_use_of_what_is_stored() {
     assert_eq!(client.reply().await.status, 200);
     client.get("/cached/a").await;
     assert_eq!(origin.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_leaves_by_itself() {
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let start = Timestamp::from_millis(1_700_000_000_000);
+    let clock = Clock::manual(start);
+    let proxy = Proxy::of(Node::with_clock(parse(&policy(&origin, "")), 1, clock.clone()), ".");
+    for path in ["/cached/a", "/cached/b"] {
+        proxy.get(path).await;
+    }
+    clock.advance_to(start.plus(59_999));
+    proxy.node.sweep();
+    assert_eq!(proxy.node.store.len(), 2);
+    clock.advance_to(start.plus(60_000));
+    assert!(proxy.get("/cached/a").await.head.contains("fwd=uri-miss"));
+    proxy.node.sweep();
+    assert_eq!((proxy.node.store.len(), origin.count()), (1, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_is_bounded_by_bytes_and_by_entries() {
+    let origin = Origin::start(|head, call| async move {
+        let length = if head.contains("/cached/large") { 50_000 } else { 1 };
+        call.answer("200 OK", "", &"x".repeat(length)).await
+    })
+    .await;
+    let store = "[store]\nbytes_max = \"1MiB\"\nentries_max = 100\n";
+    let proxy = Proxy::start(&policy(&origin, "").replace("[origins.a]", &format!("{store}[origins.a]")));
+    let mut client = proxy.client().await;
+    for i in 0..300 {
+        client.get(&format!("/cached/small/{i}")).await;
+    }
+    assert!((50..=100).contains(&proxy.node.store.len()), "{}", proxy.node.store.len());
+    for i in 0..50 {
+        client.get(&format!("/cached/large/{i}")).await;
+    }
+    assert!(proxy.node.store.bytes() <= 1 << 20, "{}", proxy.node.store.bytes());
 }
 
 fn metric(proxy: &Proxy, name: &str) -> u64 {

@@ -71,8 +71,8 @@ async fn pipelined_requests_are_answered_in_order() {
     let proxy = Proxy::start(&policy(&origin, ""));
     let mut client = proxy.client().await;
     let all: Vec<String> = (0..20).map(|i| format!("/{}{i}", if i % 2 == 0 { "" } else { "cached/" })).collect();
-    let requests: String = all.iter().map(|path| format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n")).collect();
-    client.send(requests).await;
+    let requests: Vec<_> = all.iter().map(|path| format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n")).collect();
+    client.send(requests.concat()).await;
     for path in all {
         assert_eq!(client.reply().await.text(), path);
     }

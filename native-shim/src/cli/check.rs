@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let errors = Policy::parse(&name, &text).err().map(|error| error.problems).unwrap_or_default();
     let warnings = Policy::lint(&name, &text);
-    let valid = errors.is_empty() && !(arguments.strict && !warnings.is_empty());
+    let valid = errors.is_empty() && (warnings.is_empty() || !arguments.strict);
     if arguments.json {
         let list = |problems: &[Problem]| problems.iter().map(as_json).collect::<Vec<Value>>();
         println!("{}", json!({ "valid": valid, "errors": list(&errors), "warnings": list(&warnings) }));

@@ -47,14 +47,14 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("tidegate: {error}"))?;
     write_log(&node)?;
-    let served = runtime.block_on(look_after(&node, &files, file, &server));
+    let outcome = runtime.block_on(look_after(&node, &files, file, &server));
     // What runs here, such as a sweep, needs no end of its own.
     drop(runtime);
-    if served.is_ok() {
+    if outcome.is_ok() {
         server.join();
     }
     node.access_log.flush(&mut io::stdout().lock());
-    served
+    outcome
 }
 
 /// Starts the thread that writes the access log, so that a slow reader of it holds up nobody else.

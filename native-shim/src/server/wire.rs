@@ -136,6 +136,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         let written = if self.substitutes(bufs.first().map_or(&[], |first| first)) {
             let length = bufs.iter().map(|b| b.len()).sum();
             self.write_substitute(cx, length)
+        } else if let [only] = bufs {
+            // A plain send costs the kernel less.
+            Pin::new(&mut self.io).poll_write(cx, only)
         } else {
             Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
         };

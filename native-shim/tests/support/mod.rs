@@ -107,8 +107,11 @@ impl Proxy {
     }
 
     pub fn start_in(policy: &str, folder: impl Into<std::path::PathBuf>) -> Self {
-        let files = Arc::new(TlsFiles::new(folder));
-        let node = Arc::new(Node::new(parse(policy), 1));
+        Self::of(Node::new(parse(policy), 1), folder)
+    }
+
+    pub fn of(node: Node, folder: impl Into<std::path::PathBuf>) -> Self {
+        let (node, files) = (Arc::new(node), Arc::new(TlsFiles::new(folder)));
         let server = Server::start(&node, &files).unwrap();
         let address = server.address();
         Self { node, files, server: Some(server), address }
