@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 
 use crate::cache::control::split_list;
+use crate::cache::status::push_decimal;
 use crate::exchange::Request;
 use crate::names;
 use crate::route::Origin;
 
 /// Fields that speak of one connection (RFC 9110, section 7.6.1), and those that only the next hop reads (section 11.7).
-const HOP_BY_HOP: [HeaderName; 7] = [
+static HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     names::KEEP_ALIVE,
     names::PROXY_CONNECTION,
@@ -23,18 +25,17 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 
 /// Drops hop-by-hop fields and those that Connection lists.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let lines = headers.get_all(header::CONNECTION);
-        let listed: Vec<HeaderName> = lines
-            .iter()
-            .flat_map(|line| split_list(line.as_bytes()))
-            .filter_map(|n| HeaderName::from_bytes(n).ok())
-            .collect();
-        for name in listed {
-            headers.remove(name);
-        }
+    // Most messages have none: one look over the names instead of a search for each.
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
     }
-    for name in HOP_BY_HOP {
+    let lines = headers.get_all(header::CONNECTION);
+    let listed: Vec<HeaderName> = lines
+        .iter()
+        .flat_map(|line| split_list(line.as_bytes()))
+        .filter_map(|n| HeaderName::from_bytes(n).ok())
+        .collect();
+    for name in listed.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }
@@ -50,70 +51,97 @@ fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
     headers.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(member))
 }
 
-/// Writes the head of a request to an origin. `believed` tells whether the peer is a trusted proxy, whose forwarding fields are continued.
-pub(crate) fn request_head(request: &Request, origin: &Origin, believed: bool, upgrade: bool) -> request::Parts {
+/// Writes the head of a request to an origin, from the client's header fields. The URI has origin form.
+pub(crate) fn request_head(
+    request: &Request,
+    mut headers: HeaderMap,
+    origin: &Origin,
+    upgrade: bool,
+) -> request::Parts {
+    headers.reserve(8);
+    let upgrade_to = headers.get(header::UPGRADE).cloned().filter(|_| upgrade);
+    let host = headers.get(header::HOST).cloned();
+    strip_hop_by_hop(&mut headers);
+    // The shell's HTTP library answers expectations itself.
+    headers.remove(header::EXPECT);
+    if let Some(protocol) = upgrade_to {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+    // Of an HTTP/2 request, the host stands in the target only.
+    let asked = host.or_else(|| HeaderValue::from_str(&request.authority).ok());
+    if !origin.preserve_host {
+        headers.insert(header::HOST, origin.host.clone());
+    } else if let Some(host) = &asked {
+        headers.insert(header::HOST, host.clone());
+    }
+    write_forwarding(&mut headers, request, asked);
+    add_via(&mut headers, request.head.version);
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = request.head.method.clone();
-    head.uri = origin_uri(&request.head.uri, origin);
-    head.headers = request.head.headers.clone();
-    let upgrade_to = head.headers.get(header::UPGRADE).cloned().filter(|_| upgrade);
-    strip_hop_by_hop(&mut head.headers);
-    // The shell's HTTP library answers expectations itself.
-    head.headers.remove(header::EXPECT);
-    if let Some(protocol) = upgrade_to {
-        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        head.headers.insert(header::UPGRADE, protocol);
-    }
-    let host = if origin.preserve_host { &request.authority } else { origin.authority.as_str() };
-    if let Ok(host) = HeaderValue::from_str(host) {
-        head.headers.insert(header::HOST, host);
-    }
-    write_forwarding(&mut head.headers, request, believed);
-    add_via(&mut head.headers, request.head.version);
+    head.uri = origin_form(&request.head.uri);
+    head.headers = headers;
     head
 }
 
-fn origin_uri(uri: &Uri, origin: &Origin) -> Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(origin.scheme.clone());
-    parts.authority = Some(origin.authority.clone());
-    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
-    Uri::from_parts(parts).unwrap_or_default()
+fn origin_form(uri: &Uri) -> Uri {
+    if uri.authority().is_none() {
+        return uri.clone();
+    }
+    Uri::from(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-fn write_forwarding(headers: &mut HeaderMap, request: &Request, believed: bool) {
-    let peer = request.peer;
-    let proto = request.scheme.as_str();
-    append_or_replace(headers, names::X_FORWARDED_FOR, &peer.to_string(), believed);
-    let node = match peer {
-        IpAddr::V4(v4) => format!("for={v4}"),
-        IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
-    };
-    let element = format!("{node};host=\"{}\";proto={proto}", request.authority);
-    append_or_replace(headers, header::FORWARDED, &element, believed);
-    keep_or_replace(headers, names::X_FORWARDED_PROTO, proto, believed);
-    keep_or_replace(headers, names::X_FORWARDED_HOST, &request.authority, believed);
+/// Writes who asked, how, and for which host. What a trusted proxy wrote is continued, anything else replaced.
+fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<HeaderValue>) {
+    let mut address = Vec::with_capacity(40);
+    push_address(&mut address, request.peer);
+    let mut element = Vec::with_capacity(64);
+    let (open, close): (&[u8], &[u8]) = if request.peer.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+    let scheme = request.scheme.as_str();
+    let pieces = [open, &address, close, b";host=\"", request.authority.as_bytes(), b"\";proto=", scheme.as_bytes()];
+    for piece in pieces {
+        element.extend_from_slice(piece);
+    }
+    continue_list(headers, names::X_FORWARDED_FOR, address, request.believed);
+    continue_list(headers, header::FORWARDED, element, request.believed);
+    keep_or_replace(headers, names::X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme)), request.believed);
+    keep_or_replace(headers, names::X_FORWARDED_HOST, host, request.believed);
 }
 
-fn append_or_replace(headers: &mut HeaderMap, name: HeaderName, member: &str, believed: bool) {
-    let lines = headers.get_all(&name);
-    let mut members: Vec<&str> =
-        if believed { lines.iter().filter_map(|line| line.to_str().ok()).collect() } else { Vec::new() };
-    members.push(member);
-    let joined = HeaderValue::try_from(members.join(", "));
-    match joined {
-        Ok(value) => headers.insert(name, value),
-        Err(_) => headers.remove(name),
-    };
+fn push_address(into: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            for (position, octet) in v4.octets().into_iter().enumerate() {
+                if position > 0 {
+                    into.push(b'.');
+                }
+                push_decimal(into, octet.into());
+            }
+        }
+        IpAddr::V6(v6) => into.extend_from_slice(v6.to_string().as_bytes()),
+    }
 }
 
-fn keep_or_replace(headers: &mut HeaderMap, name: HeaderName, value: &str, believed: bool) {
-    if believed && headers.contains_key(&name) {
+/// Makes `member` the last of a list; the list is begun anew if what is there cannot be believed.
+fn continue_list(headers: &mut HeaderMap, name: HeaderName, member: Vec<u8>, believed: bool) {
+    let mut list = Vec::new();
+    if believed {
+        for line in headers.get_all(&name) {
+            list.extend_from_slice(line.as_bytes());
+            list.extend_from_slice(b", ");
+        }
+    }
+    let list = if list.is_empty() { member } else { [list, member].concat() };
+    keep_or_replace(headers, name, HeaderValue::from_maybe_shared(Bytes::from(list)).ok(), false);
+}
+
+fn keep_or_replace(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>, keep: bool) {
+    if keep && headers.contains_key(&name) {
         return;
     }
-    match HeaderValue::from_str(value) {
-        Ok(value) => headers.insert(name, value),
-        Err(_) => headers.remove(name),
+    match value {
+        Some(value) => headers.insert(name, value),
+        None => headers.remove(name),
     };
 }
 

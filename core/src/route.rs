@@ -34,6 +34,8 @@ pub struct Origin {
     pub region: Option<Arc<str>>,
     /// Where it is, as a unit vector.
     pub direction: Option<Direction>,
+    /// The authority as a field value.
+    pub host: HeaderValue,
     /// Share of a weighted pool's traffic.
     pub weight: u16,
     /// Longest times, in milliseconds.

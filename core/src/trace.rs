@@ -1,5 +1,6 @@
 //! Trace Context (W3C, level 1): `traceparent` passed on, or created.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use crate::{hash, names};
@@ -23,8 +24,14 @@ impl Trace {
     pub fn write(self, headers: &mut HeaderMap, attempt: u8) {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id is the seed")]
         let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
-        let field = format!("00-{:032x}-{span:016x}-{:02x}", self.id, self.flags);
-        if let Ok(value) = HeaderValue::try_from(field) {
+        let mut field = Vec::with_capacity(55);
+        field.extend_from_slice(b"00-");
+        push_hex(&mut field, self.id, 32);
+        field.push(b'-');
+        push_hex(&mut field, span.into(), 16);
+        field.push(b'-');
+        push_hex(&mut field, self.flags.into(), 2);
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(field)) {
             headers.insert(names::TRACEPARENT, value);
         }
     }
@@ -40,6 +47,13 @@ fn parse(value: &[u8]) -> Option<Trace> {
     let more = fields.next().is_some();
     let valid = version != 0xff && id != 0 && parent != 0 && !(version == 0 && more);
     valid.then_some(Trace { id, flags: u8::try_from(flags).ok()? })
+}
+
+fn push_hex(into: &mut Vec<u8>, number: u128, digits: u32) {
+    for position in (0..digits).rev() {
+        let digit = u8::try_from((number >> (4 * position)) & 0xf).unwrap_or(0);
+        into.push(if digit < 10 { b'0' + digit } else { b'a' + (digit - 10) });
+    }
 }
 
 /// Lower-case hexadecimal digits only, as the specification demands.

@@ -121,7 +121,7 @@ impl Simulator {
     }
 
     fn fetch(&mut self, attempt: &Attempt) -> (Result<http::response::Parts, Failure>, Bytes) {
-        self.seen.push(text::request(&attempt.origin.name, &attempt.head));
+        self.seen.push(text::request(attempt));
         let answer = self.script.pop_front().unwrap_or_else(|| panic!("no answer left for {}", attempt.origin.name));
         assert_eq!(answer.name, *attempt.origin.name, "another origin was asked than the script says");
         self.now = self.now.plus(answer.after);

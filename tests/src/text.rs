@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use http::{HeaderMap, request, response};
-use tidegate_core::Report;
+use http::{HeaderMap, response};
+use tidegate_core::{Attempt, Report};
 
 use crate::fixture::Expected;
 
@@ -18,8 +18,9 @@ pub fn reply(head: &response::Parts, body: &[u8]) -> String {
 }
 
 /// Writes a request as an origin sees it.
-pub fn request(origin: &str, head: &request::Parts) -> String {
-    format!("{origin}: {} {}\n{}", head.method, head.uri, fields(&head.headers))
+pub fn request(attempt: &Attempt) -> String {
+    let head = &attempt.head;
+    format!("{}: {} {}\n{}", attempt.origin.name, head.method, attempt.url(), fields(&head.headers))
 }
 
 /// Writes a report as JSON, one member a line.

@@ -20,7 +20,7 @@ use crate::time::{Millis, Timestamp};
 pub struct Attempt {
     /// Where to. Its timeouts bound the attempt.
     pub origin: Arc<Origin>,
-    /// What to send; the URI is absolute.
+    /// What to send; the URI has origin form.
     pub head: request::Parts,
     /// Whether the client's body follows.
     pub body: bool,
@@ -92,6 +92,20 @@ pub(crate) struct Forward {
     reopens: Option<Timestamp>,
 }
 
+impl Forward {
+    /// How many positions are looked at: each origin once, and again for each further attempt.
+    fn bound(&self, exchange: &Exchange) -> usize {
+        self.order.len() + usize::from(exchange.route.retry.attempts.saturating_sub(1))
+    }
+}
+
+impl Attempt {
+    /// Returns the absolute URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", self.origin.scheme, self.origin.authority, self.head.uri)
+    }
+}
+
 pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Step {
     let order = steering::order(&exchange.route.pool, &exchange.request, &exchange.route.name);
     let origins = &exchange.route.pool.origins;
@@ -116,7 +130,7 @@ fn next(
     now: Timestamp,
 ) -> Step {
     let route = Arc::clone(&exchange.route);
-    let bound = forward.order.len() + usize::from(route.retry.attempts.saturating_sub(1));
+    let bound = forward.bound(&exchange);
     while forward.looked_at < bound {
         let again = forward.looked_at >= forward.order.len();
         if again && !forward.paused && forward.made > 0 {
@@ -153,6 +167,11 @@ fn next(
     finish::failed(exchange, caching, forward.refusal, now)
 }
 
+/// Returns whether nobody will look at the client's header fields after this attempt, so that it may have them instead of a copy.
+fn is_last(exchange: &Exchange, caching: Option<&Caching>, forward: &Forward) -> bool {
+    caching.is_none() && exchange.request.head.method.is_safe() && forward.looked_at >= forward.bound(exchange)
+}
+
 fn permit(exchange: &Exchange, origin: &Origin, now: Timestamp) -> Result<Option<Permit>, Timestamp> {
     let Some(rule) = &exchange.route.breaker else {
         return Ok(None);
@@ -172,9 +191,14 @@ fn attempt(
     exchange.step(StepName::Fetch);
     forward.made = forward.made.saturating_add(1);
     forward.paused = false;
+    let upgrade = caching.is_none() && forward::wants_upgrade(&exchange.request.head);
+    let headers = if is_last(&exchange, caching.as_ref(), &forward) {
+        std::mem::take(&mut exchange.request.head.headers)
+    } else {
+        exchange.request.head.headers.clone()
+    };
     let request = &exchange.request;
-    let upgrade = caching.is_none() && forward::wants_upgrade(&request.head);
-    let mut head = forward::request_head(request, &origin, request.believed, upgrade);
+    let mut head = forward::request_head(request, headers, &origin, upgrade);
     request.trace.write(&mut head.headers, forward.made);
     if let Some(stored) = caching.as_ref().and_then(|c| c.candidate.as_ref()) {
         validation::make_conditional(&mut head.headers, stored);

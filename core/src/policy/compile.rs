@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::HeaderName;
 use http::uri::{Authority, Scheme, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::error::{KeyPath, PolicyError, Problem, Source};
 use super::list::OneOrMany;
@@ -281,6 +281,7 @@ impl Compiler<'_> {
             name: name.into(),
             index,
             scheme,
+            host: HeaderValue::from_str(authority.as_str()).ok()?,
             authority,
             region: raw.region.as_deref().map(Into::into),
             direction: position.map(Position::direction),

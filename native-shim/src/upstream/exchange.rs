@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tidegate_core::{Attempt, Failure, FailureKind};
@@ -27,7 +27,6 @@ enum Broken {
 
 pub(super) async fn fetch(pool: &Pool, attempt: Attempt, body: Body) -> Result<Response<OriginBody>, Failure> {
     let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade } = attempt;
-    head.uri = origin_form(&head.uri);
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
     body.limit(body_bytes_max);
@@ -133,11 +132,4 @@ async fn switch(
     });
     let response = response.await.map_err(failed)?;
     Ok(response.map(OriginBody::detached))
-}
-
-/// RFC 9112, section 3.2.1: what an origin is sent.
-fn origin_form(uri: &Uri) -> Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.path_and_query = uri.path_and_query().cloned();
-    Uri::from_parts(parts).unwrap_or_default()
 }
