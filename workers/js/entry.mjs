@@ -65,11 +65,11 @@ function unchecked(request, origin) {
 // What the core answers to a request that it cannot handle.
 function refusal() {
   const problem = {
+    type: "about:blank",
+    title: "Unavailable",
+    status: 503,
     detail: "The request could not be handled.",
     reason: "internal",
-    status: 503,
-    title: "Unavailable",
-    type: "about:blank",
   };
   return new Response(JSON.stringify(problem), {
     status: 503,

@@ -20,9 +20,11 @@ export class ClientBody {
     this.#max = max;
   }
 
-  open() {
+  // `attempt` is the fetch's AbortController. A body that fails ends the fetch: were it the stream that failed, the origin would see a shorter
+  // body that looks whole.
+  open(attempt) {
     const through = this.#length === undefined ? new IdentityTransformStream() : new FixedLengthStream(this.#length);
-    this.#send(through.writable.getWriter());
+    this.#send(through.writable.getWriter(), attempt);
     return through.readable;
   }
 
@@ -32,7 +34,7 @@ export class ClientBody {
     return moved;
   }
 
-  async #send(writer) {
+  async #send(writer, attempt) {
     try {
       for (;;) {
         this.#held ??= await this.#next();
@@ -45,7 +47,8 @@ export class ClientBody {
       }
       await writer.close();
     } catch (error) {
-      await writer.abort(error).catch(() => {});
+      // An origin that wants no more of the body is no failure of the body.
+      if (this.failure !== "") attempt.abort(error);
     }
   }
 
@@ -68,17 +71,22 @@ export function split(stream) {
   return stream.tee();
 }
 
-export function bounded(stream, max) {
+// All bytes of a stream; rejects when it breaks off, or has more than `max` bytes.
+export async function collect(stream, max) {
+  const chunks = [];
   let bytes = 0;
-  return stream.pipeThrough(
-    new TransformStream({
-      transform(chunk, controller) {
-        bytes += chunk.byteLength;
-        if (bytes > max) controller.error(new RangeError(`longer than ${max} bytes`));
-        else controller.enqueue(chunk);
-      },
-    }),
-  );
+  for await (const chunk of stream) {
+    bytes += chunk.byteLength;
+    if (bytes > max) throw new RangeError(`longer than ${max} bytes`);
+    chunks.push(chunk);
+  }
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return whole;
 }
 
 export function discard(stream) {

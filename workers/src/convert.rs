@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, response};
 use worker::wasm_bindgen::{JsCast, JsValue};
-use worker::{Result, js_sys, web_sys};
+use worker::{js_sys, web_sys};
+
+type Result<T, E = worker::Error> = std::result::Result<T, E>;
 
 /// The body of a message.
 pub(crate) enum Body {
@@ -14,6 +16,8 @@ pub(crate) enum Body {
     Empty,
     /// These bytes.
     Bytes(Bytes),
+    /// These bytes, in the runtime's memory.
+    Buffer(js_sys::Uint8Array),
     /// A stream of the runtime, whose bytes never enter wasm memory.
     Stream(web_sys::ReadableStream),
 }
@@ -59,18 +63,20 @@ pub(crate) fn response(head: &response::Parts, body: Body) -> Result<web_sys::Re
     // RFC 9110, section 6.4.1; the runtime refuses a body here, even an empty one.
     let null_body = matches!(head.status.as_u16(), 101 | 204 | 205 | 304);
     let made = match body {
-        Body::Bytes(bytes) if !null_body => {
-            let bytes = js_sys::Uint8Array::from(&*bytes);
-            web_sys::Response::new_with_opt_buffer_source_and_init(Some(bytes.as_ref()), &init)?
-        }
+        Body::Bytes(bytes) if !null_body => buffered(&js_sys::Uint8Array::from(&*bytes), &init)?,
+        Body::Buffer(bytes) if !null_body => buffered(&bytes, &init)?,
         Body::Stream(stream) if !null_body => {
             web_sys::Response::new_with_opt_readable_stream_and_init(Some(&stream), &init)?
         }
-        Body::Empty | Body::Bytes(_) | Body::Stream(_) => {
+        Body::Empty | Body::Bytes(_) | Body::Buffer(_) | Body::Stream(_) => {
             web_sys::Response::new_with_opt_readable_stream_and_init(None, &init)?
         }
     };
     Ok(made)
+}
+
+fn buffered(bytes: &js_sys::Uint8Array, init: &web_sys::ResponseInit) -> Result<web_sys::Response, JsValue> {
+    web_sys::Response::new_with_opt_buffer_source_and_init(Some(bytes.as_ref()), init)
 }
 
 /// Hands the connection of an origin that changed protocols over to the client.

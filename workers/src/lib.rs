@@ -1,7 +1,7 @@
 //! The edge shell: a Cloudflare Worker that carries out what `tidegate-core` decides.
 //!
-//! [`fetch`] is the way of one request; [`drive`] is the loop over the core's steps. Everything else performs one kind of step: [`limits`] asks
-//! Durable Objects, [`store`] the Cache API, [`origin`] the origins. [`node`] holds the policy. No policy is decided here.
+//! `fetch` is the way of one request; `drive` is the loop over the core's steps. Everything else performs one kind of step: `limits` asks
+//! Durable Objects, `store` the Cache API, `origin` the origins. `node` holds the policy. No policy is decided here.
 //!
 //! `workers/js/entry.mjs` calls this module, and answers for it if it fails.
 

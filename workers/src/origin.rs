@@ -15,7 +15,7 @@ pub(crate) struct Answer {
     pub(crate) response: web_sys::Response,
 }
 
-/// Sends one request to one origin. Bodies stream both ways.
+/// Sends one request to one origin. Bodies stream both ways; pauses inside the response's body are bounded by the platform alone.
 pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::result::Result<Answer, Failure> {
     let fail = |kind, sent| Failure { kind, sent, body_intact: body.is_none_or(ClientBody::intact) };
     let Ok(abort) = web_sys::AbortController::new() else {
@@ -36,10 +36,7 @@ pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::
                 None => Ok(Answer { head, response }),
             }
         }
-        Some(Err(error)) => {
-            let (kind, sent) = rejected(&error, body);
-            Err(fail(kind, sent))
-        }
+        Some(Err(_)) => Err(fail(rejected(body), true)),
         None => {
             abort.abort();
             Err(fail(FailureKind::ResponseTimeout, true))
@@ -54,7 +51,7 @@ async fn answer(
     body: Option<&ClientBody>,
 ) -> Option<std::result::Result<web_sys::Response, JsValue>> {
     let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
-    let mut pending = JsFuture::from(scope.fetch_with_str_and_init(&attempt.head.uri.to_string(), init));
+    let mut pending = JsFuture::from(scope.fetch_with_str_and_init(&attempt.url(), init));
     loop {
         match clock::within(attempt.origin.timeouts.response, &mut pending).await {
             None if body.is_some_and(ClientBody::moved) => {}
@@ -85,7 +82,7 @@ fn outbound(
     // The runtime allows no body here; none is defined for these methods (RFC 9110, sections 9.3.1 and 9.3.2).
     let may_have_body = head.method != Method::GET && head.method != Method::HEAD;
     if let Some(body) = body.filter(|_| attempt.body && may_have_body) {
-        init.set_body(body.open()?.as_ref());
+        init.set_body(body.open(abort)?.as_ref());
     }
     // Encoded bodies stay encoded, byte for byte.
     convert::set(&init, "encodeResponseBody", &"manual".into())?;
@@ -124,18 +121,12 @@ fn said_by_the_platform(status: StatusCode) -> Option<(FailureKind, bool)> {
     }
 }
 
-/// What a rejected `fetch` means. The runtime gives no kinds of errors, only texts, and only one of them says that nothing was sent.
-fn rejected(error: &JsValue, body: Option<&ClientBody>) -> (FailureKind, bool) {
+/// What a rejected `fetch` means, if it was not the client's body that failed. The runtime says "Network connection lost." whatever happened, even
+/// when the connection was refused, so the request may have reached the origin.
+fn rejected(body: Option<&ClientBody>) -> FailureKind {
     match body.map(ClientBody::failure).as_deref() {
-        Some("too large") => return (FailureKind::BodyTooLarge, true),
-        Some("aborted") => return (FailureKind::BodyAborted, true),
-        Some(_) | None => {}
-    }
-    let text = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message())).unwrap_or_default();
-    worker::console_error!("DEBUG {text}");
-    if text.contains("Connection refused") || text.contains("DNS lookup failed") {
-        (FailureKind::Unreachable, false)
-    } else {
-        (FailureKind::Closed, true)
+        Some("too large") => FailureKind::BodyTooLarge,
+        Some("aborted") => FailureKind::BodyAborted,
+        Some(_) | None => FailureKind::Closed,
     }
 }

@@ -85,7 +85,7 @@ impl Store {
         let Fill { key, head, kind, body_bytes_max, lead } = fill;
         let done = match kind {
             FillKind::Insert => self.insert(&key, head, fetched, body_bytes_max).await,
-            FillKind::Refresh(old) => self.refresh(&key, &old, head).await,
+            FillKind::Refresh(old) => self.refresh(&key, &old, head, body_bytes_max).await,
         };
         drop(lead);
         done
@@ -103,7 +103,7 @@ impl Store {
         Ok(())
     }
 
-    /// A body that breaks off, or proves too long, fails the `put`, and leaves what was stored before.
+    /// The body is read whole before any of it is put: the platform may keep the part of a body that breaks off as if it were all.
     async fn insert(
         &self,
         key: &CacheKey,
@@ -111,16 +111,11 @@ impl Store {
         body: Option<web_sys::ReadableStream>,
         max: u64,
     ) -> Result<()> {
-        let sized = head.headers.contains_key(http::header::CONTENT_LENGTH);
-        let body = match body {
-            // The core has compared the length with the bound, and the platform holds the origin to it.
-            Some(stream) if !sized => {
-                #[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only a bound")]
-                let max = max as f64;
-                Some(streams::bounded(&stream, max)?)
-            }
-            body => body,
-        };
+        let body = streams::collect(body.as_ref(), max).await?;
+        let told = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if told.is_some_and(|length: u32| length != body.length()) {
+            return Err("the body has another length than its head says".into());
+        }
         let now = clock::now();
         let (mut variants, first) = match self.entry(key).await? {
             Some(entry) => (entry.variants, entry.body),
@@ -130,15 +125,16 @@ impl Store {
         let placement = place(&heads(&variants), &head);
         let alone = variants.is_empty() || (variants.len() == 1 && placement == Placement::Replace(0));
         if alone {
-            return self.put(&entry::url(key), entry::alone(&head, body.as_ref(), now)?).await;
+            first.iter().for_each(streams::discard);
+            return self.put(&entry::url(key), entry::alone(&head, body, now)?).await;
         }
         // The first response moves out of the entry when a second one comes.
-        for variant in variants.iter_mut().filter(|v| v.place == Place::Here) {
+        if let Some(variant) = variants.iter_mut().find(|v| v.place == Place::Here) {
             variant.place = Place::Named(entry::new_name());
-            self.put_body(key, variant, first.as_ref(), now).await?;
+            self.put_body(key, variant, streams::collect(first.as_ref(), max).await?, now).await?;
         }
         let new = Variant { head, place: Place::Named(entry::new_name()) };
-        self.put_body(key, &new, body.as_ref(), now).await?;
+        self.put_body(key, &new, body, now).await?;
         match placement {
             Placement::Append => variants.push(new),
             Placement::Replace(at) => {
@@ -150,14 +146,17 @@ impl Store {
         self.put(&entry::url(key), entry::several(&variants, now)?).await
     }
 
-    /// A head that shares its entry with the body cannot be replaced alone: the body goes from the old entry into the new one.
-    async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>) -> Result<()> {
+    /// A head that shares its entry with the body cannot be replaced alone: the body is read from the old entry and put into the new one.
+    async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>, max: u64) -> Result<()> {
         let Some(Entry { mut variants, body }) = self.entry(key).await? else { return Ok(()) };
         let now = clock::now();
-        let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else { return Ok(()) };
+        let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else {
+            body.iter().for_each(streams::discard);
+            return Ok(());
+        };
         variant.head = Arc::clone(&new);
         let response = match variant.place {
-            Place::Here => entry::alone(&new, body.as_ref(), now)?,
+            Place::Here => entry::alone(&new, streams::collect(body.as_ref(), max).await?, now)?,
             Place::Named(_) => entry::several(&variants, now)?,
         };
         self.put(&entry::url(key), response).await
@@ -171,7 +170,7 @@ impl Store {
         &self,
         key: &CacheKey,
         variant: &Variant,
-        body: Option<&web_sys::ReadableStream>,
+        body: js_sys::Uint8Array,
         now: Timestamp,
     ) -> Result<()> {
         let Place::Named(name) = &variant.place else { return Ok(()) };

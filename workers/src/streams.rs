@@ -1,9 +1,10 @@
 //! Bodies: streams of the runtime, handled by a little JavaScript so that no byte of them enters wasm memory.
 
 use worker::js_sys;
-use worker::wasm_bindgen::JsValue;
+use worker::js_sys::futures::JsFuture;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::web_sys::ReadableStream;
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::web_sys::{AbortController, ReadableStream};
 
 #[wasm_bindgen(module = "/js/streams.mjs")]
 extern "C" {
@@ -14,9 +15,9 @@ extern "C" {
     #[wasm_bindgen(constructor, catch)]
     pub(crate) fn new(stream: &ReadableStream, length: JsValue, max: f64) -> Result<ClientBody, JsValue>;
 
-    /// A stream of the whole body for one attempt; only while it is intact.
+    /// A stream of the whole body for one attempt, which ends if the body fails; only while the body is intact.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn open(this: &ClientBody) -> Result<ReadableStream, JsValue>;
+    pub(crate) fn open(this: &ClientBody, attempt: &AbortController) -> Result<ReadableStream, JsValue>;
 
     /// Whether nothing of the body has been taken by an origin.
     #[wasm_bindgen(method, getter)]
@@ -34,12 +35,20 @@ extern "C" {
     #[wasm_bindgen(catch)]
     fn split(stream: &ReadableStream) -> Result<js_sys::Array, JsValue>;
 
-    /// The same bytes, failing beyond `max`.
-    #[wasm_bindgen(catch)]
-    pub(crate) fn bounded(stream: &ReadableStream, max: f64) -> Result<ReadableStream, JsValue>;
+    /// All bytes of a stream; rejects when it breaks off, or has more than `max` bytes.
+    #[wasm_bindgen(js_name = collect, catch)]
+    fn collect_bytes(stream: &ReadableStream, max: f64) -> Result<js_sys::Promise, JsValue>;
 
     /// Gives up the rest of a stream, if nobody else reads it.
     pub(crate) fn discard(stream: &ReadableStream);
+}
+
+/// Reads a stream to its end. Fails when it breaks off, or has more bytes than allowed.
+pub(crate) async fn collect(stream: Option<&ReadableStream>, max: u64) -> Result<js_sys::Uint8Array, JsValue> {
+    let Some(stream) = stream else { return Ok(js_sys::Uint8Array::new_with_length(0)) };
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only a bound")]
+    let bytes: JsValue = JsFuture::from(collect_bytes(stream, max as f64)?).await?;
+    Ok(bytes.unchecked_into())
 }
 
 /// Makes two streams of one.

@@ -29,6 +29,8 @@ pub(crate) fn rustdoc() -> Result<Outcome> {
 pub(crate) fn dependencies() -> Result<Outcome> {
     match cargo_deny() {
         Ok(deny) => {
+            // Packages for other systems than this one are looked at too.
+            run(&mut cargo(&["fetch", "--quiet"]))?;
             run(command(deny).args(["--workspace", "--offline", "check", "bans", "licenses", "sources"]))?;
             Ok(Passed)
         }

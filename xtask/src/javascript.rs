@@ -32,6 +32,8 @@ fn by_hand() -> Result<()> {
     run(command(wasm::tools()?.bindgen).arg(built).args(["--target", "nodejs", "--out-dir"]).arg(&package))?;
     let module = package.join("tidegate_js_bg.wasm");
     worker::optimise(&module, &module)?;
+    let readme = package.join("README.md");
+    fs::copy(root().join("core/js/README.md"), &readme).map_err(at(&readme))?;
     let description = package.join("package.json");
     let text = "{\n  \"name\": \"tidegate-js\",\n  \"version\": \"VERSION\",\n  \"main\": \"tidegate_js.js\",\n  \"types\": \"tidegate_js.d.ts\"\n}\n";
     fs::write(&description, text.replace("VERSION", env!("CARGO_PKG_VERSION"))).map_err(at(&description))

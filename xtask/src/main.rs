@@ -3,6 +3,7 @@
 mod checks;
 mod javascript;
 mod npm;
+mod schema;
 mod shell;
 mod steps;
 mod test;
@@ -15,8 +16,10 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test          every check and every test, installing what they need
+  test STEP     those steps whose names contain STEP
   build-worker  the release Worker in workers/build/dist/, with its sizes
   build-js      the npm package of core/js in core/js/pkg/
+  schema        the JSON Schemas of the policy and the report in schema/
   wasm-tools    wasm-bindgen and its test runner, in the version of Cargo.lock
   help          this text
 ";
@@ -24,9 +27,10 @@ cargo xtask COMMAND
 fn main() -> ExitCode {
     let command = std::env::args().nth(1).unwrap_or_default();
     let result = match command.as_str() {
-        "test" => test::run_all(),
+        "test" => test::run(std::env::args().nth(2).as_deref()),
         "build-worker" => npm::install().and_then(|()| worker::build()),
         "build-js" => npm::install().and_then(|()| javascript::build()),
+        "schema" => schema::write(),
         "wasm-tools" => wasm::tools().map(|tools| println!("{}", tools.bindgen.display())),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

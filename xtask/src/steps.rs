@@ -13,14 +13,23 @@ pub(crate) enum Outcome {
 }
 
 /// The steps that have run.
-#[derive(Default)]
 pub(crate) struct Steps {
+    /// Only steps whose names contain this are run.
+    only: String,
     done: Vec<(String, Duration, Outcome)>,
 }
 
 impl Steps {
+    /// Will run the steps whose names contain `only`; all of them if it is `None`.
+    pub(crate) fn named(only: Option<&str>) -> Self {
+        Self { only: only.unwrap_or_default().to_owned(), done: Vec::new() }
+    }
+
     /// Runs one step; its failure ends the whole run.
     pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Result<Outcome>) -> Result<()> {
+        if !name.contains(&self.only) {
+            return Ok(());
+        }
         println!("\n==> {name}");
         let started = Instant::now();
         let (outcome, result) = match step() {

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::shell::{Result, WASM_TARGET, cargo, command, output, run};
+use crate::shell::{Result, WASM_TARGET, cargo, command, output};
 use crate::steps::Outcome::{self, Passed};
 use crate::steps::Steps;
-use crate::{checks, javascript, npm, wasm, worker};
+use crate::{checks, javascript, npm, schema, shell, wasm, worker};
 
-/// Runs every step in order and stops at the first that fails.
-pub(crate) fn run_all() -> Result<()> {
-    let mut steps = Steps::default();
+/// Runs every step in order, or those whose names contain `only`, and stops at the first that fails.
+pub(crate) fn run(only: Option<&str>) -> Result<()> {
+    let mut steps = Steps::named(only);
     let result = all(&mut steps);
     steps.summary();
     result
@@ -24,26 +24,29 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.run("rustdoc", checks::rustdoc)?;
     steps.run("dependencies", checks::dependencies)?;
     steps.run("advisories", checks::advisories)?;
+    steps.run("schemas", schema::check)?;
     steps.run("native tests", native)?;
     steps.run("core tests on wasm", core_on_wasm)?;
-    steps.run("build of the Worker", || worker::build().map(|()| Passed))?;
+    steps.run("build of the Worker", worker::deploy_dry)?;
     steps.run("build of the npm package", || javascript::build().map(|()| Passed))?;
     steps.run("tests in workerd and Node", node)
 }
 
 fn native() -> Result<Outcome> {
-    run(&mut cargo(&["test", "--quiet", "--workspace"]))?;
+    shell::run(&mut cargo(&["test", "--quiet", "--workspace"]))?;
     Ok(Passed)
 }
 
-/// The core's unit tests where it runs at the edge, under Node: all of them, for one without wasm-bindgen's attribute would
-/// silently not run.
+/// The golden fixtures and the core's unit tests where the core runs at the edge, under Node. All unit tests, for one without wasm-bindgen's
+/// attribute would silently not run.
 fn core_on_wasm() -> Result<Outcome> {
     const RUNNER: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER";
     let runner = wasm::tools()?.test_runner;
     let natively = ["test", "--package", "tidegate-core", "--lib"];
     let on_wasm = ["test", "--package", "tidegate-core", "--lib", "--target", WASM_TARGET];
-    run(cargo(&on_wasm).env(RUNNER, &runner))?;
+    shell::run(cargo(&on_wasm).env(RUNNER, &runner))?;
+    let golden = ["test", "--package", "tidegate-tests", "--test", "golden", "--target", WASM_TARGET];
+    shell::run(cargo(&golden).env(RUNNER, &runner))?;
     let native = names(cargo(&natively).args(["--", "--list"]))?;
     let wasm = names(cargo(&on_wasm).env(RUNNER, &runner).args(["--", "--list"]))?;
     match native.difference(&wasm).next() {
@@ -64,6 +67,11 @@ fn names(list: &mut Command) -> Result<BTreeSet<String>> {
 }
 
 fn node() -> Result<Outcome> {
-    run(command("node").args(["--test", "--test-reporter=spec", "--test-timeout=60000", "tests/edge/*.test.mjs"]))?;
+    shell::run(command("node").args([
+        "--test",
+        "--test-reporter=spec",
+        "--test-timeout=60000",
+        "tests/edge/*.test.mjs",
+    ]))?;
     Ok(Passed)
 }

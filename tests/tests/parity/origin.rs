@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 type Script = Arc<Mutex<VecDeque<Answer>>>;
 
 /// All origins of a fixture.
-pub struct Origins {
+pub(crate) struct Origins {
     clock: Clock,
     script: Script,
     at: BTreeMap<String, (SocketAddr, Option<JoinHandle<()>>)>,
@@ -23,7 +23,7 @@ pub struct Origins {
 
 impl Origins {
     /// Listens for each name.
-    pub async fn start(names: &[String], clock: &Clock) -> Self {
+    pub(crate) async fn start(names: &[String], clock: &Clock) -> Self {
         let mut origins = Self { clock: clock.clone(), script: Script::default(), at: BTreeMap::new() };
         for name in names {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -35,12 +35,12 @@ impl Origins {
     }
 
     /// Where an origin listens.
-    pub fn address(&self, name: &str) -> SocketAddr {
+    pub(crate) fn address(&self, name: &str) -> SocketAddr {
         self.at.get(name).expect("an origin of the policy").0
     }
 
     /// Prepares the answers of one exchange. Origins that are to be unreachable close their port, all others listen.
-    pub async fn prepare(&mut self, answers: &[Answer]) {
+    pub(crate) async fn prepare(&mut self, answers: &[Answer]) {
         let down = |name: &str| answers.iter().any(|a| a.name == name && a.fails == Some(Fails::Unreachable));
         for (name, (address, task)) in &mut self.at {
             match task.take() {
@@ -62,7 +62,7 @@ impl Origins {
     }
 
     /// Returns how many answers nobody asked for.
-    pub fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.script.lock().expect("not poisoned").len()
     }
 }

@@ -20,7 +20,7 @@ use toml::{Table, Value as Toml};
 use crate::origin::Origins;
 
 /// Runs a fixture and returns what a client and an operator see of each exchange.
-pub async fn run(fixture: &Fixture) -> Vec<Expected> {
+pub(crate) async fn run(fixture: &Fixture) -> Vec<Expected> {
     let clock = Clock::manual(Timestamp::from_millis(START));
     let policy: Table = fixture.policy.parse().expect("a policy");
     let names: Vec<String> = policy.get("origins").and_then(Toml::as_table).expect("origins").keys().cloned().collect();
@@ -92,7 +92,7 @@ async fn reports(node: &Node, count: usize) -> Vec<Value> {
     let mut lines = Vec::new();
     for _ in 0..5000 {
         node.access_log.flush(&mut lines);
-        let whole = lines.iter().filter(|byte| **byte == b'\n').count() >= count;
+        let whole = lines.split(|byte| *byte == b'\n').count() > count;
         if whole && node.engine().fetches_under_way(node.now()) == 0 {
             let parsed = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
             return parsed.map(|line| serde_json::from_slice(line).expect("JSON")).collect();

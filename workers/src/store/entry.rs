@@ -16,8 +16,9 @@ use sha2::{Digest, Sha256};
 use tidegate_core::cache::variants::VARIANTS_MAX;
 use tidegate_core::cache::{CacheKey, Stored, record};
 use tidegate_core::{Millis, Timestamp};
-use worker::{Result, web_sys};
+use worker::{Result, js_sys, web_sys};
 
+use crate::convert::Body;
 use crate::{clock, convert};
 
 /// How much longer than its head a body is kept that lies apart from it: a head that is refreshed still finds it.
@@ -65,14 +66,10 @@ fn variant(line: &str) -> Option<Variant> {
 }
 
 /// The entry of a key with one response.
-pub(super) fn alone(
-    head: &Arc<Stored>,
-    body: Option<&web_sys::ReadableStream>,
-    now: Timestamp,
-) -> Result<web_sys::Response> {
+pub(super) fn alone(head: &Arc<Stored>, body: js_sys::Uint8Array, now: Timestamp) -> Result<web_sys::Response> {
     let mut fields = fields(head.expires().since(now));
     insert(&mut fields, 0, &format!("- {}", record::write(head)))?;
-    write(fields, body)
+    write(fields, Body::Buffer(body))
 }
 
 /// The entry of a key with several responses, all of whose bodies lie apart.
@@ -90,16 +87,12 @@ pub(super) fn several(variants: &[Variant], now: Timestamp) -> Result<web_sys::R
         }
         insert(&mut fields, at, &line)?;
     }
-    write(fields, None)
+    write(fields, Body::Empty)
 }
 
 /// The entry of a body that lies apart.
-pub(super) fn body(
-    head: &Arc<Stored>,
-    body: Option<&web_sys::ReadableStream>,
-    now: Timestamp,
-) -> Result<web_sys::Response> {
-    write(fields(head.expires().since(now).saturating_add(BODY_OUTLIVES_HEAD)), body)
+pub(super) fn body(head: &Arc<Stored>, body: js_sys::Uint8Array, now: Timestamp) -> Result<web_sys::Response> {
+    write(fields(head.expires().since(now).saturating_add(BODY_OUTLIVES_HEAD)), Body::Buffer(body))
 }
 
 /// Where the entry of a key lies.
@@ -142,8 +135,8 @@ fn insert(fields: &mut HeaderMap, at: usize, line: &str) -> Result<()> {
     Ok(())
 }
 
-fn write(fields: HeaderMap, body: Option<&web_sys::ReadableStream>) -> Result<web_sys::Response> {
+fn write(fields: HeaderMap, body: Body) -> Result<web_sys::Response> {
     let (mut head, ()): (response::Parts, ()) = http::Response::new(()).into_parts();
     head.headers = fields;
-    convert::response(&head, body.cloned().into())
+    convert::response(&head, body)
 }
