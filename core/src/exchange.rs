@@ -47,7 +47,7 @@ pub enum Step {
     /// Look up the responses stored under the key.
     Lookup(AwaitLookup),
     /// Send a request to an origin.
-    Fetch(Box<Attempt>, AwaitResponse),
+    Fetch(Box<Attempt>, Box<AwaitResponse>),
     /// Let time pass.
     Wait(AwaitTime),
     /// Answer the client.

@@ -210,7 +210,8 @@ fn attempt(
         body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
         upgrade,
     };
-    Step::Fetch(Box::new(attempt), AwaitResponse { exchange, caching, forward, origin, permit, began: now })
+    let next = AwaitResponse { exchange, caching, forward, origin, permit, began: now };
+    Step::Fetch(Box::new(attempt), Box::new(next))
 }
 
 impl AwaitResponse {
