@@ -1,0 +1,212 @@
+//! The program as users run it: processes, signals, files, standard output.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that a process does.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn tidegate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().unwrap()
+}
+
+/// A served policy.
+struct Served {
+    process: Child,
+    lines: mpsc::Receiver<String>,
+    address: String,
+}
+
+impl Served {
+    fn start(policy: &Path) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["serve", "--policy", policy.to_str().unwrap()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::channel();
+        for stream in
+            [Box::new(process.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(process.stderr.take().unwrap())]
+        {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
+            });
+        }
+        let mut served = Self { process, lines, address: String::new() };
+        let line = served.line("serving on ");
+        served.address = line.rsplit(' ').next().unwrap().to_owned();
+        served
+    }
+
+    /// Waits for a line that contains a text.
+    fn line(&self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let line = line.unwrap_or_else(|_| panic!("no line with `{text}` came"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It has ended already, unless the test failed.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop.example\r\nx-user-id: secret-user\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// An origin that says hello.
+fn origin() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello");
+        }
+    });
+    address
+}
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn policy(origin: &str, admin: &str, more: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"{admin}\"\nthreads = 1\n[origins.a]\nurl = \"http://{origin}\"\n\
+         [pools.main]\norigins = [\"a\"]\n[cache.c]\nmode = \"override\"\nttl = \"60s\"\n\
+         [limits.per-user]\nquota = \"1000/min\"\nkey = [\"user\"]\n\
+         [[routes]]\nname = \"first\"\npath_prefix = \"/\"\npool = \"main\"\ncache = \"c\"\nlimits = [\"per-user\"]\n{more}"
+    )
+}
+
+#[test]
+fn it_serves_reloads_logs_counts_and_drains() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    let (origin, admin) = (origin(), free_address());
+    std::fs::write(&file, policy(&origin, &admin, "")).unwrap();
+    let mut served = Served::start(&file);
+
+    assert!(get(&served.address, "/a?token=secret-query").ends_with("hello"));
+    assert!(get(&served.address, "/a?token=secret-query").contains("; hit"));
+    let record: serde_json::Value = serde_json::from_str(&served.line("\"outcome\":\"hit\"")).unwrap();
+    assert_eq!((&record["route"], &record["status"], &record["path"]), (&"first".into(), &200.into(), &"/a".into()));
+    assert!(!record.to_string().contains("secret"), "{record}");
+
+    assert!(get(&admin, "/healthz").trim_end().ends_with("\r\nok"));
+    let metrics = get(&admin, "/metrics");
+    for wanted in ["tidegate_requests_total{", "cache=\"hit\"", "tidegate_store_entries 1", "outcome=\"allowed\""] {
+        assert!(metrics.contains(wanted), "{wanted}\n{metrics}");
+    }
+    assert!(!metrics.contains("secret"));
+
+    std::fs::write(&file, "[server]\nlisten = 7\n").unwrap();
+    served.line("tidegate.toml:2:10: server.listen:");
+    served.line("the old one stays");
+    std::fs::write(&file, policy(&origin, &admin, "").replace("\"first\"", "\"second\"")).unwrap();
+    served.signal("HUP");
+    served.line("followed now");
+    assert!(get(&served.address, "/a?token=secret-query").contains("; hit"), "what was stored stays");
+    served.line("\"route\":\"second\"");
+
+    served.signal("TERM");
+    let ended = served.process.wait().unwrap();
+    assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn check_says_where_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.toml");
+    let name = file.to_str().unwrap();
+    std::fs::write(&file, policy("127.0.0.1:9", "off", "[[routes]]\npool = \"nope\"\n")).unwrap();
+    let said = tidegate(&["check", name]);
+    assert!(!said.status.success());
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(text.contains("p.toml:22:1: routes[1].pool: there is no pool named `nope`; defined are: main"), "{text}");
+    std::fs::write(&file, policy("127.0.0.1:9", "off", "[[routes]]\npool = \"main\"\n")).unwrap();
+    assert!(tidegate(&["check", name]).status.success());
+    let said = tidegate(&["check", name, "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&json["valid"], json["errors"].as_array().map(Vec::len)), (&true.into(), Some(0)));
+}
+
+#[test]
+fn explain_tells_what_would_happen() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/demo.toml");
+    let url = "https://shop.example/api/rates?utm_source=x";
+    let said = tidegate(&[
+        "explain",
+        "GET",
+        url,
+        "--policy",
+        demo,
+        "-H",
+        "X-User-Id: ann",
+        "--client",
+        "203.0.113.9",
+        "--json",
+    ]);
+    let report: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&report["route"], &report["limits"][0]["remaining"]), (&"api".into(), &4.into()));
+    assert_eq!((&report["cache"]["profile"], &report["cache"]["outcome"]), (&"api".into(), &"miss".into()));
+    let readable = tidegate(&["explain", "GET", url, "--policy", demo, "-H", "Cookie: auth_token=1"]);
+    let text = String::from_utf8(readable.stdout).unwrap();
+    assert!(text.contains("bypass (cookie)") && text.contains("per-user: allowed"), "{text}");
+}
+
+#[test]
+fn the_demo_shows_every_chapter() {
+    let ports = [8080, 9001, 9002, 9900];
+    if let Some(busy) = ports.iter().find(|port| TcpListener::bind(("127.0.0.1", **port)).is_err()) {
+        println!("SKIPPED: the demo needs port {busy}, which something else uses");
+        return;
+    }
+    let said = tidegate(&["demo", "--once"]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{text}\n{}", String::from_utf8_lossy(&said.stderr));
+    for wanted in [
+        "miss, stored",
+        "hit,",
+        "fetched anew in the background",
+        "(background)",
+        "limit_exceeded",
+        "us answered 200",
+        "eu answered 503, us answered 200",
+        "eu unreachable",
+        "its circuit is now open",
+        "eu skipped: circuit open",
+        "its circuit is now closed",
+    ] {
+        assert!(text.contains(wanted), "{wanted}\n{text}");
+    }
+}
