@@ -42,7 +42,7 @@ impl Served {
         }
         let mut served = Self { process, lines, address: String::new() };
         let line = served.line("serving on ");
-        served.address = line.rsplit(' ').next().unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().clone_into(&mut served.address);
         served
     }
 
