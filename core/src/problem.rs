@@ -56,6 +56,27 @@ struct Text {
 }
 
 impl Refusal {
+    /// Every refusal, in the order of its definition.
+    pub const ALL: [Self; 17] = [
+        Self::Malformed,
+        Self::BadHost,
+        Self::AmbiguousPath,
+        Self::MethodNotAllowed,
+        Self::UriTooLong,
+        Self::HeadersTooLarge,
+        Self::BodyTooLarge,
+        Self::HeadersTooSlow,
+        Self::NoRoute,
+        Self::LimitExceeded,
+        Self::LimitUnavailable,
+        Self::OnlyIfCached,
+        Self::CircuitsOpen,
+        Self::OriginUnreachable,
+        Self::OriginTimeout,
+        Self::OriginFailed,
+        Self::Internal,
+    ];
+
     /// Returns the name used in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -227,7 +248,8 @@ mod tests {
 
     #[test]
     fn every_document_is_json() {
-        for refusal in ALL {
+        for (position, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, position);
             for violated in [&[][..], &["a"], &["a", "b-c"]] {
                 let (head, body) = reply(refusal, violated);
                 let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
@@ -237,24 +259,4 @@ mod tests {
             }
         }
     }
-
-    const ALL: [Refusal; 17] = [
-        Refusal::Malformed,
-        Refusal::BadHost,
-        Refusal::AmbiguousPath,
-        Refusal::MethodNotAllowed,
-        Refusal::UriTooLong,
-        Refusal::HeadersTooLarge,
-        Refusal::BodyTooLarge,
-        Refusal::HeadersTooSlow,
-        Refusal::NoRoute,
-        Refusal::LimitExceeded,
-        Refusal::LimitUnavailable,
-        Refusal::OnlyIfCached,
-        Refusal::CircuitsOpen,
-        Refusal::OriginUnreachable,
-        Refusal::OriginTimeout,
-        Refusal::OriginFailed,
-        Refusal::Internal,
-    ];
 }

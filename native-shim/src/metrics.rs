@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use tidegate_core::problem::Refusal;
 use tidegate_core::report::{AttemptOutcome, CacheOutcome, Kind, LimitOutcome};
 use tidegate_core::{Millis, Policy, Report};
 
@@ -72,7 +73,7 @@ pub(crate) const CACHE_OUTCOMES: usize = 10;
 pub(crate) const STATUS_CLASSES: usize = 6;
 pub(crate) const LIMIT_OUTCOMES: usize = 5;
 pub(crate) const ATTEMPT_OUTCOMES: usize = 9;
-pub(crate) const REFUSALS: usize = 17;
+pub(crate) const REFUSALS: usize = Refusal::ALL.len();
 
 /// Requests of one route: a row for each status class, a column for each cache outcome; the rest as named.
 #[derive(Debug, Default)]
@@ -197,8 +198,8 @@ impl Metrics {
     }
 
     /// Counts a refusal.
-    pub(crate) fn refused(&self, refusal: tidegate_core::problem::Refusal) {
-        self.refusals.add(text::REFUSALS.iter().position(|known| *known == refusal).unwrap_or(usize::MAX), 1);
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        self.refusals.add(refusal as usize, 1);
     }
 }
 

@@ -9,26 +9,6 @@ use tidegate_core::problem::Refusal;
 use super::{BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS_CLASSES};
 use crate::node::Node;
 
-pub(super) const REFUSALS: [Refusal; super::REFUSALS] = [
-    Refusal::Malformed,
-    Refusal::BadHost,
-    Refusal::AmbiguousPath,
-    Refusal::MethodNotAllowed,
-    Refusal::UriTooLong,
-    Refusal::HeadersTooLarge,
-    Refusal::BodyTooLarge,
-    Refusal::HeadersTooSlow,
-    Refusal::NoRoute,
-    Refusal::LimitExceeded,
-    Refusal::LimitUnavailable,
-    Refusal::OnlyIfCached,
-    Refusal::CircuitsOpen,
-    Refusal::OriginUnreachable,
-    Refusal::OriginTimeout,
-    Refusal::OriginFailed,
-    Refusal::Internal,
-];
-
 const CACHE: [&str; CACHE_OUTCOMES] = [
     "none",
     "hit",
@@ -154,7 +134,7 @@ impl Metrics {
         }
         let name = "tidegate_refusals_total";
         page.family(name, "counter", "Requests refused, by reason.");
-        for (i, refusal) in REFUSALS.iter().enumerate() {
+        for (i, refusal) in Refusal::ALL.iter().enumerate() {
             page.counter(name, &[("reason", refusal.as_str())], self.refusals.get(i));
         }
     }
