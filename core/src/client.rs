@@ -60,7 +60,6 @@ impl ClientPolicy {
     /// Finds the client's address: the peer's, or, behind trusted proxies, the right-most forwarded one that is not a trusted proxy itself. What
     /// stands further left was written by somebody unknown and is never believed.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let peer = unmapped(peer);
         if !self.trusts(peer) {
             return peer;
         }
@@ -88,7 +87,7 @@ fn forwarded_address(member: &str) -> Option<IpAddr> {
 }
 
 /// An IPv4 client on a dual-stack listener is that IPv4 client.
-fn unmapped(address: IpAddr) -> IpAddr {
+pub(crate) fn unmapped(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => to_ipv4(v6).unwrap_or(address),
         IpAddr::V4(_) => address,
@@ -111,7 +110,7 @@ mod tests {
         let trusted_proxies = ["10.0.0.0/8", "fd00::/8"].into_iter().filter_map(Network::parse).collect();
         let policy = ClientPolicy { trusted_proxies, address_header: HeaderName::from_static("x-forwarded-for") };
         let lines: Vec<(&str, &str)> = forwarded.iter().map(|f| ("x-forwarded-for", *f)).collect();
-        policy.address(peer.parse().unwrap(), &headers(&lines)).to_string()
+        policy.address(unmapped(peer.parse().unwrap()), &headers(&lines)).to_string()
     }
 
     #[test]

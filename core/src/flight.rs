@@ -3,7 +3,7 @@
 //! Why: at the moment a popular response expires, a thousand requests must not all go to the origin. The first request leads, the others follow
 //! and ask the store again when the lead has ended. A lead ends when it is dropped, after its response was stored or turned out not to be
 //! storable, or when it expires. A key whose response was not storable is marked for a while, and its requests then go alone: they never queue up
-//! behind each other.
+//! behind each other. The same holds for a response that each request must validate anew.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,18 @@ pub(crate) struct Flights {
 struct Table {
     keys: BTreeMap<CacheKey, Flight>,
     next: u64,
+    swept: Timestamp,
+}
+
+impl Table {
+    /// Forgets what is over, at most once a second, because every request waits meanwhile. Returns whether there is room.
+    fn make_room(&mut self, now: Timestamp) -> bool {
+        if now.since(self.swept) >= 1000 {
+            self.swept = now;
+            self.keys.retain(|_, flight| now < flight.until());
+        }
+        self.keys.len() < KEYS_MAX
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -71,11 +83,8 @@ impl Flights {
             Some(Flight::Unshared { until }) if now < *until => return Boarding::Alone,
             Some(_) | None => {}
         }
-        if table.keys.len() >= KEYS_MAX {
-            table.keys.retain(|_, flight| now < flight.until());
-            if table.keys.len() >= KEYS_MAX {
-                return Boarding::Alone;
-            }
+        if table.keys.len() >= KEYS_MAX && !table.make_room(now) {
+            return Boarding::Alone;
         }
         table.next = table.next.wrapping_add(1);
         let by = table.next;
@@ -101,7 +110,7 @@ impl Flights {
 
 impl Lead {
     /// Ends the lead and lets requests for the key go alone for a while, because its response cannot be shared.
-    pub(crate) fn end_unshared(self, now: Timestamp) {
+    pub fn end_unshared(self, now: Timestamp) {
         let mut table = self.flights.lock();
         if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
             table.keys.insert(self.key.clone(), Flight::Unshared { until: now.plus(UNSHARED_FOR) });

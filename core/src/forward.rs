@@ -13,8 +13,9 @@ use crate::names;
 use crate::route::Origin;
 
 /// Fields that speak of one connection (RFC 9110, section 7.6.1), and those that only the next hop reads (section 11.7).
-static HOP_BY_HOP: [HeaderName; 7] = [
+static HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
+    names::HTTP2_SETTINGS,
     names::KEEP_ALIVE,
     names::PROXY_CONNECTION,
     header::TRANSFER_ENCODING,
@@ -40,10 +41,12 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns whether a request asks for another protocol on its connection (RFC 9110, section 7.8).
-pub(crate) fn wants_upgrade(head: &request::Parts) -> bool {
+/// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
+/// say, would reach the origin behind every rule.
+pub(crate) fn wants_websocket(head: &request::Parts) -> bool {
     head.version == Version::HTTP_11
-        && head.headers.contains_key(header::UPGRADE)
+        && head.headers.get(header::UPGRADE).is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && head.headers.get_all(header::UPGRADE).iter().count() == 1
         && lists(&head.headers, &header::CONNECTION, b"upgrade")
 }
 
@@ -52,24 +55,20 @@ fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
 }
 
 /// Writes the head of a request to an origin, from the client's header fields. The URI has origin form.
-pub(crate) fn request_head(
-    request: &Request,
-    mut headers: HeaderMap,
-    origin: &Origin,
-    upgrade: bool,
-) -> request::Parts {
+pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &Origin) -> request::Parts {
     headers.reserve(8);
-    let upgrade_to = headers.get(header::UPGRADE).cloned().filter(|_| upgrade);
-    let host = headers.get(header::HOST).cloned();
-    strip_hop_by_hop(&mut headers);
+    // The target's own authority makes Host void (RFC 9112, section 3.2.2); a Host that counts has been checked.
+    let asked = match request.head.uri.authority() {
+        None => headers.get(header::HOST).cloned(),
+        Some(_) => HeaderValue::from_str(&request.authority).ok(),
+    };
     // The shell's HTTP library answers expectations itself.
     headers.remove(header::EXPECT);
-    if let Some(protocol) = upgrade_to {
+    join_cookies(&mut headers);
+    if request.websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    // Of an HTTP/2 request, the host stands in the target only.
-    let asked = host.or_else(|| HeaderValue::from_str(&request.authority).ok());
     if !origin.preserve_host {
         headers.insert(header::HOST, origin.host.clone());
     } else if let Some(host) = &asked {
@@ -82,6 +81,18 @@ pub(crate) fn request_head(
     head.uri = origin_form(&request.head.uri);
     head.headers = headers;
     head
+}
+
+/// HTTP/2 clients split cookies over several fields; an HTTP/1.1 origin gets one (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines = headers.get_all(header::COOKIE);
+    if lines.iter().nth(1).is_none() {
+        return;
+    }
+    let joined = lines.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
+        headers.insert(header::COOKIE, value);
+    }
 }
 
 fn origin_form(uri: &Uri) -> Uri {

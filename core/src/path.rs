@@ -1,9 +1,9 @@
 //! Paths as they are compared: equivalent spellings are one path, ambiguous ones none (RFC 3986, section 6.2.2).
 
-/// Decodes percent-encoded characters that need no encoding and writes the remaining digits in upper case, so that `/%61pi/` is `/api/`.
-/// Returns `None` when the path is written so already.
+/// Decodes percent-encoded characters that need no encoding, writes the remaining digits in upper case and merges slashes, so that `/%61pi/` and
+/// `//api/` are `/api/`. Returns `None` when the path is written so already.
 pub(crate) fn normalised(path: &str) -> Option<String> {
-    if !path.contains('%') {
+    if !path.contains('%') && !path.contains("//") {
         return None;
     }
     let mut pieces = path.split('%');
@@ -24,17 +24,21 @@ pub(crate) fn normalised(path: &str) -> Option<String> {
         }
         text.push_str(rest);
     }
+    while text.contains("//") {
+        text = text.replace("//", "/");
+    }
     (text != path).then_some(text)
 }
 
 /// Returns whether a normalised path has a `.` or `..` segment. Origins resolve such paths, matchers do not, so that a rule could be evaded.
 pub(crate) fn has_dot_segment(path: &str) -> bool {
     let bytes = path.as_bytes();
-    // Nearly every path leaves here: no segment begins with a dot.
-    if !bytes.windows(2).any(|pair| matches!(pair, [b'/' | b'\\', b'.'])) {
+    // Nearly every path leaves here: no segment begins with a dot. `%2F` and `%5C` are separators to an origin that decodes before it resolves.
+    if !bytes.windows(2).any(|pair| matches!(pair, [b'/' | b'\\' | b'F' | b'C', b'.'])) {
         return false;
     }
-    path.split(['/', '\\']).any(|segment| segment == "." || segment == "..")
+    let segments = path.split(['/', '\\']).flat_map(|part| part.split("%2F")).flat_map(|part| part.split("%5C"));
+    segments.into_iter().any(|segment| segment == "." || segment == "..")
 }
 
 #[cfg(test)]
@@ -54,6 +58,7 @@ mod tests {
             ("/100%", None),
             ("/%zz%4", None),
             ("/%%361", Some("/%61")),
+            ("//a///b/", Some("/a/b/")),
             ("/plain", None),
         ];
         for (path, expected) in cases {
@@ -63,7 +68,9 @@ mod tests {
 
     #[test]
     fn dot_segments_are_found_in_every_spelling() {
-        for path in ["/.", "/..", "/a/../b", "/a/./b", "/%2e%2E/b", "/a/.%2e", "/%2E", "/a\\..\\b"] {
+        for path in
+            ["/.", "/..", "/a/../b", "/a/./b", "/%2e%2E/b", "/a/.%2e", "/%2E", "/a\\..\\b", "/a/..%2fb", "/a%5c..%5Cb"]
+        {
             assert!(has_dot_segment(normalised(path).as_deref().unwrap_or(path)), "{path}");
         }
         for path in ["/", "/.well-known/x", "/a/...", "/a..b/", "/a/%2efoo"] {

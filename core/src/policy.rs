@@ -102,6 +102,12 @@ impl Policy {
         lint::lint(file, text)
     }
 
+    /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that: the last route's first origin.
+    pub fn fail_open_url(&self) -> Option<String> {
+        let origin = self.routes.last()?.pool.origins.first().filter(|_| self.on_failure == OnFailure::Open)?;
+        Some(format!("{}://{}", origin.scheme, origin.authority))
+    }
+
     /// Finds the first route that matches, for this method instead of the request's own.
     pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
         let (host, path) = (request.host(), request.path());

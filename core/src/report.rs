@@ -37,7 +37,7 @@ pub struct Report {
     #[serde(serialize_with = "text::display")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub method: Method,
-    /// `http` or `https`, as the client used it.
+    /// `http` or `https`, as the client used it, as far as this node or a trusted proxy in front of it knows.
     pub scheme: Scheme,
     /// Host in lower case, without port.
     pub host: String,
@@ -102,10 +102,6 @@ pub struct LimitReport {
     /// Whether the limit only reports.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Fingerprint of the key whose count was charged, 16 hexadecimal digits.
-    #[serde(serialize_with = "text::fingerprint")]
-    #[cfg_attr(feature = "schema", schemars(with = "String"))]
-    pub key: u64,
     /// What may still be used at once.
     pub remaining: u64,
     /// Until the whole burst is available again.
@@ -230,6 +226,9 @@ impl Bypass {
 pub struct AttemptReport {
     /// Name in the policy.
     pub origin: Arc<str>,
+    /// Its place, if the policy names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Arc<str>>,
     /// How it ended.
     pub outcome: AttemptOutcome,
     /// Status, if there was a response.

@@ -49,8 +49,8 @@ async function instead(request, env, error) {
   console.error(`the exchange failed: ${error}`);
   try {
     const origin = await guarded(() => wasm.failOpenOrigin(env));
-    // A body that has been begun cannot be sent again.
-    if (origin !== undefined && !request.bodyUsed) return await fetch(unchecked(request, origin));
+    // The origin may have seen the request already: only what is safe is sent again.
+    if (origin !== undefined && ["GET", "HEAD"].includes(request.method)) return await fetch(unchecked(request, origin));
   } catch (again) {
     console.error(`and so did passing it on: ${again}`);
   }

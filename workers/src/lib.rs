@@ -18,7 +18,7 @@ mod origin;
 mod store;
 mod streams;
 
-use tidegate_core::policy::{AccessLog, OnFailure};
+use tidegate_core::policy::AccessLog;
 use tidegate_core::problem::{self, Refusal};
 use tidegate_core::{Client, RequestBody};
 use worker::js_sys::futures::future_to_promise;
@@ -89,10 +89,7 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
 pub fn fail_open_origin(env: Env) -> js_sys::Promise {
     future_to_promise(async move {
         let engine = node::engine(&env, None).await?;
-        let policy = engine.policy();
-        let origin = policy.routes.last().and_then(|route| route.pool.origins.first());
-        let open = origin.filter(|_| policy.on_failure == OnFailure::Open);
-        let url = open.map(|origin| format!("{}://{}", origin.scheme, origin.authority));
+        let url = engine.policy().fail_open_url();
         Ok(url.map_or(JsValue::UNDEFINED, JsValue::from))
     })
 }

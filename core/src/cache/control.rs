@@ -31,8 +31,6 @@ pub struct Control {
     pub s_maxage: Option<Seconds>,
     /// `min-fresh`
     pub min_fresh: Option<Seconds>,
-    /// `max-stale`; without a value any staleness is accepted.
-    pub max_stale: Option<Seconds>,
     /// `stale-while-revalidate` (RFC 5861, section 3)
     pub stale_while_revalidate: Option<Seconds>,
     /// `stale-if-error` (RFC 5861, section 4)
@@ -57,8 +55,8 @@ impl Control {
                 Some((name, rest)) => (name.trim_ascii(), rest.get(1..)),
                 None => (directive, None),
             };
-        let first = |slot: &mut Option<Seconds>, absent: Seconds| {
-            slot.get_or_insert_with(|| value.map_or(absent, seconds));
+        let first = |slot: &mut Option<Seconds>| {
+            slot.get_or_insert_with(|| value.map_or(0, seconds));
         };
         match () {
             () if name.eq_ignore_ascii_case(b"no-store") => self.no_store = true,
@@ -69,12 +67,11 @@ impl Control {
             () if name.eq_ignore_ascii_case(b"proxy-revalidate") => self.proxy_revalidate = true,
             () if name.eq_ignore_ascii_case(b"must-understand") => self.must_understand = true,
             () if name.eq_ignore_ascii_case(b"only-if-cached") => self.only_if_cached = true,
-            () if name.eq_ignore_ascii_case(b"max-age") => first(&mut self.max_age, 0),
-            () if name.eq_ignore_ascii_case(b"s-maxage") => first(&mut self.s_maxage, 0),
-            () if name.eq_ignore_ascii_case(b"min-fresh") => first(&mut self.min_fresh, 0),
-            () if name.eq_ignore_ascii_case(b"max-stale") => first(&mut self.max_stale, Seconds::MAX),
-            () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => first(&mut self.stale_while_revalidate, 0),
-            () if name.eq_ignore_ascii_case(b"stale-if-error") => first(&mut self.stale_if_error, 0),
+            () if name.eq_ignore_ascii_case(b"max-age") => first(&mut self.max_age),
+            () if name.eq_ignore_ascii_case(b"s-maxage") => first(&mut self.s_maxage),
+            () if name.eq_ignore_ascii_case(b"min-fresh") => first(&mut self.min_fresh),
+            () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => first(&mut self.stale_while_revalidate),
+            () if name.eq_ignore_ascii_case(b"stale-if-error") => first(&mut self.stale_if_error),
             // RFC 9111, section 5.2.3: unknown directives are ignored.
             () => {}
         }
@@ -147,7 +144,6 @@ mod tests {
             assert_eq!(read(&[&format!("max-age={value}")]).max_age, Some(expected), "{value}");
         }
         assert_eq!(read(&["max-age"]).max_age, Some(0));
-        assert_eq!(read(&["max-stale"]).max_stale, Some(u64::MAX));
         assert_eq!(read(&["max-age=1, max-age=2"]).max_age, Some(1));
     }
 }

@@ -83,8 +83,12 @@ fn heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// RFC 9111, section 4.2.3: `corrected_initial_age`. Dates have whole seconds, so the apparent age is counted in them.
-pub fn initial_age(headers: &HeaderMap, requested: Timestamp, received: Timestamp) -> Millis {
+/// RFC 9111, section 4.2.3: `corrected_initial_age`. Dates have whole seconds, so the apparent age is counted in them. A lifetime of the policy's
+/// own counts from now, an origin's from when it made the response.
+pub fn initial_age(headers: &HeaderMap, profile: &Profile, requested: Timestamp, received: Timestamp) -> Millis {
+    if matches!(profile.mode, Mode::Override { .. }) {
+        return 0;
+    }
     let apparent = date::read(headers, header::DATE)
         .map_or(0, |date| received.as_secs().saturating_sub(date.as_secs()).saturating_mul(1000));
     let corrected = age_value(headers).saturating_mul(1000).saturating_add(received.since(requested));
@@ -151,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_initial_age_is_the_larger_of_apparent_and_told() {
-        let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), NOW, NOW.plus(500));
+        let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), &profile(Mode::Respect), NOW, NOW.plus(500));
         assert_eq!(age(&[("date", "Sun, 06 Nov 1994 08:49:07 GMT")]), 30_000);
         assert_eq!(age(&[("age", "40"), ("date", "Sun, 06 Nov 1994 08:49:07 GMT")]), 40_500);
         assert_eq!(age(&[("age", "40, 90")]), 40_500);

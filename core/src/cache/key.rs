@@ -33,20 +33,23 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// Makes the key of a request. The pool and the profile are in it, so that two routes share a response only if they share both.
+/// Makes the key of a request. The path and query are those that the origin gets, letter by letter. The pool and the profile are in it, so that two routes share a response only if they share both.
 pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
     let uri = &request.head.uri;
-    let mut key = Vec::with_capacity(96 + request.path().len() + uri.query().map_or(0, str::len));
+    let mut key = Vec::with_capacity(96 + uri.path().len() + uri.query().map_or(0, str::len));
     push_part(&mut key, Some(route.pool.name.as_bytes()));
     push_part(&mut key, Some(profile.name.as_bytes()));
     push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
     push_part(&mut key, Some(request.authority.as_bytes()));
-    push_part(&mut key, Some(request.path().as_bytes()));
+    push_part(&mut key, Some(uri.path().as_bytes()));
     push_query(&mut key, profile, uri.query());
+    // The names too, so that a changed profile never finds what another one stored.
     for name in &profile.key_headers {
+        push_part(&mut key, Some(name.as_str().as_bytes()));
         push_part(&mut key, combined(&request.head.headers, name).as_deref());
     }
     for name in &profile.key_cookies {
+        push_part(&mut key, Some(name.as_bytes()));
         push_part(&mut key, cookie::find(&request.head.headers, name));
     }
     if profile.key_country {
@@ -60,7 +63,10 @@ fn push_query(key: &mut Vec<u8>, profile: &Profile, query: Option<&str>) {
         Query::All if !profile.query_sort => return push_part(key, query.map(str::as_bytes)),
         Query::None => return push_part(key, None),
         Query::All => Box::new(|_| true),
-        Query::Allow(names) => Box::new(|name| names.iter().any(|pattern| named(pattern, name))),
+        // An encoded name may be any name to the origin, so it counts.
+        Query::Allow(names) => {
+            Box::new(|name| name.contains(['%', '+']) || names.iter().any(|pattern| named(pattern, name)))
+        }
         Query::Deny(names) => Box::new(|name| !names.iter().any(|pattern| named(pattern, name))),
     };
     let pairs = query.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
@@ -122,6 +128,7 @@ mod tests {
         assert_eq!(query_part(&p, "utm_source=x"), query_part(&p, ""));
         p.query = Query::Allow(vec!["a".into()]);
         assert_eq!(query_part(&p, "a=1&ab=2"), query_part(&p, "a=1"));
+        assert_ne!(query_part(&p, "a=1&%61=2"), query_part(&p, "a=1"));
         p.query = Query::None;
         assert_eq!(query_part(&p, "a=1"), query_part(&p, ""));
     }

@@ -34,6 +34,22 @@ pub enum NotStored {
     TooLarge,
 }
 
+impl NotStored {
+    /// Returns whether the reason lies in the response, so that it likely holds for the next one too.
+    pub(crate) fn speaks_of_the_response(self) -> bool {
+        match self {
+            Self::Method | Self::RequestNoStore | Self::Authorization => false,
+            Self::Status
+            | Self::NoStore
+            | Self::Private
+            | Self::SetCookie
+            | Self::VaryStar
+            | Self::NoLifetime
+            | Self::TooLarge => true,
+        }
+    }
+}
+
 /// Says whether a response may be stored.
 ///
 /// # Errors
@@ -47,22 +63,33 @@ pub fn check(
     freshness: &Freshness,
     profile: &Profile,
 ) -> Result<(), NotStored> {
-    let deny = |condition: bool, why: NotStored| if condition { Err(why) } else { Ok(()) };
     let overriding = matches!(profile.mode, Mode::Override { .. });
     deny(method != Method::GET, NotStored::Method)?;
     deny(!may_be_stored(status) || response.contains_key(header::CONTENT_RANGE), NotStored::Status)?;
-    // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore no-store.
-    deny(control.no_store && !(control.must_understand && understood(status)), NotStored::NoStore)?;
-    deny(control.must_understand && !understood(status), NotStored::Status)?;
-    deny(control.private, NotStored::Private)?;
+    check_directives(status, control)?;
+    deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(control), NotStored::Authorization)?;
-    deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
     // A 401, 429 or 500 says something about one request; a policy's lifetime would spread it.
     deny(overriding && (!understood(status) || status.is_server_error()), NotStored::Status)?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
     deny(freshness.lifetime == 0 && !validation::has_validator(response), NotStored::NoLifetime)?;
     deny(content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
+}
+
+/// Says whether the directives of a response, or of a 304 that confirms one with this status, forbid storing it.
+///
+/// # Errors
+/// Names the first rule that forbids it.
+pub fn check_directives(status: StatusCode, control: &Control) -> Result<(), NotStored> {
+    // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore no-store.
+    deny(control.no_store && !(control.must_understand && understood(status)), NotStored::NoStore)?;
+    deny(control.must_understand && !understood(status), NotStored::Status)?;
+    deny(control.private, NotStored::Private)
+}
+
+fn deny(condition: bool, why: NotStored) -> Result<(), NotStored> {
+    if condition { Err(why) } else { Ok(()) }
 }
 
 fn may_be_stored(status: StatusCode) -> bool {

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 const CONDITIONS: [HeaderName; 5] =
     [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
 
-/// Header fields that a 304 never changes in a stored response: they describe the body that is stored (RFC 9111, section 3.2).
+/// Header fields that describe the body: a 304 never changes them in a stored response (RFC 9111, section 3.2).
 const OF_THE_BODY: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_RANGE, header::CONTENT_TYPE];
 
@@ -25,14 +25,19 @@ pub fn has_validator(response: &HeaderMap) -> bool {
 
 /// Replaces a request's own conditions by those that validate `stored` (RFC 9111, section 4.3.1). Without a validator it becomes unconditional.
 pub fn make_conditional(request: &mut HeaderMap, stored: &Stored) {
-    for name in CONDITIONS {
-        request.remove(name);
-    }
+    remove_conditions(request);
     if let Some(tag) = stored.headers.get(header::ETAG) {
         request.insert(header::IF_NONE_MATCH, tag.clone());
     }
     if let Some(modified) = stored.headers.get(header::LAST_MODIFIED) {
         request.insert(header::IF_MODIFIED_SINCE, modified.clone());
+    }
+}
+
+/// Makes a request unconditional.
+pub fn remove_conditions(request: &mut HeaderMap) {
+    for name in CONDITIONS {
+        request.remove(name);
     }
 }
 
@@ -54,7 +59,10 @@ pub fn update(
     received: Timestamp,
 ) -> Arc<Stored> {
     let mut headers = stored.headers.clone();
-    for name in not_modified.keys().filter(|name| !OF_THE_BODY.contains(name) && *name != header::AGE) {
+    // The cookies of a 304 belong to the one client whose request validated the response.
+    let merged =
+        |name: &&HeaderName| !OF_THE_BODY.contains(name) && **name != header::AGE && **name != header::SET_COOKIE;
+    for name in not_modified.keys().filter(merged) {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -65,7 +73,7 @@ pub fn update(
     }
     let control = Control::read(&headers, header::CACHE_CONTROL);
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
-    let initial_age = freshness::initial_age(not_modified, requested, received);
+    let initial_age = freshness::initial_age(not_modified, profile, requested, received);
     Arc::new(Stored {
         status: stored.status,
         headers,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::{Exchange, Step, finish, lookup};
-use crate::hash;
 use crate::limit::key;
 use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict};
 use crate::parts::push_part;
@@ -76,7 +75,6 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
         name: Arc::clone(&limit.name),
         outcome,
         dry_run: limit.dry_run,
-        key: hash::stable(&charge.key),
         remaining: verdict.remaining,
         reset_ms: verdict.reset,
         retry_after_ms: verdict.retry_after,

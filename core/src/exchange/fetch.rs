@@ -38,7 +38,6 @@ pub struct AwaitResponse {
     forward: Forward,
     origin: Arc<Origin>,
     permit: Option<Permit>,
-    began: Timestamp,
 }
 
 /// Why an origin gave no response.
@@ -90,6 +89,10 @@ pub(crate) struct Forward {
     refusal: Refusal,
     /// When the first open circuit gives permits again.
     reopens: Option<Timestamp>,
+    /// When the last attempt was sent.
+    began: Timestamp,
+    /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
+    unconditional: bool,
 }
 
 impl Forward {
@@ -110,8 +113,17 @@ pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: 
     let order = steering::order(&exchange.route.pool, &exchange.request, &exchange.route.name);
     let origins = &exchange.route.pool.origins;
     exchange.report.origins = order.iter().filter_map(|p| origins.get(*p)).map(|o| Arc::clone(&o.name)).collect();
-    let forward =
-        Forward { order, looked_at: 0, sent: 0, made: 0, paused: false, refusal: Refusal::CircuitsOpen, reopens: None };
+    let forward = Forward {
+        order,
+        looked_at: 0,
+        sent: 0,
+        made: 0,
+        paused: false,
+        refusal: Refusal::CircuitsOpen,
+        reopens: None,
+        began: now,
+        unconditional: false,
+    };
     next(exchange, caching, forward, None, now)
 }
 
@@ -159,7 +171,7 @@ fn next(
         }
     }
     if let Some(head) = last {
-        return finish::from_origin(exchange, caching, *head, now, now);
+        return finish::from_origin(exchange, caching, *head, forward.began, now);
     }
     if forward.refusal == Refusal::CircuitsOpen {
         exchange.report.retry_after_ms = forward.reopens.map(|until| until.since(now));
@@ -191,15 +203,18 @@ fn attempt(
     exchange.step(StepName::Fetch);
     forward.made = forward.made.saturating_add(1);
     forward.paused = false;
-    let upgrade = caching.is_none() && forward::wants_upgrade(&exchange.request.head);
+    forward.began = now;
     let headers = if is_last(&exchange, caching.as_ref(), &forward) {
         std::mem::take(&mut exchange.request.head.headers)
     } else {
         exchange.request.head.headers.clone()
     };
     let request = &exchange.request;
-    let mut head = forward::request_head(request, headers, &origin, upgrade);
+    let mut head = forward::request_head(request, headers, &origin);
     request.trace.write(&mut head.headers, forward.made);
+    if forward.unconditional {
+        validation::remove_conditions(&mut head.headers);
+    }
     if let Some(stored) = caching.as_ref().and_then(|c| c.candidate.as_ref()) {
         validation::make_conditional(&mut head.headers, stored);
     }
@@ -208,9 +223,9 @@ fn attempt(
         head,
         body: request.body != RequestBody::Empty,
         body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
-        upgrade,
+        upgrade: request.websocket,
     };
-    let next = AwaitResponse { exchange, caching, forward, origin, permit, began: now };
+    let next = AwaitResponse { exchange, caching, forward, origin, permit };
     Step::Fetch(Box::new(attempt), Box::new(next))
 }
 
@@ -237,7 +252,7 @@ impl AwaitResponse {
         let rule = self.exchange.route.breaker.clone();
         let failed = rule.is_some_and(|rule| rule.failure_statuses.contains(&status.as_u16()));
         self.note(AttemptOutcome::Response, Some(status.as_u16()), Some(failed), now);
-        let Self { exchange, mut caching, mut forward, began, .. } = self;
+        let Self { exchange, mut caching, mut forward, .. } = self;
         let unconfirmed =
             |c: &Caching| c.candidate.as_ref().is_some_and(|stored| !validation::confirms(&head.headers, stored));
         if status == http::StatusCode::NOT_MODIFIED && caching.as_ref().is_some_and(unconfirmed) {
@@ -245,6 +260,7 @@ impl AwaitResponse {
             if let Some(caching) = &mut caching {
                 caching.candidate = None;
             }
+            forward.unconditional = true;
             forward.looked_at = forward.looked_at.saturating_sub(1);
             return next(exchange, caching, forward, None, now);
         }
@@ -253,7 +269,7 @@ impl AwaitResponse {
         if exchange.route.retry.allows(Setback::Status(status), &exchange.request.head.method, forward.sent, intact) {
             return next(exchange, caching, forward, Some(Box::new(head)), now);
         }
-        finish::from_origin(exchange, caching, head, began, now)
+        finish::from_origin(exchange, caching, head, forward.began, now)
     }
 
     fn failed(mut self, failure: Failure, now: Timestamp) -> Step {
@@ -282,13 +298,14 @@ impl AwaitResponse {
 
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.
     fn note(&mut self, outcome: AttemptOutcome, status: Option<u16>, failed: Option<bool>, now: Timestamp) {
-        let took: Millis = now.since(self.began);
+        let took: Millis = now.since(self.forward.began);
         let circuit = self.exchange.route.breaker.clone().zip(self.permit.take()).and_then(|(rule, permit)| {
             let outcome = failed.map(|failed| Outcome { failed, took });
             self.exchange.engine.record(&self.origin, &rule, permit, outcome, now)
         });
         self.exchange.report.attempts.push(AttemptReport {
             origin: Arc::clone(&self.origin.name),
+            region: self.origin.region.clone(),
             outcome,
             status,
             took_ms: took,
@@ -301,6 +318,7 @@ impl AttemptReport {
     fn unasked(origin: &Origin) -> Self {
         Self {
             origin: Arc::clone(&origin.name),
+            region: origin.region.clone(),
             outcome: AttemptOutcome::CircuitOpen,
             status: None,
             took_ms: 0,

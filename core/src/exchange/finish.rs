@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response
 use super::{Caching, Exchange, RequestBody, Step, fetch, new_report};
 use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
-use crate::cache::{CacheKey, Mode, Profile, Stored, date, freshness, key, status, storable, validation, vary};
+use crate::cache::{CacheKey, Profile, Stored, date, freshness, key, status, storable, validation, vary};
 use crate::flight::Lead;
 use crate::forward;
 use crate::limit::fields;
@@ -85,6 +85,7 @@ impl Background {
         request.head.method = Method::GET;
         request.body = RequestBody::Empty;
         request.head.headers.remove(header::RANGE);
+        request.head.headers.remove(header::CACHE_CONTROL);
         let mut report = new_report(&request, Kind::Revalidation, from.report.time);
         report.route.clone_from(&from.report.route);
         report.cache.clone_from(&from.report.cache);
@@ -216,13 +217,27 @@ fn confirmed(
     let Caching { profile, key, lead, .. } = caching;
     let updated = validation::update(candidate, not_modified, &profile, requested, now);
     note_stored(&mut exchange, &updated, CacheOutcome::Revalidated, now);
+    let (mut head, source) = from_store(&exchange, &profile, &updated, now);
+    // These cookies are this client's; they are not merged into what all get.
+    for cookie in not_modified.get_all(header::SET_COOKIE) {
+        head.headers.append(header::SET_COOKIE, cookie.clone());
+    }
+    // The body is still the one stored with the old head.
+    let source = if matches!(source, Source::Stored(_)) { Source::Stored(Arc::clone(candidate)) } else { source };
+    let control = Control::read(not_modified, header::CACHE_CONTROL);
+    // A 304 may forbid what the stored response allowed.
+    if let Err(why) = storable::check_directives(updated.status, &control) {
+        if let Some(report) = &mut exchange.report.cache {
+            report.not_stored = Some(why);
+        }
+        end_unshared(lead, now);
+        return conclude(exchange, Draft { invalidate: vec![key], ..Draft::new(head, source) }, now);
+    }
     if let Some(report) = &mut exchange.report.cache {
         report.stored = true;
     }
-    let (head, source) = from_store(&exchange, &profile, &updated, now);
-    // The body is still the one stored with the old head.
-    let source = if matches!(source, Source::Stored(_)) { Source::Stored(Arc::clone(candidate)) } else { source };
     let kind = FillKind::Refresh(Arc::clone(candidate));
+    let lead = while_useful_to_others(lead, &updated, now);
     let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, lead };
     conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
 }
@@ -241,24 +256,22 @@ fn store(
     let request = &exchange.request.head;
     let allowed =
         storable::check(&request.method, &request.headers, head.status, &head.headers, &control, &freshness, &profile);
+    let lead = caching.lead.take();
     let fill = match allowed {
         Ok(()) => {
             let stored = Arc::new(new_stored(&request.headers, &head, &freshness, &profile, requested, now));
             note_fill(&mut exchange.report.cache, &stored);
-            Some(Fill {
-                key: caching.key,
-                head: stored,
-                kind: FillKind::Insert,
-                body_bytes_max: profile.body_bytes_max,
-                lead: caching.lead,
-            })
+            let lead = while_useful_to_others(lead, &stored, now);
+            let body_bytes_max = profile.body_bytes_max;
+            Some(Fill { key: caching.key, head: stored, kind: FillKind::Insert, body_bytes_max, lead })
         }
         Err(why) => {
             if let Some(report) = &mut exchange.report.cache {
                 report.not_stored = Some(why);
             }
-            if let Some(lead) = caching.lead.take() {
-                lead.end_unshared(now);
+            // What only this request asked for says nothing about the next one's response.
+            if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
+                end_unshared(lead, now);
             }
             None
         }
@@ -274,6 +287,23 @@ fn store(
             Source::Origin
         };
     conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
+}
+
+/// A response that each request must validate anew is stored, but nobody waits for it.
+fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: Timestamp) -> Option<Lead> {
+    match stale::usability(stored, now) {
+        Usability::Fresh { .. } | Usability::Grace { .. } => lead,
+        Usability::Keep { .. } | Usability::Validate { .. } => {
+            end_unshared(lead, now);
+            None
+        }
+    }
+}
+
+fn end_unshared(lead: Option<Lead>, now: Timestamp) {
+    if let Some(lead) = lead {
+        lead.end_unshared(now);
+    }
 }
 
 fn note_fill(report: &mut Option<CacheReport>, stored: &Stored) {
@@ -292,12 +322,7 @@ fn new_stored(
     now: Timestamp,
 ) -> Stored {
     let mut headers = head.headers.clone();
-    // The policy's lifetime counts from now; an origin's from when it made the response.
-    let initial_age = if matches!(profile.mode, Mode::Override { .. }) {
-        0
-    } else {
-        freshness::initial_age(&headers, requested, now)
-    };
+    let initial_age = freshness::initial_age(&headers, profile, requested, now);
     headers.remove(header::AGE);
     // RFC 9111, section 3.1.
     for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO] {

@@ -11,7 +11,6 @@ use crate::cache::stale::{self, Usability};
 use crate::cache::{CacheKey, Mode, Profile, Stored, key, variants};
 use crate::cookie;
 use crate::flight::Boarding;
-use crate::forward;
 use crate::hash;
 use crate::problem::Refusal;
 use crate::report::{Bypass, CacheOutcome, CacheReport, StepName};
@@ -72,7 +71,7 @@ fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
             Some(Bypass::Cookie)
         }
         () if profile.bypass_headers.iter().any(|name| head.headers.contains_key(name)) => Some(Bypass::Header),
-        () if forward::wants_upgrade(head) => Some(Bypass::Upgrade),
+        () if exchange.request.websocket => Some(Bypass::Upgrade),
         () => None,
     }
 }

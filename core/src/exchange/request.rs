@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use http::{Method, header};
 use serde::Serialize;
 
-use crate::path;
+use crate::client::unmapped;
 use crate::policy::Policy;
 use crate::problem::Refusal;
 use crate::route::geo::Geo;
 use crate::trace::Trace;
+use crate::{forward, names, path};
 
 /// What a shell knows of a request besides its head.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +62,7 @@ pub enum RequestBody {
 /// A request that is being answered.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// As received.
+    /// As received, without the fields that speak of the client's connection: no decision may rest on a field that an origin never sees.
     pub head: http::request::Parts,
     /// Host and port as the client wrote them, in lower case.
     pub authority: String,
@@ -77,37 +78,42 @@ pub struct Request {
     pub address: IpAddr,
     /// Where the client is.
     pub geo: Geo,
-    /// How the client reached this node.
+    /// How the client reached this node, or the trusted proxy in front of it.
     pub scheme: Scheme,
     /// Whether a body follows.
     pub body: RequestBody,
     /// The trace this request belongs to.
     pub trace: Trace,
+    /// Whether the client asks for a WebSocket.
+    pub websocket: bool,
 }
 
 impl Request {
     /// Reads a request. The refusal says why it must not be answered, if so; the request is then good for a report only.
-    pub(crate) fn read(policy: &Policy, head: http::request::Parts, client: Client) -> (Self, Option<Refusal>) {
+    pub(crate) fn read(policy: &Policy, mut head: http::request::Parts, client: Client) -> (Self, Option<Refusal>) {
         let authority = authority(&head);
         let normalised_path = path::normalised(head.uri.path());
-        let compared = normalised_path.as_deref().unwrap_or(head.uri.path());
-        let ambiguous = path::has_dot_segment(compared);
+        let ambiguous = path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
         let refusal = check(policy, &head, authority.is_some(), ambiguous, client.body);
         let authority = authority.unwrap_or_default();
-        let believed = policy.client.trusts(client.peer);
+        let websocket = forward::wants_websocket(&head);
+        forward::strip_hop_by_hop(&mut head.headers);
+        let peer = unmapped(client.peer);
+        let believed = policy.client.trusts(peer);
         let geo =
             client.geo.unwrap_or_else(|| if believed { Geo::from_headers(&head.headers) } else { Geo::default() });
         let request = Self {
             host_length: host_length(&authority),
             normalised_path,
             authority,
-            peer: client.peer,
+            peer,
             believed,
-            address: policy.client.address(client.peer, &head.headers),
+            address: policy.client.address(peer, &head.headers),
             geo,
-            scheme: client.scheme,
+            scheme: if believed { forwarded_scheme(&head).unwrap_or(client.scheme) } else { client.scheme },
             body: client.body,
             trace: Trace::read(&head.headers, client.fresh_trace),
+            websocket,
             head,
         };
         (request, refusal)
@@ -137,6 +143,8 @@ fn check(
     let too_large = matches!(body, RequestBody::Sized(bytes) if bytes > bounds.body_bytes_max);
     match () {
         () if head.method == Method::CONNECT => Some(Refusal::MethodNotAllowed),
+        // Only CONNECT has a target that is an authority (RFC 9112, section 3.2.3).
+        () if head.uri.authority().is_some() && head.uri.scheme().is_none() => Some(Refusal::Malformed),
         () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
         () if head.headers.len() > bounds.header_count_max || header_bytes > bounds.header_bytes_max => {
             Some(Refusal::HeadersTooLarge)
@@ -145,6 +153,15 @@ fn check(
         () if ambiguous_path => Some(Refusal::AmbiguousPath),
         () if too_large => Some(Refusal::BodyTooLarge),
         () => None,
+    }
+}
+
+/// How the client reached the proxy that this node believes.
+fn forwarded_scheme(head: &http::request::Parts) -> Option<Scheme> {
+    match head.headers.get(names::X_FORWARDED_PROTO)?.as_bytes() {
+        b"http" => Some(Scheme::Http),
+        b"https" => Some(Scheme::Https),
+        _ => None,
     }
 }
 

@@ -27,7 +27,7 @@ pub fn charge(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> (
     if after <= horizon(quota, now) {
         (Tat(after), verdict(quota, after, 0, now))
     } else {
-        (Tat(before), refusal(quota, before, after, now))
+        (state.unwrap_or(Tat(before)), refusal(quota, before, after, now))
     }
 }
 

@@ -17,17 +17,9 @@ pub(super) fn trace<S: Serializer>(trace: &u128, serializer: S) -> Result<S::Ok,
     serializer.collect_str(&format_args!("{trace:032x}"))
 }
 
-#[cfg_attr(
-    target_pointer_width = "64",
-    expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives the field by reference")
-)]
-pub(super) fn fingerprint<S: Serializer>(key: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{key:016x}"))
-}
-
 #[expect(clippy::ref_option, reason = "serde gives the field by reference")]
 pub(super) fn fingerprint_option<S: Serializer>(key: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    fingerprint(&key.unwrap_or(0), serializer)
+    serializer.collect_str(&format_args!("{:016x}", key.unwrap_or(0)))
 }
 
 pub(super) fn path<S: Serializer>(uri: &Uri, serializer: S) -> Result<S::Ok, S::Error> {

@@ -139,7 +139,6 @@ fn limit_line(limit: &LimitReport) -> String {
     if limit.retry_after_ms > 0 {
         let _ = write!(text, ", again in {} ms", limit.retry_after_ms);
     }
-    let _ = write!(text, ", key {:016x}", limit.key);
     text
 }
 

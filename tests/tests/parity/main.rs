@@ -21,6 +21,7 @@ async fn every_fixture_comes_out_of_the_native_shim_as_expected() {
             continue;
         }
         let got = shim::run(&fixture).await;
+        assert_eq!(got.len(), fixture.expected.len(), "{name} has an exchange without expectation");
         for (i, (got, want)) in got.iter().zip(&fixture.expected).enumerate() {
             wrong.extend(difference(got, want).map(|what| format!("{name}, exchange {}: {what}", i + 1)));
         }

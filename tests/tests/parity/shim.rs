@@ -24,6 +24,7 @@ pub(crate) async fn run(fixture: &Fixture) -> Vec<Expected> {
     let clock = Clock::manual(Timestamp::from_millis(START));
     let policy: Table = fixture.policy.parse().expect("a policy");
     let names: Vec<String> = policy.get("origins").and_then(Toml::as_table).expect("origins").keys().cloned().collect();
+    let believes = policy.get("client").is_some_and(|client| client.get("trusted_proxies").is_some());
     let mut origins = Origins::start(&names, &clock).await;
     let policy = Policy::parse("policy", &over_http(policy, &origins)).unwrap_or_else(|error| panic!("{error}"));
     let node = Arc::new(Node::with_clock(policy, 7, clock.clone()));
@@ -32,7 +33,7 @@ pub(crate) async fn run(fixture: &Fixture) -> Vec<Expected> {
     for scripted in &fixture.exchange {
         clock.advance_to(scripted.begins());
         origins.prepare(&scripted.origin).await;
-        let reply = send(server.address(), scripted).await;
+        let reply = send(server.address(), scripted, believes).await;
         let awaited = fixture.expected.get(all.len()).map_or(1, |e| 1 + usize::from(!e.background.is_empty()));
         let mut reports = reports(&node, awaited).await.into_iter();
         let mut next = || reports.next().as_ref().map_or_else(String::new, Value::to_string);
@@ -63,12 +64,16 @@ fn over_http(mut policy: Table, origins: &Origins) -> String {
     policy.to_string()
 }
 
-async fn send(server: SocketAddr, scripted: &Scripted) -> String {
+/// Sends a request as a trusted proxy would. If the fixture's policy trusts no proxy, what its client says of the protocol must not count.
+async fn send(server: SocketAddr, scripted: &Scripted, believes: bool) -> String {
     let stream = TcpStream::connect(server).await.expect("the server listens");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     let carried = tokio::spawn(connection);
     let body = scripted.body.clone().unwrap_or_default();
     let mut request = Request::from_parts(scripted.head(), Full::new(Bytes::from(body)));
+    if !believes {
+        request.headers_mut().remove("x-forwarded-proto");
+    }
     let client = scripted.client();
     let mut said = |name: &'static str, value: String| {
         request.headers_mut().append(name, HeaderValue::try_from(value).expect("a field value"));
