@@ -15,10 +15,12 @@ use crate::metrics::{SHARDS, shard};
 /// Most bytes that wait in one buffer.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
 
-/// The access log.
+/// The access log, for whoever flushes it: without [`AccessLog::flush`] its buffers only fill up.
 #[derive(Debug)]
 pub struct AccessLog {
     on: AtomicBool,
+    /// Whether it stays off, because nobody flushes it.
+    muted: AtomicBool,
     buffers: [Mutex<Vec<u8>>; SHARDS],
     dropped: AtomicU64,
 }
@@ -28,6 +30,7 @@ impl AccessLog {
     pub fn new(kind: policy::AccessLog) -> Self {
         let log = Self {
             on: AtomicBool::new(false),
+            muted: AtomicBool::new(false),
             buffers: std::array::from_fn(|_| Mutex::default()),
             dropped: AtomicU64::new(0),
         };
@@ -37,7 +40,14 @@ impl AccessLog {
 
     /// Turns the log on or off.
     pub fn set(&self, kind: policy::AccessLog) {
-        self.on.store(kind == policy::AccessLog::Json, Ordering::Relaxed);
+        let on = kind == policy::AccessLog::Json && !self.muted.load(Ordering::Relaxed);
+        self.on.store(on, Ordering::Relaxed);
+    }
+
+    /// Turns the log off for good.
+    pub(crate) fn mute(&self) {
+        self.muted.store(true, Ordering::Relaxed);
+        self.on.store(false, Ordering::Relaxed);
     }
 
     /// Appends a report.

@@ -144,9 +144,7 @@ impl<U: Upstream> Finish<'_, U> {
             self.node.store.refresh(&fill.key, old, Arc::clone(&fill.head), self.node.now());
             return body;
         }
-        let Some(gathering) = Gathering::new(fill, self.wake.take(), Arc::clone(self.node)) else {
-            return body;
-        };
+        let gathering = Gathering::new(fill, self.wake.take(), Arc::clone(self.node));
         match body.into_origin() {
             Ok(body) => Body::stored(Tee::new(body, gathering)),
             Err(body) => {

@@ -29,18 +29,12 @@ pub(crate) struct Gathering {
 }
 
 impl Gathering {
-    /// Prepares to store a body; `None` if it is announced as larger than what is stored.
-    pub(crate) fn new(fill: Fill, wake: Option<WakeGuard>, node: Arc<Node>) -> Option<Self> {
+    /// Prepares to store a body, which the core has found storable as far as its head says.
+    pub(crate) fn new(fill: Fill, wake: Option<WakeGuard>, node: Arc<Node>) -> Self {
         let length = fill.head.headers.get(header::CONTENT_LENGTH);
         let announced = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > fill.body_bytes_max) {
-            // In this order: the lead ends before those who wait for it are woken.
-            drop(fill);
-            drop(wake);
-            return None;
-        }
         let capacity = usize::try_from(announced.unwrap_or(0)).unwrap_or(0);
-        Some(Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), announced, node, _wake: wake })
+        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), announced, node, _wake: wake }
     }
 
     /// Takes a piece; says no when the body has become larger than what is stored.
@@ -53,10 +47,20 @@ impl Gathering {
         true
     }
 
+    /// Ends the lead of a body that has proved too large: others need not wait for the next one either.
+    fn give_up(mut self) {
+        if let Some(lead) = self.fill.lead.take() {
+            lead.end_unshared(self.node.now());
+        }
+    }
+
     fn store(self) {
         let complete = self.announced.is_none_or(|length| length == self.bytes.len() as u64);
         if complete {
-            let body = self.bytes.freeze();
+            // What was allocated beyond the body would stay with it, and weigh nothing.
+            let spare = self.bytes.capacity() - self.bytes.len();
+            let body =
+                if spare > self.bytes.len() / 8 { Bytes::copy_from_slice(&self.bytes) } else { self.bytes.freeze() };
             self.node.store.put(&self.fill.key, Arc::clone(&self.fill.head), body, self.node.now());
         }
     }
@@ -92,10 +96,9 @@ where
         let frame = ready!(body.as_mut().poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(piece), Some(gathering)) = (frame.data_ref(), &mut self.gathering)
-                    && !gathering.take(piece)
-                {
-                    self.gathering = None;
+                let fits = |gathering: &mut Box<Gathering>| frame.data_ref().is_none_or(|piece| gathering.take(piece));
+                if let Some(too_large) = self.gathering.take_if(|gathering| !fits(gathering)) {
+                    too_large.give_up();
                 }
                 if self.is_end_stream() {
                     self.store();

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme as UriScheme;
-use http::{HeaderValue, Request, Response, Uri, header};
+use http::{Extensions, HeaderValue, Request, Response, Uri, header};
 use http_body::Body as HttpBody;
 use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::body::{Body, BoxError};
+use crate::deadline::Deadline;
 use crate::drive::{self, Upstream};
 use crate::node::Node;
 use crate::random;
@@ -38,19 +39,22 @@ pub struct TidegateLayer {
 }
 
 impl TidegateLayer {
-    /// Makes a layer for a policy.
+    /// Makes a layer for a policy. There is no access log, whatever the policy says: nobody would flush it. See [`TidegateLayer::of`].
     pub fn new(policy: Policy) -> Self {
-        Self::of(Arc::new(Node::with_random_seed(policy)))
+        let node = Node::with_random_seed(policy);
+        node.access_log.mute();
+        Self::of(Arc::new(node))
     }
 
-    /// Makes a layer for the policy in a file.
+    /// Makes a layer for the policy in a file, without access log as in [`TidegateLayer::new`].
     pub fn from_file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)?;
         Policy::parse(&path.display().to_string(), &text).map(Self::new).map_err(io::Error::other)
     }
 
-    /// Makes a layer for a node that others use too.
+    /// Makes a layer for a node that others use too. If its policy asks for an access log, whoever made the node has to
+    /// [flush](crate::AccessLog::flush) it.
     pub fn of(node: Arc<Node>) -> Self {
         Self { node }
     }
@@ -94,16 +98,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let body = RequestBody::new(body);
+        let peer = head.extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
         let inner = Inner {
             service: self.inner.clone(),
             uri: head.uri.clone(),
-            host: head.headers.get(header::HOST).cloned(),
+            // The target's own authority makes Host void (RFC 9112, section 3.2.2).
+            host: match head.uri.authority() {
+                Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+                None => head.headers.get(header::HOST).cloned(),
+            },
+            extensions: std::mem::take(&mut head.extensions),
             _body: std::marker::PhantomData,
         };
         let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) { Scheme::Https } else { Scheme::Http };
-        let peer = head.extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
         let client = Client { peer, geo: None, scheme, body: body.announced(), fresh_trace: random::fresh_trace() };
         let step = self.node.begin(head, client);
         match drive::begin(&self.node, &inner, step) {
@@ -121,6 +130,8 @@ struct Inner<S, B> {
     service: S,
     uri: Uri,
     host: Option<HeaderValue>,
+    /// What others have left for the service, such as who the user is.
+    extensions: Extensions,
     _body: std::marker::PhantomData<fn(B)>,
 }
 
@@ -130,6 +141,7 @@ impl<S: Clone, B> Clone for Inner<S, B> {
             service: self.service.clone(),
             uri: self.uri.clone(),
             host: self.host.clone(),
+            extensions: self.extensions.clone(),
             _body: std::marker::PhantomData,
         }
     }
@@ -154,6 +166,7 @@ where
         } else {
             head.headers.remove(header::HOST);
         }
+        head.extensions = self.extensions.clone();
         let body = if has_body { body } else { RequestBody::Empty };
         body.limit(body_bytes_max);
         let request = Request::from_parts(head, body.clone());
@@ -163,11 +176,20 @@ where
             service.call(request).await
         };
         let limit = Duration::from_millis(origin.timeouts.response);
-        let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
-        match tokio::time::timeout(limit, answer).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(_)) => Err(failed(body.fault().unwrap_or(FailureKind::Closed))),
-            Err(_) => Err(failed(FailureKind::ResponseTimeout)),
-        }
+        let mut answer = std::pin::pin!(answer);
+        let (mut deadline, mut seen) = (Deadline::after(limit), 0);
+        let answer = std::future::poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(|_: S::Error| body.fault().unwrap_or(FailureKind::Closed)));
+            }
+            while deadline.poll(cx).is_ready() {
+                if let Some(kind) = body.overdue(&mut seen) {
+                    return Poll::Ready(Err(kind));
+                }
+                deadline.set(limit);
+            }
+            Poll::Pending
+        });
+        answer.await.map_err(|kind| Failure { kind, sent: true, body_intact: body.is_intact() })
     }
 }

@@ -33,7 +33,7 @@ pub struct Stream<B> {
 enum Stage {
     /// The client is waited for.
     Waiting,
-    /// The client's bytes have been handed on.
+    /// The client is not waited for: nobody has asked for the body yet, or the client's bytes have been handed on.
     Handed,
     /// The body has been handed on whole.
     Ended,
@@ -58,7 +58,7 @@ impl<B: Body> RequestBody<B> {
         if body.is_end_stream() {
             return Self::Empty;
         }
-        let stream = Stream { body: Box::pin(body), bytes_left: u64::MAX, progress: 0, stage: Stage::Waiting };
+        let stream = Stream { body: Box::pin(body), bytes_left: u64::MAX, progress: 0, stage: Stage::Handed };
         Self::Streamed(Arc::new(Mutex::new(stream)))
     }
 
@@ -118,15 +118,19 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Returns a number that grows while the body moves, and whether the client is waited for.
-    pub(crate) fn progress(&self) -> (u64, bool) {
-        match self {
-            Self::Empty => (0, false),
-            Self::Streamed(stream) => {
-                let stream = lock(stream);
-                (stream.progress, stream.stage == Stage::Waiting)
-            }
+    /// Says whose fault it is that the time for a response has passed; nobody's if the body has moved since `seen`, which is brought up to date:
+    /// then the time begins anew.
+    pub(crate) fn overdue(&self, seen: &mut u64) -> Option<FailureKind> {
+        let Self::Streamed(stream) = self else {
+            return Some(FailureKind::ResponseTimeout);
+        };
+        let stream = lock(stream);
+        if stream.progress != *seen {
+            *seen = stream.progress;
+            return None;
         }
+        let client = stream.stage == Stage::Waiting;
+        Some(if client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout })
     }
 }
 

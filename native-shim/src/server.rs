@@ -23,7 +23,6 @@ use tokio_rustls::TlsAcceptor;
 
 use self::activity::{Registry, Signal, TICK};
 use self::service::Shared;
-use self::tunnel::Tunnels;
 use crate::node::Node;
 use crate::tls::TlsFiles;
 use crate::upstream::Connections;
@@ -74,11 +73,7 @@ impl Server {
         let mut running = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
             let thread = Thread {
-                shared: Arc::new(Shared {
-                    node: Arc::clone(node),
-                    upstream: Connections::new(Arc::clone(files)),
-                    tunnels: Tunnels::default(),
-                }),
+                shared: Arc::new(Shared { node: Arc::clone(node), upstream: Connections::new(Arc::clone(files)) }),
                 registry: Arc::new(Registry::new(Arc::clone(node))),
                 tls: tls.clone(),
                 phase: watched.clone(),
@@ -192,7 +187,7 @@ impl Thread {
         self.registry.tell_all(Signal::Finish);
         let limit = Duration::from_millis(self.shared.node.engine().policy().server.drain);
         let finished = async {
-            while !(self.registry.is_empty() && self.shared.tunnels.is_empty()) {
+            while !self.registry.is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -16,6 +16,8 @@ use crate::tls::TlsFiles;
 pub struct PolicyFile {
     path: PathBuf,
     text: String,
+    /// Why the text is valid but cannot be followed yet: a file that it names cannot be used.
+    waits: Option<String>,
     /// The listener's settings, which last until the process ends.
     server: Server,
 }
@@ -40,7 +42,7 @@ impl PolicyFile {
         let path = path.into();
         let text = read(&path)?;
         let policy = Policy::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?;
-        Ok((Self { path, text, server: policy.server.clone() }, policy))
+        Ok((Self { path, text, waits: None, server: policy.server.clone() }, policy))
     }
 
     /// Returns the folder that file names in the policy are relative to.
@@ -48,9 +50,20 @@ impl PolicyFile {
         self.path.parent().map(Path::to_path_buf).unwrap_or_default()
     }
 
-    /// Looks at the file. The content is compared, not its time: a mounted `ConfigMap` changes by swapping a link.
+    /// Looks at the file. The content is compared, not its time: a mounted `ConfigMap` changes by swapping a link. A policy refused because of a
+    /// file that it names is tried again each time, and reported once.
     pub fn look(&mut self, node: &Arc<Node>, files: &TlsFiles) -> Look {
-        let look = self.take(node, files);
+        let look = self.take(node, files, false);
+        Self::count(look, node)
+    }
+
+    /// Reads the policy and the files that it names again, changed or not.
+    pub fn reload(&mut self, node: &Arc<Node>, files: &TlsFiles) -> Look {
+        let look = self.take(node, files, true);
+        Self::count(look, node)
+    }
+
+    fn count(look: Look, node: &Node) -> Look {
         match &look {
             Look::Same => {}
             Look::Taken(_) => {
@@ -63,20 +76,26 @@ impl PolicyFile {
         look
     }
 
-    fn take(&mut self, node: &Arc<Node>, files: &TlsFiles) -> Look {
+    fn take(&mut self, node: &Node, files: &TlsFiles, asked: bool) -> Look {
         let text = match read(&self.path) {
-            Ok(text) if text == self.text => return Look::Same,
             Ok(text) => text,
+            Err(error) if asked => return Look::Refused(error),
             // Missing for a moment while it is replaced, perhaps; it is looked at again soon.
             Err(_) => return Look::Same,
         };
+        let looked_at = text == self.text && !asked;
+        if looked_at && self.waits.is_none() {
+            return Look::Same;
+        }
         self.text = text;
+        let told = self.waits.take();
         let policy = match Policy::parse(&self.path.display().to_string(), &self.text) {
             Ok(policy) => policy,
             Err(error) => return Look::Refused(error.to_string()),
         };
         if let Err(error) = files.load(&policy) {
-            return Look::Refused(error.to_string());
+            let why = self.waits.insert(error.to_string());
+            return if looked_at && told.as_ref() == Some(why) { Look::Same } else { Look::Refused(why.clone()) };
         }
         let warnings = self.needs_restart(&policy.server);
         node.replace(policy);

@@ -98,3 +98,29 @@ async fn a_stopped_server_waits_for_nobody() {
     until("the server ends", || server.is_over()).await;
     assert_eq!(client.rest().await, b"");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_whose_files_are_missing_is_tried_again() {
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tidegate.toml");
+    let text = policy(&origin, "");
+    std::fs::write(&path, &text).unwrap();
+    let (mut file, first) = PolicyFile::open(&path).unwrap();
+    let node = Arc::new(Node::new(first, 1));
+    let files = TlsFiles::new(file.folder());
+    std::fs::write(
+        &path,
+        text.replace("http://", "https://").replace("[pools.main]", "tls = { ca = \"ca.pem\" }\n[pools.main]"),
+    )
+    .unwrap();
+    let Look::Refused(message) = file.look(&node, &files) else { panic!("a policy without its files is taken") };
+    assert!(message.contains("ca.pem"), "{message}");
+    assert_eq!(file.look(&node, &files), Look::Same, "it is reported once");
+    assert!(matches!(file.reload(&node, &files), Look::Refused(_)), "whoever asks is told again");
+    let authority = rcgen::generate_simple_self_signed(["origin.example".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
+    assert_eq!(file.look(&node, &files), Look::Taken(Vec::new()));
+    assert_eq!(file.look(&node, &files), Look::Same);
+    assert_eq!(file.reload(&node, &files), Look::Taken(Vec::new()), "whoever asks has all files read again");
+}

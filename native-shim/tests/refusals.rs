@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{Origin, Proxy, policy};
+use std::time::Duration;
+
+use support::{Client, Origin, Proxy, policy, until};
 
 const BOUNDS: &str = r#"
 header_count_max = 20
@@ -114,6 +116,9 @@ async fn connections_are_bounded() {
     let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
     let proxy = Proxy::start(&policy(&origin, "connections_max = 2\n"));
     let (mut one, mut two, mut three) = (proxy.client().await, proxy.client().await, proxy.client().await);
+    // A connection is there for the client before the server has accepted it.
+    let refused = || tidegate::Metrics::page(&proxy.node).contains("\ntidegate_connections_refused_total 1\n");
+    until("one is refused", refused).await;
     let mut open = 0;
     for client in [&mut one, &mut two, &mut three] {
         use tokio::io::AsyncWriteExt;
@@ -121,4 +126,59 @@ async fn connections_are_bounded() {
         open += usize::from(!client.rest().await.is_empty());
     }
     assert_eq!(open, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_have_switched_protocols_count_until_they_end() {
+    let origin = Origin::start(|_, call| async move {
+        call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        call.read_some().await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "connections_max = 2\n"));
+    let upgrade = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let (mut one, mut two) = (proxy.client().await, proxy.client().await);
+    for client in [&mut one, &mut two] {
+        client.send(upgrade).await;
+        assert_eq!(client.reply_head().await.status, 101);
+    }
+    // Time for the server to hand both over.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut third = proxy.client().await;
+    let refused = || tidegate::Metrics::page(&proxy.node).contains("\ntidegate_connections_refused_total 1\n");
+    until("a third is refused", refused).await;
+    assert_eq!(third.rest().await, b"");
+    drop((one, two));
+    let none_open = || tidegate::Metrics::page(&proxy.node).contains("\ntidegate_connections_open 0\n");
+    until("the tunnels have ended", none_open).await;
+    let mut next = proxy.client().await;
+    next.send(upgrade).await;
+    assert_eq!(next.reply_head().await.status, 101);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_head_is_not_refused_in_the_middle_of_the_reply_before_it() {
+    const LENGTH: usize = 16 << 20;
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", &"x".repeat(LENGTH)).await }).await;
+    let bounds = "header_timeout = \"1s\"\nidle_timeout = \"30s\"\n";
+    let proxy = Proxy::start(&policy(&origin, bounds).replace("\"64KiB\"", "\"32MiB\""));
+    let mut first = proxy.client().await;
+    first.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\nconnection: close\r\n\r\n").await;
+    assert!(first.rest().await.len() > LENGTH);
+    until("the response is stored", || proxy.node.store.len() == 1).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut client = Client { stream: socket.connect(proxy.address).await.unwrap() };
+    client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+    let head = client.reply_head().await;
+    assert!(head.head.contains("; hit"), "{}", head.head);
+    client.send("GET /cached/a HTTP/1.1\r\nhost: ").await;
+    // Nothing is read for longer than a head may take.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let mut body = vec![0; LENGTH];
+    tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut body).await.unwrap();
+    assert!(body.iter().all(|byte| *byte == b'x'));
+    // From here the time for the head counts.
+    assert!(client.reply().await.is_problem(408, "headers_too_slow"));
 }

@@ -252,3 +252,32 @@ fn metric(proxy: &Proxy, name: &str) -> u64 {
     let page = tidegate::Metrics::page(&proxy.node);
     page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_for_a_body_that_proved_too_large_go_alone() {
+    let gate = Arc::new(Semaphore::new(1));
+    let permits = Arc::clone(&gate);
+    let origin = Origin::start(move |_, call| {
+        let permits = Arc::clone(&permits);
+        async move {
+            permits.acquire().await.unwrap().forget();
+            let body = "x".repeat(100_000);
+            call.write(format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n186a0\r\n{body}\r\n0\r\n\r\n"))
+                .await
+        }
+    })
+    .await;
+    let proxy = Arc::new(Proxy::start(&policy(&origin, "")));
+    assert!(proxy.get("/cached/a").await.complete);
+    let all: Vec<_> = (0..5)
+        .map(|_| {
+            let proxy = Arc::clone(&proxy);
+            tokio::spawn(async move { proxy.get("/cached/a").await })
+        })
+        .collect();
+    until("all ask at once", || origin.count() == 6).await;
+    gate.add_permits(5);
+    for reply in all {
+        assert_eq!(reply.await.unwrap().body.len(), 100_000);
+    }
+}

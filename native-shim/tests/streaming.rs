@@ -133,3 +133,50 @@ async fn a_refused_upgrade_is_an_ordinary_response() {
     assert_eq!((reply.status, reply.text()), (403, "no"));
     assert_eq!(client.get("/again").await.status, 403, "the client's connection lives on");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_upgrade_may_not_pause_for_ever() {
+    let origin = Origin::start(|_, call| async move {
+        call.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 10\r\n\r\nhello").await;
+        call.read_some().await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    client.send("GET /chat HTTP/1.1\r\nhost: t.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    let reply = client.reply().await;
+    assert_eq!((reply.text(), reply.complete), ("hello", false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_looks_like_an_error_of_the_server_is_passed_on() {
+    const LOOKS: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let origin = Origin::start(|head, call| async move {
+        if head.contains("upgrade: websocket") {
+            call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        } else {
+            call.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", LOOKS.len() + 5)).await;
+        }
+        // Each of these is a write of its own to the client.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        if !head.contains("/last") {
+            call.write(LOOKS).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            return call.write("hello").await;
+        }
+        call.write("hello").await;
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        call.write(LOOKS).await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    assert_eq!(proxy.get("/first").await.text(), format!("{LOOKS}hello"));
+    assert_eq!(proxy.get("/last").await.text(), format!("hello{LOOKS}"));
+    let mut client = proxy.client().await;
+    client.send("GET /chat HTTP/1.1\r\nhost: t.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    assert_eq!(client.reply_head().await.status, 101);
+    let mut heard = vec![0; LOOKS.len() + 5];
+    tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut heard).await.unwrap();
+    assert_eq!(heard, format!("{LOOKS}hello").as_bytes());
+}

@@ -91,7 +91,7 @@ async fn look_after(
     while !server.is_over() {
         tokio::select! {
             _ = look.tick() => tell(&file.look(node, files)),
-            _ = hangup.recv() => tell(&file.look(node, files)),
+            _ = hangup.recv() => tell(&file.reload(node, files)),
             _ = sweep.tick() => node.sweep(),
             _ = terminate.recv() => stop(server, &mut stopping),
             _ = interrupt.recv() => stop(server, &mut stopping),
@@ -115,13 +115,13 @@ fn tell(look: &Look) {
     match look {
         Look::Same => {}
         Look::Taken(warnings) => {
-            eprintln!("tidegate: the policy has changed and is followed now");
+            eprintln!("tidegate: the policy was read again and is followed now");
             for warning in warnings {
                 eprintln!("tidegate: {warning}");
             }
         }
         Look::Refused(message) => {
-            eprintln!("{message}\ntidegate: the changed policy is not valid; the old one stays");
+            eprintln!("{message}\ntidegate: this policy cannot be followed; the old one stays");
         }
     }
 }

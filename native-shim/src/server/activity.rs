@@ -41,6 +41,8 @@ pub(super) struct Activity {
     head: AtomicU32,
     /// Since when the client takes nothing; 0 if it does.
     blocked: AtomicU32,
+    /// Whether bytes of a reply may still wait to be written, which outlive the exchange.
+    unsent: AtomicBool,
     http2: AtomicBool,
     /// Whether bytes that the client still sends are read before the connection is closed, so that it gets to see the reply.
     linger: AtomicBool,
@@ -72,6 +74,24 @@ impl Activity {
         }
     }
 
+    /// Everything written has left. The time for a head that came meanwhile begins now.
+    pub(super) fn flushed(&self) {
+        self.blocked.store(0, Ordering::Relaxed);
+        if self.unsent.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Relaxed) == 0 {
+            self.unsent.store(false, Ordering::Relaxed);
+            if self.head.load(Ordering::Relaxed) != 0 {
+                self.head.store(self.now(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Returns whether what is written now is no part of a reply of ours.
+    pub(super) fn nothing_is_replied(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+            && !self.unsent.load(Ordering::Relaxed)
+            && !self.http2.load(Ordering::Relaxed)
+    }
+
     pub(super) fn speaks_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
     }
@@ -88,6 +108,7 @@ impl Activity {
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
         self.head.store(0, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.unsent.store(true, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
@@ -131,11 +152,12 @@ impl Activity {
         let now = self.now();
         let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
         let idle_max = ticks(bounds.idle_timeout);
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
-            let stuck = self.blocked.load(Ordering::Relaxed) != 0 && since(&self.blocked) >= idle_max;
-            return stuck.then_some(Signal::Abort);
+        let blocked = self.blocked.load(Ordering::Relaxed) != 0;
+        if blocked || self.in_flight.load(Ordering::Relaxed) > 0 {
+            return (blocked && since(&self.blocked) >= idle_max).then_some(Signal::Abort);
         }
-        let head = self.head.load(Ordering::Relaxed) != 0 && !self.http2.load(Ordering::Relaxed);
+        // Nothing may be written into the middle of a reply.
+        let head = self.head.load(Ordering::Relaxed) != 0 && self.nothing_is_replied();
         match since(&self.moved) {
             idle if idle >= idle_max.saturating_add(GRACE_TICKS) => Some(Signal::Abort),
             idle if idle >= idle_max => Some(Signal::Finish),
@@ -168,7 +190,7 @@ pub(super) struct Registry {
     node: Arc<Node>,
 }
 
-/// A connection's place in the registry; left when dropped.
+/// A connection's place in the registry, which its tunnel shares; left when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     registry: Arc<Registry>,
@@ -190,6 +212,7 @@ impl Registry {
             moved: AtomicU32::new(self.tick.load(Ordering::Relaxed)),
             head: AtomicU32::new(0),
             blocked: AtomicU32::new(0),
+            unsent: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             linger: AtomicBool::new(false),
             signal: AtomicU8::new(0),

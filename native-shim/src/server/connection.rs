@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidegate_core::Scheme;
+use tidegate_core::policy::Bounds;
 use tidegate_core::problem::Refusal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -25,11 +26,16 @@ use super::wire::Wire;
 /// What a client sends first when it speaks HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The most that a policy lets a client send in header fields and target, with room for what surrounds them: the core refuses before hyper does.
-const HEAD_BYTES_MAX: usize = 400 << 10;
+/// What a head may take beyond the policy's bounds: what surrounds its fields, and enough that the core refuses before hyper does.
+const HEAD_ROOM: usize = 64 << 10;
 
 /// Header fields up to which hyper needs no memory of its own for each request.
 const HEADERS_CHEAP: usize = 100;
+
+/// Most bytes of a head that are read.
+fn head_bytes_max(bounds: &Bounds) -> usize {
+    bounds.header_bytes_max.saturating_add(bounds.uri_bytes_max).saturating_add(HEAD_ROOM)
+}
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
@@ -40,9 +46,10 @@ pub(super) async fn serve(
     tls: Option<TlsAcceptor>,
 ) {
     let _ = stream.set_nodelay(true);
+    let place = Arc::new(place);
     let activity = Arc::clone(&place.activity);
     let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let exchanges = Exchanges { shared, activity: Arc::clone(&activity), peer: peer.ip(), scheme };
+    let exchanges = Exchanges { shared, place, peer: peer.ip(), scheme };
     // An error has ended the connection; there is nobody to tell.
     let _ = match tls {
         None => plain(stream, exchanges, &activity).await,
@@ -94,8 +101,9 @@ where
 {
     let mut builder = http1::Builder::new();
     // Not `pipeline_flush`: with it hyper 1.12 closes without sending its reply to a head that it cannot read.
-    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX + (64 << 10));
-    let headers_max = activity.node.engine().policy().server.bounds.header_count_max;
+    let bounds = activity.node.engine().policy().server.bounds;
+    builder.header_read_timeout(None).max_buf_size(head_bytes_max(&bounds));
+    let headers_max = bounds.header_count_max;
     if headers_max > HEADERS_CHEAP {
         builder.max_headers(headers_max + 1);
     }
@@ -129,7 +137,8 @@ where
 {
     activity.speaks_http2();
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX)).max_concurrent_streams(256);
+    let head_max = head_bytes_max(&activity.node.engine().policy().server.bounds);
+    builder.max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX)).max_concurrent_streams(256);
     let connection = builder.serve_connection(TokioIo::new(wire), exchanges);
     let mut connection = pin!(connection);
     let mut registered = false;

@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tidegate_core::{Client, Scheme};
 
-use super::activity::{Activity, Busy};
-use super::tunnel::Tunnels;
+use super::activity::{Busy, Place};
+use super::tunnel;
 use crate::body::{Body, BoxError};
 use crate::drive;
 use crate::node::Node;
@@ -29,14 +29,13 @@ type Reply = Body<OriginBody>;
 pub(super) struct Shared {
     pub(super) node: Arc<Node>,
     pub(super) upstream: Connections,
-    pub(super) tunnels: Tunnels,
 }
 
 /// Answers the requests of one connection.
 #[derive(Debug, Clone)]
 pub(super) struct Exchanges {
     pub(super) shared: Arc<Shared>,
-    pub(super) activity: Arc<Activity>,
+    pub(super) place: Arc<Place>,
     pub(super) peer: IpAddr,
     pub(super) scheme: Scheme,
 }
@@ -47,7 +46,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        let busy = self.activity.busy();
+        let busy = self.place.activity.busy();
         let Shared { node, upstream, .. } = &*self.shared;
         let (mut head, body) = request.into_parts();
         let client_upgrade = if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
@@ -81,7 +80,7 @@ impl Exchanges {
     /// The client may still be sending what nobody reads.
     fn note_unread(&self, body: &RequestBody<Incoming>) {
         if !body.is_spent() {
-            self.activity.linger();
+            self.place.activity.linger();
         }
     }
 
@@ -92,7 +91,7 @@ impl Exchanges {
         }
         let origin = response.extensions_mut().remove::<OnUpgrade>();
         if let Some((client, origin)) = client.zip(origin) {
-            self.shared.tunnels.open(client, origin);
+            tunnel::open(client, origin, Arc::clone(&self.place));
         }
         response.map(|_| Body::default())
     }

@@ -63,6 +63,7 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
     fn substitutes(&mut self, first: &[u8]) -> bool {
         if self.substitute.is_none()
             && first.get(9) == Some(&b'4')
+            && self.activity.nothing_is_replied()
             && let Some(refusal) = canned::recognise(first)
         {
             self.activity.node.metrics.refused(refusal);
@@ -116,7 +117,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        match &flushed {
+            Poll::Ready(_) => self.activity.flushed(),
+            Poll::Pending => self.activity.write_blocked(),
+        }
+        flushed
     }
 
     /// Says goodbye, and reads what the client still sends: closing a socket with unread bytes would make the client lose our last reply.

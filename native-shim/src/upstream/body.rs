@@ -14,12 +14,15 @@ use hyper::body::Incoming;
 use super::link::Link;
 use super::pool::Idle;
 use crate::body::BoxError;
+use crate::deadline::Deadline;
 
 /// An origin's body. Its connection goes back to the pool when it has been read to its end, and is closed otherwise.
 pub struct OriginBody {
     incoming: Incoming,
     /// The connection and where it goes afterwards; `None` when it is over, or driven by a task of its own.
     link: Option<(Box<Link>, Arc<Idle>)>,
+    /// When a pause is too long, if a task drives the connection.
+    detached: Option<Box<Deadline>>,
     /// Longest pause.
     pause_max: Duration,
 }
@@ -32,7 +35,7 @@ impl fmt::Debug for OriginBody {
 
 impl OriginBody {
     pub(super) fn new(incoming: Incoming, link: Box<Link>, home: Arc<Idle>, pause_max: Duration) -> Self {
-        let mut body = Self { incoming, link: Some((link, home)), pause_max };
+        let mut body = Self { incoming, link: Some((link, home)), detached: None, pause_max };
         if body.incoming.is_end_stream() {
             body.release();
         } else if let Some((link, _)) = &mut body.link {
@@ -42,8 +45,8 @@ impl OriginBody {
     }
 
     /// Makes the body of a connection that somebody else drives.
-    pub(super) fn detached(incoming: Incoming) -> Self {
-        Self { incoming, link: None, pause_max: Duration::ZERO }
+    pub(super) fn detached(incoming: Incoming, pause_max: Duration) -> Self {
+        Self { incoming, link: None, detached: Some(Box::new(Deadline::after(pause_max))), pause_max }
     }
 
     fn release(&mut self) {
@@ -58,6 +61,8 @@ impl OriginBody {
             Some(Ok(_)) if !self.incoming.is_end_stream() => {
                 if let Some((link, _)) = &mut self.link {
                     link.deadline.set(self.pause_max);
+                } else if let Some(deadline) = &mut self.detached {
+                    deadline.set(self.pause_max);
                 }
             }
             Some(Ok(_)) | None => self.release(),
@@ -65,6 +70,10 @@ impl OriginBody {
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
+}
+
+fn too_long() -> BoxError {
+    Error::new(ErrorKind::TimedOut, "the origin paused for too long").into()
 }
 
 impl Body for OriginBody {
@@ -76,7 +85,8 @@ impl Body for OriginBody {
             return Poll::Ready(frame);
         }
         let Some((link, _)) = &mut self.link else {
-            return Poll::Pending;
+            let paused = self.detached.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready());
+            return if paused { Poll::Ready(Some(Err(too_long()))) } else { Poll::Pending };
         };
         link.drive(cx);
         let over = link.is_over();
@@ -88,12 +98,8 @@ impl Body for OriginBody {
         };
         if over || link.deadline.poll(cx).is_ready() {
             self.link = None;
-            let (kind, text) = if over {
-                (ErrorKind::UnexpectedEof, "the origin closed the connection")
-            } else {
-                (ErrorKind::TimedOut, "the origin paused for too long")
-            };
-            return Poll::Ready(Some(Err(Error::new(kind, text).into())));
+            let closed = || Error::new(ErrorKind::UnexpectedEof, "the origin closed the connection").into();
+            return Poll::Ready(Some(Err(if over { closed() } else { too_long() })));
         }
         Poll::Pending
     }

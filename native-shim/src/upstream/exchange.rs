@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tidegate_core::route::Timeouts;
 use tidegate_core::{Attempt, Failure, FailureKind};
 
 use super::body::OriginBody;
@@ -34,7 +35,7 @@ pub(super) async fn fetch(pool: &Pool, attempt: Attempt, body: Body) -> Result<R
     let timeouts = origin.timeouts;
     if upgrade {
         let socket = connect::connect(&origin, &pool.files).await.map_err(|kind| unsent(kind, &body))?;
-        return switch(socket, request, Duration::from_millis(timeouts.response), &body).await;
+        return switch(socket, request, timeouts, &body).await;
     }
     let idle = pool.of(&origin);
     loop {
@@ -88,13 +89,9 @@ async fn ask(
             return Poll::Ready(Err(Broken::Failed(FailureKind::Closed)));
         }
         while link.deadline.poll(cx).is_ready() {
-            let (progress, waits_for_client) = body.progress();
-            if progress == seen {
-                let kind = if waits_for_client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout };
+            if let Some(kind) = body.overdue(&mut seen) {
                 return Poll::Ready(Err(Broken::Failed(kind)));
             }
-            // The request's body still moves; the time for the response begins anew.
-            seen = progress;
             link.deadline.set(Duration::from_millis(response_timeout));
         }
         Poll::Pending
@@ -114,7 +111,7 @@ fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {
 async fn switch(
     socket: Socket,
     request: Request<Body>,
-    response_timeout: Duration,
+    timeouts: Timeouts,
     body: &Body,
 ) -> Result<Response<OriginBody>, Failure> {
     let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
@@ -123,7 +120,7 @@ async fn switch(
     tokio::spawn(connection.with_upgrades());
     let answer = sender.send_request(request);
     let mut answer = std::pin::pin!(answer);
-    let mut deadline = Deadline::after(response_timeout);
+    let mut deadline = Deadline::after(Duration::from_millis(timeouts.response));
     let response = poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|error| kind_of(&error, body)));
@@ -131,5 +128,6 @@ async fn switch(
         deadline.poll(cx).map(|()| Err(FailureKind::ResponseTimeout))
     });
     let response = response.await.map_err(failed)?;
-    Ok(response.map(OriginBody::detached))
+    let pause_max = Duration::from_millis(timeouts.body);
+    Ok(response.map(|incoming| OriginBody::detached(incoming, pause_max)))
 }
