@@ -171,11 +171,10 @@ impl Thread {
     fn accept(&self, stream: TcpStream, peer: SocketAddr) {
         let node = &self.shared.node;
         let most = i64::try_from(node.engine().policy().server.bounds.connections_max).unwrap_or(i64::MAX);
-        if node.metrics.connections.load(Ordering::Relaxed) >= most {
+        let Some(place) = self.registry.enter(most) else {
             node.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
-        }
-        let place = self.registry.enter();
+        };
         tokio::spawn(connection::serve(stream, peer, Arc::clone(&self.shared), place, self.tls.clone()));
     }
 

@@ -204,7 +204,13 @@ impl Registry {
         Self { tick: Arc::new(AtomicU32::new(1)), next: AtomicU64::new(0), open: Mutex::default(), node }
     }
 
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>, most: i64) -> Option<Place> {
+        let open = &self.node.metrics.connections;
+        // Counted before it is compared: other threads accept at the same time.
+        if open.fetch_add(1, Ordering::Relaxed) >= most {
+            open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
         let activity = Arc::new(Activity {
             node: Arc::clone(&self.node),
             tick: Arc::clone(&self.tick),
@@ -220,8 +226,7 @@ impl Registry {
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));
-        self.node.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        Place { registry: Arc::clone(self), number, activity }
+        Some(Place { registry: Arc::clone(self), number, activity })
     }
 
     /// Moves the coarse clock.
