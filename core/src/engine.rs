@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request;
 
 use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
-use crate::exchange::{self, Client, Step};
+use crate::exchange::{self, Client, Reply, Step};
 use crate::flight::Flights;
 use crate::policy::Policy;
+use crate::problem::Refusal;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 
@@ -54,6 +55,11 @@ impl Engine {
     /// Begins the exchange for one request.
     pub fn begin(&self, head: request::Parts, client: Client, now: Timestamp) -> Step {
         exchange::begin(self, head, client, now)
+    }
+
+    /// Refuses what could not be read as a request, so that it is answered and reported as others are.
+    pub fn refuse_unread(&self, refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
+        exchange::refuse_unread(refusal, client, now)
     }
 
     /// Returns the policy.

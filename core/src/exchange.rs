@@ -24,10 +24,12 @@ pub mod request;
 use std::sync::Arc;
 
 use http::request::Parts;
+use http::{Method, Uri};
 
 use crate::cache::{CacheKey, Profile, Stored};
 use crate::engine::Engine;
 use crate::flight::Lead;
+use crate::problem::Refusal;
 use crate::report::{Kind, Report, StepName, Steps};
 use crate::route::Route;
 use crate::time::Timestamp;
@@ -80,14 +82,40 @@ pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, now: Timestamp
     let (request, refusal) = Request::read(policy, head, client);
     let report = new_report(&request, Kind::Request, now);
     if let Some(refusal) = refusal {
-        return finish::refuse_unrouted(report, refusal, now);
+        return Step::Finish(Box::new(finish::refuse_unrouted(report, refusal, now)));
     }
     let Some(route) = policy.route(&request.head.method, &request) else {
-        return finish::refuse_unrouted(report, crate::problem::Refusal::NoRoute, now);
+        return Step::Finish(Box::new(finish::refuse_unrouted(report, Refusal::NoRoute, now)));
     };
     let mut exchange = Box::new(Exchange { engine: engine.clone(), route: Arc::clone(route), request, report });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     admission::start(exchange, now)
+}
+
+/// Refuses what could not be read as a request. `client` says who sent it.
+pub(crate) fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
+    let report = Report {
+        time: now,
+        duration_ms: 0,
+        trace: client.fresh_trace,
+        kind: Kind::Request,
+        method: Method::from_bytes(b"-").unwrap_or_default(),
+        scheme: client.scheme,
+        host: String::new(),
+        path: Uri::from_static("-"),
+        network: client.peer,
+        country: client.geo.and_then(|geo| geo.country),
+        route: None,
+        limits: Vec::new(),
+        cache: None,
+        origins: Vec::new(),
+        attempts: Vec::new(),
+        refusal: None,
+        retry_after_ms: None,
+        steps: Steps::default(),
+        status: 0,
+    };
+    finish::refuse_unrouted(report, refusal, now)
 }
 
 pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Report {

@@ -44,6 +44,8 @@ pub enum Refusal {
     OriginFailed,
     /// Tidegate itself failed.
     Internal,
+    /// The client went away before it had an answer; it gets none.
+    ClientGone,
 }
 
 /// What a refusal tells the client.
@@ -57,7 +59,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -75,6 +77,7 @@ impl Refusal {
         Self::OriginTimeout,
         Self::OriginFailed,
         Self::Internal,
+        Self::ClientGone,
     ];
 
     /// Returns the name used in JSON.
@@ -95,6 +98,7 @@ impl Refusal {
             Self::CircuitsOpen => "circuits_open",
             Self::OriginUnreachable => "origin_unreachable",
             Self::OriginTimeout => "origin_timeout",
+            Self::ClientGone => "client_gone",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -189,6 +193,13 @@ impl Refusal {
                 "Unavailable",
                 "The request could not be handled.",
                 Some("proxy_internal_error"),
+            ),
+            // No RFC knows this status; in logs it is the customary one.
+            Self::ClientGone => text(
+                StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+                "Client gone",
+                "The client went away.",
+                None,
             ),
         }
     }

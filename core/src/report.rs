@@ -33,13 +33,13 @@ pub struct Report {
     pub trace: u128,
     /// What started the exchange.
     pub kind: Kind,
-    /// Method.
+    /// Method; `-` if the request could not be read.
     #[serde(serialize_with = "text::display")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub method: Method,
     /// `http` or `https`, as the client used it, as far as this node or a trusted proxy in front of it knows.
     pub scheme: Scheme,
-    /// Host in lower case, without port.
+    /// Host in lower case, without port; empty if the request could not be read, as is the path.
     pub host: String,
     /// Path, without query.
     #[serde(serialize_with = "text::path")]
@@ -68,7 +68,7 @@ pub struct Report {
     /// What happened at the origins, in time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptReport>,
-    /// Why the client got an answer that is neither an origin's nor a stored one.
+    /// Why the client got neither an origin's answer nor a stored one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
     /// After how long a request refused because of open circuits is worth repeating.
@@ -264,6 +264,8 @@ pub enum AttemptOutcome {
     Protocol,
     /// The client stopped sending its request body, or sent too much of it.
     RequestBody,
+    /// The client went away before the origin had answered.
+    Abandoned,
 }
 
 /// A step of the exchange.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Response, response};
 use http_body::Body as HttpBody;
+use scopeguard::{ScopeGuard, guard};
 use tidegate_core::{Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step};
 
 use crate::body::{Body, BoxError};
 use crate::fill::{Gathering, Tee};
-use crate::node::Node;
+use crate::node::{Node, Work};
 use crate::request_body::RequestBody;
 use crate::store::Entry;
 use crate::waiters::WakeGuard;
@@ -62,8 +63,27 @@ impl Drive {
         }
     }
 
-    /// Takes all steps to the end, and answers.
+    /// Takes all steps to the end, and answers. Dropped before that, because the client has gone, it ends what only this client wanted, and goes on
+    /// with what may be changing something at the origin.
     pub(crate) async fn run<U: Upstream>(
+        self: Box<Self>,
+        node: &Arc<Node>,
+        upstream: &U,
+        body: RequestBody<U::ClientBody>,
+    ) -> Response<Body<U::Body>> {
+        if !matches!(&self.step, Step::Fetch(_, next) if next.outlives_its_client()) {
+            return self.finish(node, upstream, body).await;
+        }
+        let (work, upstream) = (Work::begin(node), upstream.clone());
+        match tokio::spawn(async move { self.finish(work.node(), &upstream, body).await }).await {
+            Ok(response) => response,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime ends, and this task with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn finish<U: Upstream>(
         mut self,
         node: &Arc<Node>,
         upstream: &U,
@@ -75,12 +95,14 @@ impl Drive {
             self.step = match self.step {
                 Step::Fetch(attempt, next) => {
                     self.wake = self.wake.or_else(|| next.leads().map(|key| node.waiters.guard(key)));
+                    let next = guard(next, |next| node.record(&next.abandon(node.now())));
                     let result = upstream.fetch(*attempt, body.clone()).await.map(Response::into_parts);
-                    next.resume(keep_body(result, &mut answer), node.now())
+                    ScopeGuard::into_inner(next).resume(keep_body(result, &mut answer), node.now())
                 }
                 Step::Wait(next) => {
+                    let next = guard(next, |next| node.record(&next.abandon(node.now())));
                     node.waiters.wait(&next, &node.clock).await;
-                    next.resume(node.now())
+                    ScopeGuard::into_inner(next).resume(node.now())
                 }
                 Step::Finish(reply) => {
                     return Finish { node, upstream, found: self.found, answer, wake: self.wake }.reply(*reply);
@@ -160,8 +182,9 @@ impl<U: Upstream> Finish<'_, U> {
         let (node, upstream) = (Arc::clone(self.node), self.upstream.clone());
         let wake = node.waiters.guard(background.key());
         let drive = Drive { step: background.begin(node.now()), found: None, wake: Some(wake) };
+        let work = Work::begin(&node);
         tokio::spawn(async move {
-            let response = Box::pin(drive.run(&node, &upstream, RequestBody::Empty)).await;
+            let response = Box::pin(drive.finish(work.node(), &upstream, RequestBody::Empty)).await;
             // Dropping the body reads it to its end into the store.
             drop(response);
         });

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tidegate_core::Fill;
 
 use crate::body::BoxError;
-use crate::node::Node;
+use crate::node::{Node, Work};
 use crate::waiters::WakeGuard;
 
 /// What is gathered of a body that is to be stored.
@@ -151,7 +151,11 @@ where
 {
     // Without a runtime, at its very end, nothing is read any more.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let work = Work::begin(&gathering.node);
         let tee = Tee { body: Some(body), gathering: Some(gathering), read_on: |_, _| {} };
-        runtime.spawn(tee.drain());
+        runtime.spawn(async move {
+            tee.drain().await;
+            drop(work);
+        });
     }
 }

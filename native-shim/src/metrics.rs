@@ -72,7 +72,7 @@ impl Histogram {
 pub(crate) const CACHE_OUTCOMES: usize = 10;
 pub(crate) const STATUS_CLASSES: usize = 6;
 pub(crate) const LIMIT_OUTCOMES: usize = 5;
-pub(crate) const ATTEMPT_OUTCOMES: usize = 9;
+pub(crate) const ATTEMPT_OUTCOMES: usize = 10;
 pub(crate) const REFUSALS: usize = Refusal::ALL.len();
 
 /// Requests of one route: a row for each status class, a column for each cache outcome; the rest as named.
@@ -193,13 +193,8 @@ impl Metrics {
             }
         }
         if let Some(refusal) = report.refusal {
-            self.refused(refusal);
+            self.refusals.add(refusal as usize, 1);
         }
-    }
-
-    /// Counts a refusal.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        self.refusals.add(refusal as usize, 1);
     }
 }
 
@@ -238,5 +233,6 @@ fn attempt_outcome(outcome: AttemptOutcome) -> usize {
         AttemptOutcome::Closed => 6,
         AttemptOutcome::Protocol => 7,
         AttemptOutcome::RequestBody => 8,
+        AttemptOutcome::Abandoned => 9,
     }
 }

@@ -1,6 +1,7 @@
 //! What all threads of a process share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use http::request;
@@ -28,6 +29,29 @@ pub struct Node {
     pub access_log: AccessLog,
     pub(crate) clock: Clock,
     pub(crate) waiters: Arc<Waiters>,
+    /// Work under way for which no client waits.
+    work: AtomicUsize,
+}
+
+/// Work that goes on without a client. A server that drains waits until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Work(Arc<Node>);
+
+impl Work {
+    pub(crate) fn begin(node: &Arc<Node>) -> Self {
+        node.work.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(node))
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.work.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Node {
@@ -46,6 +70,7 @@ impl Node {
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
             clock,
             waiters: Arc::new(Waiters::new()),
+            work: AtomicUsize::new(0),
         }
     }
 
@@ -70,6 +95,11 @@ impl Node {
     /// Reads the node's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Returns whether anything goes on for which no client waits.
+    pub(crate) fn works(&self) -> bool {
+        self.work.load(Ordering::Relaxed) > 0
     }
 
     /// Forgets what has expired. To be called now and then, away from requests.

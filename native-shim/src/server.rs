@@ -4,6 +4,7 @@ mod activity;
 mod admin;
 mod canned;
 mod connection;
+mod header_blocks;
 mod service;
 mod tunnel;
 mod wire;
@@ -17,6 +18,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tidegate_core::Scheme;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -171,11 +173,12 @@ impl Thread {
     fn accept(&self, stream: TcpStream, peer: SocketAddr) {
         let node = &self.shared.node;
         let most = i64::try_from(node.engine().policy().server.bounds.connections_max).unwrap_or(i64::MAX);
-        let Some(place) = self.registry.enter(most) else {
+        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let Some(place) = self.registry.enter(peer.ip(), scheme, most) else {
             node.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        tokio::spawn(connection::serve(stream, peer, Arc::clone(&self.shared), place, self.tls.clone()));
+        tokio::spawn(connection::serve(stream, Arc::clone(&self.shared), place, self.tls.clone()));
     }
 
     /// Waits for what is under way, as long as the policy allows.
@@ -186,7 +189,7 @@ impl Thread {
         self.registry.tell_all(Signal::Finish);
         let limit = Duration::from_millis(self.shared.node.engine().policy().server.drain);
         let finished = async {
-            while !self.registry.is_empty() {
+            while !self.registry.is_empty() || self.shared.node.works() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Origin, Proxy, policy};
+use support::{Origin, Proxy, policy, until};
 
 fn two(one: &Origin, two: &Origin) -> String {
     format!(
@@ -104,7 +104,7 @@ async fn a_kept_connection_that_was_closed_is_replaced_in_silence() {
         client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
         assert_eq!(client.reply().await.status, 200, "round {round}");
         // The close must have arrived for the proxy to be able to know of it.
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        until("the connection is closed", || origin.closed.load(Ordering::SeqCst) == round).await;
     }
     assert_eq!(origin.count(), 20);
 }

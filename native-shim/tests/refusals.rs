@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::{Client, Origin, Proxy, policy, until};
+use tokio::io::AsyncReadExt;
 
 const BOUNDS: &str = r#"
 header_count_max = 20
@@ -78,6 +79,40 @@ async fn what_cannot_be_read_is_refused_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_in_the_access_log() {
+    let (origin, _) = proxy().await;
+    let proxy = Proxy::start(&policy(&origin, BOUNDS).replace("access_log = \"off\"", "access_log = \"json\""));
+    let mut client = proxy.client().await;
+    client.send("nonsense\r\n\r\n").await;
+    client.rest().await;
+    let log = proxy.log();
+    for part in [
+        r#""method":"-""#,
+        r#""path":"""#,
+        r#""network":"127.0.0.0/24""#,
+        r#""refusal":"malformed""#,
+        r#""status":400"#,
+    ] {
+        assert!(log.contains(part), "{part} is missing in {log}");
+    }
+    assert!(proxy.measures(r#"tidegate_refusals_total{reason="malformed"} 1"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_client_that_stops_in_its_header_fields_is_sent_away() {
+    let (_origin, proxy) = proxy().await;
+    let mut client = proxy.client().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // SETTINGS, and HEADERS without END_HEADERS.
+    client.send([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+    client.send([0, 0, 1, 1, 1, 0, 0, 0, 1, 0x82]).await;
+    let bytes = client.rest().await;
+    let goaway = bytes.windows(9).any(|frame| frame[..5] == [0, 0, 8, 7, 0]);
+    assert!(goaway, "{bytes:?}");
+    assert!(proxy.measures(r#"tidegate_refusals_total{reason="headers_too_slow"} 1"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_too_large_is_refused_however_it_is_sent() {
     let (origin, proxy) = proxy().await;
     let mut client = proxy.client().await;
@@ -117,7 +152,7 @@ async fn connections_are_bounded() {
     let proxy = Proxy::start(&policy(&origin, "connections_max = 2\n"));
     let (mut one, mut two, mut three) = (proxy.client().await, proxy.client().await, proxy.client().await);
     // A connection is there for the client before the server has accepted it.
-    let refused = || tidegate::Metrics::page(&proxy.node).contains("\ntidegate_connections_refused_total 1\n");
+    let refused = || proxy.measures("tidegate_connections_refused_total 1");
     until("one is refused", refused).await;
     let mut open = 0;
     for client in [&mut one, &mut two, &mut three] {
@@ -133,6 +168,8 @@ async fn connections_that_have_switched_protocols_count_until_they_end() {
     let origin = Origin::start(|_, call| async move {
         call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
         call.read_some().await;
+        call.write("!").await;
+        call.read_some().await;
         false
     })
     .await;
@@ -142,16 +179,15 @@ async fn connections_that_have_switched_protocols_count_until_they_end() {
     for client in [&mut one, &mut two] {
         client.send(upgrade).await;
         assert_eq!(client.reply_head().await.status, 101);
+        // What comes back through it shows that it has been handed over.
+        client.send("ping").await;
+        assert_eq!(client.stream.read_u8().await.unwrap(), b'!');
     }
-    // Time for the server to hand both over.
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let mut third = proxy.client().await;
-    let refused = || tidegate::Metrics::page(&proxy.node).contains("\ntidegate_connections_refused_total 1\n");
-    until("a third is refused", refused).await;
+    until("a third is refused", || proxy.measures("tidegate_connections_refused_total 1")).await;
     assert_eq!(third.rest().await, b"");
     drop((one, two));
-    let none_open = || tidegate::Metrics::page(&proxy.node).contains("\ntidegate_connections_open 0\n");
-    until("the tunnels have ended", none_open).await;
+    until("the tunnels have ended", || proxy.measures("tidegate_connections_open 0")).await;
     let mut next = proxy.client().await;
     next.send(upgrade).await;
     assert_eq!(next.reply_head().await.status, 101);
@@ -177,7 +213,7 @@ async fn a_slow_head_is_not_refused_in_the_middle_of_the_reply_before_it() {
     // Nothing is read for longer than a head may take.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let mut body = vec![0; LENGTH];
-    tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut body).await.unwrap();
+    client.stream.read_exact(&mut body).await.unwrap();
     assert!(body.iter().all(|byte| *byte == b'x'));
     // From here the time for the head counts.
     assert!(client.reply().await.is_problem(408, "headers_too_slow"));

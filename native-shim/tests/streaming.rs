@@ -180,3 +180,60 @@ async fn a_body_that_looks_like_an_error_of_the_server_is_passed_on() {
     tokio::io::AsyncReadExt::read_exact(&mut client.stream, &mut heard).await.unwrap();
     assert_eq!(heard, format!("{LOOKS}hello").as_bytes());
 }
+
+fn logging(origin: &Origin) -> String {
+    policy(origin, "").replace("access_log = \"off\"", "access_log = \"json\"")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_leaves_its_report() {
+    let origin = Origin::start(|_, call| async move {
+        call.read_some().await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&logging(&origin));
+    let mut client = proxy.client().await;
+    client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+    until("the origin is asked", || origin.count() == 1).await;
+    // Another one waits for the same response, and takes over.
+    let mut follower = proxy.client().await;
+    follower.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+    until("both are open", || proxy.measures("tidegate_connections_open 2")).await;
+    drop(client);
+    until("it is counted", || proxy.measures(r#"tidegate_refusals_total{reason="client_gone"} 1"#)).await;
+    assert!(proxy.measures(r#"tidegate_origin_attempts_total{origin="a",outcome="abandoned"} 1"#));
+    let log = proxy.log();
+    assert!(log.contains(r#""outcome":"abandoned""#) && log.contains(r#""status":499"#), "{log}");
+    until("the follower asks the origin", || origin.count() == 2).await;
+    drop(follower);
+    until("it is counted too", || proxy.measures(r#"tidegate_refusals_total{reason="client_gone"} 2"#)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_has_changed_counts_although_it_has_gone() {
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let origin = Origin::start(move |head, call| {
+        let gate = Arc::clone(&gate);
+        async move {
+            if head.starts_with("POST") {
+                gate.notified().await;
+            }
+            call.answer("200 OK", "", "hello").await
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&logging(&origin));
+    proxy.get("/cached/a").await;
+    until("the response is stored", || proxy.node.store.len() == 1).await;
+    let mut client = proxy.client().await;
+    client.send("POST /cached/a HTTP/1.1\r\nhost: t.example\r\ncontent-length: 0\r\n\r\n").await;
+    until("the origin is asked", || origin.count() == 2).await;
+    drop(client);
+    until("the client has gone", || proxy.measures("tidegate_connections_open 0")).await;
+    assert_eq!(proxy.node.store.len(), 1);
+    go_on.notify_one();
+    until("the stored response is dropped", || proxy.node.store.len() == 0).await;
+    assert!(proxy.log().contains(r#""method":"POST","scheme":"http","host":"t.example","path":"/cached/a""#));
+}

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { request } from "node:http";
 import { PassThrough } from "node:stream";
 import { after, before, test } from "node:test";
@@ -297,6 +298,19 @@ test("a client that stops sending is told apart from an origin that fails", asyn
   upload.destroy();
   await until(() => cut);
   assert.equal((await get("/")).status, 200);
+});
+
+test("a client that stops in the middle of its body is not the origin's fault", async () => {
+  await worker.begin(policy());
+  paths["/upload"] = (request) => request.resume();
+  const upload = request(worker.url + "upload", { method: "POST", agent: false, headers: { "x-test-fetches": '[{"hangs":true}]' } });
+  upload.on("error", () => {});
+  upload.write("some");
+  const [response] = await once(upload, "response");
+  upload.destroy();
+  assert.equal(response.statusCode, 400);
+  const [report] = await reports();
+  assert.deepEqual([report.refusal, report.attempts[0].outcome], ["malformed", "request_body"]);
 });
 
 test("a timeout closes the connection to the origin", async () => {

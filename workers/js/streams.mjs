@@ -12,6 +12,8 @@ export class ClientBody {
   #held;
   #moved = false;
   intact = true;
+  // Whether the client is waited for.
+  waits = false;
   failure = "";
 
   constructor(stream, length, max) {
@@ -54,7 +56,9 @@ export class ClientBody {
 
   // The next chunk; undefined at the end.
   async #next() {
+    this.waits = true;
     const { done, value } = await this.#reader.read().catch((error) => this.#fail("aborted", error));
+    this.waits = false;
     if (done) return undefined;
     this.#read += value.byteLength;
     if (this.#read > this.#max) this.#fail("too large", new RangeError("the body is too large"));

@@ -10,27 +10,33 @@ use worker::{js_sys, web_sys};
 
 use crate::{clock, convert};
 
-/// Reads what the core wants to know; `None` if the request is not one that it can read.
+/// Reads what the core wants to know; the head is `None` if it is not one that the core can read.
 ///
 /// The platform's own fields (`cf-connecting-ip`, `cf-ray`, ...) pass through to origins as they are: it writes them anew for every request, so
 /// nobody else can.
-pub(crate) fn read(request: &web_sys::Request) -> Option<(request::Parts, Client)> {
-    let url: Uri = request.url().parse().ok()?;
+pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Client) {
+    let url = request.url();
     let cf = js_sys::Reflect::get(request, &"cf".into()).unwrap_or(JsValue::UNDEFINED);
-    let (mut head, ()) = http::Request::new(()).into_parts();
-    head.method = Method::from_bytes(request.method().as_bytes()).ok()?;
-    head.uri = url.path_and_query()?.as_str().parse().ok()?;
-    head.headers = convert::header_map(&request.headers());
-    head.headers.insert(header::HOST, HeaderValue::from_str(url.authority()?.as_str()).ok()?);
-    head.version = version(&cf, &mut head.headers);
+    let fields = convert::header_map(&request.headers());
     let client = Client {
-        peer: peer(&head.headers),
+        peer: peer(&fields),
         geo: geo(&cf),
-        scheme: if url.scheme_str() == Some("http") { Scheme::Http } else { Scheme::Https },
-        body: body(request, &head.headers),
+        scheme: if url.starts_with("http:") { Scheme::Http } else { Scheme::Https },
+        body: body(request, &fields),
         fresh_trace: u128::from_le_bytes(clock::random()),
     };
-    Some((head, client))
+    (head(&request.method(), &url, fields, &cf), client)
+}
+
+fn head(method: &str, url: &str, fields: HeaderMap, cf: &JsValue) -> Option<request::Parts> {
+    let url: Uri = url.parse().ok()?;
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.method = Method::from_bytes(method.as_bytes()).ok()?;
+    head.uri = url.path_and_query()?.as_str().parse().ok()?;
+    head.headers = fields;
+    head.headers.insert(header::HOST, HeaderValue::from_str(url.authority()?.as_str()).ok()?);
+    head.version = version(cf, &mut head.headers);
+    Some(head)
 }
 
 /// The address that the platform names. It always does; its simulator may not, and serves this machine only.

@@ -19,14 +19,13 @@ mod store;
 mod streams;
 
 use tidegate_core::policy::AccessLog;
-use tidegate_core::problem::{self, Refusal};
-use tidegate_core::{Client, RequestBody};
+use tidegate_core::problem::Refusal;
+use tidegate_core::{Client, RequestBody, Step};
 use worker::js_sys::futures::future_to_promise;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Context, Env, Result, event, js_sys, web_sys};
 
-use convert::Body;
 use drive::{Rest, Shell};
 use streams::ClientBody;
 
@@ -34,15 +33,16 @@ use streams::ClientBody;
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {
     let engine = node::engine(&env, Some(&ctx)).await?;
-    let Some((head, client)) = client::read(&request) else {
-        let (head, body) = problem::reply(Refusal::Malformed, &[]);
-        return convert::response(&head, Body::Bytes(body.into()));
-    };
+    let (head, client) = client::read(&request);
     let policy = engine.policy();
     let log = policy.server.access_log == AccessLog::Json;
     let body = client_body(&request, &client, policy.server.bounds.body_bytes_max)?;
     let shell = Shell { env, body };
-    let ended = shell.drive(engine.begin(head, client, clock::now())).await;
+    let step = match head {
+        Some(head) => engine.begin(head, client, clock::now()),
+        None => Step::Finish(Box::new(engine.refuse_unread(Refusal::Malformed, &client, clock::now()))),
+    };
+    let ended = shell.drive(step).await;
     if log {
         drive::write_log(&ended.reply);
     }

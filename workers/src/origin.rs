@@ -39,7 +39,8 @@ pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::
         Some(Err(_)) => Err(fail(rejected(body), true)),
         None => {
             abort.abort();
-            Err(fail(FailureKind::ResponseTimeout, true))
+            let client = body.is_some_and(ClientBody::waits);
+            Err(fail(if client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout }, true))
         }
     }
 }

@@ -27,6 +27,10 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(crate) fn moved(this: &ClientBody) -> bool;
 
+    /// Whether the client is waited for.
+    #[wasm_bindgen(method, getter)]
+    pub(crate) fn waits(this: &ClientBody) -> bool;
+
     /// `aborted` when the client stopped sending, `too large` when it sent more than allowed, else empty.
     #[wasm_bindgen(method, getter)]
     pub(crate) fn failure(this: &ClientBody) -> String;

@@ -6,11 +6,11 @@ use http::{request, response};
 
 use super::lookup::AwaitTime;
 use super::{Caching, Exchange, RequestBody, Step, finish};
-use crate::breaker::{Outcome, Permit};
+use crate::breaker::{Outcome, Permit, Rule};
 use crate::cache::{CacheKey, validation};
 use crate::forward;
 use crate::problem::Refusal;
-use crate::report::{AttemptOutcome, AttemptReport, StepName};
+use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
 use crate::retry::Setback;
 use crate::route::{Origin, steering};
 use crate::time::{Millis, Timestamp};
@@ -244,6 +244,20 @@ impl AwaitResponse {
             Ok(head) => self.answered(head, now),
             Err(failure) => self.failed(failure, now),
         }
+    }
+
+    /// Returns whether the exchange is to be driven to its end although its client has gone: the origin may be changing what is stored.
+    pub fn outlives_its_client(&self) -> bool {
+        !self.exchange.request.head.method.is_safe()
+    }
+
+    /// Ends the exchange without an answer, because its client has gone.
+    pub fn abandon(mut self, now: Timestamp) -> Report {
+        // The origin of which clients despair is slow at least.
+        let slow = |rule: &Arc<Rule>| now.since(self.forward.began) >= rule.slow_call;
+        let slow = self.exchange.route.breaker.as_ref().is_some_and(slow);
+        self.note(AttemptOutcome::Abandoned, None, slow.then_some(false), now);
+        finish::abandoned(*self.exchange, now)
     }
 
     fn answered(mut self, head: response::Parts, now: Timestamp) -> Step {

@@ -178,14 +178,23 @@ pub(super) fn refuse(mut exchange: Box<Exchange>, refusal: Refusal, now: Timesta
     conclude(exchange, Draft::new(head, source), now)
 }
 
-/// Answers a request that has no route.
-pub(super) fn refuse_unrouted(mut report: Report, refusal: Refusal, now: Timestamp) -> Step {
+/// Answers what has no route.
+pub(super) fn refuse_unrouted(mut report: Report, refusal: Refusal, now: Timestamp) -> Reply {
     let (head, body) = problem::reply(refusal, &[]);
     report.refusal = Some(refusal);
     report.steps.push(StepName::Finish);
     report.duration_ms = now.since(report.time);
     let source = body_for(&report.method, body);
-    Step::Finish(Box::new(Draft::new(head, source).reply(report)))
+    Draft::new(head, source).reply(report)
+}
+
+/// Ends an exchange whose client has gone.
+pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Report {
+    let mut report = exchange.report;
+    report.refusal = Some(Refusal::ClientGone);
+    report.status = Refusal::ClientGone.status().as_u16();
+    report.duration_ms = now.since(report.time);
+    report
 }
 
 fn body_for(method: &Method, body: Vec<u8>) -> Source {

@@ -13,7 +13,7 @@ use crate::cookie;
 use crate::flight::Boarding;
 use crate::hash;
 use crate::problem::Refusal;
-use crate::report::{Bypass, CacheOutcome, CacheReport, StepName};
+use crate::report::{Bypass, CacheOutcome, CacheReport, Report, StepName};
 use crate::time::{Millis, Timestamp};
 
 /// How long a fetch for all may take before another request takes it over. A lead that is dropped ends at once.
@@ -206,6 +206,12 @@ impl AwaitTime {
             Then::TryAgain(..) => false,
         };
         ended || now >= self.until
+    }
+
+    /// Ends the exchange without an answer, because its client has gone.
+    pub fn abandon(self, now: Timestamp) -> Report {
+        let (Then::LookUp(AwaitLookup { exchange, .. }) | Then::TryAgain(exchange, ..)) = self.then;
+        finish::abandoned(*exchange, now)
     }
 
     /// Goes on.

@@ -37,6 +37,7 @@ const ATTEMPT: [&str; super::ATTEMPT_OUTCOMES] = [
     "closed",
     "protocol",
     "request_body",
+    "abandoned",
 ];
 
 /// The text under construction.

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tidegate_core::Millis;
 use tidegate_core::policy::Bounds;
+use tidegate_core::{Millis, Scheme};
 
 use crate::node::Node;
 
@@ -32,12 +33,15 @@ pub(super) enum Signal {
 #[derive(Debug)]
 pub(super) struct Activity {
     pub(super) node: Arc<Node>,
+    pub(super) peer: IpAddr,
+    /// What the client speaks: `https` over TLS.
+    pub(super) scheme: Scheme,
     tick: Arc<AtomicU32>,
     /// Exchanges under way, and replies being streamed.
     in_flight: AtomicU32,
     /// When a byte last moved.
     moved: AtomicU32,
-    /// When the first byte of a head came that is not complete; 0 if there is none.
+    /// When the first byte of a head came that is not complete; 0 if there is none. With HTTP/2 the same of a request's header fields.
     head: AtomicU32,
     /// Since when the client takes nothing; 0 if it does.
     blocked: AtomicU32,
@@ -58,9 +62,24 @@ impl Activity {
     pub(super) fn read(&self) {
         let now = self.now();
         self.moved.store(now, Ordering::Relaxed);
-        if self.in_flight.load(Ordering::Relaxed) == 0 && self.head.load(Ordering::Relaxed) == 0 {
+        let may_begin = self.in_flight.load(Ordering::Relaxed) == 0 && !self.http2.load(Ordering::Relaxed);
+        if may_begin && self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(now, Ordering::Relaxed);
         }
+    }
+
+    /// Notes whether the header fields of a request have begun and not ended (HTTP/2).
+    pub(super) fn header_block(&self, open: bool) {
+        if !open {
+            self.head.store(0, Ordering::Relaxed);
+        } else if self.head.load(Ordering::Relaxed) == 0 {
+            self.head.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Lets the time for the header fields under way begin anew.
+    pub(super) fn restart_header_block(&self) {
+        self.head.store(self.now(), Ordering::Relaxed);
     }
 
     pub(super) fn wrote(&self) {
@@ -94,6 +113,7 @@ impl Activity {
 
     pub(super) fn speaks_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
+        self.head.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn linger(&self) {
@@ -106,7 +126,9 @@ impl Activity {
 
     /// Marks an exchange as under way until the guard is dropped.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
-        self.head.store(0, Ordering::Relaxed);
+        if !self.http2.load(Ordering::Relaxed) {
+            self.head.store(0, Ordering::Relaxed);
+        }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.unsent.store(true, Ordering::Relaxed);
         Busy(Arc::clone(self))
@@ -152,16 +174,19 @@ impl Activity {
         let now = self.now();
         let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
         let idle_max = ticks(bounds.idle_timeout);
+        let head = self.head.load(Ordering::Relaxed) != 0 && since(&self.head) >= ticks(bounds.header_timeout);
+        if head && self.http2.load(Ordering::Relaxed) {
+            return Some(Signal::HeadersTooSlow);
+        }
         let blocked = self.blocked.load(Ordering::Relaxed) != 0;
         if blocked || self.in_flight.load(Ordering::Relaxed) > 0 {
             return (blocked && since(&self.blocked) >= idle_max).then_some(Signal::Abort);
         }
-        // Nothing may be written into the middle of a reply.
-        let head = self.head.load(Ordering::Relaxed) != 0 && self.nothing_is_replied();
         match since(&self.moved) {
             idle if idle >= idle_max.saturating_add(GRACE_TICKS) => Some(Signal::Abort),
             idle if idle >= idle_max => Some(Signal::Finish),
-            _ if head && since(&self.head) >= ticks(bounds.header_timeout) => Some(Signal::HeadersTooSlow),
+            // Nothing may be written into the middle of a reply.
+            _ if head && self.nothing_is_replied() => Some(Signal::HeadersTooSlow),
             _ => None,
         }
     }
@@ -204,7 +229,7 @@ impl Registry {
         Self { tick: Arc::new(AtomicU32::new(1)), next: AtomicU64::new(0), open: Mutex::default(), node }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, most: i64) -> Option<Place> {
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, most: i64) -> Option<Place> {
         let open = &self.node.metrics.connections;
         // Counted before it is compared: other threads accept at the same time.
         if open.fetch_add(1, Ordering::Relaxed) >= most {
@@ -213,6 +238,8 @@ impl Registry {
         }
         let activity = Arc::new(Activity {
             node: Arc::clone(&self.node),
+            peer,
+            scheme,
             tick: Arc::clone(&self.tick),
             in_flight: AtomicU32::new(0),
             moved: AtomicU32::new(self.tick.load(Ordering::Relaxed)),

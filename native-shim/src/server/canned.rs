@@ -1,27 +1,34 @@
 //! Replies to what never becomes a request: written as bytes, in place of hyper's bare ones.
 
 use std::fmt::Write;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
-use tidegate_core::problem::{self, Refusal};
+use http::response;
+use tidegate_core::problem::Refusal;
+use tidegate_core::{Client, RequestBody, Source};
 
-/// Returns the whole reply, which closes the connection.
-pub(super) fn reply(refusal: Refusal) -> Bytes {
-    static MALFORMED: LazyLock<Bytes> = LazyLock::new(|| write(Refusal::Malformed));
-    static TOO_LARGE: LazyLock<Bytes> = LazyLock::new(|| write(Refusal::HeadersTooLarge));
-    static TOO_LONG: LazyLock<Bytes> = LazyLock::new(|| write(Refusal::UriTooLong));
-    static TOO_SLOW: LazyLock<Bytes> = LazyLock::new(|| write(Refusal::HeadersTooSlow));
-    match refusal {
-        Refusal::HeadersTooLarge => TOO_LARGE.clone(),
-        Refusal::UriTooLong => TOO_LONG.clone(),
-        Refusal::HeadersTooSlow => TOO_SLOW.clone(),
-        _ => MALFORMED.clone(),
-    }
+use super::activity::Activity;
+use crate::random;
+
+/// Records the refusal and returns the whole reply, which closes the connection.
+pub(super) fn refuse(activity: &Activity, refusal: Refusal) -> Bytes {
+    let node = &activity.node;
+    let client = Client {
+        peer: activity.peer,
+        geo: None,
+        scheme: activity.scheme,
+        body: RequestBody::Empty,
+        fresh_trace: random::fresh_trace(),
+    };
+    let reply = node.engine().refuse_unread(refusal, &client, node.now());
+    node.record(&reply.report);
+    let Source::Bytes(body) = &reply.source else {
+        return write(&reply.head, &[]);
+    };
+    write(&reply.head, body)
 }
 
-fn write(refusal: Refusal) -> Bytes {
-    let (head, body) = problem::reply(refusal, &[]);
+fn write(head: &response::Parts, body: &[u8]) -> Bytes {
     let mut text = String::with_capacity(512);
     let reason = head.status.canonical_reason().unwrap_or("");
     let _ = write!(text, "HTTP/1.1 {} {reason}\r\n", head.status.as_u16());
@@ -30,7 +37,7 @@ fn write(refusal: Refusal) -> Bytes {
     }
     text.push_str("connection: close\r\n\r\n");
     let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(body);
     bytes.into()
 }
 
@@ -51,6 +58,8 @@ pub(super) fn recognise(written: &[u8]) -> Option<Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::problem;
+
     use super::*;
 
     #[test]
@@ -58,7 +67,8 @@ mod tests {
         let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         assert_eq!(recognise(bare), Some(Refusal::HeadersTooLarge));
         for ours in [Refusal::Malformed, Refusal::HeadersTooLarge, Refusal::UriTooLong] {
-            assert_eq!(recognise(&reply(ours)), None);
+            let (head, body) = problem::reply(ours, &[]);
+            assert_eq!(recognise(&write(&head, &body)), None);
         }
         assert_eq!(recognise(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n"), None);
         assert_eq!(recognise(b"HTTP/1."), None);

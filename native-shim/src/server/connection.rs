@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tidegate_core::Scheme;
 use tidegate_core::policy::Bounds;
 use tidegate_core::problem::Refusal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -20,11 +18,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Place, Signal};
 use super::canned;
+use super::header_blocks::PREFACE;
 use super::service::{Exchanges, Shared};
 use super::wire::Wire;
-
-/// What a client sends first when it speaks HTTP/2 (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a head may take beyond the policy's bounds: what surrounds its fields, and enough that the core refuses before hyper does.
 const HEAD_ROOM: usize = 64 << 10;
@@ -38,18 +34,11 @@ fn head_bytes_max(bounds: &Bounds) -> usize {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    shared: Arc<Shared>,
-    place: Place,
-    tls: Option<TlsAcceptor>,
-) {
+pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Place, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
     let place = Arc::new(place);
     let activity = Arc::clone(&place.activity);
-    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let exchanges = Exchanges { shared, place, peer: peer.ip(), scheme };
+    let exchanges = Exchanges { shared, place };
     // An error has ended the connection; there is nobody to tell.
     let _ = match tls {
         None => plain(stream, exchanges, &activity).await,
@@ -122,30 +111,37 @@ where
     .await;
     match connection.into_parts() {
         Some(parts) if too_slow => {
-            activity.node.metrics.refused(Refusal::HeadersTooSlow);
             let mut wire = parts.io.into_inner();
-            wire.write_all(&canned::reply(Refusal::HeadersTooSlow)).await?;
+            wire.write_all(&canned::refuse(activity, Refusal::HeadersTooSlow)).await?;
             wire.shutdown().await
         }
         Some(_) | None => Ok(()),
     }
 }
 
-async fn serve_http2<T>(wire: Wire<T>, exchanges: Exchanges, activity: &Arc<Activity>) -> io::Result<()>
+async fn serve_http2<T>(mut wire: Wire<T>, exchanges: Exchanges, activity: &Arc<Activity>) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     activity.speaks_http2();
+    wire.follow_header_blocks();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let head_max = head_bytes_max(&activity.node.engine().policy().server.bounds);
     builder.max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX)).max_concurrent_streams(256);
     let connection = builder.serve_connection(TokioIo::new(wire), exchanges);
     let mut connection = pin!(connection);
-    let mut registered = false;
+    let (mut registered, mut refused) = (false, false);
     poll_fn(|cx| {
         while let Poll::Ready(signal) = activity.poll_signal(cx, &mut registered) {
             match signal {
                 Signal::Finish => connection.as_mut().graceful_shutdown(),
+                Signal::HeadersTooSlow if !refused => {
+                    // There is no stream yet to reply on. The others get as long again to end.
+                    canned::refuse(activity, Refusal::HeadersTooSlow);
+                    refused = true;
+                    activity.restart_header_block();
+                    connection.as_mut().graceful_shutdown();
+                }
                 Signal::HeadersTooSlow | Signal::Abort => return Poll::Ready(()),
             }
         }

@@ -1,7 +1,6 @@
 //! One request of a client's connection, from hyper to the exchange and back.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tidegate_core::{Client, Scheme};
+use tidegate_core::Client;
 
 use super::activity::{Busy, Place};
 use super::tunnel;
@@ -36,8 +35,6 @@ pub(super) struct Shared {
 pub(super) struct Exchanges {
     pub(super) shared: Arc<Shared>,
     pub(super) place: Arc<Place>,
-    pub(super) peer: IpAddr,
-    pub(super) scheme: Scheme,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Exchanges {
@@ -52,9 +49,9 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
         let client_upgrade = if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
         let body = RequestBody::new(body);
         let client = Client {
-            peer: self.peer,
+            peer: self.place.activity.peer,
             geo: None,
-            scheme: self.scheme,
+            scheme: self.place.activity.scheme,
             body: body.announced(),
             fresh_trace: random::fresh_trace(),
         };

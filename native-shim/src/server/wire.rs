@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
 use super::canned;
+use super::header_blocks::HeaderBlocks;
 
 /// Most bytes read and thrown away before a connection is closed.
 const LINGER_BYTES_MAX: usize = 1 << 20;
@@ -21,6 +22,8 @@ pub(super) struct Wire<T> {
     activity: Arc<Activity>,
     /// Bytes read while the protocol was found out.
     prefix: Bytes,
+    /// Where in its requests' header fields an HTTP/2 client is.
+    blocks: Option<HeaderBlocks>,
     /// The reply written in place of hyper's.
     substitute: Option<Bytes>,
     shut_down: bool,
@@ -29,7 +32,19 @@ pub(super) struct Wire<T> {
 
 impl<T> Wire<T> {
     pub(super) fn new(io: T, activity: Arc<Activity>) -> Self {
-        Self { io, activity, prefix: Bytes::new(), substitute: None, shut_down: false, lingered: 0 }
+        Self { io, activity, prefix: Bytes::new(), blocks: None, substitute: None, shut_down: false, lingered: 0 }
+    }
+
+    /// From here on the client speaks HTTP/2.
+    pub(super) fn follow_header_blocks(&mut self) {
+        self.blocks = Some(HeaderBlocks::new());
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.activity.read();
+        if let Some(blocks) = &mut self.blocks {
+            self.activity.header_block(blocks.follow(bytes));
+        }
     }
 
     /// Puts bytes back that were read.
@@ -66,9 +81,8 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
             && self.activity.nothing_is_replied()
             && let Some(refusal) = canned::recognise(first)
         {
-            self.activity.node.metrics.refused(refusal);
             self.activity.linger();
-            self.substitute = Some(canned::reply(refusal));
+            self.substitute = Some(canned::refuse(&self.activity, refusal));
         }
         self.substitute.is_some()
     }
@@ -93,14 +107,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
             let length = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix.split_to(length));
-            self.activity.read();
+            let bytes = self.prefix.split_to(length);
+            buf.put_slice(&bytes);
+            self.note_read(&bytes);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if read.is_ready() && buf.filled().len() > before {
-            self.activity.read();
+            self.note_read(&buf.filled()[before..]);
         }
         read
     }

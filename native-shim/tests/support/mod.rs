@@ -44,6 +44,8 @@ pub struct Origin {
     pub address: SocketAddr,
     pub requests: Arc<AtomicUsize>,
     pub connections: Arc<AtomicUsize>,
+    /// Connections closed again.
+    pub closed: Arc<AtomicUsize>,
 }
 
 impl Origin {
@@ -55,15 +57,20 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script: Arc<Script> = Arc::new(move |head, call| Box::pin(script(head, call)));
-        let (requests, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let counts = (Arc::clone(&requests), Arc::clone(&connections));
+        let origin = Self { address, requests: Arc::default(), connections: Arc::default(), closed: Arc::default() };
+        let counts = (Arc::clone(&origin.requests), Arc::clone(&origin.connections), Arc::clone(&origin.closed));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counts.1.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&counts.0)));
+                let serving = serve(stream, Arc::clone(&script), Arc::clone(&counts.0));
+                let closed = Arc::clone(&counts.2);
+                tokio::spawn(async move {
+                    serving.await;
+                    closed.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
-        Self { address, requests, connections }
+        origin
     }
 
     pub fn count(&self) -> usize {
@@ -131,6 +138,20 @@ impl Drop for Proxy {
         if let Some(server) = &self.server {
             server.enter(Phase::Stopped);
         }
+    }
+}
+
+impl Proxy {
+    /// Returns whether the metrics have this line.
+    pub fn measures(&self, line: &str) -> bool {
+        tidegate::Metrics::page(&self.node).lines().any(|l| l == line)
+    }
+
+    /// Returns the lines written to the access log since the last look.
+    pub fn log(&self) -> String {
+        let mut lines = Vec::new();
+        self.node.access_log.flush(&mut lines);
+        String::from_utf8(lines).unwrap()
     }
 }
 
