@@ -107,6 +107,11 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Returns the length that the head announces for the body.
+    pub fn announced_length(&self) -> Option<u64> {
+        storable::content_length(&self.headers)
+    }
+
     /// Returns the response's age (RFC 9111, section 4.2.3).
     pub fn age(&self, now: Timestamp) -> Millis {
         self.initial_age.saturating_add(now.since(self.received))

@@ -30,7 +30,7 @@ pub mod exchange;
 pub mod explain;
 mod flight;
 mod forward;
-mod hash;
+pub mod hash;
 pub mod limit;
 mod names;
 mod parts;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header;
 use http_body::{Body, Frame, SizeHint};
 use tidegate_core::Fill;
 
@@ -31,8 +30,7 @@ pub(crate) struct Gathering {
 impl Gathering {
     /// Prepares to store a body, which the core has found storable as far as its head says.
     pub(crate) fn new(fill: Fill, wake: Option<WakeGuard>, node: Arc<Node>) -> Self {
-        let length = fill.head.headers.get(header::CONTENT_LENGTH);
-        let announced = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let announced = fill.head.announced_length();
         let capacity = usize::try_from(announced.unwrap_or(0)).unwrap_or(0);
         Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), announced, node, _wake: wake }
     }

@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
+use tidegate_core::hash;
+
 thread_local! {
-    static STATE: Cell<u64> = Cell::new(seed());
+    static STATE: Cell<(u64, u64)> = Cell::new((seed(), 0));
 }
 
 /// Returns a number from the operating system's randomness.
@@ -17,13 +19,11 @@ pub(crate) fn fresh_trace() -> u128 {
     u128::from(next()) << 64 | u128::from(next())
 }
 
-/// The next number of this thread's sequence (`SplitMix64`).
+/// The next number of this thread's sequence.
 fn next() -> u64 {
     STATE.with(|state| {
-        let counter = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        state.set(counter);
-        let z = (counter ^ (counter >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let (seed, n) = state.get();
+        state.set((seed, n.wrapping_add(1)));
+        hash::draw(seed, n)
     })
 }

@@ -112,8 +112,7 @@ impl Store {
         max: u64,
     ) -> Result<()> {
         let body = streams::collect(body.as_ref(), max).await?;
-        let told = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        if told.is_some_and(|length: u32| length != body.length()) {
+        if head.announced_length().is_some_and(|length| length != u64::from(body.length())) {
             return Err("the body has another length than its head says".into());
         }
         let now = clock::now();
