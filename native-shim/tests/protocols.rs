@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,11 +12,15 @@ use http::{Request, StatusCode, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Origin, Proxy, policy};
+use support::{Origin, Proxy, policy, until};
+use tidegate::Phase;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig, WantsVerifier};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 type Body = Empty<bytes::Bytes>;
@@ -95,33 +100,114 @@ async fn tls_speaks_the_protocol_that_the_client_chooses() {
     assert_eq!((reply.status(), reply.version()), (StatusCode::OK, Version::HTTP_11));
 }
 
+/// Answers over TLS, with the folder's certificate.
+async fn secure_origin(folder: &Path, config: ConfigBuilder<ServerConfig, WantsServerCert>) -> SocketAddr {
+    let chain = vec![CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            if support::read_head(&mut stream).await.is_some() {
+                let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret";
+                stream.write_all(reply).await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+fn server_config() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap()
+}
+
+/// A policy for an origin over TLS.
+async fn secure_policy(address: SocketAddr, tls: &str) -> String {
+    let unused = Origin::start(|_, _| async { false }).await;
+    policy(&unused, "")
+        .replace(&format!("http://{}", unused.address), &format!("https://{address}"))
+        .replace("response_timeout", &format!("tls = {{ {tls} }}\nresponse_timeout"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_is_verified_against_its_authority() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "origin.example");
-    let chain = vec![CertificateDer::from_pem_file(folder.path().join("cert.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(folder.path().join("key.pem")).unwrap();
-    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
-    let config = builder.with_no_client_auth().with_single_cert(chain, key).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            support::read_head(&mut stream).await;
-            let reply = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nsecret";
-            tokio::io::AsyncWriteExt::write_all(&mut stream, reply).await.unwrap();
-            tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();
+    let address = secure_origin(folder.path(), server_config().with_no_client_auth()).await;
+    let cases = [
+        ("ca = \"cert.pem\", server_name = \"origin.example\"", true),
+        ("ca = \"cert.pem\", server_name = \"other.example\"", false),
+        ("server_name = \"origin.example\"", false),
+    ];
+    for (tls, trusted) in cases {
+        let reply = Proxy::start_in(&secure_policy(address, tls).await, folder.path()).get("/").await;
+        let expected = if trusted { reply.text() == "secret" } else { reply.is_problem(502, "origin_unreachable") };
+        assert!(expected, "{tls}: {reply:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_may_ask_who_its_client_is() {
+    let (folder, client) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certificate(folder.path(), "origin.example");
+    certificate(client.path(), "client.example");
+    for file in ["cert.pem", "key.pem"] {
+        std::fs::copy(client.path().join(file), folder.path().join(format!("client-{file}"))).unwrap();
+    }
+    let mut known = RootCertStore::empty();
+    known.add(CertificateDer::from_pem_file(folder.path().join("client-cert.pem")).unwrap()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(known), provider()).build().unwrap();
+    let address = secure_origin(folder.path(), server_config().with_client_cert_verifier(verifier)).await;
+    let trusts = "ca = \"cert.pem\", server_name = \"origin.example\"";
+    let tells = format!("{trusts}, certificate = \"client-cert.pem\", key = \"client-key.pem\"");
+    let known = Proxy::start_in(&secure_policy(address, &tells).await, folder.path());
+    assert_eq!(known.get("/").await.text(), "secret");
+    let unknown = Proxy::start_in(&secure_policy(address, trusts).await, folder.path());
+    assert_eq!(unknown.get("/").await.status, 502);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_reach_an_http2_client() {
+    let origin = Origin::start(|_, call| async move {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n";
+        call.write(format!("{head}3\r\none\r\n0\r\nx-sum: 7\r\n\r\n")).await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let stream = TokioIo::new(TcpStream::connect(proxy.address).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let body = sender.send_request(request("/")).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap().get("x-sum").unwrap(), "7");
+    assert_eq!(body.to_bytes(), "one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_draining_server_finishes_http2_requests() {
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let origin = Origin::start(move |_, call| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            call.answer("200 OK", "", "late").await
         }
-    });
-    let unused = Origin::start(|_, _| async { false }).await;
-    let text = policy(&unused, "").replace(&format!("http://{}", unused.address), &format!("https://{address}"));
-    let with = |tls: &str| text.replace("response_timeout", &format!("tls = {{ {tls} }}\nresponse_timeout"));
-    let trusted = Proxy::start_in(&with("ca = \"cert.pem\", server_name = \"origin.example\""), folder.path());
-    assert_eq!(trusted.get("/").await.text(), "secret");
-    let misnamed = Proxy::start_in(&with("ca = \"cert.pem\", server_name = \"other.example\""), folder.path());
-    assert!(misnamed.get("/").await.is_problem(502, "origin_unreachable"));
-    let public = Proxy::start_in(&with("server_name = \"origin.example\""), folder.path());
-    assert!(public.get("/").await.is_problem(502, "origin_unreachable"));
+    })
+    .await;
+    let mut proxy = Proxy::start(&policy(&origin, ""));
+    let stream = TokioIo::new(TcpStream::connect(proxy.address).await.unwrap());
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let reply = tokio::spawn(sender.send_request(request("/")));
+    until("the origin is asked", || origin.count() == 1).await;
+    let server = proxy.server.take().unwrap();
+    server.enter(Phase::Draining);
+    go_on.notify_one();
+    let reply = reply.await.unwrap().unwrap();
+    assert_eq!(reply.into_body().collect().await.unwrap().to_bytes(), "late");
+    connection.await.unwrap().unwrap();
+    until("the server ends", || server.is_over()).await;
 }
