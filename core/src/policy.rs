@@ -75,6 +75,8 @@ pub struct Bounds {
     pub header_timeout: Millis,
     /// Time between requests on a connection.
     pub idle_timeout: Millis,
+    /// Longest time without a byte in either direction on a connection that has switched to another protocol.
+    pub tunnel_idle_timeout: Millis,
     /// Open client connections.
     pub connections_max: usize,
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::{Client, Origin, Proxy, policy, until};
@@ -161,6 +162,22 @@ async fn connections_are_bounded() {
         open += usize::from(!client.rest().await.is_empty());
     }
     assert_eq!(open, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_has_switched_protocols_may_not_be_silent_for_ever() {
+    let origin = Origin::start(|_, call| async move {
+        call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        call.read_some().await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "tunnel_idle_timeout = \"1s\"\n"));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    assert_eq!(client.reply_head().await.status, 101);
+    assert_eq!(client.rest().await, b"");
+    until("the origin's connection is closed too", || origin.closed.load(Ordering::SeqCst) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -186,6 +186,7 @@ impl Compiler<'_> {
             body_bytes_max: self.bytes(&at("body_bytes_max"), raw.body_bytes_max.as_ref(), 100 << 20),
             header_timeout: self.duration(&at("header_timeout"), raw.header_timeout.as_ref(), 10_000),
             idle_timeout: self.duration(&at("idle_timeout"), raw.idle_timeout.as_ref(), 60_000),
+            tunnel_idle_timeout: self.duration(&at("tunnel_idle_timeout"), raw.tunnel_idle_timeout.as_ref(), 3_600_000),
             connections_max: raw.connections_max.unwrap_or(10_000).try_into().unwrap_or(usize::MAX),
         };
         // The HTTP libraries of the shells hold no more than this.

@@ -66,6 +66,8 @@ pub struct RawServer {
     pub header_timeout: Option<String>,
     /// How long a connection may stay idle between requests. Default: 60s.
     pub idle_timeout: Option<String>,
+    /// Longest time without a byte in either direction on a connection that has switched to another protocol. Default: 1h.
+    pub tunnel_idle_timeout: Option<String>,
     /// Most open client connections. Default: 10000.
     pub connections_max: Option<u32>,
 }

@@ -48,6 +48,8 @@ pub(super) struct Activity {
     /// Whether bytes of a reply may still wait to be written, which outlive the exchange.
     unsent: AtomicBool,
     http2: AtomicBool,
+    /// Whether the connection has switched to another protocol.
+    tunnel: AtomicBool,
     /// Whether bytes that the client still sends are read before the connection is closed, so that it gets to see the reply.
     linger: AtomicBool,
     signal: AtomicU8,
@@ -116,6 +118,10 @@ impl Activity {
         self.head.store(0, Ordering::Relaxed);
     }
 
+    pub(super) fn becomes_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn linger(&self) {
         self.linger.store(true, Ordering::Relaxed);
     }
@@ -165,6 +171,11 @@ impl Activity {
         poll_fn(|cx| self.poll_signal(cx, &mut registered)).await
     }
 
+    /// Waits until the connection has to end at once.
+    pub(super) async fn aborted(&self) {
+        while self.signal().await != Signal::Abort {}
+    }
+
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +184,9 @@ impl Activity {
     fn overdue(&self, bounds: &Bounds) -> Option<Signal> {
         let now = self.now();
         let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
+        if self.tunnel.load(Ordering::Relaxed) {
+            return (since(&self.moved) >= ticks(bounds.tunnel_idle_timeout)).then_some(Signal::Abort);
+        }
         let idle_max = ticks(bounds.idle_timeout);
         let head = self.head.load(Ordering::Relaxed) != 0 && since(&self.head) >= ticks(bounds.header_timeout);
         if head && self.http2.load(Ordering::Relaxed) {
@@ -247,6 +261,7 @@ impl Registry {
             blocked: AtomicU32::new(0),
             unsent: AtomicBool::new(false),
             http2: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
             linger: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             waker: Mutex::new(None),

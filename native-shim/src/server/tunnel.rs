@@ -1,4 +1,5 @@
-//! Connections that have switched to another protocol, such as WebSocket: bytes go both ways until both ends have closed.
+//! Connections that have switched to another protocol, such as WebSocket: bytes go both ways until both ends have closed, or nothing
+//! has come for too long.
 
 use std::sync::Arc;
 
@@ -10,14 +11,18 @@ use super::activity::Place;
 /// Joins two connections as soon as both are handed over. The client's keeps its place: it counts as open, and a draining server waits for it.
 pub(super) fn open(client: OnUpgrade, origin: OnUpgrade, place: Arc<Place>) {
     let busy = place.activity.busy();
+    place.activity.becomes_tunnel();
     tokio::spawn(async move {
         // Both are held to the end.
-        let (_place, _busy) = (place, busy);
+        let (place, _busy) = (place, busy);
         let Ok((client, origin)) = tokio::try_join!(client, origin) else {
             return;
         };
         let (mut client, mut origin) = (TokioIo::new(client), TokioIo::new(origin));
-        // An error of one end is the end of both.
-        let _ = tokio::io::copy_bidirectional(&mut client, &mut origin).await;
+        tokio::select! {
+            // An error of one end is the end of both.
+            _ = tokio::io::copy_bidirectional(&mut client, &mut origin) => {}
+            () = place.activity.aborted() => {}
+        }
     });
 }
