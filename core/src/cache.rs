@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::purge::{self, Label};
 use crate::time::{Millis, Timestamp};
+use freshness::Freshness;
 use vary::Nominated;
 
 pub use key::CacheKey;
@@ -30,8 +32,8 @@ pub struct Profile {
     pub mode: Mode,
     /// How long after its lifetime a response is served while it is revalidated.
     pub grace: Millis,
-    /// How long after its lifetime a response is served when every origin fails.
-    pub keep: Millis,
+    /// How long after its lifetime a response is served when every origin fails, if the policy says so.
+    pub keep: Option<Millis>,
     /// The query's part in the key.
     pub query: Query,
     /// Whether the order of query parameters is ignored.
@@ -94,16 +96,23 @@ pub struct Stored {
     pub received: Timestamp,
     /// Its age then (RFC 9111, section 4.2.3).
     pub initial_age: Millis,
-    /// Freshness lifetime (RFC 9111, section 4.2.1).
-    pub lifetime: Millis,
-    /// How long after its lifetime it may be served while it is revalidated.
-    pub grace: Millis,
-    /// How long after its lifetime it may be served when every origin fails.
-    pub keep: Millis,
-    /// Whether every use needs validation (`no-cache`).
-    pub always_validate: bool,
+    /// How long it may be used.
+    pub freshness: Freshness,
     /// The request header fields that chose this response, and their values.
     pub vary: Vec<Nominated>,
+    /// The last purge before it was asked for.
+    pub born: purge::Number,
+    /// The labels of its tags and groups.
+    pub labels: Vec<Label>,
+}
+
+/// When a request went to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// By the clock.
+    pub at: Timestamp,
+    /// After which purge.
+    pub born: purge::Number,
 }
 
 impl Stored {
@@ -120,8 +129,14 @@ impl Stored {
     /// Returns when the response is of no more use, not even to be validated. A store may drop it then.
     pub fn expires(&self) -> Timestamp {
         let validation = if validation::has_validator(&self.headers) { KEPT_FOR_VALIDATION } else { 0 };
-        let after = self.grace.max(self.keep).max(validation);
-        self.received.plus(self.lifetime.saturating_sub(self.initial_age).saturating_add(after))
+        let Freshness { lifetime, grace, keep, keep_disconnected, .. } = self.freshness;
+        let after = grace.max(keep).max(keep_disconnected).max(validation);
+        self.received.plus(lifetime.saturating_sub(self.initial_age).saturating_add(after))
+    }
+
+    /// Returns for how long it has been stale; 0 for a fresh one.
+    pub fn staleness(&self, now: Timestamp) -> Millis {
+        self.age(now).saturating_sub(self.freshness.lifetime)
     }
 }
 
@@ -147,7 +162,7 @@ pub(crate) mod tests_support {
             name: "p".into(),
             mode,
             grace: 0,
-            keep: 0,
+            keep: None,
             query: Query::All,
             query_sort: false,
             key_headers: vec![],
@@ -168,11 +183,10 @@ pub(crate) mod tests_support {
             headers: headers(lines),
             received: Timestamp::from_millis(1_700_000_000_000),
             initial_age: 0,
-            lifetime: 60_000,
-            grace: 0,
-            keep: 0,
-            always_validate: false,
+            freshness: Freshness { lifetime: 60_000, ..Freshness::default() },
             vary: vec![],
+            born: 0,
+            labels: vec![],
         }
     }
 }

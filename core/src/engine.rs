@@ -9,6 +9,7 @@ use crate::exchange::{self, Client, Reply, Step};
 use crate::flight::Flights;
 use crate::policy::Policy;
 use crate::problem::Refusal;
+use crate::purge::{self, Purge, Purges};
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 
@@ -26,17 +27,18 @@ struct Inner {
     /// One for each pair of origin and breaker rule, row by row.
     breakers: Vec<Arc<Mutex<Breaker>>>,
     flights: Arc<Flights>,
+    purges: Arc<Purges>,
 }
 
 impl Engine {
     /// Makes an engine with no history. `seed` moves jitter only.
     pub fn new(policy: Policy, seed: u64) -> Self {
         let breakers = pairs(&policy).map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule)))).collect();
-        Self(Arc::new(Inner { policy, seed, breakers, flights: Arc::default() }))
+        Self(Arc::new(Inner { policy, seed, breakers, flights: Arc::default(), purges: Arc::default() }))
     }
 
     /// Makes an engine for another policy that keeps the history of this one: fetches under way, and the circuits of origins whose address and
-    /// rule are the same.
+    /// rule are the same, and purges.
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         let kept = |origin: &Origin, rule: &Rule| {
@@ -49,7 +51,13 @@ impl Engine {
         };
         let breakers =
             pairs(&policy).map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r))))).collect();
-        Self(Arc::new(Inner { policy, seed: self.0.seed, breakers, flights: Arc::clone(&self.0.flights) }))
+        Self(Arc::new(Inner {
+            policy,
+            seed: self.0.seed,
+            breakers,
+            flights: Arc::clone(&self.0.flights),
+            purges: Arc::clone(&self.0.purges),
+        }))
     }
 
     /// Begins the exchange for one request.
@@ -76,6 +84,11 @@ impl Engine {
             .collect()
     }
 
+    /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.
+    pub fn purge(&self, purge: &Purge) -> purge::Number {
+        self.0.purges.make(purge)
+    }
+
     /// Counts the responses that are being fetched into the store, on behalf of every request that wants them.
     pub fn fetches_under_way(&self, now: Timestamp) -> usize {
         self.0.flights.led(now)
@@ -83,6 +96,10 @@ impl Engine {
 
     pub(crate) fn seed(&self) -> u64 {
         self.0.seed
+    }
+
+    pub(crate) fn purges(&self) -> &Purges {
+        &self.0.purges
     }
 
     pub(crate) fn flights(&self) -> &Arc<Flights> {

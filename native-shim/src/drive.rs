@@ -135,7 +135,10 @@ struct Finish<'a, U: Upstream> {
 
 impl<U: Upstream> Finish<'_, U> {
     fn reply(mut self, reply: Reply) -> Response<Body<U::Body>> {
-        let Reply { head, source, fill, invalidate, background, report } = reply;
+        let Reply { head, source, fill, invalidate, purges, background, report } = reply;
+        for purge in &purges {
+            self.node.purge(purge);
+        }
         for key in &invalidate {
             self.node.store.remove(key);
         }

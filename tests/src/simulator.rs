@@ -68,7 +68,7 @@ impl Simulator {
 
     fn drive_all(&mut self, step: Step) -> Outcome {
         let (reply, found, body) = self.drive(step);
-        let Reply { head, source, fill, invalidate, background, report } = reply;
+        let Reply { head, source, fill, invalidate, purges, background, report } = reply;
         let served = match &source {
             Source::Empty => Bytes::new(),
             Source::Bytes(bytes) => bytes.clone(),
@@ -76,6 +76,9 @@ impl Simulator {
             Source::Origin => body.clone(),
         };
         self.fill(fill, &body);
+        for purge in &purges {
+            self.engine.purge(purge);
+        }
         for key in invalidate {
             self.stored.remove(key.as_bytes());
         }

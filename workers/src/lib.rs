@@ -47,6 +47,9 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_
         drive::write_log(&ended.reply);
     }
     // Whoever reads after this answer must not get what the request has changed.
+    for purge in &ended.reply.purges {
+        engine.purge(purge);
+    }
     drive::invalidate(&ended.reply.invalidate).await;
     let (response, rest) = drive::respond(ended)?;
     if rest.is_some() {

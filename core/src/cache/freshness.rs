@@ -1,13 +1,17 @@
 //! How long a response is fresh, and how old it was when it came (RFC 9111, section 4.2).
 
 use http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize};
 
 use super::control::{Control, seconds, split_list};
 use super::{Mode, Profile, date};
 use crate::time::{Millis, Timestamp};
 
+/// How long a stale response may stand in for origins that cannot be reached, if neither it nor the policy says so.
+const KEPT_FOR_THE_DISCONNECTED: Millis = 3_600_000;
+
 /// How long a response may be used, as told by the origin or the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freshness {
     /// Freshness lifetime; 0 when nothing gives one.
     pub lifetime: Millis,
@@ -15,8 +19,10 @@ pub struct Freshness {
     pub explicit: bool,
     /// How long after it a response may be served while it is revalidated.
     pub grace: Millis,
-    /// How long after it a response may be served when every origin fails.
+    /// How long after it a response may be served in place of an origin's error (RFC 5861, section 4).
     pub keep: Millis,
+    /// How long after it a response may be served when no origin answers at all (RFC 9111, section 4.2.4).
+    pub keep_disconnected: Millis,
     /// Whether every use needs validation.
     pub always_validate: bool,
 }
@@ -39,18 +45,20 @@ pub fn of(
     // RFC 9111, section 5.2.2.10: s-maxage includes proxy-revalidate for shared caches.
     let must_validate_when_stale = control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some();
     let respected = profile.mode == Mode::Respect;
+    let forbidden = respected && (control.must_revalidate || control.proxy_revalidate);
     let window = |told: Option<u64>, configured: Millis| match told {
+        Some(_) | None if forbidden => 0,
         Some(told) if respected => told.saturating_mul(1000),
         // RFC 9111, section 4.2.4: a prohibition by the origin wins, unless the policy overrides lifetimes anyway.
         Some(_) | None if respected && must_validate_when_stale => 0,
         Some(_) | None => configured,
     };
-    let forbidden = respected && (control.must_revalidate || control.proxy_revalidate);
     Freshness {
         lifetime,
         explicit,
-        grace: if forbidden { 0 } else { window(control.stale_while_revalidate, profile.grace) },
-        keep: if forbidden { 0 } else { window(control.stale_if_error, profile.keep) },
+        grace: window(control.stale_while_revalidate, profile.grace),
+        keep: window(control.stale_if_error, profile.keep.unwrap_or(0)),
+        keep_disconnected: window(control.stale_if_error, profile.keep.unwrap_or(KEPT_FOR_THE_DISCONNECTED)),
         always_validate: control.no_cache && respected,
     }
 }
@@ -59,6 +67,9 @@ pub fn of(
 fn explicit_lifetime(headers: &HeaderMap, control: &Control, received: Timestamp) -> Option<Millis> {
     if let Some(told) = control.s_maxage.or(control.max_age) {
         return Some(told.saturating_mul(1000));
+    }
+    if control.targeted {
+        return None;
     }
     headers.get(header::EXPIRES)?;
     // RFC 9111, section 5.3: an invalid date, especially "0", is in the past. Several lines are invalid too.
@@ -137,20 +148,23 @@ mod tests {
 
     #[test]
     fn a_prohibition_of_the_origin_ends_grace_and_keep() {
-        let windows = |value: &str| {
+        let windows = |value: &str, keep: Option<Millis>| {
             let headers = headers(&[("cache-control", value)]);
             let control = Control::read(&headers, header::CACHE_CONTROL);
             let mut profile = profile(Mode::Respect);
-            (profile.grace, profile.keep) = (5000, 7000);
+            (profile.grace, profile.keep) = (5000, keep);
             let freshness = of(StatusCode::OK, &headers, &control, &profile, NOW);
-            (freshness.grace, freshness.keep)
+            (freshness.grace, freshness.keep, freshness.keep_disconnected)
         };
-        assert_eq!(windows("max-age=1"), (5000, 7000));
-        assert_eq!(windows("max-age=1, stale-while-revalidate=2, stale-if-error=3"), (2000, 3000));
-        assert_eq!(windows("max-age=1, must-revalidate"), (0, 0));
-        assert_eq!(windows("max-age=1, must-revalidate, stale-while-revalidate=2"), (0, 0));
-        assert_eq!(windows("s-maxage=1"), (0, 0));
-        assert_eq!(windows("s-maxage=1, stale-while-revalidate=2"), (2000, 0));
+        let kept = |value: &str| windows(value, Some(7000));
+        assert_eq!(kept("max-age=1"), (5000, 7000, 7000));
+        assert_eq!(windows("max-age=1", None), (5000, 0, 3_600_000));
+        assert_eq!(kept("max-age=1, stale-while-revalidate=2, stale-if-error=3"), (2000, 3000, 3000));
+        for forbidding in ["must-revalidate", "proxy-revalidate", "must-revalidate, stale-while-revalidate=2"] {
+            assert_eq!(kept(&format!("max-age=1, {forbidding}")), (0, 0, 0), "{forbidding}");
+        }
+        assert_eq!(kept("s-maxage=1"), (0, 0, 0));
+        assert_eq!(kept("s-maxage=1, stale-while-revalidate=2"), (2000, 0, 0));
     }
 
     #[test]

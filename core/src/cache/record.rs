@@ -4,11 +4,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::Stored;
+use super::freshness::Freshness;
 use super::vary::Nominated;
+use crate::purge::{self, Label};
 use crate::time::{Millis, Timestamp};
 
 /// The format's version; a record of another version is not read, so the response is fetched anew.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -16,11 +18,10 @@ struct Record {
     status: u16,
     received: Timestamp,
     initial_age: Millis,
-    lifetime: Millis,
-    grace: Millis,
-    keep: Millis,
-    always_validate: bool,
+    freshness: Freshness,
     vary: Vec<(String, Option<String>)>,
+    born: purge::Number,
+    labels: Vec<Label>,
     headers: Vec<(String, String)>,
 }
 
@@ -31,11 +32,10 @@ pub fn write(stored: &Stored) -> String {
         status: stored.status.as_u16(),
         received: stored.received,
         initial_age: stored.initial_age,
-        lifetime: stored.lifetime,
-        grace: stored.grace,
-        keep: stored.keep,
-        always_validate: stored.always_validate,
+        freshness: stored.freshness,
         vary: stored.vary.iter().map(|(name, value)| (name.to_string(), value.as_deref().map(to_text))).collect(),
+        born: stored.born,
+        labels: stored.labels.clone(),
         headers: stored.headers.iter().map(|(name, value)| (name.to_string(), to_text(value.as_bytes()))).collect(),
     };
     let json = serde_json::to_string(&record).unwrap_or_default();
@@ -62,11 +62,10 @@ pub fn read(text: &str) -> Option<Stored> {
         headers,
         received: record.received,
         initial_age: record.initial_age,
-        lifetime: record.lifetime,
-        grace: record.grace,
-        keep: record.keep,
-        always_validate: record.always_validate,
+        freshness: record.freshness,
         vary: record.vary.into_iter().map(nominated).collect::<Option<_>>()?,
+        born: record.born,
+        labels: record.labels,
     })
 }
 
@@ -97,7 +96,8 @@ mod tests {
         let mut head = stored(&[("etag", "\"a\""), ("set-cookie", "a=1"), ("set-cookie", "b=2")]);
         head.headers.insert("x-bytes", HeaderValue::from_bytes(b"\xfc\xff\"\\").unwrap());
         head.vary = vec![(http::header::ACCEPT, None), (http::header::COOKIE, Some(b"\xe9".to_vec()))];
-        head.lifetime = u64::MAX;
+        head.freshness.lifetime = u64::MAX;
+        (head.born, head.labels) = (7, vec![1, u64::MAX]);
         let text = write(&head);
         assert!(text.is_ascii() && HeaderValue::from_str(&text).is_ok());
         assert_eq!(read(&text), Some(head));
@@ -110,7 +110,7 @@ mod tests {
             "",
             "{}",
             "nonsense",
-            &text.replace("\"v\":1", "\"v\":2"),
+            &text.replace("\"v\":2", "\"v\":1"),
             &text.replace("\"status\":200", "\"status\":2000"),
         ] {
             assert_eq!(read(wrong), None, "{wrong}");

@@ -2,6 +2,7 @@
 
 use super::Stored;
 use super::control::Control;
+use super::freshness::Freshness;
 use crate::time::{Millis, Timestamp};
 
 /// What a stored response is good for.
@@ -13,56 +14,58 @@ pub enum Usability {
         ttl: Millis,
     },
     /// It may be served while it is revalidated in the background.
-    Grace {
-        /// How long it has been stale.
-        stale: Millis,
-    },
-    /// It must be validated; it may be served if every origin fails.
-    Keep {
-        /// How long it has been stale.
-        stale: Millis,
-    },
+    Grace,
     /// It must be validated.
-    Validate {
-        /// How long it has been stale; 0 for one that always needs validation.
-        stale: Millis,
-    },
+    Validate,
 }
 
 /// Says what a stored response is good for at `now`.
 pub fn usability(stored: &Stored, now: Timestamp) -> Usability {
     let age = stored.age(now);
-    let stale = age.saturating_sub(stored.lifetime);
-    if stored.always_validate {
-        return Usability::Validate { stale };
+    let Freshness { lifetime, grace, always_validate, .. } = stored.freshness;
+    match () {
+        () if always_validate => Usability::Validate,
+        () if age < lifetime => Usability::Fresh { ttl: lifetime - age },
+        () if age - lifetime < grace => Usability::Grace,
+        () => Usability::Validate,
     }
-    if age < stored.lifetime {
-        return Usability::Fresh { ttl: stored.lifetime - age };
-    }
-    if stale < stored.grace {
-        Usability::Grace { stale }
-    } else if stale < stored.keep {
-        Usability::Keep { stale }
-    } else {
-        Usability::Validate { stale }
+}
+
+/// Says what a stored response is good for that a purge has made stale.
+pub fn purged_softly(usability: Usability, stored: &Stored) -> Usability {
+    match usability {
+        Usability::Fresh { .. } if stored.freshness.grace > 0 => Usability::Grace,
+        Usability::Fresh { .. } => Usability::Validate,
+        Usability::Grace | Usability::Validate => usability,
     }
 }
 
 /// Narrows what a stored response is good for by the client's own directives (RFC 9111, section 5.2.1).
 pub fn as_the_client_asks(usability: Usability, control: &Control, stored: &Stored, now: Timestamp) -> Usability {
     let seconds = |s: u64| s.saturating_mul(1000);
-    let stale = stored.age(now).saturating_sub(stored.lifetime);
     let too_old = control.max_age.is_some_and(|max| stored.age(now) > seconds(max));
     let not_fresh_enough = |ttl: Millis| control.min_fresh.is_some_and(|min| ttl < seconds(min));
     match usability {
-        _ if control.no_cache => Usability::Validate { stale },
-        Usability::Fresh { .. } if too_old => Usability::Validate { stale },
-        Usability::Fresh { ttl } if not_fresh_enough(ttl) => Usability::Validate { stale },
-        Usability::Grace { .. } if too_old || control.min_fresh.is_some() => Usability::Keep { stale },
-        Usability::Fresh { .. } | Usability::Grace { .. } | Usability::Keep { .. } | Usability::Validate { .. } => {
-            usability
-        }
+        _ if control.no_cache || too_old => Usability::Validate,
+        Usability::Fresh { ttl } if not_fresh_enough(ttl) => Usability::Validate,
+        Usability::Grace if control.min_fresh.is_some() => Usability::Validate,
+        Usability::Fresh { .. } | Usability::Grace | Usability::Validate => usability,
     }
+}
+
+/// Returns whether a stored response may stand in for an origin's error (RFC 5861, section 4).
+pub fn stands_in_for_error(stored: &Stored, now: Timestamp) -> bool {
+    stands_in(stored, stored.freshness.keep, now)
+}
+
+/// Returns whether a stored response may be served because no origin answers (RFC 9111, section 4.2.4).
+pub fn stands_in_for_the_disconnected(stored: &Stored, now: Timestamp) -> bool {
+    stands_in(stored, stored.freshness.keep_disconnected, now)
+}
+
+fn stands_in(stored: &Stored, keep: Millis, now: Timestamp) -> bool {
+    let fresh = stored.age(now) < stored.freshness.lifetime;
+    !stored.freshness.always_validate && (fresh || stored.staleness(now) < keep)
 }
 
 #[cfg(test)]
@@ -74,17 +77,31 @@ mod tests {
     use crate::cache::tests_support::stored;
 
     #[test]
-    fn usability_moves_from_fresh_to_grace_to_keep() {
+    fn usability_moves_from_fresh_to_grace_to_validate() {
         let mut s = stored(&[]);
-        (s.initial_age, s.lifetime, s.grace, s.keep) = (1000, 10_000, 5000, 20_000);
+        s.initial_age = 1000;
+        s.freshness = Freshness { lifetime: 10_000, grace: 5000, keep: 20_000, ..Freshness::default() };
         let at = |millis: u64| usability(&s, s.received.plus(millis));
         assert_eq!(at(0), Usability::Fresh { ttl: 9000 });
         assert_eq!(at(8999), Usability::Fresh { ttl: 1 });
-        assert_eq!(at(9000), Usability::Grace { stale: 0 });
-        assert_eq!(at(14_000), Usability::Keep { stale: 5000 });
-        assert_eq!(at(29_000), Usability::Validate { stale: 20_000 });
-        assert!(matches!(at(u64::MAX), Usability::Validate { .. }));
-        s.always_validate = true;
-        assert_eq!(usability(&s, s.received), Usability::Validate { stale: 0 });
+        assert_eq!(at(9000), Usability::Grace);
+        assert_eq!(at(14_000), Usability::Validate);
+        assert_eq!(at(u64::MAX), Usability::Validate);
+        s.freshness.always_validate = true;
+        assert_eq!(usability(&s, s.received), Usability::Validate);
+    }
+
+    #[test]
+    fn a_stale_response_stands_in_as_long_as_it_is_kept_for_that() {
+        let mut s = stored(&[]);
+        s.freshness = Freshness { lifetime: 1000, keep: 2000, keep_disconnected: 5000, ..Freshness::default() };
+        let at = |millis: u64| {
+            let now = s.received.plus(millis);
+            (stands_in_for_error(&s, now), stands_in_for_the_disconnected(&s, now))
+        };
+        assert_eq!([at(0), at(2999), at(3000), at(6000)], [(true, true), (true, true), (false, true), (false, false)]);
+        let mut never = s.clone();
+        never.freshness.always_validate = true;
+        assert!(!stands_in_for_error(&never, s.received) && !stands_in_for_the_disconnected(&never, s.received));
     }
 }

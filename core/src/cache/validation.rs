@@ -7,15 +7,27 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::control::{Control, split_list};
 use super::freshness;
-use super::{Profile, Stored, date};
+use super::{Asked, Profile, Stored, date};
+use crate::names;
 use crate::time::Timestamp;
 
 /// Request header fields that make a request conditional.
 const CONDITIONS: [HeaderName; 5] =
     [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
 
-/// Header fields that describe the body: a 304 never changes them in a stored response (RFC 9111, section 3.2).
-const OF_THE_BODY: [HeaderName; 4] =
+/// Header fields that a 304 never changes in a stored response (RFC 9111, section 3.2): they speak of bytes that stay as they are. `Age` is
+/// counted, and cookies belong to the one client whose request validated the response.
+static KEPT: [HeaderName; 6] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    names::CONTENT_MD5,
+    header::AGE,
+    header::SET_COOKIE,
+];
+
+/// Header fields that describe a body, which a 304 has not.
+static OF_THE_BODY: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_RANGE, header::CONTENT_TYPE];
 
 /// Returns whether a response can be validated.
@@ -55,14 +67,11 @@ pub fn update(
     stored: &Stored,
     not_modified: &HeaderMap,
     profile: &Profile,
-    requested: Timestamp,
+    asked: Asked,
     received: Timestamp,
 ) -> Arc<Stored> {
     let mut headers = stored.headers.clone();
-    // The cookies of a 304 belong to the one client whose request validated the response.
-    let merged =
-        |name: &&HeaderName| !OF_THE_BODY.contains(name) && **name != header::AGE && **name != header::SET_COOKIE;
-    for name in not_modified.keys().filter(merged) {
+    for name in not_modified.keys().filter(|name| !KEPT.contains(name)) {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -71,19 +80,21 @@ pub fn update(
     if !not_modified.contains_key(header::DATE) {
         headers.insert(header::DATE, date::write(received));
     }
-    let control = Control::read(&headers, header::CACHE_CONTROL);
+    let control = Control::of_response(&headers);
+    for name in &control.withheld {
+        headers.remove(name);
+    }
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
-    let initial_age = freshness::initial_age(not_modified, profile, requested, received);
+    let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
     Arc::new(Stored {
         status: stored.status,
         headers,
         received,
         initial_age,
-        lifetime: freshness.lifetime,
-        grace: freshness.grace,
-        keep: freshness.keep,
-        always_validate: freshness.always_validate,
+        freshness,
         vary: stored.vary.clone(),
+        born: asked.born,
+        labels: stored.labels.clone(),
     })
 }
 
@@ -99,13 +110,14 @@ pub fn not_modified(method: &Method, request: &HeaderMap, status: StatusCode, re
         return wanted.any(|w| w == b"*" || tag.is_some_and(|tag| opaque(tag) == opaque(w)));
     }
     let since = date::read(request, header::IF_MODIFIED_SINCE);
-    let modified = date::read(response, header::LAST_MODIFIED);
+    // RFC 9111, section 4.3.2.
+    let modified = date::read(response, header::LAST_MODIFIED).or_else(|| date::read(response, header::DATE));
     since.zip(modified).is_some_and(|(since, modified)| modified <= since)
 }
 
 /// Keeps of a response's header fields those that a 304 carries (RFC 9110, section 15.4.5): the rest describes the body.
 pub fn strip_for_not_modified(headers: &mut HeaderMap) {
-    for name in OF_THE_BODY {
+    for name in &OF_THE_BODY {
         headers.remove(name);
     }
 }
@@ -154,10 +166,11 @@ mod tests {
             ("etag", "\"a\""),
         ]);
         let now = Timestamp::from_millis(1_700_000_100_000);
-        let updated = update(&old, &fresh, &profile(Mode::Respect), now, now);
+        let updated = update(&old, &fresh, &profile(Mode::Respect), Asked { at: now, born: 3 }, now);
         assert_eq!(updated.headers.get("content-length").unwrap(), "5");
         assert_eq!(updated.headers.get_all("x").iter().count(), 2);
-        assert_eq!((updated.lifetime, updated.received, updated.initial_age), (9000, now, 0));
+        assert_eq!(updated.born, 3);
+        assert_eq!((updated.freshness.lifetime, updated.received, updated.initial_age), (9000, now, 0));
     }
 
     #[test]

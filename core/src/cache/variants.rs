@@ -19,8 +19,8 @@ pub enum Placement {
 }
 
 /// Chooses the response for a request: of those that match the most recent (RFC 9111, section 4.1).
-pub fn choose<'a>(variants: &'a [Arc<Stored>], request: &HeaderMap) -> Option<&'a Arc<Stored>> {
-    variants.iter().filter(|v| vary::matches(&v.vary, request)).max_by_key(|v| v.received)
+pub fn choose<'a>(variants: impl IntoIterator<Item = &'a Arc<Stored>>, request: &HeaderMap) -> Option<&'a Arc<Stored>> {
+    variants.into_iter().filter(|v| vary::matches(&v.vary, &v.headers, request)).max_by_key(|v| v.received)
 }
 
 /// Says where a new response goes. Beyond [`VARIANTS_MAX`] the oldest leaves.

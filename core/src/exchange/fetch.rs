@@ -7,7 +7,7 @@ use http::{request, response};
 use super::lookup::AwaitTime;
 use super::{Caching, Exchange, RequestBody, Step, finish};
 use crate::breaker::{Outcome, Permit, Rule};
-use crate::cache::{CacheKey, validation};
+use crate::cache::{Asked, CacheKey, validation};
 use crate::forward;
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
@@ -90,7 +90,7 @@ pub(crate) struct Forward {
     /// When the first open circuit gives permits again.
     reopens: Option<Timestamp>,
     /// When the last attempt was sent.
-    began: Timestamp,
+    asked: Asked,
     /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
     unconditional: bool,
 }
@@ -121,7 +121,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: 
         paused: false,
         refusal: Refusal::CircuitsOpen,
         reopens: None,
-        began: now,
+        asked: Asked { at: now, born: exchange.engine.purges().last() },
         unconditional: false,
     };
     next(exchange, caching, forward, None, now)
@@ -171,7 +171,7 @@ fn next(
         }
     }
     if let Some(head) = last {
-        return finish::from_origin(exchange, caching, *head, forward.began, now);
+        return finish::from_origin(exchange, caching, *head, forward.asked, now);
     }
     if forward.refusal == Refusal::CircuitsOpen {
         exchange.report.retry_after_ms = forward.reopens.map(|until| until.since(now));
@@ -203,7 +203,7 @@ fn attempt(
     exchange.step(StepName::Fetch);
     forward.made = forward.made.saturating_add(1);
     forward.paused = false;
-    forward.began = now;
+    forward.asked = Asked { at: now, born: exchange.engine.purges().last() };
     let headers = if is_last(&exchange, caching.as_ref(), &forward) {
         std::mem::take(&mut exchange.request.head.headers)
     } else {
@@ -254,7 +254,7 @@ impl AwaitResponse {
     /// Ends the exchange without an answer, because its client has gone.
     pub fn abandon(mut self, now: Timestamp) -> Report {
         // The origin of which clients despair is slow at least.
-        let slow = |rule: &Arc<Rule>| now.since(self.forward.began) >= rule.slow_call;
+        let slow = |rule: &Arc<Rule>| now.since(self.forward.asked.at) >= rule.slow_call;
         let slow = self.exchange.route.breaker.as_ref().is_some_and(slow);
         self.note(AttemptOutcome::Abandoned, None, slow.then_some(false), now);
         finish::abandoned(*self.exchange, now)
@@ -283,7 +283,7 @@ impl AwaitResponse {
         if exchange.route.retry.allows(Setback::Status(status), &exchange.request.head.method, forward.sent, intact) {
             return next(exchange, caching, forward, Some(Box::new(head)), now);
         }
-        finish::from_origin(exchange, caching, head, forward.began, now)
+        finish::from_origin(exchange, caching, head, forward.asked, now)
     }
 
     fn failed(mut self, failure: Failure, now: Timestamp) -> Step {
@@ -312,7 +312,7 @@ impl AwaitResponse {
 
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.
     fn note(&mut self, outcome: AttemptOutcome, status: Option<u16>, failed: Option<bool>, now: Timestamp) {
-        let took: Millis = now.since(self.forward.began);
+        let took: Millis = now.since(self.forward.asked.at);
         let circuit = self.exchange.route.breaker.clone().zip(self.permit.take()).and_then(|(rule, permit)| {
             let outcome = failed.map(|failed| Outcome { failed, took });
             self.exchange.engine.record(&self.origin, &rule, permit, outcome, now)

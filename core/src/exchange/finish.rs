@@ -8,12 +8,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response
 use super::{Caching, Exchange, RequestBody, Step, fetch, new_report};
 use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
-use crate::cache::{CacheKey, Profile, Stored, date, freshness, key, status, storable, validation, vary};
+use crate::cache::{Asked, CacheKey, Profile, Stored, date, freshness, key, status, storable, validation, vary};
 use crate::flight::Lead;
 use crate::forward;
 use crate::limit::fields;
+use crate::location;
 use crate::names;
 use crate::problem::{self, Refusal};
+use crate::purge::{Place, Purge, Target};
 use crate::report::{CacheOutcome, CacheReport, Kind, LimitOutcome, Report, StepName};
 use crate::time::Timestamp;
 
@@ -26,8 +28,10 @@ pub struct Reply {
     pub source: Source,
     /// What to store. When the source is not the origin, the origin's body is still read to its end into the store.
     pub fill: Option<Fill>,
-    /// Keys whose stored responses are of no more use.
+    /// Keys whose stored responses are of no more use: they may be dropped at once.
     pub invalidate: Vec<CacheKey>,
+    /// What is of no more use under any key. The shell makes these purges before it answers, so that whoever asks afterwards sees the change.
+    pub purges: Vec<Purge>,
     /// Another exchange to drive, after the client has its answer.
     pub background: Option<Background>,
     /// Every decision and its reason.
@@ -132,7 +136,7 @@ pub(super) fn from_origin(
     mut exchange: Box<Exchange>,
     caching: Option<Caching>,
     mut head: response::Parts,
-    requested: Timestamp,
+    asked: Asked,
     now: Timestamp,
 ) -> Step {
     if let Some(report) = &mut exchange.report.cache {
@@ -142,23 +146,29 @@ pub(super) fn from_origin(
         forward::strip_hop_by_hop(&mut head.headers);
     }
     let Some(mut caching) = caching else {
-        let invalidate = invalidated(&exchange, head.status);
-        return conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
+        let draft = Draft::new(head, Source::Origin);
+        let draft = if changes(&exchange, draft.head.status) {
+            Draft { invalidate: own_key(&exchange), purges: purges(&exchange, &draft.head.headers), ..draft }
+        } else {
+            draft
+        };
+        return conclude(exchange, draft, now);
     };
     if let Some(candidate) = caching.candidate.take() {
         if head.status == StatusCode::NOT_MODIFIED {
-            return confirmed(exchange, caching, &candidate, &head.headers, requested, now);
+            return confirmed(exchange, caching, &candidate, &head.headers, asked, now);
         }
-        if is_error(head.status) && serves_on_error(&candidate, now) {
+        if is_error(head.status) && stale::stands_in_for_error(&candidate, now) {
             return stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now);
         }
     }
-    store(exchange, caching, head, requested, now)
+    store(exchange, caching, head, asked, now)
 }
 
 /// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
 pub(super) fn failed(exchange: Box<Exchange>, caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
-    let usable = caching.as_ref().and_then(|c| c.candidate.clone()).filter(|candidate| serves_on_error(candidate, now));
+    let candidate = caching.as_ref().and_then(|c| c.candidate.clone());
+    let usable = candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now));
     match caching.zip(usable) {
         Some((caching, candidate)) => stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now),
         None => refuse(exchange, refusal, now),
@@ -206,25 +216,17 @@ fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-fn serves_on_error(candidate: &Stored, now: Timestamp) -> bool {
-    match stale::usability(candidate, now) {
-        Usability::Fresh { .. } | Usability::Keep { .. } => true,
-        Usability::Grace { stale } => stale < candidate.keep,
-        Usability::Validate { .. } => false,
-    }
-}
-
 /// The origin confirmed the stored response.
 fn confirmed(
     mut exchange: Box<Exchange>,
     caching: Caching,
     candidate: &Arc<Stored>,
     not_modified: &HeaderMap,
-    requested: Timestamp,
+    asked: Asked,
     now: Timestamp,
 ) -> Step {
     let Caching { profile, key, lead, .. } = caching;
-    let updated = validation::update(candidate, not_modified, &profile, requested, now);
+    let updated = validation::update(candidate, not_modified, &profile, asked, now);
     note_stored(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     let (mut head, source) = from_store(&exchange, &profile, &updated, now);
     // These cookies are this client's; they are not merged into what all get.
@@ -233,7 +235,7 @@ fn confirmed(
     }
     // The body is still the one stored with the old head.
     let source = if matches!(source, Source::Stored(_)) { Source::Stored(Arc::clone(candidate)) } else { source };
-    let control = Control::read(not_modified, header::CACHE_CONTROL);
+    let control = Control::of_response(&updated.headers);
     // A 304 may forbid what the stored response allowed.
     if let Err(why) = storable::check_directives(updated.status, &control) {
         if let Some(report) = &mut exchange.report.cache {
@@ -256,11 +258,11 @@ fn store(
     mut exchange: Box<Exchange>,
     mut caching: Caching,
     mut head: response::Parts,
-    requested: Timestamp,
+    asked: Asked,
     now: Timestamp,
 ) -> Step {
     let profile = Arc::clone(&caching.profile);
-    let control = Control::read(&head.headers, header::CACHE_CONTROL);
+    let control = Control::of_response(&head.headers);
     let freshness = freshness::of(head.status, &head.headers, &control, &profile, now);
     let request = &exchange.request.head;
     let allowed =
@@ -268,7 +270,7 @@ fn store(
     let lead = caching.lead.take();
     let fill = match allowed {
         Ok(()) => {
-            let stored = Arc::new(new_stored(&request.headers, &head, &freshness, &profile, requested, now));
+            let stored = Arc::new(new_stored(&request.headers, &head, &control, &freshness, &profile, asked, now));
             note_fill(&mut exchange.report.cache, &stored);
             let lead = while_useful_to_others(lead, &stored, now);
             let body_bytes_max = profile.body_bytes_max;
@@ -301,8 +303,8 @@ fn store(
 /// A response that each request must validate anew is stored, but nobody waits for it.
 fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: Timestamp) -> Option<Lead> {
     match stale::usability(stored, now) {
-        Usability::Fresh { .. } | Usability::Grace { .. } => lead,
-        Usability::Keep { .. } | Usability::Validate { .. } => {
+        Usability::Fresh { .. } | Usability::Grace => lead,
+        Usability::Validate => {
             end_unshared(lead, now);
             None
         }
@@ -325,16 +327,20 @@ fn note_fill(report: &mut Option<CacheReport>, stored: &Stored) {
 fn new_stored(
     request: &HeaderMap,
     head: &response::Parts,
+    control: &Control,
     freshness: &freshness::Freshness,
     profile: &Profile,
-    requested: Timestamp,
+    asked: Asked,
     now: Timestamp,
 ) -> Stored {
     let mut headers = head.headers.clone();
-    let initial_age = freshness::initial_age(&headers, profile, requested, now);
+    let initial_age = freshness::initial_age(&headers, profile, asked.at, now);
     headers.remove(header::AGE);
     // RFC 9111, section 3.1.
     for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO] {
+        headers.remove(name);
+    }
+    for name in &control.withheld {
         headers.remove(name);
     }
     headers.entry(header::DATE).or_insert_with(|| date::write(now));
@@ -344,10 +350,9 @@ fn new_stored(
         headers,
         received: now,
         initial_age,
-        lifetime: freshness.lifetime,
-        grace: freshness.grace,
-        keep: freshness.keep,
-        always_validate: freshness.always_validate,
+        freshness: *freshness,
+        born: asked.born,
+        labels: Vec::new(),
     }
 }
 
@@ -389,17 +394,29 @@ fn note_stored(exchange: &mut Exchange, stored: &Stored, outcome: CacheOutcome, 
 
 fn ttl(stored: &Stored, now: Timestamp) -> i64 {
     let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
-    signed(stored.lifetime).saturating_sub(signed(stored.age(now)))
+    signed(stored.freshness.lifetime).saturating_sub(signed(stored.age(now)))
 }
 
-/// RFC 9111, section 4.4: a successful unsafe method ends the use of what is stored for its URI, under whichever route a GET would take.
-fn invalidated(exchange: &Exchange, status: StatusCode) -> Vec<CacheKey> {
+/// RFC 9111, section 4.4: a successful request with an unsafe method, or with one that is not known to be safe, ends the use of what is stored.
+fn changes(exchange: &Exchange, status: StatusCode) -> bool {
+    !exchange.request.head.method.is_safe() && (status.is_success() || status.is_redirection())
+}
+
+/// The key under which a GET of the same URL would be stored.
+fn own_key(exchange: &Exchange) -> Vec<CacheKey> {
     let request = &exchange.request;
-    if request.head.method.is_safe() || !(status.is_success() || status.is_redirection()) {
-        return Vec::new();
-    }
     let route = exchange.engine.policy().route(&Method::GET, request);
     route.and_then(|r| r.cache.as_ref().map(|profile| key::of(request, r, profile))).into_iter().collect()
+}
+
+/// The URLs that a change reaches: the request's own, and those of Location and Content-Location at the same origin.
+fn purges(exchange: &Exchange, response: &HeaderMap) -> Vec<Purge> {
+    let own = Place::of(&exchange.request);
+    let named = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| response.get(name));
+    let named = named.filter_map(|value| location::at_same_origin(&exchange.request, value.to_str().ok()?));
+    let urls = [(own.path.to_owned(), own.query.map(str::to_owned))].into_iter().chain(named);
+    let target = |(path, query)| Target::Url { host: own.host.to_owned(), path, query };
+    urls.map(|url| Purge { target: target(url), soft: false }).collect()
 }
 
 /// A reply without its report.
@@ -408,18 +425,19 @@ struct Draft {
     source: Source,
     fill: Option<Fill>,
     invalidate: Vec<CacheKey>,
+    purges: Vec<Purge>,
     background: Option<Background>,
 }
 
 impl Draft {
     fn new(head: response::Parts, source: Source) -> Self {
-        Self { head, source, fill: None, invalidate: Vec::new(), background: None }
+        Self { head, source, fill: None, invalidate: Vec::new(), purges: Vec::new(), background: None }
     }
 
     fn reply(self, mut report: Report) -> Reply {
-        let Self { head, source, fill, invalidate, background } = self;
+        let Self { head, source, fill, invalidate, purges, background } = self;
         report.status = head.status.as_u16();
-        Reply { head, source, fill, invalidate, background, report }
+        Reply { head, source, fill, invalidate, purges, background, report }
     }
 }
 

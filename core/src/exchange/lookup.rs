@@ -13,6 +13,7 @@ use crate::cookie;
 use crate::flight::Boarding;
 use crate::hash;
 use crate::problem::Refusal;
+use crate::purge::{Place, Verdict};
 use crate::report::{Bypass, CacheOutcome, CacheReport, Report, StepName};
 use crate::time::{Millis, Timestamp};
 
@@ -84,18 +85,28 @@ impl AwaitLookup {
 
     /// Returns the stored response that this request would use. A shell whose store keeps bodies apart fetches that one before it resumes.
     pub fn choose<'a>(&self, stored: &'a [Arc<Stored>]) -> Option<&'a Arc<Stored>> {
-        variants::choose(stored, &self.exchange.request.head.headers)
+        let request = &self.exchange.request;
+        variants::choose(stored.iter().filter(|s| self.verdict(s) != Verdict::Void), &request.head.headers)
+    }
+
+    /// Says what purges have left of a stored response.
+    fn verdict(&self, stored: &Stored) -> Verdict {
+        let Exchange { engine, request, .. } = &*self.exchange;
+        engine.purges().verdict(Place::of(request), &stored.labels, stored.born)
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
-        let headers = &self.exchange.request.head.headers;
-        let control = Control::read(headers, header::CACHE_CONTROL);
-        let Some(chosen) = variants::choose(stored, headers).cloned() else {
-            self.note(if stored.is_empty() { CacheOutcome::Miss } else { CacheOutcome::VaryMiss });
+        let control = Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL);
+        let Some(chosen) = self.choose(stored).cloned() else {
+            let varies = stored.iter().any(|s| self.verdict(s) != Verdict::Void);
+            self.note(if varies { CacheOutcome::VaryMiss } else { CacheOutcome::Miss });
             return self.miss(&control, now);
         };
         let mut usability = stale::usability(&chosen, now);
+        if self.verdict(&chosen) == Verdict::Stale {
+            usability = stale::purged_softly(usability, &chosen);
+        }
         if self.caching.profile.client_directives {
             usability = stale::as_the_client_asks(usability, &control, &chosen, now);
         }
@@ -103,10 +114,10 @@ impl AwaitLookup {
             Usability::Fresh { .. } => {
                 finish::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
             }
-            Usability::Grace { .. } => self.serve_stale(&chosen, now),
+            Usability::Grace => self.serve_stale(&chosen, now),
             // Whether a store has dropped it already must not matter.
-            Usability::Validate { .. } if now >= chosen.expires() => self.miss(&control, now),
-            Usability::Keep { .. } | Usability::Validate { .. } => {
+            Usability::Validate if now >= chosen.expires() => self.miss(&control, now),
+            Usability::Validate => {
                 self.note(CacheOutcome::Expired);
                 // A range of an unvalidated response cannot be combined with our own conditions: the client's stay as they are.
                 let ranged = headers_contain_range(&self.exchange);

@@ -242,7 +242,8 @@ pub struct RawProfile {
     /// stale-while-revalidate wins. Default: 0s.
     #[serde(default)]
     pub grace: Option<String>,
-    /// How long after its lifetime a response is served stale when every origin fails. In respect mode the origin's stale-if-error wins. Default: 0s.
+    /// How long after its lifetime a response is served stale when every origin fails. In respect mode the origin's stale-if-error wins. Default: 1h
+    /// when no origin answers at all, 0s for an origin's error.
     #[serde(default)]
     pub keep: Option<String>,
     /// Which query parameters distinguish responses: "all" or "none". Default: "all".

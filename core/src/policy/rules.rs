@@ -73,7 +73,7 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
             RawMode::Never => Mode::Never,
         },
         grace: c.duration(&at.key("grace"), raw.grace.as_ref(), 0),
-        keep: c.duration(&at.key("keep"), raw.keep.as_ref(), 0),
+        keep: raw.keep.as_ref().map(|keep| c.duration(&at.key("keep"), Some(keep), 0)),
         query: query(c, &at, raw),
         query_sort: raw.query_sort,
         key_headers,

@@ -1,0 +1,295 @@
+//! Which stored responses are of no more use, without touching them: purges are remembered, and looked at when a response would be used.
+//!
+//! Purges are numbered. A response carries the number of the last purge before it was asked for; it is void if one of its labels (its URL, its
+//! host, each prefix of its path, its tags, its groups) was purged later. So a purge takes the same time however many responses it reaches, reaches
+//! every variant and every stale copy, and a response that was on its way when the purge came is void when it arrives. Labels are remembered as
+//! hashes in a table of fixed size: two labels may share a slot, and then a purge of one reaches the responses of the other too. Nothing else can
+//! go wrong: nothing is ever forgotten.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::exchange::Request;
+use crate::path;
+
+/// Slots of a table. A purge reaches a response that it does not mean with a chance of one in so many for each of its labels.
+const SLOTS: usize = 1 << 16;
+
+/// Most prefixes of a path that count.
+const PREFIXES_MAX: usize = 32;
+
+/// The number of a purge; 0 before the first.
+pub type Number = u64;
+
+/// What is purged. Hosts are without port: a purge reaches all ports and both schemes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Everything.
+    All,
+    /// The responses of one URL: every variant, whatever else is in their keys.
+    Url {
+        /// Host.
+        host: String,
+        /// Path.
+        path: String,
+        /// Query, without its question mark.
+        query: Option<String>,
+    },
+    /// Every URL of a host.
+    Host(String),
+    /// Every URL of a host whose path is this one or lies below it.
+    Prefix(String, String),
+    /// Every response with this tag.
+    Tag(String),
+    /// Every response of a host in this group (RFC 9875).
+    Group(String, String),
+}
+
+/// A purge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purge {
+    /// What it reaches.
+    pub target: Target,
+    /// Whether what it reaches is kept as stale, to be validated or to stand in for failing origins.
+    pub soft: bool,
+}
+
+/// What purges have left of a stored response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as it was.
+    Kept,
+    /// It is stale.
+    Stale,
+    /// It is void.
+    Void,
+}
+
+/// A label's hash.
+pub type Label = u64;
+
+/// Where a response belongs; every response has the labels of its place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(request: &'a Request) -> Self {
+        Self { host: request.host(), path: request.path(), query: request.head.uri.query() }
+    }
+
+    fn url(&self) -> Label {
+        // Whether there is a query counts.
+        let (mark, query) = self.query.map_or(("", ""), |query| ("?", query));
+        label(Kind::Url, &[self.host, self.path, mark, query])
+    }
+
+    fn labels(self) -> impl Iterator<Item = Label> {
+        let ends = self.path.match_indices('/').map(|(at, _)| at).take(PREFIXES_MAX);
+        let above = ends.filter_map(move |at| self.path.get(..at));
+        let whole = (!self.path.ends_with('/')).then_some(self.path);
+        let prefixes = above.chain(whole).map(move |prefix| label(Kind::Prefix, &[self.host, prefix]));
+        [self.url(), label(Kind::Host, &[self.host])].into_iter().chain(prefixes)
+    }
+}
+
+/// What a label speaks of; labels of different kinds are different.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Url = 1,
+    Host,
+    Prefix,
+    Tag,
+    Group,
+}
+
+fn label(kind: Kind, parts: &[&str]) -> Label {
+    let mut seed = kind as u64;
+    for part in parts {
+        seed = xxh3_64_with_seed(part.as_bytes(), seed);
+    }
+    seed
+}
+
+/// Returns the label of a tag, which has no case.
+pub(crate) fn tag(tag: &str) -> Label {
+    label(Kind::Tag, &[&tag.to_ascii_lowercase()])
+}
+
+/// Returns the label of a host's group.
+pub(crate) fn group(host: &str, group: &str) -> Label {
+    label(Kind::Group, &[host, group])
+}
+
+impl Target {
+    fn label(&self) -> Option<Label> {
+        Some(match self {
+            Self::All => return None,
+            Self::Url { host, path, query } => {
+                let path = path::normalised(path).unwrap_or_else(|| path.clone());
+                Place { host: &host.to_ascii_lowercase(), path: &path, query: query.as_deref() }.url()
+            }
+            Self::Host(host) => label(Kind::Host, &[&host.to_ascii_lowercase()]),
+            Self::Prefix(host, path) => {
+                let path = path::normalised(path).unwrap_or_else(|| path.clone());
+                label(Kind::Prefix, &[&host.to_ascii_lowercase(), path.trim_end_matches('/')])
+            }
+            Self::Tag(name) => tag(name),
+            Self::Group(host, name) => group(host, name),
+        })
+    }
+}
+
+/// The numbers of the last purges, by label.
+#[derive(Debug, Default)]
+struct Table {
+    slots: OnceLock<Box<[AtomicU64]>>,
+    all: AtomicU64,
+}
+
+impl Table {
+    fn set(&self, label: Option<Label>, number: Number) {
+        let Some(label) = label else {
+            self.all.store(number, Ordering::Release);
+            return;
+        };
+        let slots = self.slots.get_or_init(|| (0..SLOTS).map(|_| AtomicU64::new(0)).collect());
+        if let Some(slot) = slots.get(position(label)) {
+            slot.store(number, Ordering::Release);
+        }
+    }
+
+    /// Returns whether everything, or one of the labels, was purged after `born`.
+    fn reaches(&self, labels: impl Iterator<Item = Label>, born: Number) -> bool {
+        let later = |slot: &AtomicU64| slot.load(Ordering::Acquire) > born;
+        let slots = self.slots.get().map_or(&[][..], |slots| slots);
+        later(&self.all) || (!slots.is_empty() && labels.map(position).filter_map(|at| slots.get(at)).any(later))
+    }
+}
+
+fn position(label: Label) -> usize {
+    usize::try_from(label % (SLOTS as u64)).unwrap_or(0)
+}
+
+/// The purges of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Purges {
+    last: AtomicU64,
+    hard: Table,
+    soft: Table,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Purges {
+    /// Returns the number of the last purge.
+    pub(crate) fn last(&self) -> Number {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// Makes a purge and returns its number.
+    pub(crate) fn make(&self, purge: &Purge) -> Number {
+        let _guard = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.last() + 1;
+        let table = if purge.soft { &self.soft } else { &self.hard };
+        // The table first: whoever begins in between is older than the purge, and so void.
+        table.set(purge.target.label(), number);
+        self.last.store(number, Ordering::Release);
+        number
+    }
+
+    /// Says what purges have left of a response from this place with these further labels.
+    pub(crate) fn verdict(&self, place: Place<'_>, labels: &[Label], born: Number) -> Verdict {
+        if self.last() <= born {
+            return Verdict::Kept;
+        }
+        let all = || place.labels().chain(labels.iter().copied());
+        match () {
+            () if self.hard.reaches(all(), born) => Verdict::Void,
+            () if self.soft.reaches(all(), born) => Verdict::Stale,
+            () => Verdict::Kept,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    const THIS: Place<'_> = Place { host: "shop.example", path: "/a/b", query: Some("c=1") };
+
+    fn url(host: &str, path: &str, query: Option<&str>) -> Target {
+        Target::Url { host: host.into(), path: path.into(), query: query.map(Into::into) }
+    }
+
+    fn hard(target: Target) -> Purge {
+        Purge { target, soft: false }
+    }
+
+    #[test]
+    fn a_purge_reaches_what_it_names_and_what_was_on_its_way() {
+        let targets = [
+            Target::All,
+            url("Shop.example", "/%61/b", Some("c=1")),
+            Target::Host("SHOP.example".into()),
+            Target::Prefix("Shop.example".into(), "/".into()),
+            Target::Prefix("shop.example".into(), "/a/".into()),
+            Target::Prefix("shop.example".into(), "/a/b".into()),
+            Target::Tag("Product-7".into()),
+            Target::Group("shop.example".into(), "g".into()),
+        ];
+        let labels = [tag("product-7"), group("shop.example", "g")];
+        for target in targets {
+            let purges = Purges::default();
+            let begun = purges.last();
+            let number = purges.make(&hard(target.clone()));
+            assert_eq!(purges.verdict(THIS, &labels, begun), Verdict::Void, "{target:?}");
+            assert_eq!(purges.verdict(THIS, &labels, number), Verdict::Kept, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_purge_reaches_nothing_else() {
+        let purges = Purges::default();
+        for target in [
+            url("shop.example", "/a/b", None),
+            url("other.example", "/a/b", Some("c=1")),
+            url("shop.example", "/a", Some("b?c=1")),
+            Target::Host("other.example".into()),
+            Target::Prefix("shop.example".into(), "/a/b/c".into()),
+            Target::Prefix("shop.example".into(), "/a/bb".into()),
+            Target::Tag("product-77".into()),
+            Target::Group("other.example".into(), "product-7".into()),
+        ] {
+            purges.make(&hard(target));
+        }
+        assert_eq!(purges.verdict(THIS, &[tag("product-7")], 0), Verdict::Kept);
+    }
+
+    #[test]
+    fn a_soft_purge_makes_stale_and_a_hard_one_wins() {
+        let purges = Purges::default();
+        let soft = Purge { target: Target::Host("shop.example".into()), soft: true };
+        purges.make(&soft);
+        assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Stale);
+        purges.make(&hard(Target::All));
+        purges.make(&soft);
+        assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Void);
+        assert_eq!(purges.verdict(THIS, &[], 2), Verdict::Stale);
+    }
+
+    #[test]
+    fn labels_of_different_kinds_differ() {
+        let same = ["shop.example"];
+        let all = [Kind::Url, Kind::Host, Kind::Prefix, Kind::Tag, Kind::Group].map(|kind| label(kind, &same));
+        assert!(all.iter().enumerate().all(|(i, one)| all.iter().skip(i + 1).all(|other| one != other)));
+        assert_ne!(label(Kind::Url, &["a", "bc"]), label(Kind::Url, &["ab", "c"]));
+    }
+}
