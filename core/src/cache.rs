@@ -8,6 +8,7 @@ pub mod record;
 pub mod stale;
 pub mod status;
 pub mod storable;
+pub mod tags;
 pub mod validation;
 pub mod variants;
 pub mod vary;
@@ -56,6 +57,8 @@ pub struct Profile {
     pub client_directives: bool,
     /// Longest wait for another request's fetch; 0 turns coalescing off.
     pub coalesce: Millis,
+    /// Whether clients do not get to see tags.
+    pub strip_tags: bool,
 }
 
 /// Who decides about storing.
@@ -174,6 +177,7 @@ pub(crate) mod tests_support {
             cache_control: None,
             client_directives: false,
             coalesce: 5000,
+            strip_tags: false,
         }
     }
 

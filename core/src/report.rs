@@ -181,6 +181,8 @@ pub enum CacheOutcome {
     Miss,
     /// Something was stored under the key, but for other values of the fields in Vary.
     VaryMiss,
+    /// A stored response could have been used, but the client asked for a newer one.
+    Request,
     /// The store was not asked.
     Bypass,
     /// The client wanted a stored response only, and none could be used.

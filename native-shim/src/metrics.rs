@@ -69,7 +69,7 @@ impl Histogram {
     }
 }
 
-pub(crate) const CACHE_OUTCOMES: usize = 10;
+pub(crate) const CACHE_OUTCOMES: usize = 11;
 pub(crate) const STATUS_CLASSES: usize = 6;
 pub(crate) const LIMIT_OUTCOMES: usize = 5;
 pub(crate) const ATTEMPT_OUTCOMES: usize = 10;
@@ -209,6 +209,7 @@ fn cache_outcome(outcome: CacheOutcome) -> usize {
         CacheOutcome::VaryMiss => 7,
         CacheOutcome::Bypass => 8,
         CacheOutcome::OnlyIfCached => 9,
+        CacheOutcome::Request => 10,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use crate::report::{CacheOutcome, CacheReport};
+use super::storable::NotStored;
+use crate::report::{Bypass, CacheOutcome, CacheReport};
 
 /// Writes this cache's member. The key stays hidden.
 pub fn field(report: &CacheReport) -> HeaderValue {
@@ -15,6 +16,8 @@ pub fn field(report: &CacheReport) -> HeaderValue {
         CacheOutcome::Expired | CacheOutcome::Revalidated | CacheOutcome::StaleIfError => {
             member.extend_from_slice(b"; fwd=stale");
         }
+        CacheOutcome::Request => member.extend_from_slice(b"; fwd=request"),
+        CacheOutcome::Bypass if report.bypass == Some(Bypass::Method) => member.extend_from_slice(b"; fwd=method"),
         CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
         CacheOutcome::OnlyIfCached => member.extend_from_slice(b"; fwd=miss"),
     }
@@ -38,7 +41,8 @@ pub fn field(report: &CacheReport) -> HeaderValue {
         member.extend_from_slice(b"; collapsed");
     }
     let stands_in = (report.outcome == CacheOutcome::StaleIfError).then_some("stale_if_error");
-    if let Some(detail) = report.bypass.map(crate::report::Bypass::as_str).or(stands_in) {
+    let bypass = report.bypass.filter(|why| *why != Bypass::Method).map(Bypass::as_str);
+    if let Some(detail) = bypass.or(stands_in).or(report.not_stored.map(NotStored::as_str)) {
         member.extend_from_slice(b"; detail=");
         member.extend_from_slice(detail.as_bytes());
     }

@@ -32,9 +32,28 @@ pub enum NotStored {
     NoLifetime,
     /// The body is larger than the profile allows.
     TooLarge,
+    /// More or longer tags and groups than can be remembered.
+    TooManyTags,
 }
 
 impl NotStored {
+    /// Returns the name used in JSON and in Cache-Status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::Status => "status",
+            Self::NoStore => "no_store",
+            Self::RequestNoStore => "request_no_store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set_cookie",
+            Self::VaryStar => "vary_star",
+            Self::NoLifetime => "no_lifetime",
+            Self::TooLarge => "too_large",
+            Self::TooManyTags => "too_many_tags",
+        }
+    }
+
     /// Returns whether the reason lies in the response, so that it likely holds for the next one too.
     pub(crate) fn speaks_of_the_response(self) -> bool {
         match self {
@@ -45,7 +64,8 @@ impl NotStored {
             | Self::SetCookie
             | Self::VaryStar
             | Self::NoLifetime
-            | Self::TooLarge => true,
+            | Self::TooLarge
+            | Self::TooManyTags => true,
         }
     }
 }

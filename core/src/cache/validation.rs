@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::control::{Control, split_list};
 use super::freshness;
-use super::{Asked, Profile, Stored, date};
+use super::{Asked, Profile, Stored, date, tags};
 use crate::names;
 use crate::time::Timestamp;
 
@@ -68,6 +68,7 @@ pub fn update(
     not_modified: &HeaderMap,
     profile: &Profile,
     asked: Asked,
+    host: &str,
     received: Timestamp,
 ) -> Arc<Stored> {
     let mut headers = stored.headers.clone();
@@ -88,13 +89,14 @@ pub fn update(
     let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
     Arc::new(Stored {
         status: stored.status,
-        headers,
         received,
         initial_age,
         freshness,
         vary: stored.vary.clone(),
         born: asked.born,
-        labels: stored.labels.clone(),
+        // Those that the response had reach it in any case.
+        labels: tags::read(&headers, host).unwrap_or_else(|_| stored.labels.clone()),
+        headers,
     })
 }
 
@@ -166,7 +168,7 @@ mod tests {
             ("etag", "\"a\""),
         ]);
         let now = Timestamp::from_millis(1_700_000_100_000);
-        let updated = update(&old, &fresh, &profile(Mode::Respect), Asked { at: now, born: 3 }, now);
+        let updated = update(&old, &fresh, &profile(Mode::Respect), Asked { at: now, born: 3 }, "", now);
         assert_eq!(updated.headers.get("content-length").unwrap(), "5");
         assert_eq!(updated.headers.get_all("x").iter().count(), 2);
         assert_eq!(updated.born, 3);

@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, response
 use super::{Caching, Exchange, RequestBody, Step, fetch, new_report};
 use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
-use crate::cache::{Asked, CacheKey, Profile, Stored, date, freshness, key, status, storable, validation, vary};
+use crate::cache::storable::NotStored;
+use crate::cache::{Asked, CacheKey, Profile, Stored, date, freshness, key, status, storable, tags, validation, vary};
 use crate::flight::Lead;
 use crate::forward;
 use crate::limit::fields;
@@ -226,7 +227,7 @@ fn confirmed(
     now: Timestamp,
 ) -> Step {
     let Caching { profile, key, lead, .. } = caching;
-    let updated = validation::update(candidate, not_modified, &profile, asked, now);
+    let updated = validation::update(candidate, not_modified, &profile, asked, exchange.request.host(), now);
     note_stored(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     let (mut head, source) = from_store(&exchange, &profile, &updated, now);
     // These cookies are this client's; they are not merged into what all get.
@@ -267,10 +268,12 @@ fn store(
     let request = &exchange.request.head;
     let allowed =
         storable::check(&request.method, &request.headers, head.status, &head.headers, &control, &freshness, &profile);
+    let labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags);
     let lead = caching.lead.take();
-    let fill = match allowed {
-        Ok(()) => {
-            let stored = Arc::new(new_stored(&request.headers, &head, &control, &freshness, &profile, asked, now));
+    let fill = match allowed.and(labels) {
+        Ok(labels) => {
+            let stored = new_stored(&request.headers, &head, &control, &freshness, &profile, asked, now);
+            let stored = Arc::new(Stored { labels, ..stored });
             note_fill(&mut exchange.report.cache, &stored);
             let lead = while_useful_to_others(lead, &stored, now);
             let body_bytes_max = profile.body_bytes_max;
@@ -287,7 +290,7 @@ fn store(
             None
         }
     };
-    override_cache_control(&mut head.headers, &profile);
+    write_for_client(&mut head.headers, &profile);
     let request = &exchange.request.head;
     let source =
         if fill.is_some() && validation::not_modified(&request.method, &request.headers, head.status, &head.headers) {
@@ -367,7 +370,7 @@ fn from_store(
     head.status = stored.status;
     head.headers = stored.headers.clone();
     head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
-    override_cache_control(&mut head.headers, profile);
+    write_for_client(&mut head.headers, profile);
     let request = &exchange.request.head;
     if validation::not_modified(&request.method, &request.headers, stored.status, &stored.headers) {
         head.status = StatusCode::NOT_MODIFIED;
@@ -378,7 +381,11 @@ fn from_store(
     (head, source)
 }
 
-fn override_cache_control(headers: &mut HeaderMap, profile: &Profile) {
+/// Changes the fields that are meant for caches as the profile says.
+fn write_for_client(headers: &mut HeaderMap, profile: &Profile) {
+    if profile.strip_tags {
+        tags::strip(headers);
+    }
     if let Some(told) = &profile.cache_control {
         headers.insert(header::CACHE_CONTROL, told.clone());
     }
@@ -409,14 +416,17 @@ fn own_key(exchange: &Exchange) -> Vec<CacheKey> {
     route.and_then(|r| r.cache.as_ref().map(|profile| key::of(request, r, profile))).into_iter().collect()
 }
 
-/// The URLs that a change reaches: the request's own, and those of Location and Content-Location at the same origin.
+/// What a change reaches: the request's own URL, those of Location and Content-Location at the same origin, and the groups that the response names
+/// (RFC 9875, section 3).
 fn purges(exchange: &Exchange, response: &HeaderMap) -> Vec<Purge> {
     let own = Place::of(&exchange.request);
     let named = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| response.get(name));
     let named = named.filter_map(|value| location::at_same_origin(&exchange.request, value.to_str().ok()?));
     let urls = [(own.path.to_owned(), own.query.map(str::to_owned))].into_iter().chain(named);
-    let target = |(path, query)| Target::Url { host: own.host.to_owned(), path, query };
-    urls.map(|url| Purge { target: target(url), soft: false }).collect()
+    let urls = urls.map(|(path, query)| Target::Url { host: own.host.to_owned(), path, query });
+    let groups = tags::groups(response, &names::CACHE_GROUP_INVALIDATION).into_iter();
+    let groups = groups.map(|group| Target::Group(own.host.to_owned(), group));
+    urls.chain(groups).map(|target| Purge { target, soft: false }).collect()
 }
 
 /// A reply without its report.

@@ -107,8 +107,10 @@ impl AwaitLookup {
         if self.verdict(&chosen) == Verdict::Stale {
             usability = stale::purged_softly(usability, &chosen);
         }
-        if self.caching.profile.client_directives {
+        let mut outcome = CacheOutcome::Expired;
+        if self.caching.profile.client_directives && usability != Usability::Validate {
             usability = stale::as_the_client_asks(usability, &control, &chosen, now);
+            outcome = CacheOutcome::Request;
         }
         match usability {
             Usability::Fresh { .. } => {
@@ -118,7 +120,7 @@ impl AwaitLookup {
             // Whether a store has dropped it already must not matter.
             Usability::Validate if now >= chosen.expires() => self.miss(&control, now),
             Usability::Validate => {
-                self.note(CacheOutcome::Expired);
+                self.note(outcome);
                 // A range of an unvalidated response cannot be combined with our own conditions: the client's stay as they are.
                 let ranged = headers_contain_range(&self.exchange);
                 self.caching.candidate = (!ranged).then_some(chosen);

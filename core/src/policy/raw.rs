@@ -285,6 +285,9 @@ pub struct RawProfile {
     /// Longest wait of a request for another one that already fetches the same response. "0s" turns coalescing off. Default: 5s.
     #[serde(default)]
     pub coalesce: Option<String>,
+    /// Whether `Cache-Tag` and `Surrogate-Key` are kept from clients. Default: false, so that another cache in front can read them.
+    #[serde(default)]
+    pub strip_tags: bool,
 }
 
 /// How a profile decides about storing.

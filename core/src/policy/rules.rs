@@ -85,6 +85,7 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         cache_control,
         client_directives: raw.client_directives,
         coalesce: c.duration(&at.key("coalesce"), raw.coalesce.as_ref(), 5000),
+        strip_tags: raw.strip_tags,
     }
 }
 

@@ -20,6 +20,7 @@ const CACHE: [&str; CACHE_OUTCOMES] = [
     "vary_miss",
     "bypass",
     "only_if_cached",
+    "request",
 ];
 
 const STATUS: [&str; STATUS_CLASSES] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
