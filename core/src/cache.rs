@@ -4,6 +4,7 @@ pub mod control;
 pub mod date;
 pub mod freshness;
 pub mod key;
+pub mod range;
 pub mod record;
 pub mod stale;
 pub mod status;

@@ -1,0 +1,387 @@
+//! Parts of a body (RFC 9110, section 14; RFC 9111, sections 3.3 and 3.4): what a client asks for, what a stored response can give, and parts put
+//! together.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::control::split_list;
+use super::{Stored, date};
+
+/// Most ranges of a request. One that has more is answered whole: many small pieces cost more than they save.
+const RANGES_MAX: usize = 16;
+
+/// What a client asks for, as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spec {
+    /// From a position on, to another one.
+    From(u64, Option<u64>),
+    /// So many last bytes.
+    Last(u64),
+}
+
+/// Which bytes of the whole a partial response has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Position of the first.
+    pub first: u64,
+    /// Position of the last.
+    pub last: u64,
+    /// Length of the whole, if known.
+    pub whole: Option<u64>,
+}
+
+/// A piece of a body put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// These bytes.
+    Text(Bytes),
+    /// These bytes of the stored body.
+    Body(Range<u64>),
+}
+
+/// What a stored response gives to a request for ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// All of it: there is no valid request for ranges, or it does not apply.
+    Whole,
+    /// None of the ranges lies in it, which is so long.
+    Nothing(u64),
+    /// These parts of it.
+    Parts(Vec<Part>),
+}
+
+impl Part {
+    /// Reads the one part that a 206 has; `None` for several, or for what is not one.
+    pub fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
+        if status != StatusCode::PARTIAL_CONTENT {
+            return None;
+        }
+        let text = headers.get(header::CONTENT_RANGE)?.to_str().ok()?;
+        let (unit, rest) = text.trim().split_once(' ')?;
+        let (range, whole) = rest.trim().split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (number(first)?, number(last)?);
+        let whole = if whole == "*" { None } else { Some(number(whole)?) };
+        let valid = unit.eq_ignore_ascii_case("bytes") && first <= last && whole.is_none_or(|whole| last < whole);
+        valid.then_some(Self { first, last, whole })
+    }
+
+    /// Returns the number of its bytes.
+    pub fn length(&self) -> u64 {
+        (self.last - self.first).saturating_add(1)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.first == 0 && self.whole == Some(self.length())
+    }
+
+    /// Writes Content-Range.
+    pub(crate) fn field(&self) -> Option<HeaderValue> {
+        let Self { first, last, whole } = self;
+        let whole = whole.map_or_else(|| "*".to_owned(), |whole| whole.to_string());
+        HeaderValue::try_from(format!("bytes {first}-{last}/{whole}")).ok()
+    }
+}
+
+/// Digits only: `u64::from_str` takes a sign too.
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Reads a request for ranges of bytes; `None` when there is none, or none that is valid (RFC 9110, section 14.2).
+fn requested(request: &HeaderMap) -> Option<Vec<Spec>> {
+    let mut lines = request.get_all(header::RANGE).iter();
+    let line = lines.next().filter(|_| lines.next().is_none())?;
+    let (unit, set) = line.to_str().ok()?.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let specs: Option<Vec<Spec>> = split_list(set.as_bytes()).map(spec).collect();
+    specs.filter(|specs| !specs.is_empty() && specs.len() <= RANGES_MAX)
+}
+
+fn spec(text: &[u8]) -> Option<Spec> {
+    let (first, last) = std::str::from_utf8(text).ok()?.split_once('-')?;
+    match (first, last) {
+        ("", "") => None,
+        ("", last) => Some(Spec::Last(number(last)?)),
+        (first, "") => Some(Spec::From(number(first)?, None)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some(Spec::From(first, Some(last)))
+        }
+    }
+}
+
+impl Spec {
+    /// Places the range in a whole of this length; `None` if it lies outside.
+    fn within(self, whole: u64) -> Option<Part> {
+        let end = whole.checked_sub(1)?;
+        let (first, last) = match self {
+            Self::From(first, last) => (first, last.unwrap_or(end).min(end)),
+            Self::Last(0) => return None,
+            Self::Last(count) => (whole.saturating_sub(count), end),
+        };
+        (first <= end).then_some(Part { first, last, whole: Some(whole) })
+    }
+}
+
+/// Returns whether a request is one for ranges.
+pub(crate) fn is_requested(method: &Method, request: &HeaderMap) -> bool {
+    method == Method::GET && request.contains_key(header::RANGE)
+}
+
+/// Says what a stored response gives to a request. Whether it may be used at all is asked before.
+pub(crate) fn give(method: &Method, request: &HeaderMap, stored: &Stored) -> Given {
+    let whole = stored.announced_length().filter(|_| stored.status == StatusCode::OK);
+    let (true, Some(whole)) = (is_requested(method, request) && holds(request, &stored.headers), whole) else {
+        return Given::Whole;
+    };
+    let Some(specs) = requested(request) else {
+        return Given::Whole;
+    };
+    let parts: Vec<Part> = specs.into_iter().filter_map(|spec| spec.within(whole)).collect();
+    if parts.is_empty() {
+        return Given::Nothing(whole);
+    }
+    // Overlapping ranges ask for more than there is.
+    let asked = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.length()));
+    if asked > whole { Given::Whole } else { Given::Parts(parts) }
+}
+
+/// Says which part of a stored part answers a request, if it does.
+pub(crate) fn give_of_part(method: &Method, request: &HeaderMap, stored: &Stored) -> Option<Part> {
+    let part = Part::of(stored.status, &stored.headers)?;
+    if !is_requested(method, request) || !holds(request, &stored.headers) {
+        return None;
+    }
+    let [spec] = requested(request)?.try_into().ok()?;
+    let wanted = match (part.whole, spec) {
+        (Some(whole), spec) => spec.within(whole)?,
+        (None, Spec::From(first, Some(last))) => Part { first, last, whole: None },
+        (None, _) => return None,
+    };
+    (part.first <= wanted.first && wanted.last <= part.last).then_some(wanted)
+}
+
+/// Returns whether If-Range, if there is one, lets the ranges of a response with these fields be used (RFC 9110, section 13.1.5).
+fn holds(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let Some(condition) = request.get(header::IF_RANGE).map(HeaderValue::as_bytes) else {
+        return true;
+    };
+    if condition.starts_with(b"\"") || condition.starts_with(b"W/") {
+        return strong_tag(response) == Some(condition);
+    }
+    // A date is a strong validator only if the response is a second younger (section 8.8.2.2).
+    let told = std::str::from_utf8(condition).ok().and_then(date::parse);
+    let modified = date::read(response, header::LAST_MODIFIED);
+    let made = date::read(response, header::DATE);
+    let strong = modified.zip(made).is_some_and(|(modified, made)| made.since(modified) >= 1000);
+    strong && told.is_some() && told == modified
+}
+
+/// Returns the entity tag if it is a strong one.
+pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::ETAG).map(HeaderValue::as_bytes).filter(|tag| tag.starts_with(b"\""))
+}
+
+/// Writes the fields and the body's plan of a 206. `boundary` separates several parts.
+pub(crate) fn write(headers: &mut HeaderMap, parts: &[Part], offset: u64, boundary: &str) -> Vec<Piece> {
+    let body = |part: &Part| Piece::Body(part.first - offset..part.last + 1 - offset);
+    if let [only] = parts {
+        if let Some(value) = only.field() {
+            headers.insert(header::CONTENT_RANGE, value);
+        }
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(only.length()));
+        return vec![body(only)];
+    }
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or_else(Vec::new, |kind| [b"content-type: ", kind.as_bytes(), b"\r\n"].concat());
+    let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
+    let mut length = 0_u64;
+    let mut text = |pieces: &mut Vec<Piece>, text: Vec<u8>| {
+        length = length.saturating_add(text.len() as u64);
+        pieces.push(Piece::Text(text.into()));
+    };
+    for part in parts {
+        let range = part.field();
+        let range = range.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
+        let head = [b"\r\n--", boundary.as_bytes(), b"\r\n", &kind, b"content-range: ", range, b"\r\n\r\n"].concat();
+        text(&mut pieces, head);
+        pieces.push(body(part));
+    }
+    text(&mut pieces, format!("\r\n--{boundary}--\r\n").into_bytes());
+    let length = parts.iter().fold(length, |sum, part| sum.saturating_add(part.length()));
+    headers.remove(header::CONTENT_RANGE);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if let Ok(kind) = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")) {
+        headers.insert(header::CONTENT_TYPE, kind);
+    }
+    pieces
+}
+
+/// Two stored parts as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Combined {
+    /// The head of the result, which may be complete now.
+    pub head: Arc<Stored>,
+    /// What of the older body comes first.
+    pub before: Range<u64>,
+    /// What of the older body comes after the newer one.
+    pub after: Range<u64>,
+}
+
+/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4). The newer one's fields count.
+pub fn combine(old: &Stored, new: &Stored) -> Option<Combined> {
+    let (a, b) = (Part::of(old.status, &old.headers)?, Part::of(new.status, &new.headers)?);
+    let same = strong_tag(&new.headers).is_some() && strong_tag(&old.headers) == strong_tag(&new.headers);
+    let touch = a.first <= b.last.saturating_add(1) && b.first <= a.last.saturating_add(1);
+    if !same || !touch || a.whole.is_none() || a.whole != b.whole {
+        return None;
+    }
+    let joined = Part { first: a.first.min(b.first), last: a.last.max(b.last), whole: a.whole };
+    let mut head = new.clone();
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(joined.length()));
+    if joined.is_whole() {
+        head.status = StatusCode::OK;
+        head.headers.remove(header::CONTENT_RANGE);
+    } else {
+        head.headers.insert(header::CONTENT_RANGE, joined.field()?);
+    }
+    let before = 0..b.first.saturating_sub(a.first);
+    let after = b.last.saturating_add(1).saturating_sub(a.first).min(a.length())..a.length();
+    Some(Combined { head: Arc::new(head), before, after })
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::cache::tests_support::{headers, stored};
+
+    fn given(range: &str, length: &str) -> Given {
+        give(&Method::GET, &headers(&[("range", range)]), &stored(&[("content-length", length)]))
+    }
+
+    fn parts(pairs: &[(u64, u64)], whole: u64) -> Given {
+        Given::Parts(
+            pairs.iter().map(|(first, last)| Part { first: *first, last: *last, whole: Some(whole) }).collect(),
+        )
+    }
+
+    #[test]
+    fn ranges_are_placed_in_the_whole() {
+        let cases = [
+            ("bytes=0-1", parts(&[(0, 1)], 10)),
+            ("Bytes=5-", parts(&[(5, 9)], 10)),
+            ("bytes=-3", parts(&[(7, 9)], 10)),
+            ("bytes=-30", parts(&[(0, 9)], 10)),
+            ("bytes=8-99", parts(&[(8, 9)], 10)),
+            ("bytes= 0-0 , -1", parts(&[(0, 0), (9, 9)], 10)),
+            ("bytes=0-0,10-11", parts(&[(0, 0)], 10)),
+            ("bytes=10-", Given::Nothing(10)),
+            ("bytes=-0", Given::Nothing(10)),
+            ("bytes=0-9,0-9", Given::Whole),
+            ("bytes=", Given::Whole),
+            ("bytes=-", Given::Whole),
+            ("bytes=2-1", Given::Whole),
+            ("bytes=+1-2", Given::Whole),
+            ("bytes=a-2", Given::Whole),
+            ("lines=0-1", Given::Whole),
+            ("bytes=99999999999999999999-", Given::Whole),
+        ];
+        for (range, expected) in cases {
+            assert_eq!(given(range, "10"), expected, "{range}");
+        }
+        assert_eq!(given("bytes=0-1", "0"), Given::Nothing(0));
+        assert_eq!(given(&format!("bytes={}", "0-0,".repeat(17)), "100"), Given::Whole);
+        assert_eq!(give(&Method::HEAD, &headers(&[("range", "bytes=0-1")]), &stored(&[])), Given::Whole);
+    }
+
+    #[test]
+    fn ranges_hold_only_for_the_same_representation() {
+        let response = [
+            ("content-length", "10"),
+            ("etag", "\"a\""),
+            ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+            ("date", "Sun, 06 Nov 1994 08:49:38 GMT"),
+        ];
+        let part = |condition: &str, response: &[(&str, &str)]| {
+            let request = headers(&[("range", "bytes=0-1"), ("if-range", condition)]);
+            give(&Method::GET, &request, &stored(response)) != Given::Whole
+        };
+        assert!(part("\"a\"", &response) && part("Sun, 06 Nov 1994 08:49:37 GMT", &response));
+        for other in ["\"b\"", "W/\"a\"", "Sun, 06 Nov 1994 08:49:38 GMT", "nonsense", ""] {
+            assert!(!part(other, &response), "{other}");
+        }
+        assert!(!part("Sun, 06 Nov 1994 08:49:37 GMT", &response[..3]), "as young as its modification");
+        assert!(!part("W/\"a\"", &[("content-length", "10"), ("etag", "W/\"a\"")]), "weak tags say nothing of bytes");
+    }
+
+    fn part(range: &str, tag: &str) -> Stored {
+        let mut part = stored(&[("content-range", range), ("etag", tag)]);
+        part.status = StatusCode::PARTIAL_CONTENT;
+        part
+    }
+
+    #[test]
+    fn a_part_answers_what_lies_in_it() {
+        let of = |range: &str, stored: &Stored| {
+            give_of_part(&Method::GET, &headers(&[("range", range)]), stored).map(|part| (part.first, part.last))
+        };
+        let known = part("bytes 4-9/10", "\"a\"");
+        assert_eq!(of("bytes=6-8", &known), Some((6, 8)));
+        assert_eq!(of("bytes=-5", &known), Some((5, 9)));
+        assert_eq!(of("bytes=6-", &known), Some((6, 9)));
+        assert_eq!(of("bytes=3-8", &known), None);
+        assert_eq!(of("bytes=6-7,8-9", &known), None);
+        let unknown = part("bytes 4-9/*", "\"a\"");
+        assert_eq!(of("bytes=6-8", &unknown), Some((6, 8)));
+        assert_eq!(of("bytes=6-", &unknown), None);
+        for wrong in ["bytes 9-4/10", "bytes 4-10/10", "items 4-9/10", "bytes */10", "bytes 4-9", ""] {
+            assert_eq!(of("bytes=6-8", &part(wrong, "\"a\"")), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn parts_that_touch_become_one() {
+        let joined = |old: &str, new: &str| {
+            let combined = combine(&part(old, "\"a\""), &part(new, "\"a\""))?;
+            let range = combined.head.headers.get("content-range").map(|v| v.to_str().unwrap().to_owned());
+            Some((combined.head.status.as_u16(), range, combined.before, combined.after))
+        };
+        assert_eq!(joined("bytes 0-4/10", "bytes 5-9/10"), Some((200, None, 0..5, 5..5)));
+        assert_eq!(joined("bytes 5-9/10", "bytes 0-4/10"), Some((200, None, 0..0, 0..5)));
+        assert_eq!(joined("bytes 0-9/20", "bytes 3-5/20"), Some((206, Some("bytes 0-9/20".into()), 0..3, 6..10)));
+        assert_eq!(joined("bytes 3-5/20", "bytes 0-9/20"), Some((206, Some("bytes 0-9/20".into()), 0..0, 3..3)));
+        assert_eq!(joined("bytes 0-3/10", "bytes 5-9/10"), None);
+        assert_eq!(joined("bytes 0-4/10", "bytes 5-9/11"), None);
+        assert_eq!(joined("bytes 0-4/*", "bytes 5-9/*"), None);
+        assert_eq!(combine(&part("bytes 0-4/10", "\"a\""), &part("bytes 5-9/10", "\"b\"")), None);
+        assert_eq!(combine(&part("bytes 0-4/10", "W/\"a\""), &part("bytes 5-9/10", "W/\"a\"")), None);
+    }
+
+    #[test]
+    fn several_parts_are_written_with_their_length() {
+        let mut fields = headers(&[("content-type", "text/plain"), ("content-length", "10")]);
+        let Given::Parts(parts) = given("bytes=0-1,8-9", "10") else { panic!("two parts") };
+        let pieces = write(&mut fields, &parts, 0, "b");
+        let body: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| match piece {
+                Piece::Text(text) => text.to_vec(),
+                Piece::Body(range) => b"0123456789"[range.start as usize..range.end as usize].to_vec(),
+            })
+            .collect();
+        assert_eq!(fields["content-length"], body.len().to_string());
+        assert_eq!(fields["content-type"], "multipart/byteranges; boundary=b");
+        let expected = "\r\n--b\r\ncontent-type: text/plain\r\ncontent-range: bytes 0-1/10\r\n\r\n01\r\n--b\r\ncontent-type: text/plain\r\ncontent-range: bytes 8-9/10\r\n\r\n89\r\n--b--\r\n";
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+    }
+}
