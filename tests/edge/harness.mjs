@@ -6,15 +6,15 @@ import { send } from "./client.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-// Starts the Worker. What it logs goes to the test, not to the terminal.
-export async function startWorker() {
+// Starts the Worker. What it logs goes to the test, not to the terminal. In real time it stands alone: no `begin` and no `log`.
+export async function startWorker({ realTime = false } = {}) {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "tidegate",
       rootPath: root,
       modulesRoot: root,
       modules: [
-        { type: "ESModule", path: "tests/edge/virtual-clock.mjs" },
+        ...(realTime ? [] : [{ type: "ESModule", path: "tests/edge/virtual-clock.mjs" }]),
         { type: "ESModule", path: "workers/build/dist/worker.js" },
         { type: "CompiledWasm", path: "workers/build/dist/index_bg.wasm" },
       ],
@@ -28,6 +28,8 @@ export async function startWorker() {
         stdout.resume();
         stderr.resume();
       },
+      // In real time nobody reads what the Worker logs.
+      ...(realTime ? { handleStructuredLogs: () => {} } : {}),
       log: new Log(LogLevel.ERROR),
     }),
   );

@@ -29,7 +29,8 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.run("core tests on wasm", core_on_wasm)?;
     steps.run("build of the Worker", worker::deploy_dry)?;
     steps.run("build of the npm package", || javascript::build().map(|()| Passed))?;
-    steps.run("tests in workerd and Node", node)
+    steps.run("tests in workerd and Node", node)?;
+    steps.run("conformance", conformance)
 }
 
 fn native() -> Result<Outcome> {
@@ -73,5 +74,12 @@ fn node() -> Result<Outcome> {
         "--test-timeout=60000",
         "tests/edge/*.test.mjs",
     ]))?;
+    Ok(Passed)
+}
+
+/// The public conformance suite for HTTP caches, against both shells.
+fn conformance() -> Result<Outcome> {
+    shell::run(&mut cargo(&["build", "--quiet", "--package", "tidegate"]))?;
+    shell::run(command("node").arg("tests/conformance/run.mjs"))?;
     Ok(Passed)
 }
