@@ -12,21 +12,27 @@
 //! stage that does not apply is left out: a route without limits charges nothing. Work after the reply (revalidation in the background) is another
 //! exchange, driven by the same loop.
 //!
-//! The stages: [`request`] reads and bounds the request, [`admission`] charges limits, [`lookup`] uses the store, [`fetch`] asks origins,
-//! [`finish`] writes the reply.
+//! The stages: [`request`] reads and bounds the request, [`admission`] charges limits, [`lookup`] uses the store, [`fetch`] asks origins, `settle`
+//! draws the conclusions from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates), [`finish`] writes the reply.
 
 pub mod admission;
+pub mod background;
+mod change;
 pub mod fetch;
+pub mod fill;
 pub mod finish;
+mod keep;
 pub mod lookup;
 pub mod request;
+mod reuse;
+mod settle;
 
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri, response};
 
-use crate::cache::{CacheKey, Profile, Stored};
+use crate::cache::{CacheKey, Profile, Stored, validation};
 use crate::engine::Engine;
 use crate::flight::Lead;
 use crate::problem::Refusal;
@@ -35,8 +41,10 @@ use crate::route::Route;
 use crate::time::Timestamp;
 
 pub use admission::AwaitVerdict;
+pub use background::Background;
 pub use fetch::{Attempt, AwaitResponse, Failure, FailureKind};
-pub use finish::{Background, Fill, FillKind, Reply, Source};
+pub use fill::{Fill, FillKind};
+pub use finish::{Reply, Source};
 pub use lookup::{AwaitLookup, AwaitTime};
 pub use request::{Client, Request, RequestBody, Scheme};
 
@@ -72,8 +80,23 @@ pub(crate) struct Caching {
     pub(crate) key: CacheKey,
     /// A stored response that must be validated, or may be served if every origin fails.
     pub(crate) candidate: Option<Arc<Stored>>,
+    /// Stored responses for other requests, one of which the origin may find to be right for this one too.
+    pub(crate) others: Vec<Arc<Stored>>,
     /// The duty to fetch for all who want the same.
     pub(crate) lead: Option<Lead>,
+}
+
+impl Caching {
+    /// Returns whether the request's conditions are ours and no longer the client's.
+    pub(crate) fn validates(&self) -> bool {
+        self.candidate.is_some() || !self.others.is_empty()
+    }
+
+    /// Returns the stored response that a 304 speaks of.
+    pub(crate) fn confirmed(&self, head: &response::Parts) -> Option<Arc<Stored>> {
+        let not_modified = head.status == StatusCode::NOT_MODIFIED;
+        not_modified.then(|| validation::confirmed(&head.headers, self.candidate.as_ref(), &self.others)).flatten()
+    }
 }
 
 /// Begins an exchange: bounds, then route, then limits.

@@ -46,6 +46,10 @@ pub enum Refusal {
     Internal,
     /// The client went away before it had an answer; it gets none.
     ClientGone,
+    /// A stored response does not meet the client's If-Match or If-Unmodified-Since.
+    PreconditionFailed,
+    /// None of the ranges lies in the stored response.
+    RangeNotSatisfiable,
 }
 
 /// What a refusal tells the client.
@@ -59,7 +63,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -78,6 +82,8 @@ impl Refusal {
         Self::OriginFailed,
         Self::Internal,
         Self::ClientGone,
+        Self::PreconditionFailed,
+        Self::RangeNotSatisfiable,
     ];
 
     /// Returns the name used in JSON.
@@ -99,6 +105,8 @@ impl Refusal {
             Self::OriginUnreachable => "origin_unreachable",
             Self::OriginTimeout => "origin_timeout",
             Self::ClientGone => "client_gone",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -193,6 +201,18 @@ impl Refusal {
                 "Unavailable",
                 "The request could not be handled.",
                 Some("proxy_internal_error"),
+            ),
+            Self::PreconditionFailed => text(
+                StatusCode::PRECONDITION_FAILED,
+                "Precondition failed",
+                "The response is another one than the request requires.",
+                None,
+            ),
+            Self::RangeNotSatisfiable => text(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "Range not satisfiable",
+                "None of the ranges lies in the response.",
+                None,
             ),
             // No RFC knows this status; in logs it is the customary one.
             Self::ClientGone => text(

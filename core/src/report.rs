@@ -181,6 +181,8 @@ pub enum CacheOutcome {
     Miss,
     /// Something was stored under the key, but for other values of the fields in Vary.
     VaryMiss,
+    /// Only parts were stored under the key, and not those wanted.
+    Partial,
     /// A stored response could have been used, but the client asked for a newer one.
     Request,
     /// The store was not asked.

@@ -69,7 +69,7 @@ impl Histogram {
     }
 }
 
-pub(crate) const CACHE_OUTCOMES: usize = 11;
+pub(crate) const CACHE_OUTCOMES: usize = 12;
 pub(crate) const STATUS_CLASSES: usize = 6;
 pub(crate) const LIMIT_OUTCOMES: usize = 5;
 pub(crate) const ATTEMPT_OUTCOMES: usize = 10;
@@ -210,6 +210,7 @@ fn cache_outcome(outcome: CacheOutcome) -> usize {
         CacheOutcome::Bypass => 8,
         CacheOutcome::OnlyIfCached => 9,
         CacheOutcome::Request => 10,
+        CacheOutcome::Partial => 11,
     }
 }
 

@@ -90,8 +90,8 @@ fn heuristic_lifetime(status: StatusCode, headers: &HeaderMap, control: &Control
 }
 
 /// RFC 9110, section 15.1.
-fn heuristically_cacheable(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+pub(super) fn heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// RFC 9111, section 4.2.3: `corrected_initial_age`. Dates have whole seconds, so the apparent age is counted in them. A lifetime of the policy's

@@ -74,6 +74,14 @@ impl Part {
         (self.last - self.first).saturating_add(1)
     }
 
+    /// Corrects the part to the length of the body that came with it. A part that reached the end still does.
+    pub(crate) fn shortened_to(self, length: u64) -> Option<Self> {
+        let last = self.first.checked_add(length.checked_sub(1)?)?;
+        let to_the_end = self.whole.is_some_and(|whole| self.last.checked_add(1) == Some(whole));
+        let whole = if to_the_end { last.checked_add(1) } else { self.whole };
+        (last <= self.last).then_some(Self { first: self.first, last, whole })
+    }
+
     fn is_whole(&self) -> bool {
         self.first == 0 && self.whole == Some(self.length())
     }

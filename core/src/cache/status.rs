@@ -16,6 +16,7 @@ pub fn field(report: &CacheReport) -> HeaderValue {
         CacheOutcome::Expired | CacheOutcome::Revalidated | CacheOutcome::StaleIfError => {
             member.extend_from_slice(b"; fwd=stale");
         }
+        CacheOutcome::Partial => member.extend_from_slice(b"; fwd=partial"),
         CacheOutcome::Request => member.extend_from_slice(b"; fwd=request"),
         CacheOutcome::Bypass if report.bypass == Some(Bypass::Method) => member.extend_from_slice(b"; fwd=method"),
         CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
@@ -29,10 +30,11 @@ pub fn field(report: &CacheReport) -> HeaderValue {
     }
     if let Some(ttl) = report.ttl_ms.filter(|_| serves_stored || report.stored) {
         member.extend_from_slice(b"; ttl=");
+        let ttl = ttl / 1000;
         if ttl < 0 {
             member.push(b'-');
         }
-        push_decimal(&mut member, ttl.unsigned_abs() / 1000);
+        push_decimal(&mut member, ttl.unsigned_abs());
     }
     if report.stored {
         member.extend_from_slice(b"; stored");

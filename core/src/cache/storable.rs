@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::control::Control;
 use super::freshness::Freshness;
-use super::{Mode, Profile, validation, vary};
+use super::range::Part;
+use super::{Mode, Profile, freshness, validation, vary};
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -14,7 +15,7 @@ use super::{Mode, Profile, validation, vary};
 pub enum NotStored {
     /// Only answers to GET are stored.
     Method,
-    /// The status does not allow it: informational, partial, not modified; or an error, which the policy's own lifetime is not meant for.
+    /// The status does not allow it: informational, several parts, not modified; or an error, which the policy's own lifetime is not meant for.
     Status,
     /// The response says `no-store`.
     NoStore,
@@ -85,7 +86,7 @@ pub fn check(
 ) -> Result<(), NotStored> {
     let overriding = matches!(profile.mode, Mode::Override { .. });
     deny(method != Method::GET, NotStored::Method)?;
-    deny(!may_be_stored(status) || response.contains_key(header::CONTENT_RANGE), NotStored::Status)?;
+    deny(!may_be_stored(status, response), NotStored::Status)?;
     check_directives(status, control)?;
     deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
@@ -93,6 +94,9 @@ pub fn check(
     // A 401, 429 or 500 says something about one request; a policy's lifetime would spread it.
     deny(overriding && (!understood(status) || status.is_server_error()), NotStored::Status)?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
+    // RFC 9111, section 3: without a lifetime of its own a response needs a status that has one by default, or `public`.
+    let by_default = freshness::heuristically_cacheable(status) || control.public;
+    deny(!freshness.explicit && !by_default, NotStored::NoLifetime)?;
     deny(freshness.lifetime == 0 && !validation::has_validator(response), NotStored::NoLifetime)?;
     deny(content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
 }
@@ -112,13 +116,14 @@ fn deny(condition: bool, why: NotStored) -> Result<(), NotStored> {
     if condition { Err(why) } else { Ok(()) }
 }
 
-fn may_be_stored(status: StatusCode) -> bool {
-    !status.is_informational() && status != StatusCode::PARTIAL_CONTENT && status != StatusCode::NOT_MODIFIED
+fn may_be_stored(status: StatusCode, response: &HeaderMap) -> bool {
+    let one_part = status != StatusCode::PARTIAL_CONTENT || Part::of(status, response).is_some();
+    !status.is_informational() && status != StatusCode::NOT_MODIFIED && one_part
 }
 
 /// The statuses whose caching requirements this cache implements.
 fn understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
 /// RFC 9111, section 3.5.

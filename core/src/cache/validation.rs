@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::control::{Control, split_list};
 use super::freshness;
-use super::{Asked, Profile, Stored, date, tags};
+use super::{Asked, Profile, Stored, date, range, tags};
 use crate::names;
 use crate::time::Timestamp;
 
@@ -35,13 +35,20 @@ pub fn has_validator(response: &HeaderMap) -> bool {
     response.contains_key(header::ETAG) || date::read(response, header::LAST_MODIFIED).is_some()
 }
 
-/// Replaces a request's own conditions by those that validate `stored` (RFC 9111, section 4.3.1). Without a validator it becomes unconditional.
-pub fn make_conditional(request: &mut HeaderMap, stored: &Stored) {
+/// Replaces a request's own conditions by those that validate `stored`, or find out which of `others` is right for it too (RFC 9111, section 4.3.1).
+/// Without a validator it becomes unconditional.
+pub fn make_conditional(request: &mut HeaderMap, stored: Option<&Arc<Stored>>, others: &[Arc<Stored>]) {
     remove_conditions(request);
-    if let Some(tag) = stored.headers.get(header::ETAG) {
-        request.insert(header::IF_NONE_MATCH, tag.clone());
+    let mut tags: Vec<&[u8]> = Vec::new();
+    for tag in stored.into_iter().chain(others).filter_map(|s| s.headers.get(header::ETAG)) {
+        if !tags.contains(&tag.as_bytes()) {
+            tags.push(tag.as_bytes());
+        }
     }
-    if let Some(modified) = stored.headers.get(header::LAST_MODIFIED) {
+    if let Some(tags) = (!tags.is_empty()).then(|| HeaderValue::from_bytes(&tags.join(&b", "[..])).ok()).flatten() {
+        request.insert(header::IF_NONE_MATCH, tags);
+    }
+    if let Some(modified) = stored.and_then(|s| s.headers.get(header::LAST_MODIFIED)) {
         request.insert(header::IF_MODIFIED_SINCE, modified.clone());
     }
 }
@@ -53,13 +60,28 @@ pub fn remove_conditions(request: &mut HeaderMap) {
     }
 }
 
-/// Returns whether a 304 speaks of `stored`: its strong validators, if it has any, must agree (RFC 9111, section 4.3.4).
-pub fn confirms(not_modified: &HeaderMap, stored: &Stored) -> bool {
-    match (not_modified.get(header::ETAG), stored.headers.get(header::ETAG)) {
-        (Some(a), Some(b)) => opaque(a.as_bytes()) == opaque(b.as_bytes()),
-        (Some(_), None) => false,
-        (None, _) => true,
-    }
+/// Returns the stored response that a 304 speaks of: the one with the same entity tag; without a tag the one that was asked about alone (RFC 9111,
+/// section 4.3.4).
+pub fn confirmed(
+    not_modified: &HeaderMap,
+    stored: Option<&Arc<Stored>>,
+    others: &[Arc<Stored>],
+) -> Option<Arc<Stored>> {
+    let found = match not_modified.get(header::ETAG).map(|tag| opaque(tag.as_bytes())) {
+        Some(tag) => stored.into_iter().chain(others).find(|s| tag_of(&s.headers).map(opaque) == Some(tag)),
+        None => stored.filter(|_| others.is_empty()),
+    };
+    found.map(Arc::clone)
+}
+
+/// Returns whether the answer to a HEAD describes a stored response: the same validators and the same length (RFC 9111, section 4.3.5).
+pub fn describes(head: &HeaderMap, stored: &Stored) -> bool {
+    let same = |name: &HeaderName| head.get(name).is_none_or(|value| stored.headers.get(name) == Some(value));
+    [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(same)
+}
+
+fn tag_of(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::ETAG).map(HeaderValue::as_bytes)
 }
 
 /// Updates a stored response by a 304 (RFC 9111, section 3.2) and computes its lifetimes anew.
@@ -70,7 +92,7 @@ pub fn update(
     asked: Asked,
     host: &str,
     received: Timestamp,
-) -> Arc<Stored> {
+) -> Stored {
     let mut headers = stored.headers.clone();
     for name in not_modified.keys().filter(|name| !KEPT.contains(name)) {
         headers.remove(name);
@@ -87,7 +109,7 @@ pub fn update(
     }
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
     let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
-    Arc::new(Stored {
+    Stored {
         status: stored.status,
         received,
         initial_age,
@@ -97,24 +119,53 @@ pub fn update(
         // Those that the response had reach it in any case.
         labels: tags::read(&headers, host).unwrap_or_else(|_| stored.labels.clone()),
         headers,
-    })
+    }
 }
 
-/// Returns whether a client's conditions allow a 304 for a response with these header fields (RFC 9110, section 13.2.2).
-pub fn not_modified(method: &Method, request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> bool {
-    if status != StatusCode::OK || !(method == Method::GET || method == Method::HEAD) {
-        return false;
+/// What a client's conditions make of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// There are none, or they hold: the response is given.
+    Holds,
+    /// The client has it already: 304.
+    NotModified,
+    /// The client wants another one: 412.
+    Failed,
+}
+
+/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2.
+pub fn evaluate(method: &Method, request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> Condition {
+    let reads = method == Method::GET || method == Method::HEAD;
+    if !reads || !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        return Condition::Holds;
+    }
+    if !meets_requirements(request, response) {
+        return Condition::Failed;
     }
     if request.contains_key(header::IF_NONE_MATCH) {
-        let tag = response.get(header::ETAG).map(HeaderValue::as_bytes);
-        let mut wanted = request.get_all(header::IF_NONE_MATCH).iter().flat_map(|line| split_list(line.as_bytes()));
         // Weak comparison (RFC 9110, section 8.8.3.2).
-        return wanted.any(|w| w == b"*" || tag.is_some_and(|tag| opaque(tag) == opaque(w)));
+        let known = |tag: &[u8]| tag == b"*" || tag_of(response).is_some_and(|own| opaque(own) == opaque(tag));
+        return if listed(request, header::IF_NONE_MATCH, known) { Condition::NotModified } else { Condition::Holds };
     }
     let since = date::read(request, header::IF_MODIFIED_SINCE);
     // RFC 9111, section 4.3.2.
     let modified = date::read(response, header::LAST_MODIFIED).or_else(|| date::read(response, header::DATE));
-    since.zip(modified).is_some_and(|(since, modified)| modified <= since)
+    let has_it = since.zip(modified).is_some_and(|(since, modified)| modified <= since);
+    if has_it { Condition::NotModified } else { Condition::Holds }
+}
+
+/// If-Match, compared strongly, or else If-Unmodified-Since.
+fn meets_requirements(request: &HeaderMap, response: &HeaderMap) -> bool {
+    if request.contains_key(header::IF_MATCH) {
+        return listed(request, header::IF_MATCH, |tag| tag == b"*" || range::strong_tag(response) == Some(tag));
+    }
+    let since = date::read(request, header::IF_UNMODIFIED_SINCE);
+    let modified = date::read(response, header::LAST_MODIFIED);
+    since.zip(modified).is_none_or(|(since, modified)| modified <= since)
+}
+
+fn listed(request: &HeaderMap, name: HeaderName, matches: impl Fn(&[u8]) -> bool) -> bool {
+    request.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).any(matches)
 }
 
 /// Keeps of a response's header fields those that a 304 carries (RFC 9110, section 15.4.5): the rest describes the body.
@@ -138,23 +189,41 @@ mod tests {
     use crate::cache::Mode;
     use crate::cache::tests_support::{headers, profile, stored};
 
-    fn answered_304(request: &[(&str, &str)], response: &[(&str, &str)]) -> bool {
-        not_modified(&Method::GET, &headers(request), StatusCode::OK, &headers(response))
+    fn evaluated(request: &[(&str, &str)], response: &[(&str, &str)]) -> Condition {
+        evaluate(&Method::GET, &headers(request), StatusCode::OK, &headers(response))
     }
+
+    const DAY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 
     #[test]
     fn entity_tags_win_over_dates() {
-        let response = [("etag", "W/\"a\""), ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT")];
-        assert!(answered_304(&[("if-none-match", "\"x\", \"a\"")], &response));
-        assert!(answered_304(&[("if-none-match", "*")], &response));
-        assert!(!answered_304(
-            &[("if-none-match", "\"x\""), ("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")],
-            &response
-        ));
-        assert!(answered_304(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], &response));
-        assert!(!answered_304(&[("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT")], &response));
-        assert!(!answered_304(&[("if-modified-since", "nonsense")], &response));
-        assert!(!answered_304(&[], &response));
+        let response = [("etag", "W/\"a\""), ("last-modified", DAY)];
+        let answered_304 = |request: &[(&str, &str)]| evaluated(request, &response) == Condition::NotModified;
+        assert!(answered_304(&[("if-none-match", "\"x\", \"a\"")]));
+        assert!(answered_304(&[("if-none-match", "*")]));
+        assert!(!answered_304(&[("if-none-match", "\"x\""), ("if-modified-since", DAY)]));
+        assert!(answered_304(&[("if-modified-since", DAY)]));
+        assert!(!answered_304(&[("if-modified-since", BEFORE)]));
+        assert!(!answered_304(&[("if-modified-since", "nonsense")]));
+        assert!(!answered_304(&[]));
+        let undated = |since| evaluated(&[("if-modified-since", since)], &[("date", DAY)]);
+        assert_eq!((undated(DAY), undated(BEFORE)), (Condition::NotModified, Condition::Holds));
+    }
+
+    #[test]
+    fn what_a_client_requires_comes_first() {
+        let response = [("etag", "\"a\""), ("last-modified", DAY)];
+        let fails = |request: &[(&str, &str)]| evaluated(request, &response) == Condition::Failed;
+        assert!(!fails(&[("if-match", "\"x\", \"a\"")]) && !fails(&[("if-match", "*")]));
+        assert!(fails(&[("if-match", "\"x\"")]) && fails(&[("if-match", "W/\"a\"")]));
+        assert!(fails(&[("if-match", "\"x\""), ("if-none-match", "\"a\"")]));
+        assert!(fails(&[("if-unmodified-since", BEFORE)]) && !fails(&[("if-unmodified-since", DAY)]));
+        assert!(!fails(&[("if-match", "*"), ("if-unmodified-since", BEFORE)]));
+        assert_eq!(evaluated(&[("if-match", "W/\"a\"")], &[("etag", "W/\"a\"")]), Condition::Failed);
+        assert_eq!(evaluated(&[("if-unmodified-since", BEFORE)], &[]), Condition::Holds);
+        let other = evaluate(&Method::GET, &headers(&[("if-match", "\"x\"")]), StatusCode::NOT_FOUND, &headers(&[]));
+        assert_eq!(other, Condition::Holds);
     }
 
     #[test]
@@ -176,17 +245,33 @@ mod tests {
     }
 
     #[test]
-    fn a_304_with_another_tag_confirms_nothing() {
-        let old = stored(&[("etag", "\"a\"")]);
-        assert!(confirms(&headers(&[("etag", "W/\"a\"")]), &old));
-        assert!(confirms(&headers(&[]), &old));
-        assert!(!confirms(&headers(&[("etag", "\"b\"")]), &old));
+    fn a_304_speaks_of_the_response_with_its_tag() {
+        let tagged = |tag: &str| Arc::new(stored(&[("etag", tag)]));
+        let (own, other) = (tagged("\"a\""), tagged("W/\"b\""));
+        let others = [Arc::clone(&other)];
+        let found = |lines: &[(&str, &str)], others: &[Arc<Stored>]| confirmed(&headers(lines), Some(&own), others);
+        assert_eq!(found(&[("etag", "W/\"a\"")], &others), Some(Arc::clone(&own)));
+        assert_eq!(found(&[("etag", "\"b\"")], &others), Some(other));
+        assert_eq!(found(&[("etag", "\"c\"")], &others), None);
+        assert_eq!(found(&[], &others), None);
+        assert_eq!(found(&[], &[]), Some(Arc::clone(&own)));
     }
 
     #[test]
     fn validation_replaces_the_clients_conditions() {
         let mut request = headers(&[("if-none-match", "\"client\""), ("if-match", "*"), ("accept", "a")]);
-        make_conditional(&mut request, &stored(&[("etag", "\"ours\"")]));
-        assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"ours\"")]));
+        let (ours, other) = (stored(&[("etag", "\"ours\"")]), stored(&[("etag", "W/\"x\""), ("last-modified", DAY)]));
+        let (ours, other) = (Arc::new(ours), Arc::new(other));
+        make_conditional(&mut request, Some(&ours), &[Arc::clone(&other), Arc::clone(&ours)]);
+        assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"ours\", W/\"x\"")]));
+    }
+
+    #[test]
+    fn a_head_describes_what_has_its_validators_and_length() {
+        let own = stored(&[("etag", "\"a\""), ("content-length", "5")]);
+        let describes = |lines: &[(&str, &str)]| describes(&headers(lines), &own);
+        assert!(describes(&[("etag", "\"a\""), ("content-length", "5"), ("x", "y")]) && describes(&[]));
+        assert!(!describes(&[("etag", "\"b\"")]) && !describes(&[("content-length", "6")]));
+        assert!(!describes(&[("last-modified", DAY)]));
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{request, response};
+use http::{HeaderMap, StatusCode, header, request, response};
 
 use super::lookup::AwaitTime;
-use super::{Caching, Exchange, RequestBody, Step, finish};
+use super::{Caching, Exchange, RequestBody, Step, finish, settle};
 use crate::breaker::{Outcome, Permit, Rule};
 use crate::cache::{Asked, CacheKey, validation};
 use crate::forward;
@@ -171,12 +171,12 @@ fn next(
         }
     }
     if let Some(head) = last {
-        return finish::from_origin(exchange, caching, *head, forward.asked, now);
+        return settle::from_origin(exchange, caching, *head, forward.asked, now);
     }
     if forward.refusal == Refusal::CircuitsOpen {
         exchange.report.retry_after_ms = forward.reopens.map(|until| until.since(now));
     }
-    finish::failed(exchange, caching, forward.refusal, now)
+    settle::failed(exchange, caching, forward.refusal, now)
 }
 
 /// Returns whether nobody will look at the client's header fields after this attempt, so that it may have them instead of a copy.
@@ -215,8 +215,8 @@ fn attempt(
     if forward.unconditional {
         validation::remove_conditions(&mut head.headers);
     }
-    if let Some(stored) = caching.as_ref().and_then(|c| c.candidate.as_ref()) {
-        validation::make_conditional(&mut head.headers, stored);
+    if let Some(caching) = &caching {
+        prepare(&mut head.headers, caching);
     }
     let attempt = Attempt {
         origin: Arc::clone(&origin),
@@ -227,6 +227,20 @@ fn attempt(
     };
     let next = AwaitResponse { exchange, caching, forward, origin, permit };
     Step::Fetch(Box::new(attempt), Box::new(next))
+}
+
+/// Turns what the client asks for into what the store needs.
+fn prepare(headers: &mut HeaderMap, caching: &Caching) {
+    if caching.validates() {
+        validation::make_conditional(headers, caching.candidate.as_ref(), &caching.others);
+    } else if caching.lead.is_some() {
+        // Others wait for a whole response. The client's own conditions are applied to it afterwards.
+        validation::remove_conditions(headers);
+    }
+    // What comes back replaces the whole response, which then gives the ranges.
+    if caching.candidate.as_ref().is_some_and(|stored| stored.status != StatusCode::PARTIAL_CONTENT) {
+        headers.remove(header::RANGE);
+    }
 }
 
 impl AwaitResponse {
@@ -267,12 +281,12 @@ impl AwaitResponse {
         let failed = rule.is_some_and(|rule| rule.failure_statuses.contains(&status.as_u16()));
         self.note(AttemptOutcome::Response, Some(status.as_u16()), Some(failed), now);
         let Self { exchange, mut caching, mut forward, .. } = self;
-        let unconfirmed =
-            |c: &Caching| c.candidate.as_ref().is_some_and(|stored| !validation::confirms(&head.headers, stored));
-        if status == http::StatusCode::NOT_MODIFIED && caching.as_ref().is_some_and(unconfirmed) {
+        let unconfirmed = |c: &Caching| c.validates() && c.confirmed(&head).is_none();
+        if status == StatusCode::NOT_MODIFIED && caching.as_ref().is_some_and(unconfirmed) {
             // A 304 about another response than ours: ask the same origin again, without conditions.
             if let Some(caching) = &mut caching {
                 caching.candidate = None;
+                caching.others.clear();
             }
             forward.unconditional = true;
             forward.looked_at = forward.looked_at.saturating_sub(1);
@@ -283,7 +297,7 @@ impl AwaitResponse {
         if exchange.route.retry.allows(Setback::Status(status), &exchange.request.head.method, forward.sent, intact) {
             return next(exchange, caching, forward, Some(Box::new(head)), now);
         }
-        finish::from_origin(exchange, caching, head, forward.asked, now)
+        settle::from_origin(exchange, caching, head, forward.asked, now)
     }
 
     fn failed(mut self, failure: Failure, now: Timestamp) -> Step {
@@ -307,7 +321,7 @@ impl AwaitResponse {
         if blames_origin && allowed {
             return next(exchange, caching, forward, None, now);
         }
-        finish::failed(exchange, caching, refusal, now)
+        settle::failed(exchange, caching, refusal, now)
     }
 
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.

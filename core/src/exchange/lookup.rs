@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 
 use super::fetch::Forward;
-use super::{Background, Caching, Exchange, RequestBody, Step, fetch, finish};
+use super::{Background, Caching, Exchange, Request, RequestBody, Step, fetch, finish, reuse};
 use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
-use crate::cache::{CacheKey, Mode, Profile, Stored, key, variants};
+use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, variants};
 use crate::cookie;
 use crate::flight::Boarding;
 use crate::hash;
@@ -59,7 +59,12 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     report.outcome = CacheOutcome::Miss;
     exchange.report.cache = Some(report);
     let patience = now.plus(profile.coalesce);
-    AwaitLookup { exchange, caching: Caching { profile, key, candidate: None, lead: None }, patience }.ask()
+    AwaitLookup {
+        exchange,
+        caching: Caching { profile, key, candidate: None, others: Vec::new(), lead: None },
+        patience,
+    }
+    .ask()
 }
 
 fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
@@ -86,7 +91,11 @@ impl AwaitLookup {
     /// Returns the stored response that this request would use. A shell whose store keeps bodies apart fetches that one before it resumes.
     pub fn choose<'a>(&self, stored: &'a [Arc<Stored>]) -> Option<&'a Arc<Stored>> {
         let request = &self.exchange.request;
-        variants::choose(stored.iter().filter(|s| self.verdict(s) != Verdict::Void), &request.head.headers)
+        variants::choose(stored.iter().filter(|s| self.is_kept(s) && covers(request, s)), &request.head.headers)
+    }
+
+    fn is_kept(&self, stored: &Stored) -> bool {
+        self.verdict(stored) != Verdict::Void
     }
 
     /// Says what purges have left of a stored response.
@@ -99,8 +108,17 @@ impl AwaitLookup {
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
         let control = Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL);
         let Some(chosen) = self.choose(stored).cloned() else {
-            let varies = stored.iter().any(|s| self.verdict(s) != Verdict::Void);
-            self.note(if varies { CacheOutcome::VaryMiss } else { CacheOutcome::Miss });
+            let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_kept(s)).map(Arc::clone).collect();
+            let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
+            self.note(match () {
+                () if kept.is_empty() => CacheOutcome::Miss,
+                () if kept.iter().any(complete) => CacheOutcome::VaryMiss,
+                () => CacheOutcome::Partial,
+            });
+            if !headers_contain_range(&self.exchange) {
+                let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG) && now < s.expires();
+                self.caching.others = kept.into_iter().filter(tagged).collect();
+            }
             return self.miss(&control, now);
         };
         let mut usability = stale::usability(&chosen, now);
@@ -114,16 +132,14 @@ impl AwaitLookup {
         }
         match usability {
             Usability::Fresh { .. } => {
-                finish::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
+                reuse::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
             }
             Usability::Grace => self.serve_stale(&chosen, now),
             // Whether a store has dropped it already must not matter.
             Usability::Validate if now >= chosen.expires() => self.miss(&control, now),
             Usability::Validate => {
                 self.note(outcome);
-                // A range of an unvalidated response cannot be combined with our own conditions: the client's stay as they are.
-                let ranged = headers_contain_range(&self.exchange);
-                self.caching.candidate = (!ranged).then_some(chosen);
+                self.caching.candidate = Some(chosen);
                 self.miss(&control, now)
             }
         }
@@ -148,13 +164,14 @@ impl AwaitLookup {
                     profile: Arc::clone(&self.caching.profile),
                     key: self.caching.key.clone(),
                     candidate: Some(Arc::clone(chosen)),
+                    others: Vec::new(),
                     lead: Some(lead),
                 };
                 Some(Background::new(&self.exchange, caching))
             }
             Boarding::Follow | Boarding::Alone => None,
         };
-        finish::stored(self.exchange, &self.caching, chosen, CacheOutcome::Stale, background, now)
+        reuse::stored(self.exchange, &self.caching, chosen, CacheOutcome::Stale, background, now)
     }
 
     fn miss(mut self, control: &Control, now: Timestamp) -> Step {
@@ -181,6 +198,12 @@ impl AwaitLookup {
         }
         Step::Wait(AwaitTime { until: self.patience, then: Then::LookUp(self) })
     }
+}
+
+/// Returns whether a stored response has all that a request asks for.
+fn covers(request: &Request, stored: &Stored) -> bool {
+    stored.status != StatusCode::PARTIAL_CONTENT
+        || range::give_of_part(&request.head.method, &request.head.headers, stored).is_some()
 }
 
 fn headers_contain_range(exchange: &Exchange) -> bool {

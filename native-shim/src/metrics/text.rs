@@ -21,6 +21,7 @@ const CACHE: [&str; CACHE_OUTCOMES] = [
     "bypass",
     "only_if_cached",
     "request",
+    "partial",
 ];
 
 const STATUS: [&str; STATUS_CLASSES] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];

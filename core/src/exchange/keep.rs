@@ -1,0 +1,124 @@
+//! Responses of origins are stored, where they may be.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode, header, response};
+
+use super::fill::{Fill, FillKind};
+use super::finish::{self, Draft, Source};
+use super::{Caching, Exchange, Step, reuse};
+use crate::cache::control::Control;
+use crate::cache::freshness::Freshness;
+use crate::cache::stale::{self, Usability};
+use crate::cache::storable::NotStored;
+use crate::cache::{Asked, CacheKey, Profile, Stored, date, freshness, storable, tags, vary};
+use crate::flight::Lead;
+use crate::names;
+use crate::report::CacheReport;
+use crate::time::Timestamp;
+
+/// Answers with an origin's response, and stores it if it may be.
+pub(super) fn store(
+    mut exchange: Box<Exchange>,
+    mut caching: Caching,
+    mut head: response::Parts,
+    asked: Asked,
+    now: Timestamp,
+) -> Step {
+    let profile = Arc::clone(&caching.profile);
+    let lead = caching.lead.take();
+    let fill = match fill(&exchange, &exchange.request.head.method, &profile, caching.key, &head, asked, now) {
+        Ok(fill) => {
+            if let Some(report) = &mut exchange.report.cache {
+                note(report, &fill.head);
+            }
+            let lead = while_useful_to_others(lead, &fill.head, now);
+            Some(Fill { lead, ..fill })
+        }
+        Err(why) => {
+            if let Some(report) = &mut exchange.report.cache {
+                report.not_stored = Some(why);
+            }
+            // What only this request asked for says nothing about the next one's response.
+            if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
+                finish::end_unshared(lead, now);
+            }
+            None
+        }
+    };
+    reuse::write_for_client(&mut head.headers, &profile);
+    let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head) } else { None };
+    let source = answered.unwrap_or(Source::Origin);
+    finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
+}
+
+/// Says what to store of a response, for requests with this method.
+pub(super) fn fill(
+    exchange: &Exchange,
+    method: &Method,
+    profile: &Profile,
+    key: CacheKey,
+    head: &response::Parts,
+    asked: Asked,
+    now: Timestamp,
+) -> Result<Fill, NotStored> {
+    let request = &exchange.request.head.headers;
+    let control = Control::of_response(&head.headers);
+    let freshness = freshness::of(head.status, &head.headers, &control, profile, now);
+    storable::check(method, request, head.status, &head.headers, &control, &freshness, profile)?;
+    let labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
+    let stored = new_stored(request, head, &control, freshness, profile, asked, now);
+    let head = Arc::new(Stored { labels, ..stored });
+    Ok(Fill { key, head, kind: FillKind::Insert, body_bytes_max: profile.body_bytes_max, lead: None })
+}
+
+/// Returns whether a response says itself how long it is fresh.
+pub(super) fn is_explicit(head: &response::Parts, profile: &Profile, now: Timestamp) -> bool {
+    freshness::of(head.status, &head.headers, &Control::of_response(&head.headers), profile, now).explicit
+}
+
+/// A response that each request must validate anew is stored, but nobody waits for it.
+pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: Timestamp) -> Option<Lead> {
+    match stale::usability(stored, now) {
+        Usability::Fresh { .. } | Usability::Grace => lead,
+        Usability::Validate => {
+            finish::end_unshared(lead, now);
+            None
+        }
+    }
+}
+
+/// Notes that a response is stored.
+pub(super) fn note(report: &mut CacheReport, stored: &Stored) {
+    report.stored = true;
+    report.ttl_ms = Some(reuse::ttl(stored, stored.received));
+}
+
+fn new_stored(
+    request: &HeaderMap,
+    head: &response::Parts,
+    control: &Control,
+    freshness: Freshness,
+    profile: &Profile,
+    asked: Asked,
+    now: Timestamp,
+) -> Stored {
+    let mut headers = head.headers.clone();
+    let initial_age = freshness::initial_age(&headers, profile, asked.at, now);
+    headers.remove(header::AGE);
+    // RFC 9111, section 3.1.
+    for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO].iter().chain(&control.withheld) {
+        headers.remove(name);
+    }
+    headers.entry(header::DATE).or_insert_with(|| date::write(now));
+    Stored {
+        status: head.status,
+        vary: vary::nominate(&headers, request),
+        headers,
+        received: now,
+        initial_age,
+        freshness,
+        born: asked.born,
+        labels: Vec::new(),
+    }
+}

@@ -1,0 +1,160 @@
+//! Stored responses are served: whole, in parts, or as the 304 or 412 that the client's conditions ask for.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response};
+
+use super::background::Background;
+use super::fill::{Fill, FillKind};
+use super::finish::{self, Draft, Source};
+use super::keep::while_useful_to_others;
+use super::{Caching, Exchange, Step};
+use crate::cache::control::Control;
+use crate::cache::range::{self, Given};
+use crate::cache::{Asked, Profile, Stored, storable, tags, validation, vary};
+use crate::problem::{self, Refusal};
+use crate::report::CacheOutcome;
+use crate::time::Timestamp;
+
+/// Answers with a stored response.
+pub(super) fn stored(
+    mut exchange: Box<Exchange>,
+    caching: &Caching,
+    stored: &Arc<Stored>,
+    outcome: CacheOutcome,
+    background: Option<Background>,
+    now: Timestamp,
+) -> Step {
+    note(&mut exchange, stored, outcome, now);
+    if let Some(report) = &mut exchange.report.cache {
+        report.revalidates = background.is_some();
+    }
+    let (head, source) = from_store(&mut exchange, &caching.profile, stored, stored, now);
+    finish::conclude(exchange, Draft { background, ..Draft::new(head, source) }, now)
+}
+
+/// Answers with the stored response that the origin has confirmed.
+pub(super) fn confirmed(
+    mut exchange: Box<Exchange>,
+    caching: Caching,
+    stored: &Arc<Stored>,
+    not_modified: &HeaderMap,
+    asked: Asked,
+    now: Timestamp,
+) -> Step {
+    let Caching { profile, key, lead, .. } = caching;
+    let mut updated = validation::update(stored, not_modified, &profile, asked, exchange.request.host(), now);
+    if !vary::matches(&stored.vary, &stored.headers, &exchange.request.head.headers) {
+        // Another variant than those stored, with the same body as one of them.
+        updated.vary = vary::nominate(&updated.headers, &exchange.request.head.headers);
+    }
+    let updated = Arc::new(updated);
+    note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
+    let (mut head, source) = from_store(&mut exchange, &profile, &updated, stored, now);
+    if not_modified.contains_key(header::SET_COOKIE) {
+        // These cookies are this client's; they are not merged into what all get.
+        head.headers.remove(header::SET_COOKIE);
+        head.headers.extend(not_modified.get_all(header::SET_COOKIE).iter().map(|c| (header::SET_COOKIE, c.clone())));
+    }
+    // A 304 may forbid what the stored response allowed.
+    if let Err(why) = storable::check_directives(updated.status, &Control::of_response(&updated.headers)) {
+        if let Some(report) = &mut exchange.report.cache {
+            report.not_stored = Some(why);
+        }
+        finish::end_unshared(lead, now);
+        return finish::conclude(exchange, Draft { invalidate: vec![key], ..Draft::new(head, source) }, now);
+    }
+    if let Some(report) = &mut exchange.report.cache {
+        report.stored = true;
+    }
+    let kind = FillKind::Refresh(Arc::clone(stored));
+    let lead = while_useful_to_others(lead, &updated, now);
+    let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, lead };
+    finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
+}
+
+/// Writes a reply from the store: the stored fields and `Age`, as far as the client's conditions and ranges ask for them. The body is the one stored
+/// with `bodied`.
+fn from_store(
+    exchange: &mut Exchange,
+    profile: &Profile,
+    stored: &Arc<Stored>,
+    bodied: &Arc<Stored>,
+    now: Timestamp,
+) -> (response::Parts, Source) {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = stored.status;
+    head.headers = stored.headers.clone();
+    head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
+    write_for_client(&mut head.headers, profile);
+    if let Some(source) = answer_condition(exchange, &mut head) {
+        return (head, source);
+    }
+    let request = &exchange.request.head;
+    if let Some(part) = range::give_of_part(&request.method, &request.headers, stored) {
+        let offset = range::Part::of(stored.status, &stored.headers).map_or(0, |whole| whole.first);
+        let pieces = range::write(&mut head.headers, &[part], offset, "");
+        return (head, Source::Pieces(Arc::clone(bodied), pieces));
+    }
+    match range::give(&request.method, &request.headers, stored) {
+        Given::Whole if request.method == Method::HEAD => (head, Source::Empty),
+        Given::Whole => (head, Source::Stored(Arc::clone(bodied))),
+        Given::Parts(parts) => {
+            head.status = StatusCode::PARTIAL_CONTENT;
+            let boundary = format!("{:032x}", exchange.request.trace.id);
+            let pieces = range::write(&mut head.headers, &parts, 0, &boundary);
+            (head, Source::Pieces(Arc::clone(bodied), pieces))
+        }
+        Given::Nothing(whole) => {
+            let (mut head, body) = problem::reply(Refusal::RangeNotSatisfiable, &[]);
+            if let Ok(value) = HeaderValue::try_from(format!("bytes */{whole}")) {
+                head.headers.insert(header::CONTENT_RANGE, value);
+            }
+            exchange.report.refusal = Some(Refusal::RangeNotSatisfiable);
+            (head, Source::Bytes(body.into()))
+        }
+    }
+}
+
+/// Applies the client's conditions to a response with this head. Returns the body if it is not that of the response.
+pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Parts) -> Option<Source> {
+    let request = &exchange.request.head;
+    match validation::evaluate(&request.method, &request.headers, head.status, &head.headers) {
+        validation::Condition::Holds => None,
+        validation::Condition::NotModified => {
+            head.status = StatusCode::NOT_MODIFIED;
+            validation::strip_for_not_modified(&mut head.headers);
+            Some(Source::Empty)
+        }
+        validation::Condition::Failed => {
+            let (problem, body) = problem::reply(Refusal::PreconditionFailed, &[]);
+            exchange.report.refusal = Some(Refusal::PreconditionFailed);
+            let source = finish::body_for(&exchange.request.head.method, body);
+            *head = problem;
+            Some(source)
+        }
+    }
+}
+
+/// Changes the fields that are meant for caches as the profile says.
+pub(super) fn write_for_client(headers: &mut HeaderMap, profile: &Profile) {
+    if profile.strip_tags {
+        tags::strip(headers);
+    }
+    if let Some(told) = &profile.cache_control {
+        headers.insert(header::CACHE_CONTROL, told.clone());
+    }
+}
+
+fn note(exchange: &mut Exchange, stored: &Stored, outcome: CacheOutcome, now: Timestamp) {
+    if let Some(report) = &mut exchange.report.cache {
+        report.outcome = outcome;
+        report.age_ms = Some(stored.age(now));
+        report.ttl_ms = Some(ttl(stored, now));
+    }
+}
+
+pub(super) fn ttl(stored: &Stored, now: Timestamp) -> i64 {
+    let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+    signed(stored.freshness.lifetime).saturating_sub(signed(stored.age(now)))
+}

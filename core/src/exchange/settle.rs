@@ -1,0 +1,127 @@
+//! An origin has answered, or none has: what that means for the reply and for what is stored.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode, header, response};
+
+use super::fill::{Fill, FillKind};
+use super::finish::{self, Draft, Source};
+use super::{Caching, Exchange, Step, change, keep, reuse};
+use crate::cache::freshness::Freshness;
+use crate::cache::{Asked, Stored, stale, validation};
+use crate::forward;
+use crate::location;
+use crate::problem::Refusal;
+use crate::purge::Place;
+use crate::report::CacheOutcome;
+use crate::time::Timestamp;
+
+/// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
+pub(super) fn from_origin(
+    mut exchange: Box<Exchange>,
+    caching: Option<Caching>,
+    mut head: response::Parts,
+    asked: Asked,
+    now: Timestamp,
+) -> Step {
+    if let Some(report) = &mut exchange.report.cache {
+        report.fetched_status = Some(head.status.as_u16());
+    }
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        forward::strip_hop_by_hop(&mut head.headers);
+    }
+    let Some(caching) = caching else {
+        return uncached(exchange, head, asked, now);
+    };
+    if let Some(stored) = caching.confirmed(&head) {
+        return reuse::confirmed(exchange, caching, &stored, &head.headers, asked, now);
+    }
+    match &caching.candidate {
+        Some(candidate) if is_error(head.status) && stands_in(candidate, now) => {
+            let candidate = Arc::clone(candidate);
+            reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now)
+        }
+        Some(candidate) if exchange.request.head.method == Method::HEAD && head.status == StatusCode::OK => {
+            let candidate = Arc::clone(candidate);
+            head_answered(exchange, caching, &candidate, head, asked, now)
+        }
+        Some(_) | None => keep::store(exchange, caching, head, asked, now),
+    }
+}
+
+/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
+pub(super) fn failed(exchange: Box<Exchange>, caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
+    let candidate = caching.as_ref().and_then(|c| c.candidate.clone());
+    let usable = candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now));
+    match caching.zip(usable) {
+        Some((caching, candidate)) => {
+            reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now)
+        }
+        None => finish::refuse(exchange, refusal, now),
+    }
+}
+
+/// RFC 5861, section 4: the errors that a stale response may stand in for.
+fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// An error is no better than another one.
+fn stands_in(candidate: &Stored, now: Timestamp) -> bool {
+    !candidate.status.is_server_error() && stale::stands_in_for_error(candidate, now)
+}
+
+/// Answers what the store had no part in. It may end the use of what is stored, and a POST may leave what a later GET gets (RFC 9110, section 9.3.3).
+fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, now: Timestamp) -> Step {
+    if !change::changes(&exchange, head.status) {
+        return finish::conclude(exchange, Draft::new(head, Source::Origin), now);
+    }
+    let purges = change::purges(&exchange, &head.headers);
+    let own = change::own_key(&exchange);
+    let invalidate = own.iter().map(|(key, _)| key.clone()).collect();
+    // The purges above are made before the response is stored; it is younger than they are.
+    let asked = Asked { born: asked.born.saturating_add(u64::try_from(purges.len()).unwrap_or(0)), ..asked };
+    let fill = own.filter(|_| speaks_for_get(&exchange, &head)).and_then(|(key, profile)| {
+        let explicit = keep::is_explicit(&head, &profile, now);
+        explicit.then(|| keep::fill(&exchange, &Method::GET, &profile, key, &head, asked, now).ok()).flatten()
+    });
+    if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
+        keep::note(report, &fill.head);
+    }
+    finish::conclude(exchange, Draft { fill, invalidate, purges, ..Draft::new(head, Source::Origin) }, now)
+}
+
+/// Returns whether the response to a POST says that a GET of the same URL would get it.
+fn speaks_for_get(exchange: &Exchange, head: &response::Parts) -> bool {
+    let own = Place::of(&exchange.request);
+    let named = head.headers.get(header::CONTENT_LOCATION).and_then(|value| value.to_str().ok());
+    let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
+    exchange.request.head.method == Method::POST
+        && head.status == StatusCode::OK
+        && named.is_some_and(|(path, query)| path == own.path && query.as_deref() == own.query)
+}
+
+/// RFC 9111, section 4.3.5: the answer to a HEAD updates the stored response that it describes, and makes another one stale.
+fn head_answered(
+    mut exchange: Box<Exchange>,
+    caching: Caching,
+    candidate: &Arc<Stored>,
+    mut head: response::Parts,
+    asked: Asked,
+    now: Timestamp,
+) -> Step {
+    let same = validation::describes(&head.headers, candidate);
+    let stored = if same {
+        validation::update(candidate, &head.headers, &caching.profile, asked, exchange.request.host(), now)
+    } else {
+        Stored { freshness: Freshness::default(), ..Stored::clone(candidate) }
+    };
+    if let Some(report) = exchange.report.cache.as_mut().filter(|_| same) {
+        keep::note(report, &stored);
+    }
+    let Caching { profile, key, lead, .. } = caching;
+    let kind = FillKind::Refresh(Arc::clone(candidate));
+    let fill = Fill { key, head: Arc::new(stored), kind, body_bytes_max: profile.body_bytes_max, lead };
+    reuse::write_for_client(&mut head.headers, &profile);
+    finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, Source::Origin) }, now)
+}
