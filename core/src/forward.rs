@@ -26,17 +26,14 @@ static HOP_BY_HOP: [HeaderName; 8] = [
 
 /// Drops hop-by-hop fields and those that Connection lists.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // Most messages have none: one look over the names instead of a search for each.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return;
+    // Most messages have one or none: a look over their names costs less than a search for each.
+    let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    if doomed.contains(&header::CONNECTION) {
+        let lines = headers.get_all(header::CONNECTION).iter();
+        let listed = lines.flat_map(|line| split_list(line.as_bytes()));
+        doomed.extend(listed.filter_map(|name| HeaderName::from_bytes(name).ok()));
     }
-    let lines = headers.get_all(header::CONNECTION);
-    let listed: Vec<HeaderName> = lines
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .filter_map(|n| HeaderName::from_bytes(n).ok())
-        .collect();
-    for name in listed.iter().chain(&HOP_BY_HOP) {
+    for name in doomed {
         headers.remove(name);
     }
 }

@@ -1,6 +1,5 @@
 //! Trace Context (W3C, level 1): `traceparent` passed on, or created.
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 
 use crate::{hash, names};
@@ -24,14 +23,11 @@ impl Trace {
     pub fn write(self, headers: &mut HeaderMap, attempt: u8) {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id is the seed")]
         let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
-        let mut field = Vec::with_capacity(55);
-        field.extend_from_slice(b"00-");
-        push_hex(&mut field, self.id, 32);
-        field.push(b'-');
-        push_hex(&mut field, span.into(), 16);
-        field.push(b'-');
-        push_hex(&mut field, self.flags.into(), 2);
-        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(field)) {
+        let mut field = *b"00-iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii-ssssssssssssssss-ff";
+        write_hex(&mut field[3..35], &self.id.to_be_bytes());
+        write_hex(&mut field[36..52], &span.to_be_bytes());
+        write_hex(&mut field[53..], &[self.flags]);
+        if let Ok(value) = HeaderValue::from_bytes(&field) {
             headers.insert(names::TRACEPARENT, value);
         }
     }
@@ -49,10 +45,10 @@ fn parse(value: &[u8]) -> Option<Trace> {
     valid.then_some(Trace { id, flags: u8::try_from(flags).ok()? })
 }
 
-fn push_hex(into: &mut Vec<u8>, number: u128, digits: u32) {
-    for position in (0..digits).rev() {
-        let digit = u8::try_from((number >> (4 * position)) & 0xf).unwrap_or(0);
-        into.push(if digit < 10 { b'0' + digit } else { b'a' + (digit - 10) });
+fn write_hex(into: &mut [u8], bytes: &[u8]) {
+    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + (half - 10) };
+    for (pair, byte) in into.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
 }
 

@@ -25,7 +25,7 @@ pub trait Upstream: Clone + Send + Sync + 'static {
     /// Sends one attempt to its origin.
     fn fetch(
         &self,
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         body: RequestBody<Self::ClientBody>,
     ) -> impl Future<Output = Result<Response<Self::Body>, Failure>> + Send;
 }
@@ -84,24 +84,25 @@ impl Drive {
     }
 
     async fn finish<U: Upstream>(
-        mut self,
+        mut self: Box<Self>,
         node: &Arc<Node>,
         upstream: &U,
         body: RequestBody<U::ClientBody>,
     ) -> Response<Body<U::Body>> {
         let mut answer: Option<U::Body> = None;
         loop {
-            self = self.advance(node);
+            *self = self.advance(node);
             self.step = match self.step {
                 Step::Fetch(attempt, next) => {
                     self.wake = self.wake.or_else(|| next.leads().map(|key| node.waiters.guard(key)));
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
-                    let result = upstream.fetch(*attempt, body.clone()).await.map(Response::into_parts);
+                    let result = upstream.fetch(attempt, body.clone()).await.map(Response::into_parts);
                     ScopeGuard::into_inner(next).resume(keep_body(result, &mut answer), node.now())
                 }
                 Step::Wait(next) => {
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
-                    node.waiters.wait(&next, &node.clock).await;
+                    // What is rare is boxed: it would make the future of every request larger.
+                    Box::pin(node.waiters.wait(&next, &node.clock)).await;
                     ScopeGuard::into_inner(next).resume(node.now())
                 }
                 Step::Finish(reply) => {
@@ -184,7 +185,7 @@ impl<U: Upstream> Finish<'_, U> {
     fn background(&self, background: Background) {
         let (node, upstream) = (Arc::clone(self.node), self.upstream.clone());
         let wake = node.waiters.guard(background.key());
-        let drive = Drive { step: background.begin(node.now()), found: None, wake: Some(wake) };
+        let drive = Box::new(Drive { step: background.begin(node.now()), found: None, wake: Some(wake) });
         let work = Work::begin(&node);
         tokio::spawn(async move {
             let response = Box::pin(drive.finish(work.node(), &upstream, RequestBody::Empty)).await;

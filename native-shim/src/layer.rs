@@ -158,8 +158,8 @@ where
     type ClientBody = B;
     type Body = R;
 
-    async fn fetch(&self, attempt: Attempt, body: RequestBody<B>) -> Result<Response<R>, Failure> {
-        let Attempt { origin, mut head, body: has_body, body_bytes_max, .. } = attempt;
+    async fn fetch(&self, attempt: Box<Attempt>, body: RequestBody<B>) -> Result<Response<R>, Failure> {
+        let Attempt { origin, mut head, body: has_body, body_bytes_max, .. } = *attempt;
         head.uri = self.uri.clone();
         if let Some(host) = &self.host {
             head.headers.insert(header::HOST, host.clone());

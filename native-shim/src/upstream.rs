@@ -49,7 +49,11 @@ impl Upstream for Connections {
     type ClientBody = Incoming;
     type Body = OriginBody;
 
-    async fn fetch(&self, attempt: Attempt, body: RequestBody<Incoming>) -> Result<Response<OriginBody>, Failure> {
-        exchange::fetch(&self.0, attempt, body).await
+    fn fetch(
+        &self,
+        attempt: Box<Attempt>,
+        body: RequestBody<Incoming>,
+    ) -> impl Future<Output = Result<Response<OriginBody>, Failure>> {
+        exchange::fetch(&self.0, attempt, body)
     }
 }

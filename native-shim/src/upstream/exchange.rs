@@ -7,11 +7,11 @@ use std::time::Duration;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tidegate_core::route::Timeouts;
+use tidegate_core::route::Origin;
 use tidegate_core::{Attempt, Failure, FailureKind};
 
 use super::body::OriginBody;
-use super::connect::{self, Socket};
+use super::connect;
 use super::link::Link;
 use super::pool::Pool;
 use crate::deadline::Deadline;
@@ -26,22 +26,22 @@ enum Broken {
     Failed(FailureKind),
 }
 
-pub(super) async fn fetch(pool: &Pool, attempt: Attempt, body: Body) -> Result<Response<OriginBody>, Failure> {
-    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade } = attempt;
+pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Result<Response<OriginBody>, Failure> {
+    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade } = *attempt;
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
     body.limit(body_bytes_max);
     let mut request = Request::from_parts(head, body.clone());
     let timeouts = origin.timeouts;
     if upgrade {
-        let socket = connect::connect(&origin, &pool.files).await.map_err(|kind| unsent(kind, &body))?;
-        return switch(socket, request, timeouts, &body).await;
+        // What is rare is boxed: it would make the future of every request larger.
+        return Box::pin(switch(pool, &origin, request, &body)).await;
     }
     let idle = pool.of(&origin);
     loop {
         let (mut link, fresh) = match idle.take() {
             Some(link) => (link, false),
-            None => (dial(pool, &origin).await.map_err(|kind| unsent(kind, &body))?, true),
+            None => (Box::pin(dial(pool, &origin)).await.map_err(|kind| unsent(kind, &body))?, true),
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
         match ask(&mut link, request, &body, timeouts.response).await {
@@ -63,7 +63,7 @@ fn unsent(kind: FailureKind, body: &Body) -> Failure {
     Failure { kind, sent: false, body_intact: body.is_intact() }
 }
 
-async fn dial(pool: &Pool, origin: &tidegate_core::route::Origin) -> Result<Box<Link>, FailureKind> {
+async fn dial(pool: &Pool, origin: &Origin) -> Result<Box<Link>, FailureKind> {
     let socket = connect::connect(origin, &pool.files).await?;
     Link::new(socket).await.map(Box::new).map_err(|_| FailureKind::Closed)
 }
@@ -109,11 +109,13 @@ fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {
 
 /// Sends a request for another protocol over a connection of its own, which a task drives, because it outlives the exchange.
 async fn switch(
-    socket: Socket,
+    pool: &Pool,
+    origin: &Origin,
     request: Request<Body>,
-    timeouts: Timeouts,
     body: &Body,
 ) -> Result<Response<OriginBody>, Failure> {
+    let timeouts = origin.timeouts;
+    let socket = connect::connect(origin, &pool.files).await.map_err(|kind| unsent(kind, body))?;
     let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
     let (mut sender, connection) = handshake.map_err(|_| unsent(FailureKind::Closed, body))?;
