@@ -27,6 +27,7 @@ pub use key::CacheKey;
 
 /// What is stored, for how long, under which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the policy file")]
 pub struct Profile {
     /// The name in the policy.
     pub name: Arc<str>,

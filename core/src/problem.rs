@@ -117,6 +117,7 @@ impl Refusal {
         self.text().status
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn text(self) -> Text {
         let text = |status, title, detail, proxy_error| Text { status, title, detail, proxy_error };
         let denied = Some("http_request_denied");

@@ -6,13 +6,15 @@ use bytes::Bytes;
 use http::{Response, response};
 use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
+use tidegate_core::cache::Stored;
+use tidegate_core::cache::range::Piece;
 use tidegate_core::{Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step};
 
 use crate::body::{Body, BoxError};
 use crate::fill::{Gathering, Tee};
 use crate::node::{Node, Work};
 use crate::request_body::RequestBody;
-use crate::store::Entry;
+use crate::store::{self, Entry};
 use crate::waiters::WakeGuard;
 
 /// Where attempts go: a pool of connections, or the service inside a tower layer.
@@ -146,7 +148,8 @@ impl<U: Upstream> Finish<'_, U> {
         let mut body = match source {
             Source::Empty => Body::default(),
             Source::Bytes(bytes) => Body::full(bytes),
-            Source::Stored(stored) => self.stored(&stored),
+            Source::Stored(stored) => Body::full(self.stored(&stored)),
+            Source::Pieces(stored, pieces) => Body::full(assemble(&self.stored(&stored), &pieces)),
             Source::Origin => self.answer.take().map_or_else(Body::default, Body::origin),
         };
         if let Some(fill) = fill {
@@ -159,9 +162,8 @@ impl<U: Upstream> Finish<'_, U> {
         Response::from_parts(head, body)
     }
 
-    fn stored(&self, stored: &Arc<tidegate_core::cache::Stored>) -> Body<U::Body> {
-        let body = self.found.as_ref().and_then(|entry| entry.body(stored));
-        body.map_or_else(Body::default, |bytes| Body::full(bytes.clone()))
+    fn stored(&self, stored: &Arc<Stored>) -> Bytes {
+        self.found.as_ref().and_then(|entry| entry.body(stored)).cloned().unwrap_or_default()
     }
 
     /// Stores: at once what is at hand, and the origin's body while it streams, to the client or, if the client gets another one, to nobody.
@@ -192,6 +194,18 @@ impl<U: Upstream> Finish<'_, U> {
             // Dropping the body reads it to its end into the store.
             drop(response);
         });
+    }
+}
+
+/// Puts pieces together. One piece, the usual case, is not copied.
+fn assemble(body: &Bytes, pieces: &[Piece]) -> Bytes {
+    let bytes = |piece: &Piece| match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Body(range) => store::slice(body, range),
+    };
+    match pieces {
+        [only] => bytes(only),
+        _ => pieces.iter().map(bytes).collect::<Vec<_>>().concat().into(),
     }
 }
 

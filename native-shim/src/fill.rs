@@ -21,8 +21,6 @@ use crate::waiters::WakeGuard;
 pub(crate) struct Gathering {
     fill: Fill,
     bytes: BytesMut,
-    /// The length that the head announces.
-    announced: Option<u64>,
     node: Arc<Node>,
     _wake: Option<WakeGuard>,
 }
@@ -32,7 +30,7 @@ impl Gathering {
     pub(crate) fn new(fill: Fill, wake: Option<WakeGuard>, node: Arc<Node>) -> Self {
         let announced = fill.head.announced_length();
         let capacity = usize::try_from(announced.unwrap_or(0)).unwrap_or(0);
-        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), announced, node, _wake: wake }
+        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), node, _wake: wake }
     }
 
     /// Takes a piece; says no when the body has become larger than what is stored.
@@ -53,13 +51,12 @@ impl Gathering {
     }
 
     fn store(self) {
-        let complete = self.announced.is_none_or(|length| length == self.bytes.len() as u64);
-        if complete {
+        if let Some(head) = self.fill.completed(self.bytes.len() as u64) {
             // What was allocated beyond the body would stay with it, and weigh nothing.
             let spare = self.bytes.capacity() - self.bytes.len();
             let body =
                 if spare > self.bytes.len() / 8 { Bytes::copy_from_slice(&self.bytes) } else { self.bytes.freeze() };
-            self.node.store.put(&self.fill.key, Arc::clone(&self.fill.head), body, self.node.now());
+            self.node.store.put(&self.fill.key, head, body, self.node.now());
         }
     }
 }

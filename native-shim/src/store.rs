@@ -1,12 +1,13 @@
 //! The memory store of responses (L1): bounded by bytes and by entries, expired entries leave by themselves.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use tidegate_core::Timestamp;
-use tidegate_core::cache::variants::{self, Placement};
+use tidegate_core::cache::variants::{self, Put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::policy::StoreBounds;
 
@@ -106,23 +107,15 @@ impl Store {
 
     /// Stores a response with its body.
     pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, now: Timestamp) {
-        self.change(key, now, |heads, bodies| match variants::place(heads, &head) {
-            Placement::Replace(at) if at < heads.len() => {
-                heads[at] = head;
-                bodies[at] = body;
-            }
-            Placement::Replace(_) | Placement::Append => {
-                heads.push(head);
-                bodies.push(body);
-            }
-        });
+        self.change(key, now, |heads, bodies| place(heads, bodies, head, body));
     }
 
-    /// Replaces the head of a stored response, if that is still there; its body stays.
+    /// Stores a head with the body of a stored response, if that is still there.
     pub fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>, now: Timestamp) {
-        self.change(key, now, |heads, _| {
-            if let Some(head) = heads.iter_mut().find(|head| Arc::ptr_eq(head, old)) {
-                *head = new;
+        self.change(key, now, |heads, bodies| {
+            if let Some(at) = heads.iter().position(|head| Arc::ptr_eq(head, old)) {
+                let body = bodies[at].clone();
+                place(heads, bodies, new, body);
             }
         });
     }
@@ -181,6 +174,26 @@ impl Store {
         let hash = usize::try_from(self.hasher.hash_one(key.as_bytes()) & 0xffff).unwrap_or(0);
         self.locks[hash % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts a response among those of its key.
+fn place(heads: &mut Vec<Arc<Stored>>, bodies: &mut Vec<Bytes>, head: Arc<Stored>, body: Bytes) {
+    let Put { at, head, before, after } = variants::put(heads, head);
+    let Some(at) = at else {
+        heads.push(head);
+        bodies.push(body);
+        return;
+    };
+    let old = &bodies[at];
+    let joined = [slice(old, &before), body.clone(), slice(old, &after)];
+    bodies[at] = if before.is_empty() && after.is_empty() { body } else { Bytes::from(joined.concat()) };
+    heads[at] = head;
+}
+
+/// Takes a range of a body, as far as it is there.
+pub(crate) fn slice(body: &Bytes, range: &Range<u64>) -> Bytes {
+    let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+    body.slice(position(range.start)..position(range.end).max(position(range.start)))
 }
 
 /// A response larger than a shard is not stored, so a shard holds a few of the largest.

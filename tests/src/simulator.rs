@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_core::cache::Stored;
-use tidegate_core::cache::variants::{Placement, place};
+use tidegate_core::cache::range::Piece;
+use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::{Charged, charge_all};
 use tidegate_core::{
@@ -72,7 +73,11 @@ impl Simulator {
         let served = match &source {
             Source::Empty => Bytes::new(),
             Source::Bytes(bytes) => bytes.clone(),
-            Source::Stored(head) => found.iter().find(|(h, _)| h == head).map(|(_, b)| b.clone()).unwrap_or_default(),
+            Source::Stored(head) => body_of(&found, head),
+            Source::Pieces(head, pieces) => {
+                let stored = body_of(&found, head);
+                pieces.iter().flat_map(|piece| bytes(piece, &stored)).collect()
+            }
             Source::Origin => body.clone(),
         };
         self.fill(fill, &body);
@@ -145,27 +150,34 @@ impl Simulator {
     }
 
     fn fill(&mut self, fill: Option<Fill>, body: &Bytes) {
-        let Some(Fill { key, head, kind, body_bytes_max, lead }) = fill else { return };
-        let variants = self.stored.entry(key.as_bytes().to_vec()).or_default();
-        match kind {
+        let Some(fill) = fill else { return };
+        let variants = self.stored.entry(fill.key.as_bytes().to_vec()).or_default();
+        let response = match &fill.kind {
             FillKind::Refresh(old) => {
-                if let Some(variant) = variants.iter_mut().find(|(h, _)| *h == old) {
-                    variant.0 = head;
-                }
+                let body = variants.iter().find(|(h, _)| h == old).map(|(_, body)| body.clone());
+                body.map(|body| (Arc::clone(&fill.head), body))
             }
-            FillKind::Insert if body.len() as u64 <= body_bytes_max => {
-                let heads: Vec<Arc<Stored>> = variants.iter().map(|(h, _)| Arc::clone(h)).collect();
-                match place(&heads, &head) {
-                    Placement::Append => variants.push((head, body.clone())),
-                    Placement::Replace(at) => {
-                        if let Some(variant) = variants.get_mut(at) {
-                            *variant = (head, body.clone());
-                        }
-                    }
-                }
-            }
-            FillKind::Insert => {}
+            FillKind::Insert => fill.completed(body.len() as u64).map(|head| (head, body.clone())),
+        };
+        let Some((head, body)) = response else { return };
+        let heads: Vec<Arc<Stored>> = variants.iter().map(|(h, _)| Arc::clone(h)).collect();
+        let Put { at, head, before, after } = put(&heads, head);
+        let Some(variant) = at.and_then(|at| variants.get_mut(at)) else { return variants.push((head, body)) };
+        let joined = [&bytes(&Piece::Body(before), &variant.1)[..], &body, &bytes(&Piece::Body(after), &variant.1)];
+        *variant = (head, joined.concat().into());
+    }
+}
+
+fn body_of(found: &[(Arc<Stored>, Bytes)], head: &Arc<Stored>) -> Bytes {
+    found.iter().find(|(h, _)| h == head).map(|(_, body)| body.clone()).unwrap_or_default()
+}
+
+fn bytes(piece: &Piece, body: &Bytes) -> Bytes {
+    match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Body(range) => {
+            let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
+            body.slice(position(range.start)..position(range.end))
         }
-        drop(lead);
     }
 }

@@ -1,21 +1,27 @@
 //! The stored responses under one key: which one a request may use, and where a new one goes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::range::{self, Combined};
 use super::{Stored, vary};
 
 /// Most stored responses under one key.
 pub const VARIANTS_MAX: usize = 16;
 
-/// Where a new response goes among those already stored under its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Placement {
-    /// In place of this one, which answers the same requests.
-    Replace(usize),
-    /// Behind the others.
-    Append,
+/// How a new response goes among those already stored under its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// In place of this one; behind all others if there is none.
+    pub at: Option<usize>,
+    /// The head to store.
+    pub head: Arc<Stored>,
+    /// What of the body that is replaced comes before the new one.
+    pub before: Range<u64>,
+    /// What of it comes after the new one.
+    pub after: Range<u64>,
 }
 
 /// Chooses the response for a request: of those that match the most recent (RFC 9111, section 4.1).
@@ -23,16 +29,17 @@ pub fn choose<'a>(variants: impl IntoIterator<Item = &'a Arc<Stored>>, request: 
     variants.into_iter().filter(|v| vary::matches(&v.vary, &v.headers, request)).max_by_key(|v| v.received)
 }
 
-/// Says where a new response goes. Beyond [`VARIANTS_MAX`] the oldest leaves.
-pub fn place(variants: &[Arc<Stored>], new: &Stored) -> Placement {
-    if let Some(same) = variants.iter().position(|v| v.vary == new.vary) {
-        return Placement::Replace(same);
+/// Says how a new response is stored: in place of the one for the same requests, to which a part may be joined. Beyond [`VARIANTS_MAX`] the oldest
+/// leaves.
+pub fn put(variants: &[Arc<Stored>], head: Arc<Stored>) -> Put {
+    if let Some((at, old)) = variants.iter().enumerate().find(|(_, v)| v.vary == head.vary) {
+        if let Some(Combined { head, before, after }) = range::combine(old, &head) {
+            return Put { at: Some(at), head, before, after };
+        }
+        return Put { at: Some(at), head, before: 0..0, after: 0..0 };
     }
-    if variants.len() < VARIANTS_MAX {
-        return Placement::Append;
-    }
-    let oldest = variants.iter().enumerate().min_by_key(|(_, v)| v.received);
-    oldest.map_or(Placement::Append, |(position, _)| Placement::Replace(position))
+    let oldest = variants.iter().enumerate().min_by_key(|(_, v)| v.received).map(|(position, _)| position);
+    Put { at: oldest.filter(|_| variants.len() >= VARIANTS_MAX), head, before: 0..0, after: 0..0 }
 }
 
 #[cfg(test)]
@@ -67,8 +74,9 @@ mod tests {
     #[test]
     fn variants_are_bounded() {
         let variants: Vec<_> = (0..16).map(|i| variant(&i.to_string(), 100 - i)).collect();
-        assert_eq!(place(&variants, &variant("3", 200)), Placement::Replace(3));
-        assert_eq!(place(&variants, &variant("new", 200)), Placement::Replace(15));
-        assert_eq!(place(&variants[..5], &variant("new", 200)), Placement::Append);
+        let at = |variants: &[Arc<Stored>], language: &str| put(variants, variant(language, 200)).at;
+        assert_eq!(at(&variants, "3"), Some(3));
+        assert_eq!(at(&variants, "new"), Some(15));
+        assert_eq!(at(&variants[..5], "new"), None);
     }
 }

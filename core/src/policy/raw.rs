@@ -231,6 +231,7 @@ pub enum RawSteering {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the policy file")]
 pub struct RawProfile {
     /// "respect": as the origin's Cache-Control and Expires say. "override": for `ttl`, whatever they say, unless no-store, private or Set-Cookie
     /// forbid it. "never": nothing is looked up or stored.
