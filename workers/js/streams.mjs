@@ -93,6 +93,19 @@ export async function collect(stream, max) {
   return whole;
 }
 
+// Pieces of a stream put together. `plan` has an array of start and end for a piece of the stream, and a Uint8Array for bytes of its own.
+export function pieces(stream, plan) {
+  const length = plan.reduce((sum, piece) => sum + (Array.isArray(piece) ? piece[1] - piece[0] : piece.byteLength), 0);
+  const through = new FixedLengthStream(length);
+  const writer = through.writable.getWriter();
+  (async () => {
+    const whole = await collect(stream, Infinity);
+    for (const piece of plan) await writer.write(Array.isArray(piece) ? whole.subarray(...piece) : piece);
+    await writer.close();
+  })().catch((error) => writer.abort(error).catch(() => {}));
+  return through.readable;
+}
+
 export function discard(stream) {
   if (!stream.locked) stream.cancel().catch(() => {});
 }

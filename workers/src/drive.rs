@@ -85,6 +85,11 @@ pub(crate) fn respond(ended: Ended) -> Result<(web_sys::Response, Rest)> {
             unwanted.into_iter().for_each(streams::discard);
             let body = match source {
                 Source::Stored(head) => found.take(&head).unwrap_or(Body::Empty),
+                Source::Pieces(head, pieces) => match found.take(&head) {
+                    Some(Body::Stream(stream)) => Body::Stream(streams::pieces(&stream, &pieces)?),
+                    Some(body @ (Body::Empty | Body::Bytes(_) | Body::Buffer(_))) => body,
+                    None => Body::Empty,
+                },
                 Source::Bytes(bytes) => Body::Bytes(bytes),
                 Source::Empty | Source::Origin => Body::Empty,
             };

@@ -10,7 +10,7 @@ pub(crate) mod entry;
 
 use std::sync::Arc;
 
-use tidegate_core::cache::variants::{Placement, place};
+use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::{AwaitLookup, Fill, FillKind, Timestamp};
 use worker::js_sys::futures::JsFuture;
@@ -61,7 +61,7 @@ impl Store {
         let Some(Entry { mut variants, mut body }) = self.entry(next.key()).await? else {
             return Ok(Found::default());
         };
-        while let Some(chosen) = next.choose(&heads(&variants)).cloned() {
+        while let Some(chosen) = next.choose(&heads(&variants), clock::now()).cloned() {
             let Some(at) = variants.iter().position(|v| v.head == chosen) else { break };
             let stream = match variants.get(at).map(|v| &v.place) {
                 Some(Place::Here) => Some(body.take()),
@@ -82,13 +82,17 @@ impl Store {
 
     /// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for it may go on afterwards.
     pub(crate) async fn fill(&self, fill: Fill, fetched: Option<web_sys::ReadableStream>) -> Result<()> {
-        let Fill { key, head, kind, body_bytes_max, lead } = fill;
-        let done = match kind {
-            FillKind::Insert => self.insert(&key, head, fetched, body_bytes_max).await,
-            FillKind::Refresh(old) => self.refresh(&key, &old, head, body_bytes_max).await,
-        };
-        drop(lead);
-        done
+        match &fill.kind {
+            FillKind::Insert => {
+                // Read whole before any of it is put: the platform may keep the part of a body that breaks off as if it were all.
+                let body = streams::collect(fetched.as_ref(), fill.body_bytes_max).await?;
+                let Some(head) = fill.completed(body.length().into()) else {
+                    return Err("the body has another length than its head says".into());
+                };
+                self.insert(&fill.key, head, body).await
+            }
+            FillKind::Refresh(old) => self.refresh(&fill.key, old, &fill.head).await,
+        }
     }
 
     /// Drops all responses stored under a key.
@@ -103,26 +107,20 @@ impl Store {
         Ok(())
     }
 
-    /// The body is read whole before any of it is put: the platform may keep the part of a body that breaks off as if it were all.
-    async fn insert(
-        &self,
-        key: &CacheKey,
-        head: Arc<Stored>,
-        body: Option<web_sys::ReadableStream>,
-        max: u64,
-    ) -> Result<()> {
-        let body = streams::collect(body.as_ref(), max).await?;
-        if head.announced_length().is_some_and(|length| length != u64::from(body.length())) {
-            return Err("the body has another length than its head says".into());
-        }
+    async fn insert(&self, key: &CacheKey, head: Arc<Stored>, body: js_sys::Uint8Array) -> Result<()> {
         let now = clock::now();
-        let (mut variants, first) = match self.entry(key).await? {
+        let (mut variants, mut first) = match self.entry(key).await? {
             Some(entry) => (entry.variants, entry.body),
             None => (Vec::new(), None),
         };
         variants.retain(|v| v.head.expires() > now);
-        let placement = place(&heads(&variants), &head);
-        let alone = variants.is_empty() || (variants.len() == 1 && placement == Placement::Replace(0));
+        let Put { at, head, before, after } = put(&heads(&variants), head);
+        let mut body = body;
+        if let Some(old) = at.filter(|_| !(before.is_empty() && after.is_empty())).and_then(|at| variants.get(at)) {
+            let old = self.body_of(key, old, first.take()).await?;
+            body = streams::join(&old, &before, &body, &after);
+        }
+        let alone = variants.is_empty() || (variants.len() == 1 && at == Some(0));
         if alone {
             first.iter().for_each(streams::discard);
             return self.put(&entry::url(key), entry::alone(&head, body, now)?).await;
@@ -130,35 +128,53 @@ impl Store {
         // The first response moves out of the entry when a second one comes.
         if let Some(variant) = variants.iter_mut().find(|v| v.place == Place::Here) {
             variant.place = Place::Named(entry::new_name());
-            self.put_body(key, variant, streams::collect(first.as_ref(), max).await?, now).await?;
+            self.put_body(key, variant, streams::collect(first.as_ref(), u64::MAX).await?, now).await?;
         }
         let new = Variant { head, place: Place::Named(entry::new_name()) };
         self.put_body(key, &new, body, now).await?;
-        match placement {
-            Placement::Append => variants.push(new),
-            Placement::Replace(at) => {
-                if let Some(old) = variants.get_mut(at) {
-                    *old = new;
-                }
-            }
+        match at.and_then(|at| variants.get_mut(at)) {
+            Some(old) => *old = new,
+            None => variants.push(new),
         }
         self.put(&entry::url(key), entry::several(&variants, now)?).await
     }
 
     /// A head that shares its entry with the body cannot be replaced alone: the body is read from the old entry and put into the new one.
-    async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>, max: u64) -> Result<()> {
+    async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: &Arc<Stored>) -> Result<()> {
         let Some(Entry { mut variants, body }) = self.entry(key).await? else { return Ok(()) };
         let now = clock::now();
         let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else {
             body.iter().for_each(streams::discard);
             return Ok(());
         };
-        variant.head = Arc::clone(&new);
+        if new.vary != old.vary {
+            // A variant of its own, with a copy of the body.
+            let body = self.body_of(key, variant, body).await?;
+            return self.insert(key, Arc::clone(new), body).await;
+        }
+        variant.head = Arc::clone(new);
         let response = match variant.place {
-            Place::Here => entry::alone(&new, streams::collect(body.as_ref(), max).await?, now)?,
+            Place::Here => entry::alone(new, streams::collect(body.as_ref(), u64::MAX).await?, now)?,
             Place::Named(_) => entry::several(&variants, now)?,
         };
         self.put(&entry::url(key), response).await
+    }
+
+    /// Reads a stored body; `first` is the one in the entry.
+    async fn body_of(
+        &self,
+        key: &CacheKey,
+        variant: &Variant,
+        first: Option<web_sys::ReadableStream>,
+    ) -> Result<js_sys::Uint8Array> {
+        let stream = match &variant.place {
+            Place::Here => first,
+            Place::Named(name) => {
+                let response = self.get(&entry::body_url(key, name)).await?;
+                response.ok_or("the platform has dropped the body")?.body()
+            }
+        };
+        Ok(streams::collect(stream.as_ref(), u64::MAX).await?)
     }
 
     async fn entry(&self, key: &CacheKey) -> Result<Option<Entry>> {

@@ -1,5 +1,8 @@
 //! Bodies: streams of the runtime, handled by a little JavaScript so that no byte of them enters wasm memory.
 
+use std::ops::Range;
+
+use tidegate_core::cache::range::Piece;
 use worker::js_sys;
 use worker::js_sys::futures::JsFuture;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
@@ -43,6 +46,10 @@ extern "C" {
     #[wasm_bindgen(js_name = collect, catch)]
     fn collect_bytes(stream: &ReadableStream, max: f64) -> Result<js_sys::Promise, JsValue>;
 
+    /// Pieces of a stream put together: arrays of a start and an end in it, and buffers of their own.
+    #[wasm_bindgen(js_name = pieces, catch)]
+    fn put_together(stream: &ReadableStream, plan: &js_sys::Array) -> Result<ReadableStream, JsValue>;
+
     /// Gives up the rest of a stream, if nobody else reads it.
     pub(crate) fn discard(stream: &ReadableStream);
 }
@@ -59,4 +66,33 @@ pub(crate) async fn collect(stream: Option<&ReadableStream>, max: u64) -> Result
 pub(crate) fn tee(stream: &ReadableStream) -> Result<(ReadableStream, ReadableStream), JsValue> {
     let both = split(stream)?;
     Ok((both.get(0).into(), both.get(1).into()))
+}
+
+/// Puts pieces of a stream together.
+pub(crate) fn pieces(stream: &ReadableStream, pieces: &[Piece]) -> Result<ReadableStream, JsValue> {
+    #[expect(clippy::cast_precision_loss, reason = "positions in a body, far below 2^53")]
+    let plan = pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => JsValue::from(js_sys::Uint8Array::from(&**text)),
+        Piece::Body(range) => js_sys::Array::of2(&(range.start as f64).into(), &(range.end as f64).into()).into(),
+    });
+    put_together(stream, &plan.collect())
+}
+
+/// Puts a new part of a body between parts of the old one.
+pub(crate) fn join(
+    old: &js_sys::Uint8Array,
+    before: &Range<u64>,
+    new: &js_sys::Uint8Array,
+    after: &Range<u64>,
+) -> js_sys::Uint8Array {
+    let position = |at: u64| u32::try_from(at).unwrap_or(u32::MAX);
+    let part = |range: &Range<u64>| old.subarray(position(range.start), position(range.end));
+    let parts = [part(before), new.clone(), part(after)];
+    let whole = js_sys::Uint8Array::new_with_length(parts.iter().map(js_sys::Uint8Array::length).sum());
+    let mut at = 0;
+    for part in &parts {
+        whole.set(part, at);
+        at += part.length();
+    }
+    whole
 }

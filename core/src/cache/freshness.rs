@@ -76,8 +76,8 @@ fn explicit_lifetime(headers: &HeaderMap, control: &Control, received: Timestamp
     if headers.get_all(header::EXPIRES).iter().count() > 1 {
         return Some(0);
     }
-    let date = date::read(headers, header::DATE).unwrap_or(received);
-    Some(date::read(headers, header::EXPIRES).map_or(0, |expires| expires.since(date)))
+    let date = date::read(headers, header::DATE, received).unwrap_or(received);
+    Some(date::read(headers, header::EXPIRES, received).map_or(0, |expires| expires.since(date)))
 }
 
 /// RFC 9111, section 4.2.2: a tenth of the time since the last modification, at most a day.
@@ -85,8 +85,9 @@ fn heuristic_lifetime(status: StatusCode, headers: &HeaderMap, control: &Control
     if !(heuristically_cacheable(status) || control.public) {
         return 0;
     }
-    let date = date::read(headers, header::DATE).unwrap_or(received);
-    date::read(headers, header::LAST_MODIFIED).map_or(0, |modified| (date.since(modified) / 10).min(86_400_000))
+    let date = date::read(headers, header::DATE, received).unwrap_or(received);
+    date::read(headers, header::LAST_MODIFIED, received)
+        .map_or(0, |modified| (date.since(modified) / 10).min(86_400_000))
 }
 
 /// RFC 9110, section 15.1.
@@ -100,7 +101,7 @@ pub fn initial_age(headers: &HeaderMap, profile: &Profile, requested: Timestamp,
     if matches!(profile.mode, Mode::Override { .. }) {
         return 0;
     }
-    let apparent = date::read(headers, header::DATE)
+    let apparent = date::read(headers, header::DATE, received)
         .map_or(0, |date| received.as_secs().saturating_sub(date.as_secs()).saturating_mul(1000));
     let corrected = age_value(headers).saturating_mul(1000).saturating_add(received.since(requested));
     apparent.max(corrected)

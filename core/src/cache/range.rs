@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::control::split_list;
 use super::{Stored, date};
+use crate::time::Timestamp;
 
 /// Most ranges of a request. One that has more is answered whole: many small pieces cost more than they save.
 const RANGES_MAX: usize = 16;
@@ -143,9 +144,9 @@ pub(crate) fn is_requested(method: &Method, request: &HeaderMap) -> bool {
 }
 
 /// Says what a stored response gives to a request. Whether it may be used at all is asked before.
-pub(crate) fn give(method: &Method, request: &HeaderMap, stored: &Stored) -> Given {
+pub(crate) fn give(method: &Method, request: &HeaderMap, stored: &Stored, now: Timestamp) -> Given {
     let whole = stored.announced_length().filter(|_| stored.status == StatusCode::OK);
-    let (true, Some(whole)) = (is_requested(method, request) && holds(request, &stored.headers), whole) else {
+    let (true, Some(whole)) = (is_requested(method, request) && holds(request, &stored.headers, now), whole) else {
         return Given::Whole;
     };
     let Some(specs) = requested(request) else {
@@ -161,9 +162,9 @@ pub(crate) fn give(method: &Method, request: &HeaderMap, stored: &Stored) -> Giv
 }
 
 /// Says which part of a stored part answers a request, if it does.
-pub(crate) fn give_of_part(method: &Method, request: &HeaderMap, stored: &Stored) -> Option<Part> {
+pub(crate) fn give_of_part(method: &Method, request: &HeaderMap, stored: &Stored, now: Timestamp) -> Option<Part> {
     let part = Part::of(stored.status, &stored.headers)?;
-    if !is_requested(method, request) || !holds(request, &stored.headers) {
+    if !is_requested(method, request) || !holds(request, &stored.headers, now) {
         return None;
     }
     let [spec] = requested(request)?.try_into().ok()?;
@@ -176,7 +177,7 @@ pub(crate) fn give_of_part(method: &Method, request: &HeaderMap, stored: &Stored
 }
 
 /// Returns whether If-Range, if there is one, lets the ranges of a response with these fields be used (RFC 9110, section 13.1.5).
-fn holds(request: &HeaderMap, response: &HeaderMap) -> bool {
+fn holds(request: &HeaderMap, response: &HeaderMap, now: Timestamp) -> bool {
     let Some(condition) = request.get(header::IF_RANGE).map(HeaderValue::as_bytes) else {
         return true;
     };
@@ -184,9 +185,9 @@ fn holds(request: &HeaderMap, response: &HeaderMap) -> bool {
         return strong_tag(response) == Some(condition);
     }
     // A date is a strong validator only if the response is a second younger (section 8.8.2.2).
-    let told = std::str::from_utf8(condition).ok().and_then(date::parse);
-    let modified = date::read(response, header::LAST_MODIFIED);
-    let made = date::read(response, header::DATE);
+    let told = std::str::from_utf8(condition).ok().and_then(|text| date::parse(text, now));
+    let modified = date::read(response, header::LAST_MODIFIED, now);
+    let made = date::read(response, header::DATE, now);
     let strong = modified.zip(made).is_some_and(|(modified, made)| made.since(modified) >= 1000);
     strong && told.is_some() && told == modified
 }
@@ -273,8 +274,10 @@ mod tests {
     use super::*;
     use crate::cache::tests_support::{headers, stored};
 
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
     fn given(range: &str, length: &str) -> Given {
-        give(&Method::GET, &headers(&[("range", range)]), &stored(&[("content-length", length)]))
+        give(&Method::GET, &headers(&[("range", range)]), &stored(&[("content-length", length)]), NOW)
     }
 
     fn parts(pairs: &[(u64, u64)], whole: u64) -> Given {
@@ -309,7 +312,7 @@ mod tests {
         }
         assert_eq!(given("bytes=0-1", "0"), Given::Nothing(0));
         assert_eq!(given(&format!("bytes={}", "0-0,".repeat(17)), "100"), Given::Whole);
-        assert_eq!(give(&Method::HEAD, &headers(&[("range", "bytes=0-1")]), &stored(&[])), Given::Whole);
+        assert_eq!(give(&Method::HEAD, &headers(&[("range", "bytes=0-1")]), &stored(&[]), NOW), Given::Whole);
     }
 
     #[test]
@@ -322,7 +325,7 @@ mod tests {
         ];
         let part = |condition: &str, response: &[(&str, &str)]| {
             let request = headers(&[("range", "bytes=0-1"), ("if-range", condition)]);
-            give(&Method::GET, &request, &stored(response)) != Given::Whole
+            give(&Method::GET, &request, &stored(response), NOW) != Given::Whole
         };
         assert!(part("\"a\"", &response) && part("Sun, 06 Nov 1994 08:49:37 GMT", &response));
         for other in ["\"b\"", "W/\"a\"", "Sun, 06 Nov 1994 08:49:38 GMT", "nonsense", ""] {
@@ -341,7 +344,7 @@ mod tests {
     #[test]
     fn a_part_answers_what_lies_in_it() {
         let of = |range: &str, stored: &Stored| {
-            give_of_part(&Method::GET, &headers(&[("range", range)]), stored).map(|part| (part.first, part.last))
+            give_of_part(&Method::GET, &headers(&[("range", range)]), stored, NOW).map(|part| (part.first, part.last))
         };
         let known = part("bytes 4-9/10", "\"a\"");
         assert_eq!(of("bytes=6-8", &known), Some((6, 8)));

@@ -32,7 +32,7 @@ static OF_THE_BODY: [HeaderName; 4] =
 
 /// Returns whether a response can be validated.
 pub fn has_validator(response: &HeaderMap) -> bool {
-    response.contains_key(header::ETAG) || date::read(response, header::LAST_MODIFIED).is_some()
+    response.contains_key(header::ETAG) || date::read(response, header::LAST_MODIFIED, Timestamp::default()).is_some()
 }
 
 /// Replaces a request's own conditions by those that validate `stored`, or find out which of `others` is right for it too (RFC 9111, section 4.3.1).
@@ -134,12 +134,18 @@ pub enum Condition {
 }
 
 /// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2.
-pub fn evaluate(method: &Method, request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> Condition {
+pub fn evaluate(
+    method: &Method,
+    request: &HeaderMap,
+    status: StatusCode,
+    response: &HeaderMap,
+    now: Timestamp,
+) -> Condition {
     let reads = method == Method::GET || method == Method::HEAD;
     if !reads || !matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Condition::Holds;
     }
-    if !meets_requirements(request, response) {
+    if !meets_requirements(request, response, now) {
         return Condition::Failed;
     }
     if request.contains_key(header::IF_NONE_MATCH) {
@@ -147,20 +153,20 @@ pub fn evaluate(method: &Method, request: &HeaderMap, status: StatusCode, respon
         let known = |tag: &[u8]| tag == b"*" || tag_of(response).is_some_and(|own| opaque(own) == opaque(tag));
         return if listed(request, header::IF_NONE_MATCH, known) { Condition::NotModified } else { Condition::Holds };
     }
-    let since = date::read(request, header::IF_MODIFIED_SINCE);
+    let since = date::read(request, header::IF_MODIFIED_SINCE, now);
     // RFC 9111, section 4.3.2.
-    let modified = date::read(response, header::LAST_MODIFIED).or_else(|| date::read(response, header::DATE));
+    let modified = date::read(response, header::LAST_MODIFIED, now).or_else(|| date::read(response, header::DATE, now));
     let has_it = since.zip(modified).is_some_and(|(since, modified)| modified <= since);
     if has_it { Condition::NotModified } else { Condition::Holds }
 }
 
 /// If-Match, compared strongly, or else If-Unmodified-Since.
-fn meets_requirements(request: &HeaderMap, response: &HeaderMap) -> bool {
+fn meets_requirements(request: &HeaderMap, response: &HeaderMap, now: Timestamp) -> bool {
     if request.contains_key(header::IF_MATCH) {
         return listed(request, header::IF_MATCH, |tag| tag == b"*" || range::strong_tag(response) == Some(tag));
     }
-    let since = date::read(request, header::IF_UNMODIFIED_SINCE);
-    let modified = date::read(response, header::LAST_MODIFIED);
+    let since = date::read(request, header::IF_UNMODIFIED_SINCE, now);
+    let modified = date::read(response, header::LAST_MODIFIED, now);
     since.zip(modified).is_none_or(|(since, modified)| modified <= since)
 }
 
@@ -190,9 +196,10 @@ mod tests {
     use crate::cache::tests_support::{headers, profile, stored};
 
     fn evaluated(request: &[(&str, &str)], response: &[(&str, &str)]) -> Condition {
-        evaluate(&Method::GET, &headers(request), StatusCode::OK, &headers(response))
+        evaluate(&Method::GET, &headers(request), StatusCode::OK, &headers(response), NOW)
     }
 
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
     const DAY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 
@@ -222,7 +229,8 @@ mod tests {
         assert!(!fails(&[("if-match", "*"), ("if-unmodified-since", BEFORE)]));
         assert_eq!(evaluated(&[("if-match", "W/\"a\"")], &[("etag", "W/\"a\"")]), Condition::Failed);
         assert_eq!(evaluated(&[("if-unmodified-since", BEFORE)], &[]), Condition::Holds);
-        let other = evaluate(&Method::GET, &headers(&[("if-match", "\"x\"")]), StatusCode::NOT_FOUND, &headers(&[]));
+        let other =
+            evaluate(&Method::GET, &headers(&[("if-match", "\"x\"")]), StatusCode::NOT_FOUND, &headers(&[]), NOW);
         assert_eq!(other, Condition::Holds);
     }
 

@@ -47,7 +47,7 @@ pub(super) fn store(
         }
     };
     reuse::write_for_client(&mut head.headers, &profile);
-    let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head) } else { None };
+    let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
     finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
 }

@@ -89,9 +89,9 @@ impl AwaitLookup {
     }
 
     /// Returns the stored response that this request would use. A shell whose store keeps bodies apart fetches that one before it resumes.
-    pub fn choose<'a>(&self, stored: &'a [Arc<Stored>]) -> Option<&'a Arc<Stored>> {
+    pub fn choose<'a>(&self, stored: &'a [Arc<Stored>], now: Timestamp) -> Option<&'a Arc<Stored>> {
         let request = &self.exchange.request;
-        variants::choose(stored.iter().filter(|s| self.is_kept(s) && covers(request, s)), &request.head.headers)
+        variants::choose(stored.iter().filter(|s| self.is_kept(s) && covers(request, s, now)), &request.head.headers)
     }
 
     fn is_kept(&self, stored: &Stored) -> bool {
@@ -107,7 +107,7 @@ impl AwaitLookup {
     /// Takes the heads of all responses stored under the key; none is a miss.
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
         let control = Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL);
-        let Some(chosen) = self.choose(stored).cloned() else {
+        let Some(chosen) = self.choose(stored, now).cloned() else {
             let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_kept(s)).map(Arc::clone).collect();
             let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
             self.note(match () {
@@ -201,9 +201,9 @@ impl AwaitLookup {
 }
 
 /// Returns whether a stored response has all that a request asks for.
-fn covers(request: &Request, stored: &Stored) -> bool {
+fn covers(request: &Request, stored: &Stored, now: Timestamp) -> bool {
     stored.status != StatusCode::PARTIAL_CONTENT
-        || range::give_of_part(&request.head.method, &request.head.headers, stored).is_some()
+        || range::give_of_part(&request.head.method, &request.head.headers, stored, now).is_some()
 }
 
 fn headers_contain_range(exchange: &Exchange) -> bool {

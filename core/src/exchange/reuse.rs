@@ -87,16 +87,16 @@ fn from_store(
     head.headers = stored.headers.clone();
     head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
     write_for_client(&mut head.headers, profile);
-    if let Some(source) = answer_condition(exchange, &mut head) {
+    if let Some(source) = answer_condition(exchange, &mut head, now) {
         return (head, source);
     }
     let request = &exchange.request.head;
-    if let Some(part) = range::give_of_part(&request.method, &request.headers, stored) {
+    if let Some(part) = range::give_of_part(&request.method, &request.headers, stored, now) {
         let offset = range::Part::of(stored.status, &stored.headers).map_or(0, |whole| whole.first);
         let pieces = range::write(&mut head.headers, &[part], offset, "");
         return (head, Source::Pieces(Arc::clone(bodied), pieces));
     }
-    match range::give(&request.method, &request.headers, stored) {
+    match range::give(&request.method, &request.headers, stored, now) {
         Given::Whole if request.method == Method::HEAD => (head, Source::Empty),
         Given::Whole => (head, Source::Stored(Arc::clone(bodied))),
         Given::Parts(parts) => {
@@ -117,9 +117,9 @@ fn from_store(
 }
 
 /// Applies the client's conditions to a response with this head. Returns the body if it is not that of the response.
-pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Parts) -> Option<Source> {
+pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Parts, now: Timestamp) -> Option<Source> {
     let request = &exchange.request.head;
-    match validation::evaluate(&request.method, &request.headers, head.status, &head.headers) {
+    match validation::evaluate(&request.method, &request.headers, head.status, &head.headers, now) {
         validation::Condition::Holds => None,
         validation::Condition::NotModified => {
             head.status = StatusCode::NOT_MODIFIED;
