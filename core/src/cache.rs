@@ -1,5 +1,6 @@
 //! Stored responses: what is kept, under which key, for how long, and when it may be used. RFC 9111 and RFC 5861.
 
+pub mod armour;
 pub mod control;
 pub mod date;
 pub mod freshness;
@@ -61,6 +62,10 @@ pub struct Profile {
     pub coalesce: Millis,
     /// Whether clients do not get to see tags.
     pub strip_tags: bool,
+    /// Whether pages under static names are not stored.
+    pub armour: bool,
+    /// How long before the end of its lifetime a response that is in demand is refreshed, at most.
+    pub early_refresh: Millis,
 }
 
 /// Who decides about storing.
@@ -180,6 +185,8 @@ pub(crate) mod tests_support {
             client_directives: false,
             coalesce: 5000,
             strip_tags: false,
+            armour: true,
+            early_refresh: 0,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::flight::Flights;
 use crate::policy::Policy;
 use crate::problem::Refusal;
 use crate::purge::{self, Purge, Purges};
+use crate::report::Kind;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 
@@ -62,7 +63,12 @@ impl Engine {
 
     /// Begins the exchange for one request.
     pub fn begin(&self, head: request::Parts, client: Client, now: Timestamp) -> Step {
-        exchange::begin(self, head, client, now)
+        exchange::begin(self, head, client, Kind::Request, now)
+    }
+
+    /// Begins an exchange that only fills the store: it charges no limit.
+    pub fn warm(&self, head: request::Parts, client: Client, now: Timestamp) -> Step {
+        exchange::begin(self, head, client, Kind::Warming, now)
     }
 
     /// Refuses what could not be read as a request, so that it is answered and reported as others are.
@@ -87,6 +93,11 @@ impl Engine {
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.
     pub fn purge(&self, purge: &Purge) -> purge::Number {
         self.0.purges.make(purge)
+    }
+
+    /// Returns the number of the last purge; 0 if there was none.
+    pub fn last_purge(&self) -> purge::Number {
+        self.0.purges.last()
     }
 
     /// Counts the responses that are being fetched into the store, on behalf of every request that wants them.

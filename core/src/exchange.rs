@@ -100,10 +100,10 @@ impl Caching {
 }
 
 /// Begins an exchange: bounds, then route, then limits.
-pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, now: Timestamp) -> Step {
+pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, kind: Kind, now: Timestamp) -> Step {
     let policy = engine.policy();
     let (request, refusal) = Request::read(policy, head, client);
-    let report = new_report(&request, Kind::Request, now);
+    let report = new_report(&request, kind, now);
     if let Some(refusal) = refusal {
         return Step::Finish(Box::new(finish::refuse_unrouted(report, refusal, now)));
     }
@@ -112,7 +112,7 @@ pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, now: Timestamp
     };
     let mut exchange = Box::new(Exchange { engine: engine.clone(), route: Arc::clone(route), request, report });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
-    admission::start(exchange, now)
+    if kind == Kind::Warming { lookup::start(exchange, now) } else { admission::start(exchange, now) }
 }
 
 /// Refuses what could not be read as a request. `client` says who sent it.

@@ -38,6 +38,34 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Fields by which a client may make an origin answer for another host, path or method than those in the key.
+static UNKEYED: [HeaderName; 15] = [
+    HeaderName::from_static("front-end-https"),
+    HeaderName::from_static("x-forwarded-path"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-forwarded-uri"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-http-host-override"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Drops fields that would make an origin's response another one than its key says (cache poisoning), unless they are in the key.
+pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName]) {
+    let doomed = |name: &&HeaderName| UNKEYED.contains(name) && !keyed.contains(name);
+    let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
 /// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
 /// say, would reach the origin behind every rule.
 pub(crate) fn wants_websocket(head: &request::Parts) -> bool {

@@ -6,6 +6,8 @@
 //! hashes in a table of fixed size: two labels may share a slot, and then a purge of one reaches the responses of the other too. Nothing else can
 //! go wrong: nothing is ever forgotten.
 
+mod order;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -13,6 +15,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::exchange::Request;
 use crate::path;
+
+pub use order::Order;
 
 /// Slots of a table. A purge reaches a response that it does not mean with a chance of one in so many for each of its labels.
 const SLOTS: usize = 1 << 16;

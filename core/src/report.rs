@@ -87,8 +87,10 @@ pub struct Report {
 pub enum Kind {
     /// A client.
     Request,
-    /// A stale response that was served and is revalidated in the background.
+    /// A response that was served and is revalidated in the background.
     Revalidation,
+    /// An operator, to fill the store.
+    Warming,
 }
 
 /// What one limit said.

@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod explain;
+mod purge;
 mod serve;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Check(check::Arguments),
     /// Says how a request would be treated, and why.
     Explain(explain::Arguments),
+    /// Tells running proxies that what they have stored is of no more use.
+    Purge(purge::Arguments),
     /// Shows on this machine what Tidegate does: two toy origins, a proxy, a scripted visit.
     Demo(demo::Arguments),
 }
@@ -42,6 +45,7 @@ impl Arguments {
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Check(arguments) => check::run(&arguments),
             Command::Explain(arguments) => explain::run(&arguments),
+            Command::Purge(arguments) => purge::run(&arguments),
             Command::Demo(arguments) => demo::run(&arguments),
         }
     }

@@ -166,6 +166,19 @@ impl Metrics {
         }));
     }
 
+    /// Sums requests by what the cache did with them.
+    pub(crate) fn cache_outcomes(&self) -> BTreeMap<&'static str, u64> {
+        let tables = self.tables.load();
+        let routes = || tables.routes.0.iter().map(|(_, counters)| &**counters).chain([&self.unrouted]);
+        let sum = |outcome: usize| {
+            let of = |route: &RouteCounters| {
+                (0..STATUS_CLASSES).map(|i| route.requests.get(i * CACHE_OUTCOMES + outcome)).sum::<u64>()
+            };
+            routes().map(of).sum()
+        };
+        text::CACHE.into_iter().enumerate().map(|(outcome, name)| (name, sum(outcome))).collect()
+    }
+
     /// Counts one exchange.
     pub(crate) fn record(&self, report: &Report) {
         let tables = self.tables.load();
@@ -178,6 +191,7 @@ impl Metrics {
                 route.duration.observe(report.duration_ms);
             }
             Kind::Revalidation => route.revalidations.add(class, 1),
+            Kind::Warming => {}
         }
         for limit in &report.limits {
             if let Some(counters) = tables.limits.find(&limit.name) {

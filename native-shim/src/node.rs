@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use http::request;
-use tidegate_core::purge::Purge;
+use tidegate_core::purge::{self, Purge};
 use tidegate_core::{Engine, Policy, Report, Step, Timestamp};
 
 use crate::access_log::AccessLog;
@@ -103,9 +103,9 @@ impl Node {
         self.work.load(Ordering::Relaxed) > 0
     }
 
-    /// Makes a purge: what it reaches is not used any more, or only as stale.
-    pub fn purge(&self, purge: &Purge) {
-        self.engine.load().purge(purge);
+    /// Makes a purge: what it reaches is not used any more, or only as stale. Returns its number.
+    pub fn purge(&self, purge: &Purge) -> purge::Number {
+        self.engine.load().purge(purge)
     }
 
     /// Forgets what has expired. To be called now and then, away from requests.

@@ -5,6 +5,7 @@ mod admin;
 mod canned;
 mod connection;
 mod header_blocks;
+mod operations;
 mod service;
 mod tunnel;
 mod wire;

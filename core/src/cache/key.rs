@@ -8,6 +8,7 @@ use super::{Profile, Query};
 use crate::cookie;
 use crate::exchange::Request;
 use crate::hash;
+use crate::names;
 use crate::parts::push_part;
 use crate::route::Route;
 
@@ -41,6 +42,9 @@ pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
     push_part(&mut key, Some(profile.name.as_bytes()));
     push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
     push_part(&mut key, Some(request.authority.as_bytes()));
+    // An origin behind a trusted proxy may take this for the host.
+    let forwarded = request.believed.then(|| request.head.headers.get(names::X_FORWARDED_HOST)).flatten();
+    push_part(&mut key, forwarded.map(HeaderValue::as_bytes));
     push_part(&mut key, Some(uri.path().as_bytes()));
     push_query(&mut key, profile, uri.query());
     // The names too, so that a changed profile never finds what another one stored.

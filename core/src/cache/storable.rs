@@ -35,6 +35,8 @@ pub enum NotStored {
     TooLarge,
     /// More or longer tags and groups than can be remembered.
     TooManyTags,
+    /// A page under the name of a static file.
+    Disguised,
 }
 
 impl NotStored {
@@ -52,6 +54,7 @@ impl NotStored {
             Self::NoLifetime => "no_lifetime",
             Self::TooLarge => "too_large",
             Self::TooManyTags => "too_many_tags",
+            Self::Disguised => "disguised",
         }
     }
 
@@ -66,7 +69,8 @@ impl NotStored {
             | Self::VaryStar
             | Self::NoLifetime
             | Self::TooLarge
-            | Self::TooManyTags => true,
+            | Self::TooManyTags
+            | Self::Disguised => true,
         }
     }
 }

@@ -231,6 +231,7 @@ fn attempt(
 
 /// Turns what the client asks for into what the store needs.
 fn prepare(headers: &mut HeaderMap, caching: &Caching) {
+    forward::strip_unkeyed(headers, &caching.profile.key_headers);
     if caching.validates() {
         validation::make_conditional(headers, caching.candidate.as_ref(), &caching.others);
     } else if caching.lead.is_some() {

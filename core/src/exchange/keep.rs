@@ -11,7 +11,7 @@ use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
 use crate::cache::stale::{self, Usability};
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, date, freshness, storable, tags, vary};
+use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, storable, tags, vary};
 use crate::flight::Lead;
 use crate::names;
 use crate::report::CacheReport;
@@ -66,6 +66,9 @@ pub(super) fn fill(
     let control = Control::of_response(&head.headers);
     let freshness = freshness::of(head.status, &head.headers, &control, profile, now);
     storable::check(method, request, head.status, &head.headers, &control, &freshness, profile)?;
+    if profile.armour && armour::is_disguised(exchange.request.path(), head.status, &head.headers) {
+        return Err(NotStored::Disguised);
+    }
     let labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
     let stored = new_stored(request, head, &control, freshness, profile, asked, now);
     let head = Arc::new(Stored { labels, ..stored });

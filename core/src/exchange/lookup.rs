@@ -108,18 +108,7 @@ impl AwaitLookup {
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
         let control = Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL);
         let Some(chosen) = self.choose(stored, now).cloned() else {
-            let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_kept(s)).map(Arc::clone).collect();
-            let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
-            self.note(match () {
-                () if kept.is_empty() => CacheOutcome::Miss,
-                () if kept.iter().any(complete) => CacheOutcome::VaryMiss,
-                () => CacheOutcome::Partial,
-            });
-            if !headers_contain_range(&self.exchange) {
-                let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG) && now < s.expires();
-                self.caching.others = kept.into_iter().filter(tagged).collect();
-            }
-            return self.miss(&control, now);
+            return self.miss_among(stored, &control, now);
         };
         let mut usability = stale::usability(&chosen, now);
         if self.verdict(&chosen) == Verdict::Stale {
@@ -131,10 +120,13 @@ impl AwaitLookup {
             outcome = CacheOutcome::Request;
         }
         match usability {
+            Usability::Fresh { ttl } if self.is_due(&chosen, ttl) => {
+                self.serve_and_refresh(&chosen, CacheOutcome::Hit, now)
+            }
             Usability::Fresh { .. } => {
                 reuse::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
             }
-            Usability::Grace => self.serve_stale(&chosen, now),
+            Usability::Grace => self.serve_and_refresh(&chosen, CacheOutcome::Stale, now),
             // Whether a store has dropped it already must not matter.
             Usability::Validate if now >= chosen.expires() => self.miss(&control, now),
             Usability::Validate => {
@@ -156,7 +148,19 @@ impl AwaitLookup {
         }
     }
 
-    fn serve_stale(self, chosen: &Arc<Stored>, now: Timestamp) -> Step {
+    /// Returns whether a fresh response is to be refreshed already: each has a moment of its own within the profile's time before its end.
+    fn is_due(&self, chosen: &Stored, ttl: Millis) -> bool {
+        let window = self.caching.profile.early_refresh.min(chosen.freshness.lifetime / 2);
+        if ttl >= window {
+            return false;
+        }
+        let seed = self.exchange.engine.seed() ^ hash::stable(self.caching.key.as_bytes());
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a lifetime are exact in f64 for centuries")]
+        let (ttl, window) = (ttl as f64, window as f64);
+        ttl < window * hash::unit(hash::draw(seed, chosen.received.as_millis()))
+    }
+
+    fn serve_and_refresh(self, chosen: &Arc<Stored>, outcome: CacheOutcome, now: Timestamp) -> Step {
         let engine = self.exchange.engine.clone();
         let background = match engine.flights().board(&self.caching.key, LEAD_LEASE, now) {
             Boarding::Lead(lead) => {
@@ -171,7 +175,23 @@ impl AwaitLookup {
             }
             Boarding::Follow | Boarding::Alone => None,
         };
-        reuse::stored(self.exchange, &self.caching, chosen, CacheOutcome::Stale, background, now)
+        reuse::stored(self.exchange, &self.caching, chosen, outcome, background, now)
+    }
+
+    /// Nothing that is stored under the key can be used.
+    fn miss_among(mut self, stored: &[Arc<Stored>], control: &Control, now: Timestamp) -> Step {
+        let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_kept(s)).map(Arc::clone).collect();
+        let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
+        self.note(match () {
+            () if kept.is_empty() => CacheOutcome::Miss,
+            () if kept.iter().any(complete) => CacheOutcome::VaryMiss,
+            () => CacheOutcome::Partial,
+        });
+        if !headers_contain_range(&self.exchange) {
+            let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG) && now < s.expires();
+            self.caching.others = kept.into_iter().filter(tagged).collect();
+        }
+        self.miss(control, now)
     }
 
     fn miss(mut self, control: &Control, now: Timestamp) -> Step {

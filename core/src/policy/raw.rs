@@ -289,6 +289,13 @@ pub struct RawProfile {
     /// Whether `Cache-Tag` and `Surrogate-Key` are kept from clients. Default: false, so that another cache in front can read them.
     #[serde(default)]
     pub strip_tags: bool,
+    /// Whether a page (HTML or JSON) that comes under the name of a static file, such as `/account/x.css`, is not stored. Default: true.
+    #[serde(default)]
+    pub deception_armour: Option<bool>,
+    /// How long before the end of its lifetime a response is refreshed in the background when it is asked for; each at a moment of its own within
+    /// that time, so that they do not expire together. Default: 0s, never.
+    #[serde(default)]
+    pub early_refresh: Option<String>,
 }
 
 /// How a profile decides about storing.

@@ -86,6 +86,8 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         client_directives: raw.client_directives,
         coalesce: c.duration(&at.key("coalesce"), raw.coalesce.as_ref(), 5000),
         strip_tags: raw.strip_tags,
+        armour: raw.deception_armour.unwrap_or(true),
+        early_refresh: c.duration(&at.key("early_refresh"), raw.early_refresh.as_ref(), 0),
     }
 }
 

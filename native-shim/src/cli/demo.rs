@@ -50,9 +50,11 @@ async fn show(once: bool) -> Result<(), Box<dyn Error>> {
     // Origins end when they are dropped.
     let mut eu = Origin::start(EU).await.map_err(|e| busy(&e))?;
     let _us = Origin::start(US).await.map_err(|e| busy(&e))?;
-    let server = Server::start(&node, &Arc::new(TlsFiles::new("."))).map_err(|e| busy(&e))?;
+    let files = Arc::new(TlsFiles::new("."));
+    let server = Server::start(&node, &files).map_err(|e| busy(&e))?;
     if let Some(address) = admin {
-        let admin = Admin::bind(&address, Arc::clone(&node), server.phase()).await.map_err(|e| busy(&e))?;
+        let admin =
+            Admin::bind(&address, Arc::clone(&node), &files, None, server.phase()).await.map_err(|e| busy(&e))?;
         tokio::spawn(admin.serve());
     }
     println!("Tidegate serves a shop on {}, from Frankfurt (eu) and Ashburn (us).", server.address());

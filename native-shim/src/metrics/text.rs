@@ -9,7 +9,7 @@ use tidegate_core::problem::Refusal;
 use super::{BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS_CLASSES};
 use crate::node::Node;
 
-const CACHE: [&str; CACHE_OUTCOMES] = [
+pub(super) const CACHE: [&str; CACHE_OUTCOMES] = [
     "none",
     "hit",
     "stale",

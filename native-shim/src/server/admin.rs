@@ -1,4 +1,4 @@
-//! Health and metrics, on an address of their own that is never public.
+//! Health, metrics and operations, on an address of their own that is never public.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,23 +16,32 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Phase;
+use super::operations::{self, Operations};
 use crate::body::Body;
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::upstream::OriginBody;
+use crate::tls::TlsFiles;
+use crate::upstream::{Connections, OriginBody};
 
 /// The admin listener.
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
-    node: Arc<Node>,
+    operations: Operations,
     phase: watch::Receiver<Phase>,
 }
 
 impl Admin {
-    /// Listens.
-    pub async fn bind(address: &str, node: Arc<Node>, phase: watch::Receiver<Phase>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, node, phase })
+    /// Listens. Operations are for those who show the token; without one there are none.
+    pub async fn bind(
+        address: &str,
+        node: Arc<Node>,
+        files: &Arc<TlsFiles>,
+        token: Option<String>,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
+        let operations = Operations { node, upstream: Connections::new(Arc::clone(files)), token };
+        Ok(Self { listener: TcpListener::bind(address).await?, operations, phase })
     }
 
     /// Returns where it listens.
@@ -50,7 +59,7 @@ impl Admin {
             };
             let this = Arc::clone(&this);
             tokio::spawn(async move {
-                let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(this.answer(&request))));
+                let answer = service_fn(|request| async { Ok::<_, Infallible>(this.answer(request).await) });
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_mins(1));
                 // An error has ended the connection; there is nobody to tell.
@@ -59,7 +68,10 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Body<OriginBody>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body<OriginBody>> {
+        if request.uri().path().starts_with(operations::ROOT) {
+            return self.operations.answer(request).await;
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());
         }
@@ -68,8 +80,14 @@ impl Admin {
                 text(StatusCode::OK, "text/plain", "ok\n".to_owned())
             }
             "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned()),
-            "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::page(&self.node)),
-            _ => text(StatusCode::NOT_FOUND, "text/plain", "/healthz and /metrics are here\n".to_owned()),
+            "/metrics" => {
+                text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::page(&self.operations.node))
+            }
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "text/plain",
+                "/healthz, /metrics and /performance/cache/ are here\n".to_owned(),
+            ),
         }
     }
 }

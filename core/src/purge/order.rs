@@ -1,0 +1,170 @@
+//! Purges as operators order them: in JSON, or as a pattern in a path.
+
+use http::Uri;
+use serde::Deserialize;
+
+use super::{Purge, Target};
+
+/// Most things that one order names.
+const ITEMS_MAX: usize = 1000;
+
+/// An order of purges. At least one of its lists has an item, or `everything` is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Order {
+    /// URLs: `https://shop.example/a?b=1`, or without scheme.
+    pub urls: Vec<String>,
+    /// Hosts with a path: everything at and below it.
+    pub prefixes: Vec<String>,
+    /// Hosts.
+    pub hosts: Vec<String>,
+    /// Tags, in any case.
+    pub tags: Vec<String>,
+    /// Whether all is purged.
+    pub everything: bool,
+    /// Whether what is reached is kept as stale.
+    pub soft: bool,
+}
+
+impl Order {
+    /// Reads an order in JSON.
+    ///
+    /// # Errors
+    /// Says where the text is wrong and what to write.
+    pub fn parse(json: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(json).map_err(|error| {
+            format!("not an order of purges: {error}; write {{\"urls\": [], \"prefixes\": [], \"hosts\": [], \"tags\": [], \"everything\": false, \"soft\": false}}, all optional")
+        })
+    }
+
+    /// Reads a pattern: `*` for everything, `HOST`, `HOST/PATH?QUERY` for one URL, `HOST/PATH*` for all at and below a path.
+    ///
+    /// # Errors
+    /// Says what to write.
+    pub fn of_pattern(pattern: &str) -> Result<Self, String> {
+        let one = |text: &str| vec![text.to_owned()];
+        Ok(match (pattern, pattern.strip_suffix('*')) {
+            ("", _) => return Err("the pattern is empty; write *, HOST, HOST/PATH or HOST/PATH*".into()),
+            ("*", _) => Self { everything: true, ..Self::default() },
+            (_, Some(prefix)) => Self { prefixes: one(prefix), ..Self::default() },
+            (url, None) if url.contains('/') => Self { urls: one(url), ..Self::default() },
+            (host, None) => Self { hosts: one(host), ..Self::default() },
+        })
+    }
+
+    /// Lists the purges.
+    ///
+    /// # Errors
+    /// Says which item is wrong and what to write, or that there is none, or that there are too many. Then nothing is purged.
+    pub fn purges(&self) -> Result<Vec<Purge>, String> {
+        let count = self.urls.len() + self.prefixes.len() + self.hosts.len() + self.tags.len();
+        if count > ITEMS_MAX {
+            return Err(format!("{count} items; an order has at most {ITEMS_MAX}"));
+        }
+        let mut targets = Vec::with_capacity(count + 1);
+        for (i, text) in self.urls.iter().enumerate() {
+            let url = url(text).ok_or_else(|| format!("urls[{i}]: `{text}` is not a URL; write https://HOST/PATH"))?;
+            targets.push(Target::Url { host: url.host, path: url.path, query: url.query });
+        }
+        for (i, text) in self.prefixes.iter().enumerate() {
+            let url = url(text).filter(|url| url.query.is_none());
+            let url = url.ok_or_else(|| format!("prefixes[{i}]: `{text}` is not a prefix; write HOST/PATH"))?;
+            targets.push(Target::Prefix(url.host, url.path));
+        }
+        for (i, text) in self.hosts.iter().enumerate() {
+            let url = url(text).filter(|url| url.path == "/" && url.query.is_none() && !text.contains('/'));
+            targets.push(Target::Host(url.ok_or_else(|| format!("hosts[{i}]: `{text}` is not a host"))?.host));
+        }
+        for (i, tag) in self.tags.iter().enumerate() {
+            if tag.is_empty() || tag.contains([',', ' ']) {
+                return Err(format!("tags[{i}]: `{tag}` is not a tag; a tag has no comma and no space"));
+            }
+            targets.push(Target::Tag(tag.clone()));
+        }
+        if self.everything {
+            targets.push(Target::All);
+        }
+        if targets.is_empty() {
+            return Err("nothing is named; write urls, prefixes, hosts, tags or everything".into());
+        }
+        Ok(targets.into_iter().map(|target| Purge { target, soft: self.soft }).collect())
+    }
+}
+
+struct Url {
+    host: String,
+    path: String,
+    query: Option<String>,
+}
+
+/// Reads a URL with or without scheme; the port does not count.
+fn url(text: &str) -> Option<Url> {
+    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let uri: Uri = full.split('#').next()?.parse().ok()?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri.authority().filter(|authority| known && !authority.as_str().contains('@'))?;
+    let host = authority.host();
+    Some(Url { host: host.to_ascii_lowercase(), path: uri.path().to_owned(), query: uri.query().map(str::to_owned) })
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn target(url: (&str, &str, Option<&str>)) -> Target {
+        Target::Url { host: url.0.into(), path: url.1.into(), query: url.2.map(Into::into) }
+    }
+
+    #[test]
+    fn orders_name_what_is_purged() {
+        let order = Order::parse(
+            br#"{"urls": ["https://Shop.example:8443/a?b#c", "shop.example"], "prefixes": ["shop.example/blog/"],
+                "hosts": ["[::1]"], "tags": ["Product-7"], "everything": true, "soft": true}"#,
+        );
+        let purges = order.unwrap().purges().unwrap();
+        let targets = [
+            target(("shop.example", "/a", Some("b"))),
+            target(("shop.example", "/", None)),
+            Target::Prefix("shop.example".into(), "/blog/".into()),
+            Target::Host("[::1]".into()),
+            Target::Tag("Product-7".into()),
+            Target::All,
+        ];
+        assert_eq!(purges, targets.map(|target| Purge { target, soft: true }));
+    }
+
+    #[test]
+    fn patterns_name_what_is_purged() {
+        let targets = |pattern: &str| Order::of_pattern(pattern)?.purges();
+        let hard = |target| Ok(vec![Purge { target, soft: false }]);
+        assert_eq!(targets("*"), hard(Target::All));
+        assert_eq!(targets("shop.example"), hard(Target::Host("shop.example".into())));
+        assert_eq!(targets("shop.example/a?b=1"), hard(target(("shop.example", "/a", Some("b=1")))));
+        assert_eq!(targets("https://shop.example/a"), hard(target(("shop.example", "/a", None))));
+        assert_eq!(targets("shop.example/a/*"), hard(Target::Prefix("shop.example".into(), "/a/".into())));
+        assert_eq!(targets("shop.example*"), hard(Target::Prefix("shop.example".into(), "/".into())));
+        assert!(targets("").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let wrong = |json: &str| Order::parse(json.as_bytes()).and_then(|order| order.purges()).unwrap_err();
+        for (json, part) in [
+            ("{}", "nothing is named"),
+            ("7", "not an order"),
+            (r#"{"url": ["a"]}"#, "unknown field `url`"),
+            (r#"{"urls": ["a.example/", "ftp://a"]}"#, "urls[1]"),
+            (r#"{"urls": ["https://user@a/"]}"#, "urls[0]"),
+            (r#"{"prefixes": ["a/?b"]}"#, "prefixes[0]"),
+            (r#"{"hosts": ["a/b"]}"#, "hosts[0]"),
+            (r#"{"tags": ["a b"]}"#, "tags[0]"),
+        ] {
+            assert!(wrong(json).contains(part), "{json}: {}", wrong(json));
+        }
+        let many = Order { tags: vec!["a".into(); 1001], ..Order::default() };
+        assert!(many.purges().unwrap_err().contains("at most 1000"));
+    }
+}

@@ -1,0 +1,223 @@
+//! What operators do at the admin address, and what it means for clients.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+use support::{Client, Origin, Proxy, Reply, policy, until};
+use tidegate::Admin;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// A proxy with its admin address.
+struct Operated {
+    proxy: Proxy,
+    admin: SocketAddr,
+}
+
+impl Operated {
+    async fn start(origin: &Origin, token: Option<&str>) -> Self {
+        let proxy = Proxy::start(&policy(origin, ""));
+        let phase = proxy.server.as_ref().unwrap().phase();
+        let token = token.map(str::to_owned);
+        let admin = Admin::bind("127.0.0.1:0", Arc::clone(&proxy.node), &proxy.files, token, phase).await.unwrap();
+        let address = admin.address().unwrap();
+        tokio::spawn(admin.serve());
+        Self { proxy, admin: address }
+    }
+
+    async fn operate(&self, method: &str, path: &str, body: &str) -> Reply {
+        self.operate_as("secret", method, path, body).await
+    }
+
+    async fn operate_as(&self, token: &str, method: &str, path: &str, body: &str) -> Reply {
+        let mut client = Client { stream: TcpStream::connect(self.admin).await.unwrap() };
+        let fields = format!("host: admin\r\nauthorization: Bearer {token}\r\ncontent-length: {}", body.len());
+        client.send(format!("{method} /performance/cache/{path} HTTP/1.1\r\n{fields}\r\n\r\n{body}")).await;
+        client.reply().await
+    }
+
+    async fn purge(&self, order: &str) {
+        let reply = self.operate("POST", "invalidate", order).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+
+    /// Returns what the cache did with a request.
+    async fn cache_status(&self, path: &str) -> String {
+        self.proxy.get(path).await.field("cache-status").unwrap().to_owned()
+    }
+
+    /// Returns once the response is stored.
+    async fn fill(&self, path: &str) {
+        self.proxy.get(path).await;
+        let status = self.cache_status(path).await;
+        assert!(status.contains("; hit"), "{path}: {status}");
+    }
+}
+
+/// An origin whose responses are stored, tagged, and of two languages.
+async fn origin() -> Origin {
+    Origin::start(|head, call| async move {
+        let fields = "cache-control: max-age=60\r\ncache-tag: Shop, home\r\netag: \"a\"\r\nvary: accept-language\r\n";
+        if head.to_lowercase().contains("if-none-match: \"a\"") {
+            return call.write(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")).await;
+        }
+        call.answer("200 OK", fields, "hello").await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_reaches_what_it_names() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    let orders = [
+        r#"{"urls": ["http://t.example/respect/a?b=1"]}"#,
+        r#"{"prefixes": ["t.example/respect"]}"#,
+        r#"{"hosts": ["T.example"]}"#,
+        r#"{"tags": ["other", "SHOP"]}"#,
+        r#"{"everything": true}"#,
+    ];
+    for order in orders {
+        operated.fill("/respect/a?b=1").await;
+        operated.purge(order).await;
+        assert!(operated.cache_status("/respect/a?b=1").await.contains("fwd=uri-miss"), "{order}");
+    }
+    operated.fill("/respect/a?b=1").await;
+    for order in [
+        r#"{"urls": ["http://t.example/respect/a", "http://other.example/respect/a?b=1"]}"#,
+        r#"{"prefixes": ["t.example/resp"], "hosts": ["example"], "tags": ["sho"]}"#,
+    ] {
+        operated.purge(order).await;
+        assert!(operated.cache_status("/respect/a?b=1").await.contains("; hit"), "{order}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patterns_purge_too() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    for pattern in ["*", "t.example", "t.example/respect/*", "t.example/respect/a?b=1"] {
+        operated.fill("/respect/a?b=1").await;
+        let reply = operated.operate("DELETE", pattern, "").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert!(operated.cache_status("/respect/a?b=1").await.contains("fwd=uri-miss"), "{pattern}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_reaches_every_variant() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    let mut client = operated.proxy.client().await;
+    let mut get = async |language: &str| {
+        let fields = format!("host: t.example\r\naccept-language: {language}");
+        client.send(format!("GET /respect/a HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+        client.reply().await.field("cache-status").unwrap().to_owned()
+    };
+    for language in ["de", "en", "de", "en"] {
+        get(language).await;
+    }
+    assert!(get("de").await.contains("; hit") && get("en").await.contains("; hit"));
+    operated.purge(r#"{"urls": ["t.example/respect/a"]}"#).await;
+    assert!(get("de").await.contains("fwd=uri-miss"));
+    assert!(!get("en").await.contains("; hit"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soft_purge_makes_stale() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    operated.fill("/respect/a").await;
+    operated.purge(r#"{"tags": ["home"], "soft": true}"#).await;
+    let status = operated.cache_status("/respect/a").await;
+    assert!(status.contains("fwd=stale; fwd-status=304") && status.contains("stored"), "{status}");
+    assert!(operated.cache_status("/respect/a").await.contains("; hit"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_on_its_way_when_the_purge_comes_is_not_used_again() {
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let origin = Origin::start(move |_, call| {
+        let gate = Arc::clone(&gate);
+        async move {
+            call.write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold").await;
+            gate.notified().await;
+            call.write("old").await
+        }
+    })
+    .await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    let mut client = operated.proxy.client().await;
+    client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+    assert_eq!(client.reply_head().await.status, 200);
+    operated.purge(r#"{"everything": true}"#).await;
+    go_on.notify_one();
+    until("the response is stored", || operated.proxy.node.store.len() == 1).await;
+    go_on.notify_one();
+    let status = operated.cache_status("/cached/a").await;
+    assert!(status.contains("fwd=uri-miss"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_are_for_those_with_the_token() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    for token in ["", "Secret", "secret2", "secre"] {
+        let reply = operated.operate_as(token, "POST", "invalidate", r#"{"everything": true}"#).await;
+        assert_eq!((reply.status, reply.field("www-authenticate")), (401, Some("bearer")), "{token}");
+    }
+    assert_eq!(operated.proxy.node.engine().last_purge(), 0);
+    let closed = Operated::start(&origin, None).await;
+    let reply = closed.operate_as("", "GET", "stats", "").await;
+    assert!(reply.status == 403 && reply.text().contains("TIDEGATE_ADMIN_TOKEN"), "{}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_is_said_and_nothing_is_purged() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    for (method, path, body, status, part) in [
+        ("POST", "invalidate", "{", 400, "not an order of purges"),
+        ("POST", "invalidate", r#"{"tags": ["a"], "urls": ["::"]}"#, 400, "urls[0]"),
+        ("DELETE", "", "", 400, "the pattern is empty"),
+        ("POST", "warm", r#"{"urls": []}"#, 400, "1 to 100"),
+        ("POST", "warm", r#"{"urls": ["/a"]}"#, 400, "urls[0]"),
+        ("GET", "nothing", "", 404, "POST warm"),
+    ] {
+        let reply = operated.operate(method, path, body).await;
+        assert!(reply.status == status && reply.text().contains(part), "{method} {path}: {reply:?}");
+        assert_eq!(reply.field("content-type"), Some("application/problem+json"));
+    }
+    assert_eq!(operated.proxy.node.engine().last_purge(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_is_warmed_and_its_figures_shown() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    let order =
+        r#"{"urls": ["http://t.example/respect/a", "http://t.example/respect/b", "http://t.example/respect/a"]}"#;
+    let reply = operated.operate("POST", "warm", order).await;
+    let warmed: Value = serde_json::from_str(reply.text()).unwrap();
+    let warmed = warmed["warmed"].as_array().unwrap();
+    assert!(
+        warmed.len() == 3 && warmed.iter().all(|one| one["status"] == 200 && one["complete"] == true),
+        "{warmed:?}"
+    );
+    until("both are stored", || operated.proxy.node.store.len() == 2).await;
+    assert_eq!(origin.count(), 2);
+    assert!(operated.cache_status("/respect/b").await.contains("; hit"));
+    operated.purge(r#"{"tags": ["home"]}"#).await;
+    let figures: Value = serde_json::from_str(operated.operate("GET", "stats", "").await.text()).unwrap();
+    assert_eq!(
+        (&figures["entries"], &figures["last_purge"], &figures["outcomes"]["hit"]),
+        (&2.into(), &1.into(), &1.into())
+    );
+    assert!(figures["bytes"].as_u64().unwrap() > 10, "{figures}");
+}
