@@ -95,6 +95,19 @@ impl Engine {
         self.0.purges.make(purge)
     }
 
+    /// Makes the purges of a reply. What the reply stores is younger than they are, unless another purge has reached it meanwhile.
+    pub fn carry_out(&self, reply: &mut Reply) {
+        if reply.purges.is_empty() {
+            return;
+        }
+        let head = reply.fill.as_ref().map(|fill| &*fill.head);
+        match (self.0.purges.make_all(&reply.purges, head), &mut reply.fill) {
+            (Some(number), Some(fill)) => Arc::make_mut(&mut fill.head).born = number,
+            (None, fill) => *fill = None,
+            (Some(_), None) => {}
+        }
+    }
+
     /// Returns the number of the last purge; 0 if there was none.
     pub fn last_purge(&self) -> purge::Number {
         self.0.purges.last()

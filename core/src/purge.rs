@@ -13,6 +13,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::cache::Stored;
 use crate::exchange::Request;
 use crate::path;
 
@@ -198,6 +199,24 @@ impl Purges {
     /// Makes a purge and returns its number.
     pub(crate) fn make(&self, purge: &Purge) -> Number {
         let _guard = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        self.make_alone(purge)
+    }
+
+    /// Makes purges, the first of which names the URL of a response that is to be stored as younger than all of them. Returns the last number, or `None`
+    /// if that response is void already.
+    pub(crate) fn make_all(&self, purges: &[Purge], stored: Option<&Stored>) -> Option<Number> {
+        let _guard = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = purges.first().and_then(|purge| purge.target.label());
+        let reached = |stored: &Stored| {
+            let labels = own.into_iter().chain(stored.labels.iter().copied());
+            self.hard.reaches(labels, stored.born)
+        };
+        let void = stored.is_some_and(reached);
+        let last = purges.iter().map(|purge| self.make_alone(purge)).last();
+        last.filter(|_| !void)
+    }
+
+    fn make_alone(&self, purge: &Purge) -> Number {
         let number = self.last() + 1;
         let table = if purge.soft { &self.soft } else { &self.hard };
         // The table first: whoever begins in between is older than the purge, and so void.
@@ -287,6 +306,17 @@ mod tests {
         purges.make(&soft);
         assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Void);
         assert_eq!(purges.verdict(THIS, &[], 2), Verdict::Stale);
+    }
+
+    #[test]
+    fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
+        let purges = Purges::default();
+        let own = [hard(url("shop.example", "/a", None))];
+        let stored = crate::cache::tests_support::stored(&[]);
+        purges.make(&hard(url("shop.example", "/b", None)));
+        assert_eq!(purges.make_all(&own, Some(&stored)), Some(2));
+        assert_eq!(purges.make_all(&own, Some(&stored)), None, "the first change came after it was asked for");
+        assert_eq!((purges.make_all(&own, None), purges.last()), (Some(4), 4));
     }
 
     #[test]

@@ -137,11 +137,9 @@ struct Finish<'a, U: Upstream> {
 }
 
 impl<U: Upstream> Finish<'_, U> {
-    fn reply(mut self, reply: Reply) -> Response<Body<U::Body>> {
-        let Reply { head, source, fill, invalidate, purges, background, report } = reply;
-        for purge in &purges {
-            self.node.purge(purge);
-        }
+    fn reply(mut self, mut reply: Reply) -> Response<Body<U::Body>> {
+        self.node.carry_out(&mut reply);
+        let Reply { head, source, fill, invalidate, background, report, .. } = reply;
         for key in &invalidate {
             self.node.store.remove(key);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use http::request;
 use tidegate_core::purge::{self, Purge};
-use tidegate_core::{Engine, Policy, Report, Step, Timestamp};
+use tidegate_core::{Engine, Policy, Reply, Report, Step, Timestamp};
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
@@ -106,6 +106,13 @@ impl Node {
     /// Makes a purge: what it reaches is not used any more, or only as stale. Returns its number.
     pub fn purge(&self, purge: &Purge) -> purge::Number {
         self.engine.load().purge(purge)
+    }
+
+    /// Makes the purges of a reply.
+    pub(crate) fn carry_out(&self, reply: &mut Reply) {
+        if !reply.purges.is_empty() {
+            self.engine.load().carry_out(reply);
+        }
     }
 
     /// Forgets what has expired. To be called now and then, away from requests.

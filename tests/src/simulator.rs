@@ -68,8 +68,9 @@ impl Simulator {
     }
 
     fn drive_all(&mut self, step: Step) -> Outcome {
-        let (reply, found, body) = self.drive(step);
-        let Reply { head, source, fill, invalidate, purges, background, report } = reply;
+        let (mut reply, found, body) = self.drive(step);
+        self.engine.carry_out(&mut reply);
+        let Reply { head, source, fill, invalidate, background, report, .. } = reply;
         let served = match &source {
             Source::Empty => Bytes::new(),
             Source::Bytes(bytes) => bytes.clone(),
@@ -80,13 +81,10 @@ impl Simulator {
             }
             Source::Origin => body.clone(),
         };
-        self.fill(fill, &body);
-        for purge in &purges {
-            self.engine.purge(purge);
-        }
         for key in invalidate {
             self.stored.remove(key.as_bytes());
         }
+        self.fill(fill, &body);
         let background = background.map(|work| {
             let (reply, _, body) = self.drive(work.begin(self.now));
             self.fill(reply.fill, &body);

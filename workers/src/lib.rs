@@ -42,14 +42,12 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_
         Some(head) => engine.begin(head, client, clock::now()),
         None => Step::Finish(Box::new(engine.refuse_unread(Refusal::Malformed, &client, clock::now()))),
     };
-    let ended = shell.drive(step).await;
+    let mut ended = shell.drive(step).await;
     if log {
         drive::write_log(&ended.reply);
     }
     // Whoever reads after this answer must not get what the request has changed.
-    for purge in &ended.reply.purges {
-        engine.purge(purge);
-    }
+    engine.carry_out(&mut ended.reply);
     drive::invalidate(&ended.reply.invalidate).await;
     let (response, rest) = drive::respond(ended)?;
     if rest.is_some() {

@@ -79,8 +79,6 @@ fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, no
     let purges = change::purges(&exchange, &head.headers);
     let own = change::own_key(&exchange);
     let invalidate = own.iter().map(|(key, _)| key.clone()).collect();
-    // The purges above are made before the response is stored; it is younger than they are.
-    let asked = Asked { born: asked.born.saturating_add(u64::try_from(purges.len()).unwrap_or(0)), ..asked };
     let fill = own.filter(|_| speaks_for_get(&exchange, &head)).and_then(|(key, profile)| {
         let explicit = keep::is_explicit(&head, &profile, now);
         explicit.then(|| keep::fill(&exchange, &Method::GET, &profile, key, &head, asked, now).ok()).flatten()
