@@ -48,7 +48,12 @@ impl Shell {
                     clock::wait(&next).await;
                     next.resume(clock::now())
                 }
-                Step::Finish(reply) => return Ended { reply: *reply, found, answer },
+                Step::Finish(reply) => {
+                    if let Some(head) = reply.source.stored() {
+                        found.load(head).await;
+                    }
+                    return Ended { reply: *reply, found, answer };
+                }
             }
         }
     }
@@ -84,11 +89,10 @@ pub(crate) fn respond(ended: Ended) -> Result<(web_sys::Response, Rest)> {
             let unwanted = fetched.as_ref().filter(|_| !filling);
             unwanted.into_iter().for_each(streams::discard);
             let body = match source {
-                Source::Stored(head) => found.take(&head).unwrap_or(Body::Empty),
-                Source::Pieces(head, pieces) => match found.take(&head) {
-                    Some(Body::Stream(stream)) => Body::Stream(streams::pieces(&stream, &pieces)?),
-                    Some(body @ (Body::Empty | Body::Bytes(_) | Body::Buffer(_))) => body,
-                    None => Body::Empty,
+                Source::Stored(head) => found.take(&head)?,
+                Source::Pieces(head, pieces) => match found.take(&head)? {
+                    Body::Stream(stream) => Body::Stream(streams::pieces(&stream, &pieces)?),
+                    body @ (Body::Empty | Body::Bytes(_) | Body::Buffer(_)) => body,
                 },
                 Source::Bytes(bytes) => Body::Bytes(bytes),
                 Source::Empty | Source::Origin => Body::Empty,

@@ -26,23 +26,48 @@ use entry::{Entry, Place, Variant};
 pub(crate) struct Found {
     /// All that is stored under the key and can be served.
     pub(crate) heads: Vec<Arc<Stored>>,
+    /// Where their bodies lie.
+    variants: Vec<Variant>,
+    key: Option<CacheKey>,
     /// The one that the request would be served, with its body.
     body: Option<(Arc<Stored>, Option<web_sys::ReadableStream>)>,
 }
 
 impl Found {
+    /// Gets the body stored with this head, if it is not the one at hand.
+    pub(crate) async fn load(&mut self, head: &Arc<Stored>) {
+        if self.body.as_ref().is_some_and(|(stored, _)| stored == head) {
+            return;
+        }
+        let place = self.variants.iter().find(|v| v.head == *head).map(|v| &v.place);
+        let (Some(Place::Named(name)), Some(key)) = (place, &self.key) else { return };
+        let body = match Store::open().await {
+            Ok(store) => store.get(&entry::body_url(key, name)).await,
+            Err(error) => Err(error),
+        };
+        if let Ok(Some(response)) = body {
+            self.discard();
+            self.body = Some((Arc::clone(head), response.body()));
+        }
+    }
+
     /// Hands out the body stored with this head.
-    pub(crate) fn take(&mut self, head: &Arc<Stored>) -> Option<Body> {
-        self.body.take_if(|(stored, _)| stored == head).map(|(_, body)| body.into())
+    pub(crate) fn take(&mut self, head: &Arc<Stored>) -> Result<Body> {
+        let body = self.body.take_if(|(stored, _)| stored == head);
+        body.map(|(_, body)| body.into()).ok_or_else(|| "the platform has dropped the body".into())
+    }
+
+    /// A body that nobody reads would hold one of the few connections of the request.
+    fn discard(&mut self) {
+        if let Some((_, Some(stream))) = self.body.take() {
+            streams::discard(&stream);
+        }
     }
 }
 
 impl Drop for Found {
     fn drop(&mut self) {
-        // A body that nobody reads would hold one of the few connections of the request.
-        if let Some((_, Some(stream))) = self.body.take() {
-            streams::discard(&stream);
-        }
+        self.discard();
     }
 }
 
@@ -69,7 +94,8 @@ impl Store {
                 None => None,
             };
             if let Some(stream) = stream {
-                return Ok(Found { heads: heads(&variants), body: Some((chosen, stream)) });
+                let key = Some(next.key().clone());
+                return Ok(Found { heads: heads(&variants), variants, key, body: Some((chosen, stream)) });
             }
             // The platform has dropped this body: its head is of no use.
             variants.remove(at);
@@ -77,7 +103,7 @@ impl Store {
         if let Some(stream) = body {
             streams::discard(&stream);
         }
-        Ok(Found { heads: heads(&variants), body: None })
+        Ok(Found { heads: heads(&variants), variants, key: Some(next.key().clone()), body: None })
     }
 
     /// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for it may go on afterwards.

@@ -117,6 +117,16 @@ impl Draft {
     }
 }
 
+impl Source {
+    /// Returns the stored response whose body is needed.
+    pub fn stored(&self) -> Option<&Arc<Stored>> {
+        match self {
+            Self::Stored(head) | Self::Pieces(head, _) => Some(head),
+            Self::Empty | Self::Bytes(_) | Self::Origin => None,
+        }
+    }
+}
+
 /// Writes what the report says into the reply's fields and ends the exchange.
 pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
     exchange.step(StepName::Finish);
