@@ -34,6 +34,7 @@ pub mod hash;
 pub mod limit;
 mod location;
 mod names;
+pub mod operations;
 mod parts;
 mod path;
 pub mod policy;

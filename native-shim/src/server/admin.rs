@@ -12,11 +12,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tidegate_core::operations;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::Phase;
-use super::operations::{self, Operations};
+use super::operations::Operations;
 use crate::body::Body;
 use crate::metrics::Metrics;
 use crate::node::Node;

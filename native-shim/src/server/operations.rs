@@ -4,12 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use tidegate_core::purge::Order;
+use tidegate_core::operations::{self, Operation, Refused};
 use tidegate_core::{Client, RequestBody as Announced, Scheme};
 use tokio::task::JoinSet;
 
@@ -20,14 +19,7 @@ use crate::random;
 use crate::request_body::RequestBody;
 use crate::upstream::{Connections, OriginBody};
 
-/// Where these operations are.
-pub(super) const ROOT: &str = "/performance/cache/";
-
-/// Most bytes of an order.
-const ORDER_BYTES_MAX: usize = 256 << 10;
-
-/// Most URLs that are warmed at one order, and at once.
-const WARMED_MAX: usize = 100;
+/// Most URLs that are warmed at once.
 const WARMED_AT_ONCE: usize = 4;
 
 /// What an operation is carried out with.
@@ -42,57 +34,36 @@ pub(super) struct Operations {
 type Answer = Response<Body<OriginBody>>;
 
 impl Operations {
-    /// Answers a request whose path begins with [`ROOT`].
+    /// Answers a request whose path begins with [`operations::ROOT`].
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
-        if let Err(answer) = self.admit(request.headers()) {
-            return *answer;
+        match self.carry_out(request).await {
+            Ok(value) => as_json(StatusCode::OK, "application/json", &value.to_string()),
+            Err(refused) => {
+                let mut answer = as_json(refused.status, "application/problem+json", &refused.document());
+                if refused.status == StatusCode::UNAUTHORIZED {
+                    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                }
+                answer
+            }
         }
+    }
+
+    async fn carry_out(&self, request: Request<Incoming>) -> Result<Value, Refused> {
         let (head, body) = request.into_parts();
-        let operation = head.uri.path().strip_prefix(ROOT).unwrap_or_default();
-        let outcome = match (&head.method, operation) {
-            (&Method::POST, "invalidate") => match read(body).await {
-                Ok(order) => Order::parse(&order).and_then(|order| self.purge(&order)),
-                Err(why) => Err(why),
-            },
-            (&Method::DELETE, pattern) => {
-                let query = head.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-                Order::of_pattern(&format!("{pattern}{query}")).and_then(|order| self.purge(&order))
+        operations::admit(&head.headers, self.token.as_deref())?;
+        let body = Limited::new(body, operations::ORDER_BYTES_MAX).collect().await.map_err(|error| Refused {
+            status: StatusCode::BAD_REQUEST,
+            title: "Not understood",
+            detail: format!("the body cannot be read: {error}"),
+        })?;
+        match operations::read(&head.method, &head.uri, &body.to_bytes())? {
+            Operation::Purge(purges) => {
+                let number = purges.iter().map(|purge| self.node.purge(purge)).max();
+                Ok(json!({ "purges": purges.len(), "last_purge": number }))
             }
-            (&Method::GET, "stats") => Ok(self.figures()),
-            (&Method::POST, "warm") => match read(body).await {
-                Ok(order) => self.warm(&order).await,
-                Err(why) => Err(why),
-            },
-            _ => {
-                let detail = "POST invalidate, DELETE {pattern}, GET stats and POST warm are here";
-                return problem(StatusCode::NOT_FOUND, "No such operation", detail);
-            }
-        };
-        match outcome {
-            Ok(value) => as_json(StatusCode::OK, "application/json", &value),
-            Err(why) => problem(StatusCode::BAD_REQUEST, "Not understood", &why),
+            Operation::Stats => Ok(self.figures()),
+            Operation::Warm(urls) => Ok(self.warm(urls).await),
         }
-    }
-
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Box<Answer>> {
-        let Some(token) = &self.token else {
-            let detail = "Set TIDEGATE_ADMIN_TOKEN where tidegate runs to allow operations.";
-            return Err(Box::new(problem(StatusCode::FORBIDDEN, "Operations are off", detail)));
-        };
-        let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let shown = shown.and_then(|value| value.strip_prefix(b"Bearer "));
-        if shown.is_some_and(|shown| same(shown, token.as_bytes())) {
-            return Ok(());
-        }
-        let mut answer = problem(StatusCode::UNAUTHORIZED, "Who are you?", "Send Authorization: Bearer TOKEN.");
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        Err(Box::new(answer))
-    }
-
-    fn purge(&self, order: &Order) -> Result<Value, String> {
-        let purges = order.purges()?;
-        let number = purges.iter().map(|purge| self.node.purge(purge)).max();
-        Ok(json!({ "purges": purges.len(), "last_purge": number }))
     }
 
     fn figures(&self) -> Value {
@@ -108,16 +79,10 @@ impl Operations {
         })
     }
 
-    /// Fetches what is not stored yet, beside all limits.
-    async fn warm(&self, order: &[u8]) -> Result<Value, String> {
-        let Warm { urls } = serde_json::from_slice(order)
-            .map_err(|error| format!("not an order to warm: {error}; write {{\"urls\": [\"https://HOST/PATH\"]}}"))?;
-        if urls.is_empty() || urls.len() > WARMED_MAX {
-            return Err(format!("{} urls; an order has 1 to {WARMED_MAX}", urls.len()));
-        }
-        let wanted: Result<Vec<Uri>, String> = urls.iter().enumerate().map(|(i, url)| absolute(i, url)).collect();
-        let (mut waiting, mut under_way) = (wanted?.into_iter(), JoinSet::new());
-        let mut warmed = Vec::with_capacity(urls.len());
+    /// Fetches what is not stored yet.
+    async fn warm(&self, urls: Vec<Uri>) -> Value {
+        let (mut waiting, mut under_way) = (urls.into_iter(), JoinSet::new());
+        let mut warmed = Vec::new();
         loop {
             while under_way.len() < WARMED_AT_ONCE
                 && let Some(uri) = waiting.next()
@@ -125,24 +90,11 @@ impl Operations {
                 under_way.spawn(fetch(Arc::clone(&self.node), self.upstream.clone(), uri));
             }
             match under_way.join_next().await {
-                Some(Ok(outcome)) => warmed.push(outcome),
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Ok(json!({ "warmed": warmed })),
+                Some(outcome) => warmed.extend(outcome.ok()),
+                None => return json!({ "warmed": warmed }),
             }
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Warm {
-    urls: Vec<String>,
-}
-
-fn absolute(position: usize, url: &str) -> Result<Uri, String> {
-    let uri: Option<Uri> = url.parse().ok();
-    let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
-    uri.filter(known).ok_or_else(|| format!("urls[{position}]: `{url}` is not a URL; write https://HOST/PATH"))
 }
 
 /// Drives the exchange of a client that reads all.
@@ -163,23 +115,8 @@ async fn fetch(node: Arc<Node>, upstream: Connections, uri: Uri) -> Value {
     json!({ "url": uri.to_string(), "status": status, "cache_status": told, "complete": whole })
 }
 
-async fn read(body: Incoming) -> Result<Bytes, String> {
-    let whole = Limited::new(body, ORDER_BYTES_MAX).collect().await;
-    whole.map(http_body_util::Collected::to_bytes).map_err(|error| format!("the body cannot be read: {error}"))
-}
-
-/// Compares in a time that says nothing about where the difference is.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
-}
-
-fn problem(status: StatusCode, title: &str, detail: &str) -> Answer {
-    let value = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
-    as_json(status, "application/problem+json", &value)
-}
-
-fn as_json(status: StatusCode, kind: &'static str, value: &Value) -> Answer {
-    let mut answer = Response::new(Body::full(Bytes::from(format!("{value}\n"))));
+fn as_json(status: StatusCode, kind: &'static str, text: &str) -> Answer {
+    let mut answer = Response::new(Body::full(Bytes::from(format!("{text}\n"))));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer

@@ -1,0 +1,163 @@
+//! What operators ask for at `/performance/cache/`: read and checked here, carried out by the shell.
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use serde::Deserialize;
+
+use crate::purge::{Order, Purge};
+
+/// Where operations are.
+pub const ROOT: &str = "/performance/cache/";
+
+/// Most bytes of an order.
+pub const ORDER_BYTES_MAX: usize = 256 << 10;
+
+/// Most URLs of an order to warm.
+const WARMED_MAX: usize = 100;
+
+/// What an operator asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// `POST invalidate`, `DELETE {pattern}`: these purges.
+    Purge(Vec<Purge>),
+    /// `GET stats`: figures about the store.
+    Stats,
+    /// `POST warm`: a GET of each of these absolute URLs, beside all limits.
+    Warm(Vec<Uri>),
+}
+
+/// Why an operation is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Status of the reply.
+    pub status: StatusCode,
+    /// In a few words.
+    pub title: &'static str,
+    /// What is wrong and what to do.
+    pub detail: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, title, detail: detail.into() }
+    }
+
+    /// Returns the problem document (RFC 9457).
+    pub fn document(&self) -> String {
+        let Self { status, title, detail } = self;
+        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail })
+            .to_string()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Warm {
+    urls: Vec<String>,
+}
+
+/// Returns whether a request shows this token: `Authorization: Bearer TOKEN`.
+pub fn shows(headers: &HeaderMap, token: &str) -> bool {
+    let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+    // In a time that says nothing about where the difference is.
+    let difference = shown.iter().zip(token.as_bytes()).fold(0, |difference, (a, b)| difference | (a ^ b));
+    !token.is_empty() && shown.len() == token.len() && difference == 0
+}
+
+/// Checks that an operator shows the token; without one nobody may do anything.
+pub fn admit(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refused> {
+    match token {
+        None => Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "Operations are off",
+            "Set TIDEGATE_ADMIN_TOKEN where tidegate runs to allow operations.",
+        )),
+        Some(token) if shows(headers, token) => Ok(()),
+        Some(_) => Err(Refused::new(StatusCode::UNAUTHORIZED, "Who are you?", "Send Authorization: Bearer TOKEN.")),
+    }
+}
+
+/// Reads an operation from a request whose path begins with [`ROOT`].
+pub fn read(method: &Method, uri: &Uri, body: &[u8]) -> Result<Operation, Refused> {
+    let name = uri.path().strip_prefix(ROOT).unwrap_or_default();
+    let wrong = |why: String| Refused::new(StatusCode::BAD_REQUEST, "Not understood", why);
+    match (method, name) {
+        (&Method::POST, "invalidate") => {
+            Order::parse(body).and_then(|order| order.purges()).map(Operation::Purge).map_err(wrong)
+        }
+        (&Method::DELETE, pattern) => {
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let order = Order::of_pattern(&format!("{pattern}{query}"));
+            order.and_then(|order| order.purges()).map(Operation::Purge).map_err(wrong)
+        }
+        (&Method::GET, "stats") => Ok(Operation::Stats),
+        (&Method::POST, "warm") => urls(body).map(Operation::Warm).map_err(wrong),
+        _ => Err(Refused::new(
+            StatusCode::NOT_FOUND,
+            "No such operation",
+            "POST invalidate, DELETE {pattern}, GET stats and POST warm are here.",
+        )),
+    }
+}
+
+fn urls(body: &[u8]) -> Result<Vec<Uri>, String> {
+    let Warm { urls } = serde_json::from_slice(body)
+        .map_err(|error| format!("not an order to warm: {error}; write {{\"urls\": [\"https://HOST/PATH\"]}}"))?;
+    if urls.is_empty() || urls.len() > WARMED_MAX {
+        return Err(format!("{} urls; an order has 1 to {WARMED_MAX}", urls.len()));
+    }
+    let absolute = |(position, url): (usize, &String)| {
+        let uri: Option<Uri> = url.parse().ok();
+        let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+        uri.filter(known).ok_or_else(|| format!("urls[{position}]: `{url}` is not a URL; write https://HOST/PATH"))
+    };
+    urls.iter().enumerate().map(absolute).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::cache::tests_support::headers;
+    use crate::purge::Target;
+
+    #[test]
+    fn a_token_is_compared_whole() {
+        let shows = |value: &str, token: &str| shows(&headers(&[("authorization", value)]), token);
+        assert!(shows("Bearer secret", "secret"));
+        for value in ["Bearer secre", "Bearer secret2", "Bearer Secret", "secret", "Basic secret", "Bearer "] {
+            assert!(!shows(value, "secret"), "{value}");
+        }
+        assert!(!shows("Bearer ", "") && !super::shows(&headers(&[]), ""));
+        assert_eq!(admit(&headers(&[]), None).unwrap_err().status, StatusCode::FORBIDDEN);
+        assert_eq!(admit(&headers(&[]), Some("a")).unwrap_err().status, StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn operations_are_read() {
+        let read = |method: Method, path: &str, body: &str| {
+            read(&method, &format!("/performance/cache/{path}").parse().unwrap(), body.as_bytes())
+        };
+        let all = Ok(Operation::Purge(vec![Purge { target: Target::All, soft: false }]));
+        assert_eq!(read(Method::POST, "invalidate", r#"{"everything": true}"#), all);
+        assert_eq!(read(Method::DELETE, "*", ""), all);
+        let url = Target::Url { host: "a.example".into(), path: "/b".into(), query: Some("c".into()) };
+        let one = Ok(Operation::Purge(vec![Purge { target: url, soft: false }]));
+        assert_eq!(read(Method::DELETE, "a.example/b?c", ""), one);
+        assert_eq!(read(Method::GET, "stats", ""), Ok(Operation::Stats));
+        let warm = read(Method::POST, "warm", r#"{"urls": ["https://a.example/b"]}"#);
+        assert_eq!(warm, Ok(Operation::Warm(vec!["https://a.example/b".parse().unwrap()])));
+        for (method, path, body, status, part) in [
+            (Method::POST, "invalidate", "{", 400, "not an order of purges"),
+            (Method::DELETE, "", "", 400, "the pattern is empty"),
+            (Method::POST, "warm", r#"{"urls": []}"#, 400, "1 to 100"),
+            (Method::POST, "warm", r#"{"urls": ["/a"]}"#, 400, "urls[0]"),
+            (Method::GET, "nothing", "", 404, "POST warm"),
+        ] {
+            let refused = read(method, path, body).unwrap_err();
+            assert!(refused.status == status && refused.detail.contains(part), "{path}: {refused:?}");
+        }
+    }
+}
