@@ -1,202 +1,272 @@
-//! The memory store of responses (L1): bounded by bytes and by entries, expired entries leave by themselves.
+//! The memory store of responses (L1): bounded by bytes and by entries at once; expired entries leave by themselves.
+//!
+//! Keys are spread over shards by a seeded hash. Each shard has one lock, and no thread holds two. The bounds are those of the whole store: a put takes
+//! what it needs from one budget first, and if that does not suffice, others leave before it enters.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod budget;
+mod entry;
+mod ghost;
+mod queues;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tidegate_core::Timestamp;
-use tidegate_core::cache::variants::{self, Put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::policy::StoreBounds;
 
-/// One lock for so many keys guards reading, changing and writing one of them.
-const LOCKS: usize = 64;
+use budget::{Amount, Budget, Room, Short};
+use entry::Response;
+use shard::{Place, Shard};
 
-/// Bytes that a header field takes besides its text.
-const FIELD_BYTES: usize = 32;
+pub use entry::Entry;
+pub(crate) use entry::slice;
 
-/// The responses stored under one key.
-#[derive(Debug)]
-pub struct Entry {
-    heads: Vec<Arc<Stored>>,
-    bodies: Vec<Bytes>,
-    /// When the last of them expires.
-    expires: Timestamp,
-    bytes: u64,
-}
+/// A shard that is made for fewer entries, or for fewer bytes, chooses badly what to evict.
+const SHARD_ENTRIES: usize = 512;
+const SHARD_BYTES: u64 = 8 << 20;
 
-impl Entry {
-    fn new(key: &CacheKey, heads: Vec<Arc<Stored>>, bodies: Vec<Bytes>) -> Self {
-        let expires = heads.iter().map(|head| head.expires()).max().unwrap_or_default();
-        let bytes = heads.iter().map(|h| head_bytes(h)).sum::<usize>() + bodies.iter().map(Bytes::len).sum::<usize>();
-        let bytes = u64::try_from(bytes + key.as_bytes().len()).unwrap_or(u64::MAX);
-        Self { heads, bodies, expires, bytes }
-    }
+/// More shards than these take no more load.
+const SHARDS_MAX: usize = 64;
 
-    /// Lists the heads of all responses.
-    pub fn heads(&self) -> &[Arc<Stored>] {
-        &self.heads
-    }
-
-    /// Returns the body stored with this very head.
-    pub fn body(&self, head: &Arc<Stored>) -> Option<&Bytes> {
-        self.position(head).and_then(|at| self.bodies.get(at))
-    }
-
-    fn position(&self, head: &Arc<Stored>) -> Option<usize> {
-        self.heads.iter().position(|h| Arc::ptr_eq(h, head))
-    }
-}
-
-fn head_bytes(head: &Stored) -> usize {
-    head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum::<usize>()
-        + head.vary.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len) + FIELD_BYTES).sum::<usize>()
-        + size_of::<Stored>()
-}
-
-/// What an entry takes of the capacity: its bytes, but at least the share of one entry, so that one bound holds both.
-#[derive(Debug, Clone)]
-struct Weight {
-    least: u64,
-}
-
-impl Weighter<Box<[u8]>, Arc<Entry>> for Weight {
-    fn weight(&self, _: &Box<[u8]>, entry: &Arc<Entry>) -> u64 {
-        entry.bytes.max(self.least)
-    }
-}
+/// So many expired entries leave under one lock.
+const SWEPT_AT_ONCE: usize = 64;
 
 /// The store.
 #[derive(Debug)]
 pub struct Store {
-    cache: Cache<Box<[u8]>, Arc<Entry>, Weight, ahash::RandomState>,
-    locks: [Mutex<()>; LOCKS],
+    shards: Box<[RwLock<Shard>]>,
+    budget: Budget,
     hasher: ahash::RandomState,
 }
 
 impl Store {
     /// Makes an empty store.
     pub fn new(bounds: StoreBounds) -> Self {
-        let entries = u64::try_from(bounds.entries_max.max(1)).unwrap_or(u64::MAX);
-        let least = (bounds.bytes_max / entries).max(1);
-        let hasher = ahash::RandomState::new();
-        let lifecycle = DefaultLifecycle::default();
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity(bounds.entries_max.clamp(1, 1 << 20))
-            .weight_capacity(bounds.bytes_max.max(1))
-            .shards(shards(bounds.bytes_max))
-            .build();
-        let cache = match options {
-            Ok(options) => Cache::with_options(options, Weight { least }, hasher.clone(), lifecycle),
-            Err(_) => Cache::with(1024, bounds.bytes_max.max(1), Weight { least }, hasher.clone(), lifecycle),
-        };
-        Self { cache, locks: std::array::from_fn(|_| Mutex::default()), hasher }
+        let shards = (0..shards(bounds)).map(|_| RwLock::new(Shard::new())).collect();
+        Self { shards, budget: Budget::new(bounds), hasher: ahash::RandomState::new() }
     }
 
     /// Returns what is stored under the key and has not expired.
     pub fn get(&self, key: &CacheKey, now: Timestamp) -> Option<Arc<Entry>> {
-        let entry = self.cache.get(key.as_bytes())?;
-        if now < entry.expires {
-            return Some(entry);
+        let place = self.locate(key);
+        let shard = self.read(self.home(place));
+        let entry = shard.get(place)?;
+        if now < entry.expires() {
+            return Some(Arc::clone(entry));
         }
-        self.cache.remove_if(key.as_bytes(), |entry| entry.expires <= now);
+        drop(shard);
+        self.forget(place, |entry| entry.expires() <= now);
         None
     }
 
-    /// Stores a response with its body.
+    /// Stores a response with its body. It is not stored if it is larger than the store, or would be with the others under its key.
     pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, now: Timestamp) {
-        self.change(key, now, |heads, bodies| place(heads, bodies, head, body));
+        self.change(self.locate(key), now, move |responses| {
+            entry::place(responses, Arc::clone(&head), body.clone());
+            true
+        });
     }
 
     /// Stores a head with the body of a stored response, if that is still there.
     pub fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>, now: Timestamp) {
-        self.change(key, now, |heads, bodies| {
-            if let Some(at) = heads.iter().position(|head| Arc::ptr_eq(head, old)) {
-                let body = bodies[at].clone();
-                place(heads, bodies, new, body);
-            }
+        self.change(self.locate(key), now, move |responses| {
+            let found = responses.iter().find(|(head, _)| Arc::ptr_eq(head, old)).map(|(_, body)| body.clone());
+            found.is_some_and(|body| {
+                entry::place(responses, Arc::clone(&new), body);
+                true
+            })
         });
     }
 
     /// Forgets everything under the key.
     pub fn remove(&self, key: &CacheKey) {
-        let _one_at_a_time = self.lock(key);
-        self.cache.remove(key.as_bytes());
+        self.forget(self.locate(key), |_| true);
     }
 
-    /// Forgets what has expired. Takes time in proportion to the number of entries: not for the way of a request.
+    /// Forgets what has expired. Takes time in proportion to that alone.
     pub fn sweep(&self, now: Timestamp) {
-        self.cache.retain(|_, entry| now < entry.expires);
+        for at in 0..self.shards.len() {
+            loop {
+                let expired: Vec<_> = {
+                    let mut shard = self.write(at);
+                    std::iter::from_fn(|| shard.expired(now)).take(SWEPT_AT_ONCE).collect()
+                };
+                for entry in &expired {
+                    self.budget.give(entry.amount());
+                }
+                if expired.len() < SWEPT_AT_ONCE {
+                    break;
+                }
+            }
+        }
     }
 
     /// Returns the number of keys.
     pub fn len(&self) -> usize {
-        self.cache.len()
+        usize::try_from(self.budget.taken().entries).unwrap_or(usize::MAX)
     }
 
     /// Returns whether nothing is stored.
     pub fn is_empty(&self) -> bool {
-        self.cache.is_empty()
+        self.len() == 0
     }
 
-    /// Returns the bytes of keys, heads and bodies; each entry counts at least as its share of the bound.
+    /// Returns the bytes of keys, heads and bodies, and what the store itself needs for them.
     pub fn bytes(&self) -> u64 {
-        self.cache.weight()
+        self.budget.taken().bytes
     }
 
-    /// Changes the bound on bytes; the bound on entries keeps the share that it was made with.
+    /// Returns the bytes of everything but bodies.
+    pub fn overhead(&self) -> u64 {
+        (0..self.shards.len()).map(|at| self.read(at).overhead()).sum()
+    }
+
+    /// Changes both bounds, and evicts what is beyond them. The number of shards stays.
     pub fn resize(&self, bounds: StoreBounds) {
-        if self.cache.capacity() != bounds.bytes_max {
-            self.cache.set_capacity(bounds.bytes_max.max(1));
-        }
+        self.budget.set(bounds);
+        self.settle(0, Timestamp::default());
     }
 
-    fn change(&self, key: &CacheKey, now: Timestamp, act: impl FnOnce(&mut Vec<Arc<Stored>>, &mut Vec<Bytes>)) {
-        let _one_at_a_time = self.lock(key);
-        let (mut heads, mut bodies) = (Vec::with_capacity(1), Vec::with_capacity(1));
-        if let Some(entry) = self.cache.peek(key.as_bytes()) {
-            for (head, body) in entry.heads.iter().zip(&entry.bodies).filter(|(head, _)| now < head.expires()) {
-                heads.push(Arc::clone(head));
-                bodies.push(body.clone());
+    /// Changes what is stored under a key. `act` says whether there is anything to change; it is called without a lock, because it may copy a body, and
+    /// again if others change the same meanwhile.
+    fn change(&self, place: Place<'_>, now: Timestamp, act: impl Fn(&mut Vec<Response>) -> bool) {
+        let mut room = Room::new(&self.budget);
+        loop {
+            let old = self.read(self.home(place)).peek(place).cloned();
+            let mut responses = old.as_ref().map_or_else(Vec::new, |old| old.responses(now));
+            if !act(&mut responses) {
+                return;
+            }
+            let new = Arc::new(Entry::new(place.key, &responses));
+            if new.amount().bytes > self.budget.bytes_max() {
+                return;
+            }
+            match self.exchange(place, old.as_ref(), &new, now, &mut room) {
+                Exchange::Done => break,
+                Exchange::Outdated => {}
+                Exchange::NoRoom => return,
             }
         }
-        act(&mut heads, &mut bodies);
-        if heads.is_empty() {
-            self.cache.remove(key.as_bytes());
-        } else {
-            self.cache.insert(key.as_bytes().into(), Arc::new(Entry::new(key, heads, bodies)));
+        drop(room);
+        self.settle(self.home(place), now);
+    }
+
+    /// Stores an entry in place of the old one, for which others leave.
+    fn exchange(
+        &self,
+        place: Place<'_>,
+        old: Option<&Arc<Entry>>,
+        new: &Arc<Entry>,
+        now: Timestamp,
+        room: &mut Room<'_>,
+    ) -> Exchange {
+        let before = old.map_or_else(Amount::default, |old| old.amount());
+        let (need, home) = (new.amount().less(before), self.home(place));
+        loop {
+            let mut shard = self.write(home);
+            if shard.peek(place).map(Arc::as_ptr) != old.map(Arc::as_ptr) {
+                return Exchange::Outdated;
+            }
+            let Err(short) = room.grow_to(need) else {
+                let _old = shard.set(place, Arc::clone(new));
+                drop(shard);
+                room.fill(need);
+                room.add(before.less(new.amount()));
+                return Exchange::Done;
+            };
+            drop(shard);
+            let enough = |left| {
+                room.add(left);
+                room.grow_to(need)
+            };
+            if !self.evict(home, Some(place), now, short, enough) {
+                return Exchange::NoRoom;
+            }
         }
     }
 
-    fn lock(&self, key: &CacheKey) -> MutexGuard<'_, ()> {
-        let hash = usize::try_from(self.hasher.hash_one(key.as_bytes()) & 0xffff).unwrap_or(0);
-        self.locks[hash % LOCKS].lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets what is stored under a key, if that is what it looks like.
+    fn forget(&self, place: Place<'_>, such: impl FnOnce(&Entry) -> bool) {
+        let mut shard = self.write(self.home(place));
+        let entry = if shard.peek(place).is_some_and(|entry| such(entry)) { shard.remove(place) } else { None };
+        drop(shard);
+        if let Some(entry) = entry {
+            self.budget.give(entry.amount());
+        }
+    }
+
+    /// Evicts what is beyond bounds that have become lower. A put checks it too: what it had taken under the old bounds may have come in after
+    /// [`Store::resize`] has looked.
+    fn settle(&self, first: usize, now: Timestamp) {
+        if let Err(short) = self.budget.check() {
+            self.evict(first, None, now, short, |left| {
+                self.budget.give(left);
+                self.budget.check()
+            });
+        }
+    }
+
+    /// Evicts entries, one from each shard in turn, until what has left is enough; returns whether it is.
+    fn evict(
+        &self,
+        first: usize,
+        spared: Option<Place<'_>>,
+        now: Timestamp,
+        mut short: Short,
+        mut enough: impl FnMut(Amount) -> Result<(), Short>,
+    ) -> bool {
+        let (mut at, mut without) = (first, 0);
+        while without < self.shards.len() {
+            let victim = self.write(at).evict(short, now, spared.filter(|_| at == first));
+            if let Some(victim) = victim {
+                without = 0;
+                match enough(victim.amount()) {
+                    Ok(()) => return true,
+                    Err(still) => short = still,
+                }
+            } else {
+                without += 1;
+            }
+            at = (at + 1) % self.shards.len();
+        }
+        false
+    }
+
+    fn locate<'a>(&self, key: &'a CacheKey) -> Place<'a> {
+        Place { key: key.as_bytes(), hash: self.hasher.hash_one(key.as_bytes()) }
+    }
+
+    /// Returns the shard of a key. The tables use the upper and the lower bits of the hash.
+    fn home(&self, place: Place<'_>) -> usize {
+        usize::try_from((place.hash >> 32) & 0xffff).unwrap_or(0) & (self.shards.len() - 1)
+    }
+
+    fn read(&self, at: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[at].read()
+    }
+
+    fn write(&self, at: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[at].write()
     }
 }
 
-/// Puts a response among those of its key.
-fn place(heads: &mut Vec<Arc<Stored>>, bodies: &mut Vec<Bytes>, head: Arc<Stored>, body: Bytes) {
-    let Put { at, head, before, after } = variants::put(heads, head);
-    let Some(at) = at else {
-        heads.push(head);
-        bodies.push(body);
-        return;
-    };
-    let old = &bodies[at];
-    let joined = [slice(old, &before), body.clone(), slice(old, &after)];
-    bodies[at] = if before.is_empty() && after.is_empty() { body } else { Bytes::from(joined.concat()) };
-    heads[at] = head;
+/// How an exchange of entries ended.
+enum Exchange {
+    Done,
+    /// There is another entry now than the one to replace.
+    Outdated,
+    /// All others together have left too little room, because as much is on its way into the store.
+    NoRoom,
 }
 
-/// Takes a range of a body, as far as it is there.
-pub(crate) fn slice(body: &Bytes, range: &Range<u64>) -> Bytes {
-    let position = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
-    body.slice(position(range.start)..position(range.end).max(position(range.start)))
-}
-
-/// A response larger than a shard is not stored, so a shard holds a few of the largest.
-fn shards(bytes_max: u64) -> usize {
-    usize::try_from((bytes_max >> 26).clamp(1, 64)).unwrap_or(1)
+/// Returns the number of shards, a power of two.
+fn shards(bounds: StoreBounds) -> usize {
+    let by_bytes = usize::try_from(bounds.bytes_max / SHARD_BYTES).unwrap_or(usize::MAX);
+    let most = (bounds.entries_max / SHARD_ENTRIES).min(by_bytes).clamp(1, SHARDS_MAX);
+    1 << most.ilog2()
 }

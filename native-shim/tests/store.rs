@@ -9,6 +9,7 @@ use std::sync::Arc;
 use support::{Origin, Proxy, parse, policy, until};
 use tidegate::{Clock, Node};
 use tidegate_core::Timestamp;
+use tidegate_core::purge::{Purge, Target};
 use tokio::sync::{Notify, Semaphore};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,11 +242,33 @@ async fn the_store_is_bounded_by_bytes_and_by_entries() {
     for i in 0..300 {
         client.get(&format!("/cached/small/{i}")).await;
     }
-    assert!((50..=100).contains(&proxy.node.store.len()), "{}", proxy.node.store.len());
+    assert_eq!(proxy.node.store.len(), 100);
     for i in 0..50 {
         client.get(&format!("/cached/large/{i}")).await;
     }
     assert!(proxy.node.store.bytes() <= 1 << 20, "{}", proxy.node.store.bytes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_and_a_purge_of_something_else_lose_nothing() {
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    for i in 0..50 {
+        client.get(&format!("/cached/{i}")).await;
+    }
+    let held = (proxy.node.store.len(), proxy.node.store.bytes());
+    let store = "[store]\nbytes_max = \"8MiB\"\nentries_max = 60\n";
+    proxy.node.replace(parse(&policy(&origin, "").replace("[origins.a]", &format!("{store}[origins.a]"))));
+    let target = Target::Url { host: "t.example".into(), path: "/cached/none".into(), query: None };
+    proxy.node.purge(&Purge { target, soft: false });
+    assert_eq!((proxy.node.store.len(), proxy.node.store.bytes()), held);
+    for i in 0..50 {
+        assert!(client.get(&format!("/cached/{i}")).await.head.contains("; hit"));
+    }
+    assert_eq!(origin.count(), 50);
+    assert_eq!(metric(&proxy, "tidegate_store_bytes"), held.1);
+    assert_eq!(metric(&proxy, "tidegate_store_overhead_bytes"), held.1 - 50 * 5);
 }
 
 fn metric(proxy: &Proxy, name: &str) -> u64 {
