@@ -8,7 +8,6 @@ use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
 use crate::exchange::{self, Client, Reply, Step};
 use crate::flight::Flights;
 use crate::policy::Policy;
-use crate::problem::Refusal;
 use crate::purge::{self, Purge, Purges};
 use crate::report::Kind;
 use crate::route::Origin;
@@ -69,11 +68,6 @@ impl Engine {
     /// Begins an exchange that only fills the store: it charges no limit.
     pub fn warm(&self, head: request::Parts, client: Client, now: Timestamp) -> Step {
         exchange::begin(self, head, client, Kind::Warming, now)
-    }
-
-    /// Refuses what could not be read as a request, so that it is answered and reported as others are.
-    pub fn refuse_unread(&self, refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
-        exchange::refuse_unread(refusal, client, now)
     }
 
     /// Returns the policy.

@@ -33,6 +33,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri, response};
 
 use crate::cache::{CacheKey, Profile, Stored, validation};
+use crate::client::unmapped;
 use crate::engine::Engine;
 use crate::flight::Lead;
 use crate::problem::Refusal;
@@ -115,8 +116,8 @@ pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, kind: Kind, no
     if kind == Kind::Warming { lookup::start(exchange, now) } else { admission::start(exchange, now) }
 }
 
-/// Refuses what could not be read as a request. `client` says who sent it.
-pub(crate) fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
+/// Refuses what could not be read as a request, so that it is answered and reported as others are. `client` says who sent it.
+pub fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
     let report = Report {
         time: now,
         duration_ms: 0,
@@ -125,8 +126,9 @@ pub(crate) fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -
         method: Method::from_bytes(b"-").unwrap_or_default(),
         scheme: client.scheme,
         host: String::new(),
+        // A URI without a path.
         path: Uri::from_static("-"),
-        network: client.peer,
+        network: unmapped(client.peer),
         country: client.geo.and_then(|geo| geo.country),
         route: None,
         limits: Vec::new(),

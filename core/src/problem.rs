@@ -44,8 +44,8 @@ pub enum Refusal {
     OriginFailed,
     /// Tidegate itself failed.
     Internal,
-    /// The client went away before it had an answer; it gets none.
-    ClientGone,
+    /// The exchange ended before there was an answer: its client went away, or this node stopped.
+    Abandoned,
     /// A stored response does not meet the client's If-Match or If-Unmodified-Since.
     PreconditionFailed,
     /// None of the ranges lies in the stored response.
@@ -81,7 +81,7 @@ impl Refusal {
         Self::OriginTimeout,
         Self::OriginFailed,
         Self::Internal,
-        Self::ClientGone,
+        Self::Abandoned,
         Self::PreconditionFailed,
         Self::RangeNotSatisfiable,
     ];
@@ -104,7 +104,7 @@ impl Refusal {
             Self::CircuitsOpen => "circuits_open",
             Self::OriginUnreachable => "origin_unreachable",
             Self::OriginTimeout => "origin_timeout",
-            Self::ClientGone => "client_gone",
+            Self::Abandoned => "abandoned",
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
             Self::OriginFailed => "origin_failed",
@@ -216,10 +216,10 @@ impl Refusal {
                 None,
             ),
             // No RFC knows this status; in logs it is the customary one.
-            Self::ClientGone => text(
+            Self::Abandoned => text(
                 StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-                "Client gone",
-                "The client went away.",
+                "Abandoned",
+                "The exchange ended before there was an answer.",
                 None,
             ),
         }

@@ -270,7 +270,7 @@ pub enum AttemptOutcome {
     Protocol,
     /// The client stopped sending its request body, or sent too much of it.
     RequestBody,
-    /// The client went away before the origin had answered.
+    /// The exchange ended before the origin had answered: its client went away, or this node stopped.
     Abandoned,
 }
 

@@ -66,18 +66,19 @@ impl Drive {
     }
 
     /// Takes all steps to the end, and answers. Dropped before that, because the client has gone, it ends what only this client wanted, and goes on
-    /// with what may be changing something at the origin.
-    pub(crate) async fn run<U: Upstream>(
+    /// with what may be changing something at the origin; as long as that is not too much.
+    pub(crate) async fn run_to_the_end<U: Upstream>(
         self: Box<Self>,
         node: &Arc<Node>,
         upstream: &U,
         body: RequestBody<U::ClientBody>,
     ) -> Response<Body<U::Body>> {
-        if !matches!(&self.step, Step::Fetch(_, next) if next.outlives_its_client()) {
-            return self.finish(node, upstream, body).await;
-        }
-        let (work, upstream) = (Work::begin(node), upstream.clone());
-        match tokio::spawn(async move { self.finish(work.node(), &upstream, body).await }).await {
+        let outlives = matches!(&self.step, Step::Fetch(_, next) if next.outlives_its_client());
+        let Some(work) = outlives.then(|| Work::begin_bounded(node)).flatten() else {
+            return self.run(node, upstream, body).await;
+        };
+        let upstream = upstream.clone();
+        match tokio::spawn(async move { self.run(work.node(), &upstream, body).await }).await {
             Ok(response) => response,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime ends, and this task with it.
@@ -85,7 +86,8 @@ impl Drive {
         }
     }
 
-    async fn finish<U: Upstream>(
+    /// Takes all steps to the end, and answers. Dropped before that, it leaves a report that says so.
+    pub(crate) async fn run<U: Upstream>(
         mut self: Box<Self>,
         node: &Arc<Node>,
         upstream: &U,
@@ -188,7 +190,7 @@ impl<U: Upstream> Finish<'_, U> {
         let drive = Box::new(Drive { step: background.begin(node.now()), found: None, wake: Some(wake) });
         let work = Work::begin(&node);
         tokio::spawn(async move {
-            let response = Box::pin(drive.finish(work.node(), &upstream, RequestBody::Empty)).await;
+            let response = Box::pin(drive.run(work.node(), &upstream, RequestBody::Empty)).await;
             // Dropping the body reads it to its end into the store.
             drop(response);
         });

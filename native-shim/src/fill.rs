@@ -53,9 +53,8 @@ impl Gathering {
     fn store(self) {
         if let Some(head) = self.fill.completed(self.bytes.len() as u64) {
             // What was allocated beyond the body would stay with it, and weigh nothing.
-            let spare = self.bytes.capacity() - self.bytes.len();
-            let body =
-                if spare > self.bytes.len() / 8 { Bytes::copy_from_slice(&self.bytes) } else { self.bytes.freeze() };
+            let exact = self.bytes.capacity() == self.bytes.len();
+            let body = if exact { self.bytes.freeze() } else { Bytes::copy_from_slice(&self.bytes) };
             self.node.store.put(&self.fill.key, head, body, self.node.now());
         }
     }

@@ -1,5 +1,7 @@
 //! The exchange as a tower layer: around any service, which is then the origin.
 //!
+//! As everywhere in tower, whoever drops the future of a call ends the call, the inner service's part included.
+//!
 //! Every origin of the policy's pools is the inner service; names, limits, caching, breakers and retries work as in the proxy. The service sees
 //! the request's own target and Host, with the forwarding fields, `traceparent` and conditions that an origin would see.
 

@@ -44,6 +44,13 @@ impl Work {
         Self(Arc::clone(node))
     }
 
+    /// Begins work for a client that may go away, unless there is as much already as there may be clients.
+    pub(crate) fn begin_bounded(node: &Arc<Node>) -> Option<Self> {
+        let work = Self::begin(node);
+        let most = node.engine.load().policy().server.bounds.connections_max;
+        (node.work.load(Ordering::Relaxed) <= most).then_some(work)
+    }
+
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.0
     }

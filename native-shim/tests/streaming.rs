@@ -201,13 +201,13 @@ async fn a_client_that_goes_away_leaves_its_report() {
     follower.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
     until("both are open", || proxy.measures("tidegate_connections_open 2")).await;
     drop(client);
-    until("it is counted", || proxy.measures(r#"tidegate_refusals_total{reason="client_gone"} 1"#)).await;
+    until("it is counted", || proxy.measures(r#"tidegate_refusals_total{reason="abandoned"} 1"#)).await;
     assert!(proxy.measures(r#"tidegate_origin_attempts_total{origin="a",outcome="abandoned"} 1"#));
     let log = proxy.log();
     assert!(log.contains(r#""outcome":"abandoned""#) && log.contains(r#""status":499"#), "{log}");
     until("the follower asks the origin", || origin.count() == 2).await;
     drop(follower);
-    until("it is counted too", || proxy.measures(r#"tidegate_refusals_total{reason="client_gone"} 2"#)).await;
+    until("it is counted too", || proxy.measures(r#"tidegate_refusals_total{reason="abandoned"} 2"#)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

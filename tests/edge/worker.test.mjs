@@ -300,6 +300,23 @@ test("a client that stops sending is told apart from an origin that fails", asyn
   assert.equal((await get("/")).status, 200);
 });
 
+test("a body that is still on its way when the first origin fails reaches the next one whole", async () => {
+  const twice = `[origins.gone]\nurl = "http://127.0.0.1:1"\n[origins.a]\nurl = "${origin.url}"\n[pools.main]\norigins = ["gone", "a"]\n`;
+  await worker.begin(`${twice}[retry.r]\nattempts = 2\nbackoff = "1ms"\n[[routes]]\nname = "all"\npool = "main"\nretry = "r"\n`);
+  paths["/upload"] = (request, response) => request.pipe(response);
+  const upload = request(worker.url + "upload", { method: "PUT", agent: false });
+  upload.flushHeaders();
+  // Nothing of the body is there until the second origin has been asked.
+  seen = [];
+  await until(() => seen.includes("/upload"));
+  upload.write("some");
+  upload.end("thing");
+  const [response] = await once(upload, "response");
+  assert.equal(Buffer.concat(await response.toArray()).toString(), "something");
+  const [{ attempts }] = await reports();
+  assert.deepEqual(attempts.map(({ origin, outcome }) => [origin, outcome]), [["gone", "closed"], ["a", "response"]]);
+});
+
 test("a client that stops in the middle of its body is not the origin's fault", async () => {
   await worker.begin(policy());
   paths["/upload"] = (request) => request.resume();

@@ -8,8 +8,9 @@ export class ClientBody {
   #length;
   #max;
   #read = 0;
-  // The chunk that was read from the client and that no origin has taken yet.
+  // The chunk that was read from the client and that no origin has taken yet, and the reading of the next one: an attempt that ends does not end it.
   #held;
+  #reading;
   #moved = false;
   intact = true;
   // Whether the client is waited for.
@@ -39,7 +40,7 @@ export class ClientBody {
   async #send(writer, attempt) {
     try {
       for (;;) {
-        this.#held ??= await this.#next();
+        if (this.#held === undefined) await (this.#reading ??= this.#next());
         if (this.#held === undefined) break;
         // Settles when the origin has taken the chunk: these streams keep none.
         await writer.write(this.#held);
@@ -54,15 +55,16 @@ export class ClientBody {
     }
   }
 
-  // The next chunk; undefined at the end.
+  // Holds the next chunk; none at the end.
   async #next() {
     this.waits = true;
     const { done, value } = await this.#reader.read().catch((error) => this.#fail("aborted", error));
     this.waits = false;
-    if (done) return undefined;
+    if (done) return;
     this.#read += value.byteLength;
     if (this.#read > this.#max) this.#fail("too large", new RangeError("the body is too large"));
-    return value;
+    this.#held = value;
+    this.#reading = undefined;
   }
 
   #fail(failure, error) {

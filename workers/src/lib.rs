@@ -20,7 +20,7 @@ mod streams;
 
 use tidegate_core::policy::AccessLog;
 use tidegate_core::problem::Refusal;
-use tidegate_core::{Client, RequestBody, Step};
+use tidegate_core::{Client, RequestBody, Step, exchange};
 use worker::js_sys::futures::future_to_promise;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
@@ -40,7 +40,7 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_
     let shell = Shell { env, body };
     let step = match head {
         Some(head) => engine.begin(head, client, clock::now()),
-        None => Step::Finish(Box::new(engine.refuse_unread(Refusal::Malformed, &client, clock::now()))),
+        None => Step::Finish(Box::new(exchange::refuse_unread(Refusal::Malformed, &client, clock::now()))),
     };
     let mut ended = shell.drive(step).await;
     if log {

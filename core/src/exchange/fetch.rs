@@ -266,7 +266,7 @@ impl AwaitResponse {
         !self.exchange.request.head.method.is_safe()
     }
 
-    /// Ends the exchange without an answer, because its client has gone.
+    /// Ends the exchange without an answer: its client has gone, or this node stops.
     pub fn abandon(mut self, now: Timestamp) -> Report {
         // The origin of which clients despair is slow at least.
         let slow = |rule: &Arc<Rule>| now.since(self.forward.asked.at) >= rule.slow_call;

@@ -11,7 +11,7 @@ use crate::flight::Lead;
 /// A response to put into the store.
 #[derive(Debug)]
 pub struct Fill {
-    /// Under which key; [`crate::cache::variants::place`] says where among the key's responses.
+    /// Under which key; [`crate::cache::variants::put`] says where among the key's responses.
     pub key: CacheKey,
     /// The head to store.
     pub head: Arc<Stored>,

@@ -76,11 +76,11 @@ pub(super) fn refuse_unrouted(mut report: Report, refusal: Refusal, now: Timesta
     Draft::new(head, source).reply(report)
 }
 
-/// Ends an exchange whose client has gone.
+/// Ends an exchange that nobody waits for any more.
 pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Report {
     let mut report = exchange.report;
-    report.refusal = Some(Refusal::ClientGone);
-    report.status = Refusal::ClientGone.status().as_u16();
+    report.refusal = Some(Refusal::Abandoned);
+    report.status = Refusal::Abandoned.status().as_u16();
     report.duration_ms = now.since(report.time);
     report
 }

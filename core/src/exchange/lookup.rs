@@ -264,7 +264,7 @@ impl AwaitTime {
         ended || now >= self.until
     }
 
-    /// Ends the exchange without an answer, because its client has gone.
+    /// Ends the exchange without an answer: its client has gone, or this node stops.
     pub fn abandon(self, now: Timestamp) -> Report {
         let (Then::LookUp(AwaitLookup { exchange, .. }) | Then::TryAgain(exchange, ..)) = self.then;
         finish::abandoned(*exchange, now)

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use tidegate_core::policy::Bounds;
 use tidegate_core::{Millis, Scheme};
 
+use super::header_blocks::Seen;
 use crate::node::Node;
 
 /// Length of a tick.
@@ -71,10 +72,10 @@ impl Activity {
     }
 
     /// Notes whether the header fields of a request have begun and not ended (HTTP/2).
-    pub(super) fn header_block(&self, open: bool) {
-        if !open {
+    pub(super) fn header_block(&self, seen: Seen) {
+        if !seen.open {
             self.head.store(0, Ordering::Relaxed);
-        } else if self.head.load(Ordering::Relaxed) == 0 {
+        } else if seen.ended || self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(self.now(), Ordering::Relaxed);
         }
     }
@@ -189,10 +190,11 @@ impl Activity {
         }
         let idle_max = ticks(bounds.idle_timeout);
         let head = self.head.load(Ordering::Relaxed) != 0 && since(&self.head) >= ticks(bounds.header_timeout);
-        if head && self.http2.load(Ordering::Relaxed) {
+        let blocked = self.blocked.load(Ordering::Relaxed) != 0;
+        // Nothing more is read while nothing can be written.
+        if head && !blocked && self.http2.load(Ordering::Relaxed) {
             return Some(Signal::HeadersTooSlow);
         }
-        let blocked = self.blocked.load(Ordering::Relaxed) != 0;
         if blocked || self.in_flight.load(Ordering::Relaxed) > 0 {
             return (blocked && since(&self.blocked) >= idle_max).then_some(Signal::Abort);
         }

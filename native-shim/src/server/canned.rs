@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::response;
 use tidegate_core::problem::Refusal;
-use tidegate_core::{Client, RequestBody, Source};
+use tidegate_core::{Client, RequestBody, Source, exchange};
 
 use super::activity::Activity;
 use crate::random;
@@ -20,7 +20,7 @@ pub(super) fn refuse(activity: &Activity, refusal: Refusal) -> Bytes {
         body: RequestBody::Empty,
         fresh_trace: random::fresh_trace(),
     };
-    let reply = node.engine().refuse_unread(refusal, &client, node.now());
+    let reply = exchange::refuse_unread(refusal, &client, node.now());
     node.record(&reply.report);
     let Source::Bytes(body) = &reply.source else {
         return write(&reply.head, &[]);

@@ -113,8 +113,15 @@ where
     match connection.into_parts() {
         Some(parts) if too_slow => {
             let mut wire = parts.io.into_inner();
-            wire.write_all(&canned::refuse(activity, Refusal::HeadersTooSlow)).await?;
-            wire.shutdown().await
+            let reply = canned::refuse(activity, Refusal::HeadersTooSlow);
+            let goodbye = async {
+                wire.write_all(&reply).await?;
+                wire.shutdown().await
+            };
+            tokio::select! {
+                done = goodbye => done,
+                () = activity.aborted() => Ok(()),
+            }
         }
         Some(_) | None => Ok(()),
     }

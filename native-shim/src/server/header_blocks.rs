@@ -23,13 +23,23 @@ pub(super) struct HeaderBlocks {
     ends: bool,
 }
 
+/// What was seen among some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The end of a block.
+    pub(super) ended: bool,
+    /// A block that has begun and not ended.
+    pub(super) open: bool,
+}
+
 impl HeaderBlocks {
     pub(super) fn new() -> Self {
         Self { start: [0; 9], have: 0, left: PREFACE.len(), open: false, ends: false }
     }
 
-    /// Takes the next bytes; returns whether a block is open after them.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> bool {
+    /// Takes the next bytes.
+    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Seen {
+        let mut ended = false;
         while !bytes.is_empty() {
             if self.left > 0 {
                 let passed = self.left.min(bytes.len());
@@ -47,9 +57,10 @@ impl HeaderBlocks {
             }
             if self.left == 0 && self.ends {
                 (self.open, self.ends) = (false, false);
+                ended = true;
             }
         }
-        self.open
+        Seen { ended, open: self.open }
     }
 
     /// Enters the frame whose start is complete.
@@ -89,9 +100,20 @@ mod tests {
             let all = [PREFACE, &frames.concat()].concat();
             for size in [1, 2, 7, 9, all.len()] {
                 let mut blocks = HeaderBlocks::new();
-                let last = all.chunks(size).map(|piece| blocks.follow(piece)).last();
+                let last = all.chunks(size).map(|piece| blocks.follow(piece).open).last();
                 assert_eq!(last, Some(open), "{frames:?} in pieces of {size}");
             }
         }
+    }
+
+    #[test]
+    fn the_end_of_one_block_is_seen_where_another_begins() {
+        let (mut blocks, whole) = (HeaderBlocks::new(), frame(1, 4, b"fields"));
+        assert_eq!(blocks.follow(&[PREFACE, &whole[..12]].concat()), Seen { ended: false, open: true });
+        for _ in 0..3 {
+            let next = [&whole[12..], &whole[..12]].concat();
+            assert_eq!(blocks.follow(&next), Seen { ended: true, open: true });
+        }
+        assert_eq!(blocks.follow(&whole[12..]), Seen { ended: true, open: false });
     }
 }

@@ -64,7 +64,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             Err(drive) => {
                 let this = self.clone();
                 Answer::Driving(Box::pin(async move {
-                    let response = drive.run(&this.shared.node, &this.shared.upstream, body.clone()).await;
+                    let response = drive.run_to_the_end(&this.shared.node, &this.shared.upstream, body.clone()).await;
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)
                 }))
