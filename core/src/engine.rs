@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request;
 
 use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
-use crate::exchange::{self, Client, Reply, Step};
+use crate::exchange::{self, Client, Fill, Reply, Step};
 use crate::flight::Flights;
 use crate::policy::Policy;
-use crate::purge::{self, Purge, Purges};
+use crate::purge::{self, Made, Purge, Purges};
 use crate::report::Kind;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
@@ -95,7 +95,33 @@ impl Engine {
             return;
         }
         let head = reply.fill.as_ref().map(|fill| &*fill.head);
-        match (self.0.purges.make_all(&reply.purges, head), &mut reply.fill) {
+        let number = self.0.purges.make_all(&reply.purges, head);
+        Self::date(&mut reply.fill, number);
+    }
+
+    /// Learns of purges that others have made and numbered. A node that learns of such makes none of its own.
+    pub fn learn(&self, made: &[Made]) {
+        self.0.purges.learn(made);
+    }
+
+    /// Does as [`Engine::carry_out`] with purges that were made elsewhere: the last of `made` are those of the reply.
+    pub fn carry_out_as(&self, reply: &mut Reply, made: &[Made]) {
+        let (others, own) = made.split_at(made.len().saturating_sub(reply.purges.len()));
+        let head = reply.fill.as_ref().map(|fill| &*fill.head);
+        let number = self.0.purges.settle(others, own, head);
+        Self::date(&mut reply.fill, number);
+    }
+
+    /// Treats what the purges of a reply reach as void for now, because nobody could number them; the reply is not stored.
+    pub fn carry_out_provisionally(&self, reply: &mut Reply) {
+        for purge in &reply.purges {
+            self.0.purges.make_provisionally(purge);
+        }
+        reply.fill = None;
+    }
+
+    fn date(fill: &mut Option<Fill>, number: Option<purge::Number>) {
+        match (number, fill) {
             (Some(number), Some(fill)) => Arc::make_mut(&mut fill.head).born = number,
             (None, fill) => *fill = None,
             (Some(_), None) => {}

@@ -9,8 +9,9 @@
 mod order;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::cache::Stored;
@@ -59,6 +60,24 @@ pub struct Purge {
     pub target: Target,
     /// Whether what it reaches is kept as stale, to be validated or to stand in for failing origins.
     pub soft: bool,
+}
+
+/// A purge as nodes tell each other of it: numbered, its target a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Its number; 0 before it has one.
+    pub number: Number,
+    /// What it reaches; everything if there is none.
+    pub label: Option<Label>,
+    /// Whether what it reaches is kept as stale.
+    pub soft: bool,
+}
+
+impl Made {
+    /// Takes a purge that has no number yet.
+    pub fn of(purge: &Purge) -> Self {
+        Self { number: 0, label: purge.target.label(), soft: purge.soft }
+    }
 }
 
 /// What purges have left of a stored response.
@@ -160,12 +179,12 @@ struct Table {
 impl Table {
     fn set(&self, label: Option<Label>, number: Number) {
         let Some(label) = label else {
-            self.all.store(number, Ordering::Release);
+            self.all.fetch_max(number, Ordering::AcqRel);
             return;
         };
         let slots = self.slots.get_or_init(|| (0..SLOTS).map(|_| AtomicU64::new(0)).collect());
         if let Some(slot) = slots.get(position(label)) {
-            slot.store(number, Ordering::Release);
+            slot.fetch_max(number, Ordering::AcqRel);
         }
     }
 
@@ -185,6 +204,8 @@ fn position(label: Label) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Purges {
     last: AtomicU64,
+    /// The highest number in the tables, from which nothing younger is void.
+    highest: AtomicU64,
     hard: Table,
     soft: Table,
     one_at_a_time: Mutex<()>,
@@ -198,36 +219,71 @@ impl Purges {
 
     /// Makes a purge and returns its number.
     pub(crate) fn make(&self, purge: &Purge) -> Number {
-        let _guard = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        self.make_alone(purge)
-    }
-
-    /// Makes purges, the first of which names the URL of a response that is to be stored as younger than all of them. Returns the last number, or `None`
-    /// if that response is void already.
-    pub(crate) fn make_all(&self, purges: &[Purge], stored: Option<&Stored>) -> Option<Number> {
-        let _guard = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = purges.first().and_then(|purge| purge.target.label());
-        let reached = |stored: &Stored| {
-            let labels = own.into_iter().chain(stored.labels.iter().copied());
-            self.hard.reaches(labels, stored.born)
-        };
-        let void = stored.is_some_and(reached);
-        let last = purges.iter().map(|purge| self.make_alone(purge)).last();
-        last.filter(|_| !void)
-    }
-
-    fn make_alone(&self, purge: &Purge) -> Number {
+        let _guard = self.lock();
         let number = self.last() + 1;
-        let table = if purge.soft { &self.soft } else { &self.hard };
-        // The table first: whoever begins in between is older than the purge, and so void.
-        table.set(purge.target.label(), number);
-        self.last.store(number, Ordering::Release);
+        self.learn_alone(&[Made { number, ..Made::of(purge) }]);
         number
+    }
+
+    /// Makes the purges of a change. See [`Purges::settle`].
+    pub(crate) fn make_all(&self, purges: &[Purge], stored: Option<&Stored>) -> Option<Number> {
+        let _guard = self.lock();
+        let own: Vec<Made> =
+            (self.last() + 1..).zip(purges).map(|(number, purge)| Made { number, ..Made::of(purge) }).collect();
+        self.settle_alone(&[], &own, stored)
+    }
+
+    /// Learns of purges that others have made, and have numbered.
+    pub(crate) fn learn(&self, made: &[Made]) {
+        let _guard = self.lock();
+        self.learn_alone(made);
+    }
+
+    /// Learns of purges of which the last are those of a change. The first of these names the URL of a response that is to be stored as younger than
+    /// all of them; returns the last number, or `None` if another purge has reached that response already.
+    pub(crate) fn settle(&self, others: &[Made], own: &[Made], stored: Option<&Stored>) -> Option<Number> {
+        let _guard = self.lock();
+        self.settle_alone(others, own, stored)
+    }
+
+    /// Treats what a purge reaches as void until other purges have been learned of: for a purge that could not be numbered.
+    pub(crate) fn make_provisionally(&self, purge: &Purge) {
+        let _guard = self.lock();
+        let made = Made::of(purge);
+        let number = self.last() + 1;
+        self.table(&made).set(made.label, number);
+        self.highest.fetch_max(number, Ordering::AcqRel);
+    }
+
+    fn settle_alone(&self, others: &[Made], own: &[Made], stored: Option<&Stored>) -> Option<Number> {
+        self.learn_alone(others);
+        let url = own.first().and_then(|made| made.label);
+        let reached = |s: &Stored| self.hard.reaches(url.into_iter().chain(s.labels.iter().copied()), s.born);
+        let void = stored.is_some_and(reached);
+        self.learn_alone(own);
+        own.last().filter(|_| !void).map(|made| made.number)
+    }
+
+    fn learn_alone(&self, made: &[Made]) {
+        for made in made {
+            // The table first: whoever begins in between is older than the purge, and so void.
+            self.table(made).set(made.label, made.number);
+            self.highest.fetch_max(made.number, Ordering::AcqRel);
+            self.last.fetch_max(made.number, Ordering::AcqRel);
+        }
+    }
+
+    fn table(&self, made: &Made) -> &Table {
+        if made.soft { &self.soft } else { &self.hard }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what purges have left of a response from this place with these further labels.
     pub(crate) fn verdict(&self, place: Place<'_>, labels: &[Label], born: Number) -> Verdict {
-        if self.last() <= born {
+        if self.highest.load(Ordering::Acquire) <= born {
             return Verdict::Kept;
         }
         let all = || place.labels().chain(labels.iter().copied());
@@ -317,6 +373,25 @@ mod tests {
         assert_eq!(purges.make_all(&own, Some(&stored)), Some(2));
         assert_eq!(purges.make_all(&own, Some(&stored)), None, "the first change came after it was asked for");
         assert_eq!((purges.make_all(&own, None), purges.last()), (Some(4), 4));
+    }
+
+    #[test]
+    fn what_others_purge_counts_by_their_numbers() {
+        let purges = Purges::default();
+        let made = |number, purge: &Purge| Made { number, ..Made::of(purge) };
+        let (this, other) = (hard(url("shop.example", "/a/b", Some("c=1"))), hard(Target::Tag("x".into())));
+        purges.learn(&[made(7, &this), made(9, &other)]);
+        assert_eq!(purges.last(), 9);
+        assert_eq!((purges.verdict(THIS, &[], 6), purges.verdict(THIS, &[], 7)), (Verdict::Void, Verdict::Kept));
+        purges.learn(&[made(3, &this)]);
+        assert_eq!(purges.verdict(THIS, &[], 7), Verdict::Kept, "what is learned late takes nothing back");
+        let stored = Stored { born: 9, ..crate::cache::tests_support::stored(&[]) };
+        assert_eq!(purges.settle(&[made(10, &other)], &[made(11, &this)], Some(&stored)), Some(11));
+        assert_eq!(purges.settle(&[made(12, &this)], &[made(13, &this)], Some(&stored)), None);
+        purges.make_provisionally(&hard(Target::Host("shop.example".into())));
+        assert_eq!((purges.verdict(THIS, &[], 13), purges.last()), (Verdict::Void, 13));
+        purges.learn(&[made(14, &other)]);
+        assert_eq!(purges.verdict(THIS, &[], 14), Verdict::Kept);
     }
 
     #[test]

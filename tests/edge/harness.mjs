@@ -20,7 +20,11 @@ export async function startWorker({ realTime = false } = {}) {
       ],
       compatibilityDate: "2026-11-01",
       kvNamespaces: ["POLICY"],
-      durableObjects: { LIMITS: { className: "LimitCounter", useSQLite: true } },
+      durableObjects: {
+        LIMITS: { className: "LimitCounter", useSQLite: true },
+        PURGES: { className: "PurgeLog", useSQLite: true },
+      },
+      bindings: { TIDEGATE_ADMIN_TOKEN: "secret" },
       cf: false,
       // Straight to the Worker: Miniflare's own entry would compress answers, which delays their chunks.
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],

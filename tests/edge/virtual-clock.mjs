@@ -7,14 +7,18 @@
 // x-test-trap     on a request: the wasm instance fails as by a trap when it next asks for the time
 // x-test-fetches  on a request: JSON array, for each fetch of the exchange {"after": MS, "hangs": BOOL}
 // x-test-limits   on a request: counters do not answer: "down" (an error) or "hang"
+// x-test-purges   on a request: the same of the log of purges
 // GET /.test/log    answers the lines logged since it was last asked, as a JSON array, when all background work has ended
 // GET /.test/evict  lets the cache drop every body that lies apart from its head
+// POST /.test/purge-log  asks the log of purges, as an isolate does
 // GET /.test/reset  begins a new world: time 0, nothing stored or counted, a fresh wasm instance
 //
 // Time stands still. An origin's answer moves it by what the test says; a timer moves it to its end, but only when nothing else is going on. None
 // of these names reaches the product.
 
 import worker, { LimitCounter as Counter } from "../../workers/build/dist/worker.js";
+
+export { PurgeLog } from "../../workers/build/dist/worker.js";
 
 const START = new Date().getTime();
 let now = 0;
@@ -24,6 +28,7 @@ let world = 0;
 let lines = [];
 let fetches = [];
 let limits = null;
+let purges = null;
 
 // In this world: I/O under way, and promises given to waitUntil that have not settled.
 let pending = { io: 0, background: 0 };
@@ -144,14 +149,14 @@ async function evict() {
 // What is logged goes to the test alone.
 for (const kind of ["log", "warn", "error"]) console[kind] = (...args) => lines.push(args.join(" "));
 
-function namespace(real) {
+function namespace(real, failure) {
   return overlay(real, {
     getByName(name) {
       const stub = real.getByName(`${START}-${world}-${name}`);
       return overlay(stub, {
         fetch(...args) {
-          if (limits === "down") return Promise.reject(new Error("the counter is down"));
-          if (limits === "hang") return new Promise(() => {});
+          if (failure() === "down") return Promise.reject(new Error("the object is down"));
+          if (failure() === "hang") return new Promise(() => {});
           return tracked(stub.fetch(...args));
         },
       });
@@ -181,6 +186,7 @@ async function reset(surroundings, ctx) {
   pending = { io: 0, background: 0 };
   fetches = [];
   limits = null;
+  purges = null;
   timers.clear();
   next = 7;
   trap = true;
@@ -210,6 +216,7 @@ function direct(request) {
   trap = take("x-test-trap") !== null;
   fetches = JSON.parse(take("x-test-fetches") ?? "[]");
   limits = take("x-test-limits");
+  purges = take("x-test-purges");
   const url = take("x-test-url") ?? request.url;
   const cf = JSON.parse(take("x-test-cf") ?? "null") ?? undefined;
   return new Request(url, new Request(request, { headers, cf }));
@@ -217,10 +224,16 @@ function direct(request) {
 
 export default {
   async fetch(request, env, ctx) {
-    const surroundings = { ...env, LIMITS: namespace(env.LIMITS), POLICY: overlay(env.POLICY, { get: (...args) => tracked(env.POLICY.get(...args)) }) };
+    const surroundings = {
+      ...env,
+      LIMITS: namespace(env.LIMITS, () => limits),
+      PURGES: namespace(env.PURGES, () => purges),
+      POLICY: overlay(env.POLICY, { get: (...args) => tracked(env.POLICY.get(...args)) }),
+    };
     const { pathname } = new URL(request.url);
     if (pathname === "/.test/log") return log();
     if (pathname === "/.test/evict") return evict();
+    if (pathname === "/.test/purge-log") return surroundings.PURGES.getByName("all").fetch("https://purges/", { method: "POST", body: await request.text() });
     if (pathname === "/.test/reset") return reset(surroundings, context(ctx));
     return worker.fetch(direct(request), surroundings, context(ctx));
   },

@@ -91,23 +91,27 @@ export default {
 };
 
 // The runtime offers storage inspection and RPC only to classes that extend its own; workers-rs classes do not.
-export class LimitCounter extends DurableObject {
-  #counter;
-  #instance;
+const durable = (name) =>
+  class extends DurableObject {
+    #object;
+    #instance;
 
-  #current() {
-    if (this.#instance !== state.instanceId) {
-      this.#counter = new wasm.LimitCounter(this.ctx, this.env);
-      this.#instance = state.instanceId;
+    #current() {
+      if (this.#instance !== state.instanceId) {
+        this.#object = new wasm[name](this.ctx, this.env);
+        this.#instance = state.instanceId;
+      }
+      return this.#object;
     }
-    return this.#counter;
-  }
 
-  fetch(request) {
-    return guarded(() => this.#current().fetch(request));
-  }
+    fetch(request) {
+      return guarded(() => this.#current().fetch(request));
+    }
 
-  alarm() {
-    return guarded(() => this.#current().alarm());
-  }
-}
+    alarm() {
+      return guarded(() => this.#current().alarm());
+    }
+  };
+
+export const LimitCounter = durable("LimitCounter");
+export const PurgeLog = durable("PurgeLog");

@@ -1,17 +1,18 @@
 //! The loop: what the core asks for is done, and the core is told.
 
-use tidegate_core::{Background, Reply, Source, Step};
+use tidegate_core::{Background, Engine, Reply, Source, Step};
 use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
 use crate::origin::{self, Answer};
 use crate::store::{Found, Store};
 use crate::streams::{self, ClientBody};
-use crate::{clock, limits};
+use crate::{clock, limits, purges};
 
 /// One exchange's way to the platform.
 pub(crate) struct Shell {
     pub(crate) env: Env,
+    pub(crate) engine: Engine,
     pub(crate) body: Option<ClientBody>,
 }
 
@@ -34,7 +35,8 @@ impl Shell {
                     next.resume(&answers, clock::now())
                 }
                 Step::Lookup(next) => {
-                    found = lookup(&next).await;
+                    let known = purges::known(&self.env, &self.engine).await;
+                    found = if known { lookup(&next).await } else { Found::default() };
                     next.resume(&found.heads, clock::now())
                 }
                 Step::Fetch(attempt, next) => {
@@ -60,13 +62,19 @@ impl Shell {
 
     /// Drives a revalidation to its end, the storing of its response included.
     pub(crate) async fn revalidate(&self, work: Background, log: bool) {
-        let Ended { reply, answer, .. } = self.drive(work.begin(clock::now())).await;
+        let ended = self.drive(work.begin(clock::now())).await;
         if log {
-            write_log(&reply);
+            write_log(&ended.reply);
         }
-        let Some(fill) = reply.fill else { return abandon(answer) };
-        store(fill, answer.and_then(|answer| answer.response.body())).await;
+        fill_alone(ended).await;
     }
+}
+
+/// Stores what an exchange ended with, for which no client waits.
+pub(crate) async fn fill_alone(ended: Ended) {
+    let Ended { reply, answer, .. } = ended;
+    let Some(fill) = reply.fill else { return abandon(answer) };
+    store(fill, answer.and_then(|answer| answer.response.body())).await;
 }
 
 /// Splits what an exchange ended with: the client's response, and what is left to do.

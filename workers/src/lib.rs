@@ -1,7 +1,7 @@
 //! The edge shell: a Cloudflare Worker that carries out what `tidegate-core` decides.
 //!
 //! `fetch` is the way of one request; `drive` is the loop over the core's steps. Everything else performs one kind of step: `limits` asks
-//! Durable Objects, `store` the Cache API, `origin` the origins. `node` holds the policy. No policy is decided here.
+//! Durable Objects, `store` the Cache API, `origin` the origins; `purges` keeps isolates in step. `node` holds the policy. No policy is decided here.
 //!
 //! `workers/js/entry.mjs` calls this module, and answers for it if it fails.
 
@@ -14,7 +14,10 @@ mod drive;
 mod limit_counter;
 mod limits;
 mod node;
+mod operations;
 mod origin;
+mod purge_log;
+mod purges;
 mod store;
 mod streams;
 
@@ -34,10 +37,13 @@ use streams::ClientBody;
 async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {
     let engine = node::engine(&env, Some(&ctx)).await?;
     let (head, client) = client::read(&request);
+    if let Some(head) = head.as_ref().filter(|head| operations::is_one(&env, head)) {
+        return operations::answer(&env, &engine, &request, head).await;
+    }
     let policy = engine.policy();
     let log = policy.server.access_log == AccessLog::Json;
     let body = client_body(&request, &client, policy.server.bounds.body_bytes_max)?;
-    let shell = Shell { env, body };
+    let shell = Shell { env, engine: engine.clone(), body };
     let step = match head {
         Some(head) => engine.begin(head, client, clock::now()),
         None => Step::Finish(Box::new(exchange::refuse_unread(Refusal::Malformed, &client, clock::now()))),
@@ -47,7 +53,7 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_
         drive::write_log(&ended.reply);
     }
     // Whoever reads after this answer must not get what the request has changed.
-    engine.carry_out(&mut ended.reply);
+    purges::carry_out(&shell.env, &engine, &mut ended.reply).await;
     drive::invalidate(&ended.reply.invalidate).await;
     let (response, rest) = drive::respond(ended)?;
     if rest.is_some() {

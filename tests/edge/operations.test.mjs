@@ -1,0 +1,109 @@
+// What operators do at the Worker's own address, and how a purge reaches every isolate.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { send } from "./client.mjs";
+import { startWorker } from "./harness.mjs";
+import { startOrigin } from "./origin.mjs";
+
+let worker;
+let origin;
+let asked = 0;
+
+const FIELDS = { "cache-control": "max-age=600", "cache-tag": "Shop, home", etag: '"a"' };
+
+before(async () => {
+  origin = await startOrigin((request, response) => {
+    asked++;
+    if (request.headers["if-none-match"] === '"a"') response.writeHead(304, FIELDS).end();
+    else response.writeHead(200, FIELDS).end(`hello from ${request.url}`);
+  });
+  worker = await startWorker();
+});
+
+after(async () => {
+  await worker?.close();
+  await origin?.close();
+});
+
+const begin = () =>
+  worker.begin(
+    `[origins.a]\nurl = "${origin.url}"\n[pools.main]\norigins = ["a"]\n[cache.c]\nmode = "respect"\n[[routes]]\nname = "all"\npool = "main"\ncache = "c"\n`,
+  );
+
+async function cacheStatus(path, headers = {}) {
+  const response = await send(worker.url, `/${path}`, { headers });
+  await response.text();
+  await worker.log();
+  return response.header("cache-status");
+}
+
+async function fill(path) {
+  await cacheStatus(path);
+  assert.match(await cacheStatus(path), /; hit/);
+}
+
+async function operate(method, path, body, token = "secret") {
+  const headers = { authorization: `Bearer ${token}` };
+  const response = await send(worker.url, `/performance/cache/${path}`, { method, headers, body: body && JSON.stringify(body) });
+  return { status: response.status, text: await response.text() };
+}
+
+test("a purge reaches what it names", async () => {
+  await begin();
+  const host = new URL(worker.url).hostname;
+  const orders = [{ urls: [`http://${host}/a?b=1`] }, { prefixes: [`${host}/a`] }, { hosts: [host] }, { tags: ["other", "SHOP"] }, { everything: true }];
+  for (const order of orders) {
+    await fill("a?b=1");
+    assert.equal((await operate("POST", "invalidate", order)).status, 200);
+    assert.match(await cacheStatus("a?b=1"), /fwd=uri-miss/, JSON.stringify(order));
+  }
+  await fill("a?b=1");
+  await operate("POST", "invalidate", { urls: [`${host}/a`], tags: ["sho"] });
+  assert.match(await cacheStatus("a?b=1"), /; hit/);
+  await operate("POST", "invalidate", { tags: ["home"], soft: true });
+  assert.match(await cacheStatus("a?b=1"), /fwd=stale; fwd-status=304/);
+  await operate("DELETE", "*");
+  assert.match(await cacheStatus("a?b=1"), /fwd=uri-miss/);
+});
+
+test("operations are for those with the token; to others the path is one like all others", async () => {
+  await begin();
+  for (const token of ["", "Secret", "secret2"]) {
+    const { status, text } = await operate("GET", "stats", undefined, token);
+    assert.deepEqual([status, text], [200, "hello from /performance/cache/stats"]);
+  }
+  assert.match((await operate("GET", "stats")).text, /last_purge/);
+  const { status, text } = await operate("POST", "invalidate", { urls: ["::"] });
+  assert.ok(status === 400 && text.includes("urls[0]"), text);
+});
+
+test("the store is warmed", async () => {
+  await begin();
+  const before = asked;
+  const { text } = await operate("POST", "warm", { urls: [`${worker.url}x`, `${worker.url}y`] });
+  const { warmed } = JSON.parse(text);
+  assert.deepEqual(warmed.map(({ status }) => status), [200, 200]);
+  assert.match(await cacheStatus("x"), /; hit/);
+  assert.equal(asked, before + 2);
+});
+
+test("another isolate's purge counts within two seconds", async () => {
+  await begin();
+  await fill("a");
+  // Another isolate is one that tells the log of a purge.
+  const body = JSON.stringify({ since: 0, make: [{ number: 0, label: null, soft: false }] });
+  const { status } = await send(worker.url, "/.test/purge-log", { method: "POST", body });
+  assert.equal(status, 200);
+  assert.match(await cacheStatus("a", { "x-test-now": "1000" }), /; hit/);
+  assert.match(await cacheStatus("a", { "x-test-now": "2100" }), /fwd=uri-miss/);
+});
+
+test("without the log of purges nothing stored is used", async () => {
+  await begin();
+  await fill("a");
+  const later = (ms, more = {}) => cacheStatus("a", { "x-test-now": String(ms), ...more });
+  assert.match(await later(3000, { "x-test-purges": "down" }), /fwd=uri-miss/);
+  assert.match(await later(6000, { "x-test-purges": "hang" }), /fwd=uri-miss/);
+  assert.match(await later(9000), /; hit/);
+});

@@ -1,0 +1,91 @@
+//! What operators do at the Worker's own address, if they show its token.
+
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, request};
+use serde_json::{Value, json};
+use tidegate_core::operations::{self, Operation, Refused};
+use tidegate_core::{Client, Engine, RequestBody, Scheme};
+use worker::js_sys::futures::JsFuture;
+use worker::{Env, Result, js_sys, web_sys};
+
+use crate::convert::{self, Body};
+use crate::drive::{self, Shell};
+use crate::{clock, purges};
+
+/// URLs that are warmed at once.
+const WARMED_AT_ONCE: usize = 4;
+
+/// Returns whether a request is an operator's. To everybody else the path is one like all others.
+pub(crate) fn is_one(env: &Env, head: &request::Parts) -> bool {
+    let token = || env.secret("TIDEGATE_ADMIN_TOKEN").ok().map(|token| token.to_string());
+    head.uri.path().starts_with(operations::ROOT)
+        && token().is_some_and(|token| operations::shows(&head.headers, &token))
+}
+
+/// Carries out an operation and answers.
+pub(crate) async fn answer(
+    env: &Env,
+    engine: &Engine,
+    request: &web_sys::Request,
+    head: &request::Parts,
+) -> Result<web_sys::Response> {
+    let body = js_sys::Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?).to_vec();
+    let (status, kind, text) = match carry_out(env, engine, head, &body).await? {
+        Ok(value) => (StatusCode::OK, "application/json", value.to_string()),
+        Err(refused) => (refused.status, "application/problem+json", refused.document()),
+    };
+    let (mut reply, ()) = http::Response::new(()).into_parts();
+    reply.status = status;
+    reply.headers = HeaderMap::from_iter([
+        (http::header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (http::header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ]);
+    convert::response(&reply, Body::Bytes(format!("{text}\n").into()))
+}
+
+async fn carry_out(
+    env: &Env,
+    engine: &Engine,
+    head: &request::Parts,
+    body: &[u8],
+) -> Result<std::result::Result<Value, Refused>> {
+    if body.len() > operations::ORDER_BYTES_MAX {
+        let detail = format!("an order has at most {} bytes", operations::ORDER_BYTES_MAX);
+        return Ok(Err(Refused { status: StatusCode::BAD_REQUEST, title: "Not understood", detail }));
+    }
+    Ok(match operations::read(&head.method, &head.uri, body) {
+        Err(refused) => Err(refused),
+        Ok(Operation::Purge(asked)) => {
+            purges::make(env, engine, &asked).await?;
+            Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() }))
+        }
+        // The platform does not tell what it stores.
+        Ok(Operation::Stats) => Ok(json!({ "last_purge": engine.last_purge() })),
+        Ok(Operation::Warm(urls)) => {
+            let mut warmed = Vec::with_capacity(urls.len());
+            for some in urls.chunks(WARMED_AT_ONCE) {
+                warmed.extend(join_all(some.iter().map(|url| warm(env, engine, url))).await);
+            }
+            Ok(json!({ "warmed": warmed }))
+        }
+    })
+}
+
+async fn warm(env: &Env, engine: &Engine, url: &Uri) -> Value {
+    let (mut head, ()) = http::Request::new(()).into_parts();
+    head.uri = url.clone();
+    let client = Client {
+        peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        geo: None,
+        scheme: if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http },
+        body: RequestBody::Empty,
+        fresh_trace: u128::from_le_bytes(clock::random()),
+    };
+    let shell = Shell { env: env.clone(), engine: engine.clone(), body: None };
+    let ended = shell.drive(engine.warm(head, client, clock::now())).await;
+    let told = ended.reply.head.headers.get(HeaderName::from_static("cache-status"));
+    let told = told.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let status = ended.reply.head.status.as_u16();
+    drive::fill_alone(ended).await;
+    json!({ "url": url.to_string(), "status": status, "cache_status": told })
+}

@@ -1,0 +1,97 @@
+//! What other isolates have purged, and what they are told of ours.
+//!
+//! The purges are numbered by one Durable Object. An isolate asks it again when what it knows is older than [`KNOWN_FOR`], before it uses what is
+//! stored; so a purge counts everywhere within that time. Without the binding `PURGES` an isolate knows of its own purges only.
+
+use std::cell::Cell;
+
+use tidegate_core::purge::{Made, Purge};
+use tidegate_core::{Engine, Millis, Reply, Timestamp};
+use worker::{Env, Method, ObjectNamespace, Request, RequestInit, Result};
+
+use crate::clock;
+use crate::purge_log::{Answer, Ask};
+
+/// How long an isolate trusts what it knows.
+const KNOWN_FOR: Millis = 2000;
+
+/// Longest wait for the log.
+const PATIENCE: Millis = 1000;
+
+thread_local! {
+    /// When the log was last asked.
+    static ASKED: Cell<Option<Timestamp>> = const { Cell::new(None) };
+}
+
+/// Makes sure that the engine knows what has been purged; says whether it does. If not, nothing stored may be used.
+pub(crate) async fn known(env: &Env, engine: &Engine) -> bool {
+    let Some(log) = log(env) else { return true };
+    let now = clock::now();
+    let before = ASKED.get();
+    if before.is_some_and(|asked| now.since(asked) < KNOWN_FOR) {
+        return true;
+    }
+    if before.is_some() {
+        // Others of this moment need not ask too.
+        ASKED.set(Some(now));
+    }
+    match ask(&log, engine, Vec::new()).await {
+        Ok(made) => {
+            engine.learn(&made);
+            ASKED.set(Some(now));
+            true
+        }
+        Err(error) => {
+            worker::console_error!("the log of purges: {error}");
+            ASKED.set(None);
+            false
+        }
+    }
+}
+
+/// Makes the purges of a reply, everywhere.
+pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
+    if reply.purges.is_empty() {
+        return;
+    }
+    let Some(log) = log(env) else { return engine.carry_out(reply) };
+    match ask(&log, engine, reply.purges.iter().map(Made::of).collect()).await {
+        Ok(made) => engine.carry_out_as(reply, &made),
+        Err(error) => {
+            worker::console_error!("the log of purges: {error}; only this isolate knows of a change");
+            engine.carry_out_provisionally(reply);
+        }
+    }
+}
+
+/// Makes an operator's purges, everywhere.
+pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result<()> {
+    let Some(log) = log(env) else {
+        for purge in purges {
+            engine.purge(purge);
+        }
+        return Ok(());
+    };
+    engine.learn(&ask(&log, engine, purges.iter().map(Made::of).collect()).await?);
+    Ok(())
+}
+
+fn log(env: &Env) -> Option<ObjectNamespace> {
+    env.durable_object("PURGES").ok()
+}
+
+async fn ask(log: &ObjectNamespace, engine: &Engine, make: Vec<Made>) -> Result<Vec<Made>> {
+    let asked = Box::pin(request(log, Ask { since: engine.last_purge(), make }));
+    match clock::within(PATIENCE, asked).await {
+        Some(answer) => Ok(answer?.made),
+        None => Err(format!("no answer within {PATIENCE} ms").into()),
+    }
+}
+
+async fn request(log: &ObjectNamespace, ask: Ask) -> Result<Answer> {
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(serde_json::to_string(&ask)?.into()));
+    let log = log.get_by_name("all")?;
+    let mut response = log.fetch_with_request(Request::new_with_init("https://purges/", &init)?).await?;
+    Ok(serde_json::from_str(&response.text().await?)?)
+}
