@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::fill::Tee;
+use crate::growing::Reader;
 
 /// What goes wrong in a body.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -33,6 +34,8 @@ pin_project! {
         Origin { #[pin] body: B },
         // An origin's body that goes into the store too.
         Stored { tee: Tee<B> },
+        // A body that is on its way into the store.
+        Growing { reader: Reader },
     }
 }
 
@@ -52,6 +55,11 @@ impl<B> Body<B> {
         Self { kind: Kind::Stored { tee } }
     }
 
+    /// Makes a body of one that is on its way into the store.
+    pub(crate) fn growing(reader: Reader) -> Self {
+        Self { kind: if reader.is_over() { Kind::Empty } else { Kind::Growing { reader } } }
+    }
+
     /// Returns whether the whole body is at hand.
     pub fn is_at_hand(&self) -> bool {
         matches!(self.kind, Kind::Empty | Kind::Full { .. })
@@ -61,7 +69,7 @@ impl<B> Body<B> {
     pub(crate) fn into_origin(self) -> Result<B, Self> {
         match self.kind {
             Kind::Origin { body } => Ok(body),
-            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Stored { .. }) => Err(Self { kind }),
+            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Stored { .. } | Kind::Growing { .. }) => Err(Self { kind }),
         }
     }
 }
@@ -73,6 +81,7 @@ impl<B> fmt::Debug for Body<B> {
             Kind::Full { .. } => "Body::Full",
             Kind::Origin { .. } => "Body::Origin",
             Kind::Stored { .. } => "Body::Stored",
+            Kind::Growing { .. } => "Body::Growing",
         })
     }
 }
@@ -98,6 +107,7 @@ where
             Kinds::Full { bytes } => std::mem::take(bytes),
             Kinds::Origin { body } => return body.poll_frame(cx).map_err(Into::into),
             Kinds::Stored { tee } => return tee.poll_frame(cx),
+            Kinds::Growing { reader } => return reader.poll(cx).map_ok(Frame::data),
         };
         kind.set(Kind::Empty);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -109,6 +119,7 @@ where
             Kind::Full { .. } => false,
             Kind::Origin { body } => body.is_end_stream(),
             Kind::Stored { tee } => tee.is_end_stream(),
+            Kind::Growing { reader } => reader.is_over(),
         }
     }
 
@@ -118,6 +129,7 @@ where
             Kind::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
             Kind::Origin { body } => body.size_hint(),
             Kind::Stored { tee } => tee.size_hint(),
+            Kind::Growing { reader } => SizeHint::with_exact(reader.left()),
         }
     }
 }

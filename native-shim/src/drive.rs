@@ -12,6 +12,7 @@ use tidegate_core::{Attempt, Background, Failure, Fill, FillKind, Reply, Source,
 
 use crate::body::{Body, BoxError};
 use crate::fill::{Gathering, Tee};
+use crate::growing::{self, Growing, Unshared};
 use crate::node::{Node, Work};
 use crate::request_body::RequestBody;
 use crate::store::{self, Entry};
@@ -38,13 +39,13 @@ pub trait Upstream: Clone + Send + Sync + 'static {
 pub(crate) struct Drive {
     pub(crate) step: Step,
     /// What the last lookup found; the reply's body may be in it.
-    found: Option<Arc<Entry>>,
+    found: Found,
     wake: Option<WakeGuard>,
 }
 
 impl Drive {
     pub(crate) fn new(step: Step) -> Self {
-        Self { step, found: None, wake: None }
+        Self { step, found: Found::default(), wake: None }
     }
 
     /// Takes the steps that need no waiting.
@@ -57,8 +58,10 @@ impl Drive {
                 }
                 Step::Lookup(next) => {
                     let now = node.now();
-                    self.found = node.store.get(next.key(), now);
-                    next.resume(self.found.as_ref().map_or(&[], |entry| entry.heads()), now)
+                    // In this order: a response is stored before it leaves the nursery.
+                    let growing = node.nursery.get(next.key());
+                    self.found = Found { stored: node.store.get(next.key(), now), growing };
+                    self.found.with_heads(|heads| next.resume(heads, now))
                 }
                 step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return Self { step, ..self },
             }
@@ -129,11 +132,41 @@ fn keep_body<B>(
     })
 }
 
+/// What a lookup found: what is stored, and what is on its way into the store.
+#[derive(Default)]
+struct Found {
+    stored: Option<Arc<Entry>>,
+    growing: Vec<Arc<Growing>>,
+}
+
+impl Found {
+    fn with_heads<T>(&self, use_them: impl FnOnce(&[Arc<Stored>]) -> T) -> T {
+        let stored = self.stored.as_ref().map_or(&[][..], |entry| entry.heads());
+        if self.growing.is_empty() {
+            return use_them(stored);
+        }
+        let growing = self.growing.iter().map(|growing| &growing.head);
+        use_them(&stored.iter().chain(growing).map(Arc::clone).collect::<Vec<_>>())
+    }
+
+    /// Returns pieces of the body of a response; all of it if there are none.
+    fn body<B>(&self, head: &Arc<Stored>, pieces: Option<Vec<Piece>>) -> Body<B> {
+        if let Some(body) = self.stored.as_ref().and_then(|entry| entry.body(head)) {
+            return Body::full(pieces.map_or_else(|| body.clone(), |pieces| assemble(body, &pieces)));
+        }
+        let growing = self.growing.iter().find(|growing| Arc::ptr_eq(&growing.head, head));
+        growing.map_or_else(Body::default, |growing| {
+            let whole = || vec![Piece::Body(0..head.announced_length().unwrap_or(0))];
+            Body::growing(growing.read(pieces.unwrap_or_else(whole).into()))
+        })
+    }
+}
+
 /// What carrying out a reply needs.
 struct Finish<'a, U: Upstream> {
     node: &'a Arc<Node>,
     upstream: &'a U,
-    found: Option<Arc<Entry>>,
+    found: Found,
     answer: Option<U::Body>,
     wake: Option<WakeGuard>,
 }
@@ -148,8 +181,8 @@ impl<U: Upstream> Finish<'_, U> {
         let mut body = match source {
             Source::Empty => Body::default(),
             Source::Bytes(bytes) => Body::full(bytes),
-            Source::Stored(stored) => Body::full(self.stored(&stored)),
-            Source::Pieces(stored, pieces) => Body::full(assemble(&self.stored(&stored), &pieces)),
+            Source::Stored(stored) => self.found.body(&stored, None),
+            Source::Pieces(stored, pieces) => self.found.body(&stored, Some(pieces)),
             Source::Origin => self.answer.take().map_or_else(Body::default, Body::origin),
         };
         if let Some(fill) = fill {
@@ -162,32 +195,32 @@ impl<U: Upstream> Finish<'_, U> {
         Response::from_parts(head, body)
     }
 
-    fn stored(&self, stored: &Arc<Stored>) -> Bytes {
-        self.found.as_ref().and_then(|entry| entry.body(stored)).cloned().unwrap_or_default()
-    }
-
     /// Stores: at once what is at hand, and the origin's body while it streams, to the client or, if the client gets another one, to nobody.
     fn fill(&mut self, fill: Fill, body: Body<U::Body>) -> Body<U::Body> {
         if let FillKind::Refresh(old) = &fill.kind {
             self.node.store.refresh(&fill.key, old, Arc::clone(&fill.head), self.node.now());
             return body;
         }
-        let gathering = Gathering::new(fill, self.wake.take(), Arc::clone(self.node));
-        match body.into_origin() {
-            Ok(body) => Body::stored(Tee::new(body, gathering)),
-            Err(body) => {
-                // Dropping it reads it to its end.
-                drop(self.answer.take().map(|unwanted| Tee::new(unwanted, gathering)));
-                body
+        let (fetched, other) = match body.into_origin() {
+            Ok(fetched) => (Some(fetched), None),
+            Err(other) => (self.answer.take(), Some(other)),
+        };
+        let Some(fetched) = fetched else { return other.unwrap_or_default() };
+        let stored = match growing::begin(self.node, fill, self.wake.take(), fetched) {
+            Ok(reader) => Body::growing(reader),
+            Err(Unshared { fill, wake, body }) => {
+                Body::stored(Tee::new(body, Gathering::new(fill, wake, Arc::clone(self.node))))
             }
-        }
+        };
+        // What the client does not get is read to its end all the same.
+        other.unwrap_or(stored)
     }
 
     /// Drives another exchange, for which nobody waits.
     fn background(&self, background: Background) {
         let (node, upstream) = (Arc::clone(self.node), self.upstream.clone());
         let wake = node.waiters.guard(background.key());
-        let drive = Box::new(Drive { step: background.begin(node.now()), found: None, wake: Some(wake) });
+        let drive = Box::new(Drive { step: background.begin(node.now()), found: Found::default(), wake: Some(wake) });
         let work = Work::begin(&node);
         tokio::spawn(async move {
             let response = Box::pin(drive.run(work.node(), &upstream, RequestBody::Empty)).await;

@@ -16,6 +16,7 @@ mod clock;
 mod deadline;
 mod drive;
 mod fill;
+mod growing;
 mod layer;
 mod limits;
 mod metrics;

@@ -10,6 +10,7 @@ use tidegate_core::{Engine, Policy, Reply, Report, Step, Timestamp};
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
+use crate::growing::Nursery;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random;
@@ -30,6 +31,8 @@ pub struct Node {
     pub access_log: AccessLog,
     pub(crate) clock: Clock,
     pub(crate) waiters: Arc<Waiters>,
+    /// Responses on their way into the store.
+    pub(crate) nursery: Nursery,
     /// Work under way for which no client waits.
     work: AtomicUsize,
 }
@@ -78,6 +81,7 @@ impl Node {
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
             clock,
             waiters: Arc::new(Waiters::new()),
+            nursery: Nursery::default(),
             work: AtomicUsize::new(0),
         }
     }
