@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use serde::Serialize;
 
 use crate::client::unmapped;
@@ -59,6 +59,10 @@ pub enum RequestBody {
     Streamed,
 }
 
+/// Fields by which a client wants less than the whole response.
+static SELECTIVE: [HeaderName; 5] =
+    [header::RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+
 /// A request that is being answered.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -86,6 +90,8 @@ pub struct Request {
     pub trace: Trace,
     /// Whether the client asks for a WebSocket.
     pub websocket: bool,
+    /// Whether there are conditions or ranges: usually not, and then nobody looks for them one by one.
+    pub selective: bool,
 }
 
 impl Request {
@@ -114,6 +120,7 @@ impl Request {
             body: client.body,
             trace: Trace::read(&head.headers, client.fresh_trace),
             websocket,
+            selective: head.headers.keys().any(|name| SELECTIVE.contains(name)),
             head,
         };
         (request, refusal)

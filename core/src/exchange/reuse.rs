@@ -87,6 +87,12 @@ fn from_store(
     head.headers = stored.headers.clone();
     head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
     write_for_client(&mut head.headers, profile);
+    let whole = |method: &Method| {
+        if method == Method::HEAD { Source::Empty } else { Source::Stored(Arc::clone(bodied)) }
+    };
+    if !exchange.request.selective {
+        return (head, whole(&exchange.request.head.method));
+    }
     if let Some(source) = answer_condition(exchange, &mut head, now) {
         return (head, source);
     }
@@ -97,8 +103,7 @@ fn from_store(
         return (head, Source::Pieces(Arc::clone(bodied), pieces));
     }
     match range::give(&request.method, &request.headers, stored, now) {
-        Given::Whole if request.method == Method::HEAD => (head, Source::Empty),
-        Given::Whole => (head, Source::Stored(Arc::clone(bodied))),
+        Given::Whole => (head, whole(&request.method)),
         Given::Parts(parts) => {
             head.status = StatusCode::PARTIAL_CONTENT;
             let boundary = format!("{:032x}", exchange.request.trace.id);
