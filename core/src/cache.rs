@@ -7,6 +7,7 @@ pub mod freshness;
 pub mod key;
 pub mod range;
 pub mod record;
+pub mod search;
 pub mod stale;
 pub mod status;
 pub mod storable;

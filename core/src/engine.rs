@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request;
 
 use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
+use crate::cache::search::Rules;
 use crate::exchange::{self, Client, Fill, Reply, Step};
 use crate::flight::Flights;
 use crate::policy::Policy;
@@ -28,13 +29,21 @@ struct Inner {
     breakers: Vec<Arc<Mutex<Breaker>>>,
     flights: Arc<Flights>,
     purges: Arc<Purges>,
+    rules: Arc<Rules>,
 }
 
 impl Engine {
     /// Makes an engine with no history. `seed` moves jitter only.
     pub fn new(policy: Policy, seed: u64) -> Self {
         let breakers = pairs(&policy).map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule)))).collect();
-        Self(Arc::new(Inner { policy, seed, breakers, flights: Arc::default(), purges: Arc::default() }))
+        Self(Arc::new(Inner {
+            policy,
+            seed,
+            breakers,
+            flights: Arc::default(),
+            purges: Arc::default(),
+            rules: Arc::default(),
+        }))
     }
 
     /// Makes an engine for another policy that keeps the history of this one: fetches under way, and the circuits of origins whose address and
@@ -57,6 +66,7 @@ impl Engine {
             breakers,
             flights: Arc::clone(&self.0.flights),
             purges: Arc::clone(&self.0.purges),
+            rules: Arc::clone(&self.0.rules),
         }))
     }
 
@@ -140,6 +150,10 @@ impl Engine {
 
     pub(crate) fn seed(&self) -> u64 {
         self.0.seed
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.0.rules
     }
 
     pub(crate) fn purges(&self) -> &Purges {

@@ -150,6 +150,12 @@ pub(crate) fn group(host: &str, group: &str) -> Label {
     label(Kind::Group, &[host, group])
 }
 
+/// Returns the labels of a request's URL, with and without its query.
+pub(crate) fn labels_of_url(request: &Request) -> [Label; 2] {
+    let place = Place::of(request);
+    [place.url(), Place { query: None, ..place }.url()]
+}
+
 impl Target {
     fn label(&self) -> Option<Label> {
         Some(match self {

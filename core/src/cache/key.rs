@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
 
+use super::search::Rules;
 use super::{Profile, Query};
 use crate::cookie;
 use crate::exchange::Request;
@@ -34,19 +35,19 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// Makes the key of a request. The path and query are those that the origin gets, letter by letter. The pool and the profile are in it, so that two routes share a response only if they share both.
-pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
-    let uri = &request.head.uri;
-    let mut key = Vec::with_capacity(96 + uri.path().len() + uri.query().map_or(0, str::len));
-    push_part(&mut key, Some(route.pool.name.as_bytes()));
-    push_part(&mut key, Some(profile.name.as_bytes()));
-    push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
-    push_part(&mut key, Some(request.authority.as_bytes()));
-    // An origin behind a trusted proxy may take this for the host.
-    let forwarded = request.believed.then(|| request.head.headers.get(names::X_FORWARDED_HOST)).flatten();
-    push_part(&mut key, forwarded.map(HeaderValue::as_bytes));
-    push_part(&mut key, Some(uri.path().as_bytes()));
-    push_query(&mut key, profile, uri.query());
+/// Makes the key of a request. The path and query are those that the origin gets, letter by letter, unless a rule says what does not matter in the
+/// query. The pool and the profile are in it, so that two routes share a response only if they share both.
+pub(crate) fn of(request: &Request, route: &Route, profile: &Profile, rules: &Rules) -> CacheKey {
+    let mut key = path_part(request, route, profile);
+    let query = request.head.uri.query();
+    match has_whole_query(profile).then(|| rules.find(&key)).flatten() {
+        Some(rule) => {
+            let mut matters = Vec::with_capacity(64);
+            rule.push(&mut matters, query.unwrap_or_default());
+            push_part(&mut key, Some(&matters));
+        }
+        None => push_query(&mut key, profile, query),
+    }
     // The names too, so that a changed profile never finds what another one stored.
     for name in &profile.key_headers {
         push_part(&mut key, Some(name.as_str().as_bytes()));
@@ -60,6 +61,26 @@ pub fn of(request: &Request, route: &Route, profile: &Profile) -> CacheKey {
         push_part(&mut key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes));
     }
     CacheKey(key)
+}
+
+/// Makes the part of a key that stands before the query.
+pub(crate) fn path_part(request: &Request, route: &Route, profile: &Profile) -> Vec<u8> {
+    let uri = &request.head.uri;
+    let mut key = Vec::with_capacity(96 + uri.path().len() + uri.query().map_or(0, str::len));
+    push_part(&mut key, Some(route.pool.name.as_bytes()));
+    push_part(&mut key, Some(profile.name.as_bytes()));
+    push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
+    push_part(&mut key, Some(request.authority.as_bytes()));
+    // An origin behind a trusted proxy may take this for the host.
+    let forwarded = request.believed.then(|| request.head.headers.get(names::X_FORWARDED_HOST)).flatten();
+    push_part(&mut key, forwarded.map(HeaderValue::as_bytes));
+    push_part(&mut key, Some(uri.path().as_bytes()));
+    key
+}
+
+/// Returns whether the policy leaves it to origins what matters in a query.
+pub(crate) fn has_whole_query(profile: &Profile) -> bool {
+    profile.query == Query::All && !profile.query_sort
 }
 
 fn push_query(key: &mut Vec<u8>, profile: &Profile, query: Option<&str>) {

@@ -20,7 +20,7 @@ pub(super) fn own_key(exchange: &Exchange) -> Option<(CacheKey, Arc<Profile>)> {
     let request = &exchange.request;
     let route = exchange.engine.policy().route(&Method::GET, request)?;
     let profile = route.cache.as_ref()?;
-    Some((key::of(request, route, profile), Arc::clone(profile)))
+    Some((key::of(request, route, profile, exchange.engine.rules()), Arc::clone(profile)))
 }
 
 /// What a change reaches: the request's own URL, those of Location and Content-Location at the same origin, and the groups that the response names

@@ -9,11 +9,13 @@ use super::finish::{self, Draft, Source};
 use super::{Caching, Exchange, Step, reuse};
 use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
+use crate::cache::search::Rule;
 use crate::cache::stale::{self, Usability};
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, storable, tags, vary};
+use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, storable, tags, vary};
 use crate::flight::Lead;
 use crate::names;
+use crate::purge;
 use crate::report::CacheReport;
 use crate::time::Timestamp;
 
@@ -27,13 +29,19 @@ pub(super) fn store(
 ) -> Step {
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
+    let rule = learn_rule(&exchange, &profile, &head);
+    if rule.is_some() {
+        // Whoever asks next looks under this key.
+        caching.key = key::of(&exchange.request, &exchange.route, &profile, exchange.engine.rules());
+    }
     let fill = match fill(&exchange, &exchange.request.head.method, &profile, caching.key, &head, asked, now) {
         Ok(fill) => {
             if let Some(report) = &mut exchange.report.cache {
                 note(report, &fill.head);
             }
             let lead = while_useful_to_others(lead, &fill.head, now);
-            Some(Fill { lead, ..fill })
+            let head = if rule.is_some() { with_own_labels(&exchange, &fill.head) } else { fill.head };
+            Some(Fill { head, lead, ..fill })
         }
         Err(why) => {
             if let Some(report) = &mut exchange.report.cache {
@@ -50,6 +58,27 @@ pub(super) fn store(
     let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
     finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
+}
+
+/// Takes what a response says about the queries of its path.
+fn learn_rule(exchange: &Exchange, profile: &Profile, head: &response::Parts) -> Option<Arc<Rule>> {
+    if !key::has_whole_query(profile) || !head.status.is_success() {
+        return None;
+    }
+    let rule = Rule::of(&head.headers).map(Arc::new);
+    if rule.is_none() && exchange.engine.rules().is_empty() {
+        return None;
+    }
+    let path = key::path_part(&exchange.request, &exchange.route, profile);
+    exchange.engine.rules().learn(&path, rule.as_ref());
+    rule
+}
+
+/// A response that answers several URLs can be purged by the one that it was fetched with, or by the one without query.
+fn with_own_labels(exchange: &Exchange, stored: &Arc<Stored>) -> Arc<Stored> {
+    let mut labels = stored.labels.clone();
+    labels.extend(purge::labels_of_url(&exchange.request));
+    Arc::new(Stored { labels, ..Stored::clone(stored) })
 }
 
 /// Says what to store of a response, for requests with this method.

@@ -54,7 +54,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         exchange.report.cache = Some(report);
         return fetch::start(exchange, None, now);
     }
-    let key = key::of(&exchange.request, &exchange.route, &profile);
+    let key = key::of(&exchange.request, &exchange.route, &profile, exchange.engine.rules());
     report.key = Some(hash::stable(key.as_bytes()));
     report.outcome = CacheOutcome::Miss;
     exchange.report.cache = Some(report);

@@ -1,0 +1,242 @@
+//! Which differences between queries do not matter (No-Vary-Search, draft-ietf-httpbis-no-vary-search).
+//!
+//! The origin says it with a response; it then holds for the path of that response until another response says otherwise. A query is brought into
+//! the form that its path's rule gives it before it goes into the key, and the rule itself is part of the key.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, HeaderValue};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+use crate::names;
+use crate::parts::push_part;
+
+/// Most paths whose rule is remembered; a response for another path is found under its whole query.
+const PATHS_MAX: usize = 10_000;
+
+/// What does not matter in a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether the order of parameters does not.
+    order: bool,
+    parameters: Parameters,
+}
+
+/// Which parameters do not matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Parameters {
+    These(Vec<String>),
+    AllBut(Vec<String>),
+}
+
+impl Rule {
+    /// Reads the rule of a response; `None` if everything matters, or if the field is not valid.
+    pub fn of(response: &HeaderMap) -> Option<Self> {
+        if !response.contains_key(names::NO_VARY_SEARCH) {
+            return None;
+        }
+        let lines: Vec<&[u8]> = response.get_all(names::NO_VARY_SEARCH).iter().map(HeaderValue::as_bytes).collect();
+        let members: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
+        let order = match members.get("key-order") {
+            None => false,
+            Some(member) => flag(member)?,
+        };
+        let except = members.get("except");
+        let parameters = match members.get("params") {
+            None if except.is_some() => return None,
+            None => Parameters::These(Vec::new()),
+            Some(member) => match (flag(member), except) {
+                (Some(true), None) => Parameters::AllBut(Vec::new()),
+                (Some(true), Some(names)) => Parameters::AllBut(strings(names)?),
+                (Some(false), None) => Parameters::These(Vec::new()),
+                (None, None) => Parameters::These(strings(member)?),
+                (Some(false) | None, Some(_)) => return None,
+            },
+        };
+        let rule = Self { order, parameters };
+        (rule != Self { order: false, parameters: Parameters::These(Vec::new()) }).then_some(rule)
+    }
+
+    /// Appends what matters of a query, and the rule.
+    pub(crate) fn push(&self, key: &mut Vec<u8>, query: &str) {
+        let (kind, names) = match &self.parameters {
+            Parameters::These(names) => ("these", names),
+            Parameters::AllBut(names) => ("all-but", names),
+        };
+        push_part(key, Some(if self.order { b"unordered" } else { b"ordered" }));
+        push_part(key, Some(kind.as_bytes()));
+        push_part(key, Some(names.join("\u{0}").as_bytes()));
+        let mut pairs: Vec<(String, String)> = pairs(query).filter(|(name, _)| self.matters(name)).collect();
+        if self.order {
+            pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        }
+        for (name, value) in pairs {
+            push_part(key, Some(name.as_bytes()));
+            push_part(key, Some(value.as_bytes()));
+        }
+    }
+
+    fn matters(&self, name: &String) -> bool {
+        match &self.parameters {
+            Parameters::These(names) => !names.contains(name),
+            Parameters::AllBut(names) => names.contains(name),
+        }
+    }
+}
+
+fn flag(member: &ListEntry) -> Option<bool> {
+    match member {
+        ListEntry::Item(item) => match item.bare_item {
+            BareItem::Boolean(value) => Some(value),
+            _ => None,
+        },
+        ListEntry::InnerList(_) => None,
+    }
+}
+
+fn strings(member: &ListEntry) -> Option<Vec<String>> {
+    let ListEntry::InnerList(list) = member else { return None };
+    let string = |item: &sfv::Item| match &item.bare_item {
+        BareItem::String(text) => Some(decoded(text.as_str())),
+        _ => None,
+    };
+    list.items.iter().map(string).collect()
+}
+
+/// The pairs of a query, as forms are encoded.
+fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name), decoded(value))
+    })
+}
+
+/// Decodes `+` and `%XX`; what is no UTF-8 afterwards is replaced.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut ahead = rest.clone();
+        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => match (digit(ahead.next()), digit(ahead.next())) {
+                (Some(high), Some(low)) => {
+                    rest = ahead;
+                    high << 4 | low
+                }
+                _ => byte,
+            },
+            _ => byte,
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The rules of paths that have one.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    count: AtomicUsize,
+    by_path: Mutex<BTreeMap<Vec<u8>, Arc<Rule>>>,
+}
+
+impl Rules {
+    /// Returns the rule of a path; `path` is the part of a key that stands before the query.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<Arc<Rule>> {
+        if self.is_empty() {
+            return None;
+        }
+        self.lock().get(path).map(Arc::clone)
+    }
+
+    /// Returns whether no path has a rule.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// Takes what the latest response for a path says.
+    pub(crate) fn learn(&self, path: &[u8], rule: Option<&Arc<Rule>>) {
+        let mut by_path = self.lock();
+        match rule {
+            Some(rule) if by_path.len() < PATHS_MAX || by_path.contains_key(path) => {
+                by_path.insert(path.to_vec(), Arc::clone(rule));
+            }
+            Some(_) => {}
+            None => {
+                by_path.remove(path);
+            }
+        }
+        self.count.store(by_path.len(), Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Arc<Rule>>> {
+        self.by_path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::cache::tests_support::headers;
+
+    fn rule(text: &str) -> Option<Rule> {
+        Rule::of(&headers(&[("no-vary-search", text)]))
+    }
+
+    fn same(field: &str, one: &str, two: &str) -> bool {
+        let part = |query| {
+            let mut key = Vec::new();
+            rule(field).unwrap().push(&mut key, query);
+            key
+        };
+        part(one) == part(two)
+    }
+
+    #[test]
+    fn queries_are_the_same_but_for_what_does_not_matter() {
+        assert!(same("key-order", "a=1&b=2", "b=2&a=1") && !same("key-order", "a=1&a=2", "a=2&a=1"));
+        assert!(same("params=(\"utm\" \"x y\")", "a=1&utm=x&x+y=1", "x%20y=2&a=1"));
+        assert!(!same("params=(\"utm\")", "a=1&b=2", "b=2&a=1") && !same("params=(\"utm\")", "a=1", "a=2"));
+        assert!(same("params", "a=1&b=2", "") && same("params", "a=1", "c"));
+        assert!(same("params, except=(\"a\")", "a=1&b=2", "c=3&a=1") && !same("params, except=(\"a\")", "a=1", "a=2"));
+        assert!(same("key-order, params=(\"u\")", "%61=%31&u", "a=1") && same("key-order", "a", "a="));
+        assert!(!same("key-order", "a=%2", "a=%02") && !same("key-order", "a=b&c=d", "a=b%26c=d"));
+    }
+
+    #[test]
+    fn what_is_not_valid_lets_everything_matter() {
+        for void in [
+            "",
+            "key-order=?0",
+            "params=?0",
+            "params=()",
+            "key-order=1",
+            "params=\"a\"",
+            "params=(a)",
+            "except=(\"a\")",
+            "params=(\"a\"), except=(\"b\")",
+            "params, except=\"a\"",
+            "params=(\"a\"",
+            "KEY-ORDER",
+        ] {
+            assert_eq!(rule(void), None, "{void}");
+        }
+        assert_eq!(Rule::of(&headers(&[])), None);
+    }
+
+    #[test]
+    fn the_latest_response_of_a_path_counts() {
+        let rules = Rules::default();
+        assert_eq!(rules.find(b"/a"), None);
+        let one = Arc::new(rule("key-order").unwrap());
+        rules.learn(b"/a", Some(&one));
+        assert_eq!((rules.find(b"/a"), rules.find(b"/b")), (Some(one), None));
+        rules.learn(b"/a", None);
+        assert_eq!(rules.find(b"/a"), None);
+    }
+}
