@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything that a process does.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const TOKEN: &str = "secret-token";
+
 fn tidegate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().unwrap()
 }
@@ -27,6 +29,7 @@ impl Served {
     fn start(policy: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["serve", "--policy", policy.to_str().unwrap()])
+            .env("TIDEGATE_ADMIN_TOKEN", TOKEN)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -141,6 +144,36 @@ fn it_serves_reloads_logs_counts_and_drains() {
     served.signal("TERM");
     let ended = served.process.wait().unwrap();
     assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn purge_tells_a_running_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    let (origin, admin) = (origin(), free_address());
+    std::fs::write(&file, policy(&origin, &admin, "")).unwrap();
+    let served = Served::start(&file);
+    let purge = |token: Option<&str>, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["purge", "--admin", &admin]).args(arguments).env_remove("TIDEGATE_ADMIN_TOKEN");
+        let output = command.envs(token.map(|token| ("TIDEGATE_ADMIN_TOKEN", token))).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    get(&served.address, "/a");
+    assert!(get(&served.address, "/a").contains("; hit"));
+    for (token, arguments, part) in [
+        (None, &["--everything"][..], "TIDEGATE_ADMIN_TOKEN is not set"),
+        (Some("wrong"), &["--everything"], "Send Authorization"),
+        (Some(TOKEN), &[], "nothing is named"),
+        (Some(TOKEN), &["--tag", "a b"], "tags[0]"),
+    ] {
+        let (success, told) = purge(token, arguments);
+        assert!(!success && told.contains(part), "{arguments:?}: {told}");
+    }
+    assert!(get(&served.address, "/a").contains("; hit"));
+    let (success, told) = purge(Some(TOKEN), &["--url", "http://shop.example/a", "--tag", "b"]);
+    assert!(success && told.contains("\"purges\":2"), "{told}");
+    assert!(get(&served.address, "/a").contains("fwd=uri-miss"));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub struct RawPolicy {
 pub struct RawServer {
     /// Address and port to listen on. Default: 127.0.0.1:8080.
     pub listen: Option<String>,
-    /// Address and port of /healthz and /metrics; never public. Default: 127.0.0.1:9900. "off" disables it.
+    /// Address and port of /healthz, /metrics and /performance/; never public. Default: 127.0.0.1:9900. "off" disables it.
     pub admin: Option<String>,
     /// Number of worker threads. Default: one for each core.
     pub threads: Option<u16>,

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The admin address of a proxy; once for each proxy.
-    #[arg(long, default_value = "127.0.0.1:9091")]
+    #[arg(long, default_value = "127.0.0.1:9900")]
     admin: Vec<String>,
     /// A URL: all its variants.
     #[arg(long)]
