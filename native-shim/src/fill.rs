@@ -21,8 +21,17 @@ use crate::waiters::WakeGuard;
 pub(crate) struct Gathering {
     fill: Fill,
     bytes: BytesMut,
+    /// What is reserved for these bytes, and the most that may be for all bodies together.
+    held: u64,
+    most: u64,
     node: Arc<Node>,
     _wake: Option<WakeGuard>,
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        self.node.nursery.release(self.held);
+    }
 }
 
 impl Gathering {
@@ -30,15 +39,18 @@ impl Gathering {
     pub(crate) fn new(fill: Fill, wake: Option<WakeGuard>, node: Arc<Node>) -> Self {
         let announced = fill.head.announced_length();
         let capacity = usize::try_from(announced.unwrap_or(0)).unwrap_or(0);
-        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), node, _wake: wake }
+        let most = node.engine().policy().store.bytes_max;
+        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), held: 0, most, node, _wake: wake }
     }
 
     /// Takes a piece; says no when the body has become larger than what is stored.
     fn take(&mut self, piece: &[u8]) -> bool {
-        let length = self.bytes.len().saturating_add(piece.len());
-        if u64::try_from(length).unwrap_or(u64::MAX) > self.fill.body_bytes_max {
+        let more = piece.len() as u64;
+        let fits = self.held.saturating_add(more) <= self.fill.body_bytes_max;
+        if !fits || !self.node.nursery.reserve(more, self.most) {
             return false;
         }
+        self.held += more;
         self.bytes.extend_from_slice(piece);
         true
     }
@@ -50,11 +62,12 @@ impl Gathering {
         }
     }
 
-    fn store(self) {
+    fn store(mut self) {
         if let Some(head) = self.fill.completed(self.bytes.len() as u64) {
             // What was allocated beyond the body would stay with it, and weigh nothing.
             let exact = self.bytes.capacity() == self.bytes.len();
-            let body = if exact { self.bytes.freeze() } else { Bytes::copy_from_slice(&self.bytes) };
+            let bytes = std::mem::take(&mut self.bytes);
+            let body = if exact { bytes.freeze() } else { Bytes::copy_from_slice(&bytes) };
             self.node.store.put(&self.fill.key, head, body, self.node.now());
         }
     }

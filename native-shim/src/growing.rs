@@ -32,6 +32,7 @@ type ByKey = HashMap<Box<[u8]>, Vec<Arc<Growing>>, ahash::RandomState>;
 pub(crate) struct Nursery {
     /// How many there are, so that a lookup need not take the lock when there is none.
     count: AtomicUsize,
+    /// Bytes that are on their way, all together no more than the store has room for.
     bytes: AtomicU64,
     by_key: Mutex<ByKey>,
 }
@@ -77,10 +78,15 @@ impl Nursery {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes room for a body; says no when too many are on their way.
-    fn reserve(&self, length: u64, most: u64) -> bool {
+    /// Takes room for a body, or a piece of one; says no when too much is on its way.
+    pub(crate) fn reserve(&self, length: u64, most: u64) -> bool {
         let more = |bytes: u64| bytes.checked_add(length).filter(|sum| *sum <= most);
         self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&self, length: u64) {
+        self.bytes.fetch_sub(length, Ordering::Relaxed);
     }
 
     fn enter(&self, key: &CacheKey, growing: &Arc<Growing>) {
@@ -112,7 +118,7 @@ impl Drop for Cradle {
     fn drop(&mut self) {
         let nursery = &self.work.node().nursery;
         nursery.leave(&self.fill.key, &self.growing);
-        nursery.bytes.fetch_sub(self.length, Ordering::Relaxed);
+        nursery.release(self.length);
         // Unless it has ended well.
         self.growing.end(Ended::Broken);
     }
