@@ -287,11 +287,13 @@ impl Purges {
         self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns whether there was any purge after `born`.
+    pub(crate) fn may_reach(&self, born: Number) -> bool {
+        self.highest.load(Ordering::Acquire) > born
+    }
+
     /// Says what purges have left of a response from this place with these further labels.
     pub(crate) fn verdict(&self, place: Place<'_>, labels: &[Label], born: Number) -> Verdict {
-        if self.highest.load(Ordering::Acquire) <= born {
-            return Verdict::Kept;
-        }
         let all = || place.labels().chain(labels.iter().copied());
         match () {
             () if self.hard.reaches(all(), born) => Verdict::Void,

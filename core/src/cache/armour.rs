@@ -14,24 +14,37 @@ const STATIC: [&str; 44] = [
 
 /// Returns whether a response is a page although the last segment of its path names a static file. Errors are pages everywhere.
 pub fn is_disguised(path: &str, status: StatusCode, response: &HeaderMap) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    // Some origins end a path at an encoded delimiter.
-    let name = ["%3b", "%3B", ";", "%23", "%3f", "%3F", "%00", "%0a", "%0A"]
-        .into_iter()
-        .fold(name, |name, end| name.rsplit(end).next().unwrap_or_default());
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    let is_static = STATIC.iter().any(|known| known.eq_ignore_ascii_case(ending));
-    status.is_success() && is_static && is_page(response, ending)
-}
-
-fn is_page(response: &HeaderMap, ending: &str) -> bool {
-    let Some(kind) = response.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+    let Some(page) = page(response).filter(|_| status.is_success()) else {
         return false;
     };
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let data = !["json", "map", "js", "mjs"].iter().any(|text| text.eq_ignore_ascii_case(ending));
-    matches!(kind.as_str(), "text/html" | "application/xhtml+xml")
-        || (data && (kind == "application/json" || kind.ends_with("+json")))
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // Some origins end a path at an encoded delimiter.
+    let name = DELIMITERS.into_iter().fold(name, |name, end| name.rsplit(end).next().unwrap_or_default());
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let among = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(ending));
+    among(&STATIC) && (page == Page::Html || !among(&["json", "map", "js", "mjs"]))
+}
+
+const DELIMITERS: [&str; 9] = ["%3b", "%3B", ";", "%23", "%3f", "%3F", "%00", "%0a", "%0A"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Page {
+    Html,
+    Json,
+}
+
+fn page(response: &HeaderMap) -> Option<Page> {
+    let kind = response.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
+    let is = |known: &str| kind.eq_ignore_ascii_case(known);
+    let json = || {
+        is("application/json")
+            || kind.get(kind.len().saturating_sub(5)..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
+    };
+    match () {
+        () if is("text/html") || is("application/xhtml+xml") => Some(Page::Html),
+        () if json() => Some(Page::Json),
+        () => None,
+    }
 }
 
 #[cfg(test)]

@@ -101,14 +101,16 @@ impl AwaitLookup {
     /// Says what purges have left of a stored response.
     fn verdict(&self, stored: &Stored) -> Verdict {
         let Exchange { engine, request, .. } = &*self.exchange;
+        if !engine.purges().may_reach(stored.born) {
+            return Verdict::Kept;
+        }
         engine.purges().verdict(Place::of(request), &stored.labels, stored.born)
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
-        let control = Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL);
         let Some(chosen) = self.choose(stored, now).cloned() else {
-            return self.miss_among(stored, &control, now);
+            return self.miss_among(stored, now);
         };
         let mut usability = stale::usability(&chosen, now);
         if self.verdict(&chosen) == Verdict::Stale {
@@ -116,7 +118,7 @@ impl AwaitLookup {
         }
         let mut outcome = CacheOutcome::Expired;
         if self.caching.profile.client_directives && usability != Usability::Validate {
-            usability = stale::as_the_client_asks(usability, &control, &chosen, now);
+            usability = stale::as_the_client_asks(usability, &self.clients_control(), &chosen, now);
             outcome = CacheOutcome::Request;
         }
         match usability {
@@ -128,13 +130,17 @@ impl AwaitLookup {
             }
             Usability::Grace => self.serve_and_refresh(&chosen, CacheOutcome::Stale, now),
             // Whether a store has dropped it already must not matter.
-            Usability::Validate if now >= chosen.expires() => self.miss(&control, now),
+            Usability::Validate if now >= chosen.expires() => self.miss(now),
             Usability::Validate => {
                 self.note(outcome);
                 self.caching.candidate = Some(chosen);
-                self.miss(&control, now)
+                self.miss(now)
             }
         }
+    }
+
+    fn clients_control(&self) -> Control {
+        Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL)
     }
 
     fn ask(mut self) -> Step {
@@ -179,7 +185,7 @@ impl AwaitLookup {
     }
 
     /// Nothing that is stored under the key can be used.
-    fn miss_among(mut self, stored: &[Arc<Stored>], control: &Control, now: Timestamp) -> Step {
+    fn miss_among(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
         let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_kept(s)).map(Arc::clone).collect();
         let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
         self.note(match () {
@@ -191,11 +197,11 @@ impl AwaitLookup {
             let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG) && now < s.expires();
             self.caching.others = kept.into_iter().filter(tagged).collect();
         }
-        self.miss(control, now)
+        self.miss(now)
     }
 
-    fn miss(mut self, control: &Control, now: Timestamp) -> Step {
-        if control.only_if_cached {
+    fn miss(mut self, now: Timestamp) -> Step {
+        if self.clients_control().only_if_cached {
             self.note(CacheOutcome::OnlyIfCached);
             return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
         }
