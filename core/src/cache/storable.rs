@@ -15,7 +15,7 @@ use super::{Mode, Profile, freshness, validation, vary};
 pub enum NotStored {
     /// Only answers to GET are stored.
     Method,
-    /// The status does not allow it: informational, several parts, not modified; or an error, which the policy's own lifetime is not meant for.
+    /// The status does not allow it: informational, several parts, an answer to conditions or ranges; or an error, which the policy's own lifetime is not meant for.
     Status,
     /// The response says `no-store`.
     NoStore,
@@ -121,8 +121,12 @@ fn deny(condition: bool, why: NotStored) -> Result<(), NotStored> {
 }
 
 fn may_be_stored(status: StatusCode, response: &HeaderMap) -> bool {
-    let one_part = status != StatusCode::PARTIAL_CONTENT || Part::of(status, response).is_some();
-    !status.is_informational() && status != StatusCode::NOT_MODIFIED && one_part
+    match status {
+        StatusCode::PARTIAL_CONTENT => Part::of(status, response).is_some(),
+        // These answer the conditions and ranges of one request.
+        StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => false,
+        _ => !status.is_informational(),
+    }
 }
 
 /// The statuses whose caching requirements this cache implements.
@@ -163,11 +167,13 @@ mod tests {
     #[test]
     fn respect_stores_what_the_origin_allows() {
         let auth = [("authorization", "Bearer x")];
-        let cases: [(Fields<'_>, u16, &str, Result<(), NotStored>); 13] = [
+        let cases: [(Fields<'_>, u16, &str, Result<(), NotStored>); 15] = [
             (&[], 200, "max-age=60", Ok(())),
             (&[], 599, "max-age=60", Ok(())),
             (&[], 206, "max-age=60", Err(NotStored::Status)),
             (&[], 304, "max-age=60", Err(NotStored::Status)),
+            (&[], 412, "max-age=60", Err(NotStored::Status)),
+            (&[], 416, "max-age=60", Err(NotStored::Status)),
             (&[], 200, "No-Store, max-age=60", Err(NotStored::NoStore)),
             (&[], 200, "no-store, must-understand, max-age=60", Ok(())),
             (&[], 299, "must-understand, max-age=60", Err(NotStored::Status)),
