@@ -65,6 +65,8 @@ pub struct Profile {
     pub strip_tags: bool,
     /// Whether pages under static names are not stored.
     pub armour: bool,
+    /// Whether Cache-Status shows the key's fingerprint.
+    pub show_key: bool,
     /// How long before the end of its lifetime a response that is in demand is refreshed, at most.
     pub early_refresh: Millis,
 }
@@ -187,6 +189,7 @@ pub(crate) mod tests_support {
             coalesce: 5000,
             strip_tags: false,
             armour: true,
+            show_key: false,
             early_refresh: 0,
         }
     }

@@ -5,8 +5,8 @@ use http::HeaderValue;
 use super::storable::NotStored;
 use crate::report::{Bypass, CacheOutcome, CacheReport};
 
-/// Writes this cache's member. The key stays hidden.
-pub fn field(report: &CacheReport) -> HeaderValue {
+/// Writes this cache's member. `shows_key` adds the fingerprint of the key.
+pub fn field(report: &CacheReport, shows_key: bool) -> HeaderValue {
     let mut member = Vec::with_capacity(48);
     member.extend_from_slice(b"tidegate");
     match report.outcome {
@@ -41,6 +41,9 @@ pub fn field(report: &CacheReport) -> HeaderValue {
     }
     if report.collapsed {
         member.extend_from_slice(b"; collapsed");
+    }
+    if let Some(key) = report.key.filter(|_| shows_key) {
+        member.extend_from_slice(format!("; key=\"{key:016x}\"").as_bytes());
     }
     let stands_in = (report.outcome == CacheOutcome::StaleIfError).then_some("stale_if_error");
     let bypass = report.bypass.filter(|why| *why != Bypass::Method).map(Bypass::as_str);

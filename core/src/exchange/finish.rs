@@ -133,7 +133,10 @@ pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Times
     let Exchange { route, mut report, .. } = *exchange;
     let headers = &mut draft.head.headers;
     if let Some(cache) = &report.cache {
-        headers.append(header::CACHE_STATUS, status::field(cache));
+        headers.append(
+            header::CACHE_STATUS,
+            status::field(cache, route.cache.as_ref().is_some_and(|profile| profile.show_key)),
+        );
     }
     if !report.limits.is_empty() {
         fields::write(headers, route.rate_limit_policy.as_ref(), &report.limits);

@@ -292,6 +292,9 @@ pub struct RawProfile {
     /// Whether a page (HTML or JSON) that comes under the name of a static file, such as `/account/x.css`, is not stored. Default: true.
     #[serde(default)]
     pub deception_armour: Option<bool>,
+    /// Whether Cache-Status shows a fingerprint of the cache key, for those who look for what two requests do not share. Default: false.
+    #[serde(default)]
+    pub show_key: bool,
     /// How long before the end of its lifetime a response is refreshed in the background when it is asked for; each at a moment of its own within
     /// that time, so that they do not expire together. Default: 0s, never.
     #[serde(default)]

@@ -87,6 +87,7 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         coalesce: c.duration(&at.key("coalesce"), raw.coalesce.as_ref(), 5000),
         strip_tags: raw.strip_tags,
         armour: raw.deception_armour.unwrap_or(true),
+        show_key: raw.show_key,
         early_refresh: c.duration(&at.key("early_refresh"), raw.early_refresh.as_ref(), 0),
     }
 }
