@@ -69,6 +69,7 @@ mod tests {
 
     use super::resolve;
 
+    /// [9111-4.4-2]
     #[test]
     fn references_are_resolved() {
         let cases = [

@@ -102,6 +102,7 @@ where
         };
         let frame = ready!(body.as_mut().poll_frame(cx));
         match &frame {
+            // Trailer fields are passed on, not stored. [9111-3.1-3]
             Some(Ok(frame)) => {
                 let fits = |gathering: &mut Box<Gathering>| frame.data_ref().is_none_or(|piece| gathering.take(piece));
                 if let Some(too_large) = self.gathering.take_if(|gathering| !fits(gathering)) {

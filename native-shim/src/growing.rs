@@ -169,6 +169,7 @@ where
     let mut length = 0;
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(frame) = frame else { return };
+        // Trailer fields are dropped. [9111-3.1-3]
         if let Ok(piece) = frame.into_data() {
             length += piece.len() as u64;
             cradle.growing.push(piece);

@@ -141,6 +141,23 @@ async fn a_truncated_body_is_neither_stored_nor_ended_cleanly() {
     assert!(proxy.node.store.is_empty());
 }
 
+/// [9111-3.1-3]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trailer_is_not_stored() {
+    let origin = Origin::start(|_, call| async move {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n";
+        call.write(format!("{head}3\r\none\r\n0\r\nx-sum: 7\r\n\r\n")).await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    assert_eq!(proxy.get("/cached/a").await.text(), "one");
+    until("the response is stored", || proxy.node.store.len() == 1).await;
+    let hit = proxy.get("/cached/a").await;
+    assert_eq!((hit.text(), hit.field("x-sum")), ("one", None));
+    assert!(hit.field("cache-status").unwrap().contains("; hit"), "{}", hit.head);
+    assert_eq!(origin.count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pause_longer_than_allowed_aborts_the_reply() {
     let origin = Origin::start(|_, call| async move {

@@ -130,6 +130,7 @@ test("a streamed body beyond the bound is a 413, and says nothing about the orig
   assert.equal((await get("/")).status, 200);
 });
 
+// [9111-5.2.2.6-1]
 test("encoded bodies stay as they are, from the origin and from the store", async () => {
   await worker.begin(policy(CACHING));
   const encoded = gzipSync("hello ".repeat(100));

@@ -54,7 +54,7 @@ pub(crate) fn headers(map: &HeaderMap) -> Result<web_sys::Headers> {
     Ok(headers)
 }
 
-/// Makes a response for the client. Its body goes out as it is, in whatever encoding the head names.
+/// Makes a response for the client. Its body goes out as it is, in whatever encoding the head names. [9111-5.2.2.6-1]
 pub(crate) fn response(head: &response::Parts, body: Body) -> Result<web_sys::Response> {
     let init = web_sys::ResponseInit::new();
     init.set_status(head.status.as_u16());

@@ -3,6 +3,7 @@
 mod checks;
 mod javascript;
 mod npm;
+mod rfc;
 mod schema;
 mod shell;
 mod steps;
@@ -20,6 +21,7 @@ cargo xtask COMMAND
   build-worker  the release Worker in workers/build/dist/, with its sizes
   build-js      the npm package of core/js in core/js/pkg/
   schema        the JSON Schemas of the policy and the report in schema/
+  rfc           the table of RFC 9111's requirements and their citations in rfc/
   wasm-tools    wasm-bindgen and its test runner, in the version of Cargo.lock
   help          this text
 ";
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         "build-worker" => npm::install().and_then(|()| worker::build()),
         "build-js" => npm::install().and_then(|()| javascript::build()),
         "schema" => schema::write(),
+        "rfc" => rfc::write(),
         "wasm-tools" => wasm::tools().map(|tools| println!("{}", tools.bindgen.display())),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

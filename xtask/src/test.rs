@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::shell::{Result, WASM_TARGET, cargo, command, output};
 use crate::steps::Outcome::{self, Passed};
 use crate::steps::Steps;
-use crate::{checks, javascript, npm, schema, shell, wasm, worker};
+use crate::{checks, javascript, npm, rfc, schema, shell, wasm, worker};
 
 /// Runs every step in order, or those whose names contain `only`, and stops at the first that fails.
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
@@ -25,6 +25,7 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.run("dependencies", checks::dependencies)?;
     steps.run("advisories", checks::advisories)?;
     steps.run("schemas", schema::check)?;
+    steps.run("citations of RFC 9111", rfc::check)?;
     steps.run("native tests", native)?;
     steps.run("core tests on wasm", core_on_wasm)?;
     steps.run("build of the Worker", worker::deploy_dry)?;

@@ -1,4 +1,5 @@
 //! Cache-Control (RFC 9111, section 5.2), read tolerantly: names in any case, quoted values, repeated fields. Nothing here can fail.
+//! [9111-5.2.2-1]
 //!
 //! The fields that target this kind of cache (RFC 9213) are read strictly, as Structured Fields: an invalid one does not count at all.
 
@@ -142,7 +143,7 @@ impl Control {
             () if name.eq_ignore_ascii_case(b"proxy-revalidate") => self.proxy_revalidate = true,
             () if name.eq_ignore_ascii_case(b"must-understand") => self.must_understand = true,
             () if name.eq_ignore_ascii_case(b"only-if-cached") => self.only_if_cached = true,
-            // RFC 9111, section 5.2.3: unknown directives are ignored.
+            // RFC 9111, section 5.2.3: unknown directives are ignored. [9111-5.2.3-1]
             () => {}
         }
     }
@@ -171,7 +172,7 @@ pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     .filter(|member| !member.is_empty())
 }
 
-/// Reads delta-seconds (RFC 9111, section 1.2.2): digits, in quotes or not. Saturates; anything else is 0.
+/// Reads delta-seconds (RFC 9111, section 1.2.2): digits, in quotes or not. Saturates [9111-1.2.2-1]; anything else is 0.
 pub(crate) fn seconds(value: &[u8]) -> Seconds {
     let bare = unquoted(value);
     if bare.is_empty() || !bare.iter().all(u8::is_ascii_digit) {
@@ -204,6 +205,7 @@ mod tests {
         assert_eq!((control.max_age, control.s_maxage), (Some(60), Some(5)));
     }
 
+    /// [9111-5.2.3-1]
     #[test]
     fn commas_in_quotes_do_not_separate() {
         let control = read(&["private=\"a, no-store\", ext=\"\\\", public\", max-age=1"]);
@@ -247,6 +249,7 @@ mod tests {
         }
     }
 
+    /// [9111-1.2.2-1]
     #[test]
     fn invalid_values_make_stale_and_large_ones_saturate() {
         for (value, expected) in

@@ -19,6 +19,7 @@ pub fn read(headers: &HeaderMap, name: HeaderName, now: Timestamp) -> Option<Tim
 }
 
 /// Reads an HTTP date. A year of two digits is the last one with these digits that is at most fifty years after `now`.
+/// RFC 9111, section 4.2: in whatever case [9111-4.2-1], in GMT alone [9111-4.2-3] [9111-4.2-4].
 pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
     let words: Vec<&str> = text.trim_ascii().split(' ').collect();
     match words.as_slice() {
@@ -126,6 +127,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
+    /// [9111-4.2-1]
     #[test]
     fn all_three_formats_are_read() {
         let expected = Some(Timestamp::from_millis(784_111_777_000));
@@ -142,6 +144,7 @@ mod tests {
         assert_eq!(parse("Tue, 29 Feb 2000 23:59:60 GMT", NOW), Some(Timestamp::from_millis(951_868_800_000)));
     }
 
+    /// [9111-4.2-4]
     #[test]
     fn anything_else_is_no_date() {
         for text in [
@@ -185,6 +188,7 @@ mod tests {
         assert_eq!([year("01", "2060"), year("10", "2060"), year("11", "2060")], ["2101", "2110", "2011"]);
     }
 
+    /// [9111-4.2-3]
     #[test]
     fn dates_are_written_as_they_are_read() {
         assert_eq!(write(Timestamp::from_millis(784_111_777_999)), "Sun, 06 Nov 1994 08:49:37 GMT");

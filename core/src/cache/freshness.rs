@@ -39,17 +39,19 @@ pub fn of(
         Mode::Override { ttl } => (ttl, true),
         Mode::Respect | Mode::Never => match explicit_lifetime(headers, control, received) {
             Some(lifetime) => (lifetime, true),
+            // [9111-4.2.2-1]
             None => (heuristic_lifetime(status, headers, control, received), false),
         },
     };
-    // RFC 9111, section 5.2.2.10: s-maxage includes proxy-revalidate for shared caches.
+    // RFC 9111, section 5.2.2.10: s-maxage includes proxy-revalidate for shared caches. [9111-5.2.2.10-1]
     let must_validate_when_stale = control.must_revalidate || control.proxy_revalidate || control.s_maxage.is_some();
     let respected = profile.mode == Mode::Respect;
+    // [9111-5.2.2.2-2] [9111-5.2.2.8-1]
     let forbidden = respected && (control.must_revalidate || control.proxy_revalidate);
     let window = |told: Option<u64>, configured: Millis| match told {
         Some(_) | None if forbidden => 0,
         Some(told) if respected => told.saturating_mul(1000),
-        // RFC 9111, section 4.2.4: a prohibition by the origin wins, unless the policy overrides lifetimes anyway.
+        // RFC 9111, section 4.2.4: a prohibition by the origin wins, unless the policy overrides lifetimes anyway. [9111-4.2.4-1]
         Some(_) | None if respected && must_validate_when_stale => 0,
         Some(_) | None => configured,
     };
@@ -63,7 +65,7 @@ pub fn of(
     }
 }
 
-/// RFC 9111, section 4.2.1: s-maxage, then max-age, then Expires minus Date.
+/// RFC 9111, section 4.2.1: s-maxage, then max-age, then Expires minus Date. [9111-5.3-2] [9111-5.3-3]
 fn explicit_lifetime(headers: &HeaderMap, control: &Control, received: Timestamp) -> Option<Millis> {
     if let Some(told) = control.s_maxage.or(control.max_age) {
         return Some(told.saturating_mul(1000));
@@ -72,7 +74,7 @@ fn explicit_lifetime(headers: &HeaderMap, control: &Control, received: Timestamp
         return None;
     }
     headers.get(header::EXPIRES)?;
-    // RFC 9111, section 5.3: an invalid date, especially "0", is in the past. Several lines are invalid too.
+    // RFC 9111, section 5.3: an invalid date, especially "0", is in the past. Several lines are invalid too. [9111-5.3-1]
     if headers.get_all(header::EXPIRES).iter().count() > 1 {
         return Some(0);
     }
@@ -97,6 +99,7 @@ pub(super) fn heuristically_cacheable(status: StatusCode) -> bool {
 
 /// RFC 9111, section 4.2.3: `corrected_initial_age`. Dates have whole seconds, so the apparent age is counted in them. A lifetime of the policy's
 /// own counts from now, an origin's from when it made the response.
+/// [9111-4.2.3-1]
 pub fn initial_age(headers: &HeaderMap, profile: &Profile, requested: Timestamp, received: Timestamp) -> Millis {
     if matches!(profile.mode, Mode::Override { .. }) {
         return 0;
@@ -107,7 +110,7 @@ pub fn initial_age(headers: &HeaderMap, profile: &Profile, requested: Timestamp,
     apparent.max(corrected)
 }
 
-/// RFC 9111, section 5.1: the first member of the first line; what is not a number is ignored.
+/// RFC 9111, section 5.1: the first member of the first line [9111-5.1-1]; what is not a number is ignored [9111-5.1-2].
 fn age_value(headers: &HeaderMap) -> u64 {
     let first = headers.get(header::AGE).and_then(|line| split_list(line.as_bytes()).next());
     first.map_or(0, seconds)
@@ -130,6 +133,7 @@ mod tests {
         (freshness.lifetime, freshness.explicit)
     }
 
+    /// [9111-5.2.2-1] [9111-5.3-1] [9111-5.3-2] [9111-5.3-3]
     #[test]
     fn s_maxage_wins_over_max_age_over_expires() {
         let expires = ("expires", "Sun, 06 Nov 1994 08:50:37 GMT");
@@ -140,13 +144,16 @@ mod tests {
         assert_eq!(lifetime(&[]), (0, false));
     }
 
+    /// [9111-4.2.2-1]
     #[test]
     fn a_heuristic_is_a_tenth_of_the_time_since_modification() {
         let modified = ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT");
         assert_eq!(lifetime(&[modified]), (6000, false));
+        assert_eq!(lifetime(&[modified, ("expires", "0")]), (0, true));
         assert_eq!(lifetime(&[("last-modified", "Sun, 06 Nov 1983 08:48:37 GMT")]), (86_400_000, false));
     }
 
+    /// [9111-4.2.4-1] [9111-5.2.2.2-2] [9111-5.2.2.8-1] [9111-5.2.2.10-1]
     #[test]
     fn a_prohibition_of_the_origin_ends_grace_and_keep() {
         let windows = |value: &str, keep: Option<Millis>| {
@@ -168,6 +175,7 @@ mod tests {
         assert_eq!(kept("s-maxage=1, stale-while-revalidate=2"), (2000, 0, 0));
     }
 
+    /// [9111-4.2.3-1] [9111-5.1-1] [9111-5.1-2]
     #[test]
     fn the_initial_age_is_the_larger_of_apparent_and_told() {
         let age = |lines: &[(&str, &str)]| initial_age(&headers(lines), &profile(Mode::Respect), NOW, NOW.plus(500));

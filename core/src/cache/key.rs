@@ -37,6 +37,7 @@ impl fmt::Debug for CacheKey {
 
 /// Makes the key of a request. The path and query are those that the origin gets, letter by letter, unless a rule says what does not matter in the
 /// query. The pool and the profile are in it, so that two routes share a response only if they share both.
+/// [9111-4-1]
 pub(crate) fn of(request: &Request, route: &Route, profile: &Profile, rules: &Rules) -> CacheKey {
     let mut key = path_part(request, route, profile);
     let query = request.head.uri.query();

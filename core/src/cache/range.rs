@@ -55,7 +55,7 @@ pub(crate) enum Given {
 }
 
 impl Part {
-    /// Reads the one part that a 206 has; `None` for several, or for what is not one.
+    /// Reads the one part that a 206 has; `None` for several, or for what is not one. [9111-3.3-1]
     pub fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
         if status != StatusCode::PARTIAL_CONTENT {
             return None;
@@ -244,7 +244,7 @@ pub struct Combined {
     pub after: Range<u64>,
 }
 
-/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4). The newer one's fields count.
+/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4) [9111-3.4-1]. The newer one's fields count.
 pub fn combine(old: &Stored, new: &Stored) -> Option<Combined> {
     let (a, b) = (Part::of(old.status, &old.headers)?, Part::of(new.status, &new.headers)?);
     let same = strong_tag(&new.headers).is_some() && strong_tag(&old.headers) == strong_tag(&new.headers);
@@ -341,6 +341,7 @@ mod tests {
         part
     }
 
+    /// [9111-3.3-1] [9111-3.3-2]
     #[test]
     fn a_part_answers_what_lies_in_it() {
         let of = |range: &str, stored: &Stored| {
@@ -360,6 +361,7 @@ mod tests {
         }
     }
 
+    /// [9111-3.4-1]
     #[test]
     fn parts_that_touch_become_one() {
         let joined = |old: &str, new: &str| {

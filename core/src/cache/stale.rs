@@ -19,13 +19,15 @@ pub enum Usability {
     Validate,
 }
 
-/// Says what a stored response is good for at `now`.
+/// Says what a stored response is good for at `now`. [9111-4-5]
 pub fn usability(stored: &Stored, now: Timestamp) -> Usability {
     let age = stored.age(now);
     let Freshness { lifetime, grace, always_validate, .. } = stored.freshness;
     match () {
+        // [9111-4-4] [9111-5.2.2.4-1]
         () if always_validate => Usability::Validate,
         () if age < lifetime => Usability::Fresh { ttl: lifetime - age },
+        // [9111-4.2.4-2] [9111-5.2.2.2-1]
         () if age - lifetime < grace => Usability::Grace,
         () => Usability::Validate,
     }
@@ -76,6 +78,7 @@ mod tests {
     use super::*;
     use crate::cache::tests_support::stored;
 
+    /// [9111-4-4] [9111-4-5]
     #[test]
     fn usability_moves_from_fresh_to_grace_to_validate() {
         let mut s = stored(&[]);
@@ -91,6 +94,7 @@ mod tests {
         assert_eq!(usability(&s, s.received), Usability::Validate);
     }
 
+    /// [9111-4.2.4-2]
     #[test]
     fn a_stale_response_stands_in_as_long_as_it_is_kept_for_that() {
         let mut s = stored(&[]);

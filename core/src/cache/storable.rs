@@ -89,16 +89,17 @@ pub fn check(
     profile: &Profile,
 ) -> Result<(), NotStored> {
     let overriding = matches!(profile.mode, Mode::Override { .. });
-    deny(method != Method::GET, NotStored::Method)?;
+    deny(method != Method::GET, NotStored::Method)?; // [9111-3-1]
     deny(!may_be_stored(status, response), NotStored::Status)?;
     check_directives(status, control)?;
     deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
+    // [9111-5.2.1.5-1]
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(control), NotStored::Authorization)?;
     // A 401, 429 or 500 says something about one request; a policy's lifetime would spread it.
     deny(overriding && (!understood(status) || status.is_server_error()), NotStored::Status)?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
-    // RFC 9111, section 3: without a lifetime of its own a response needs a status that has one by default, or `public`.
+    // RFC 9111, section 3: without a lifetime of its own a response needs a status that has one by default, or `public`. [9111-3-7]
     let by_default = freshness::heuristically_cacheable(status) || control.public;
     deny(!freshness.explicit && !by_default, NotStored::NoLifetime)?;
     deny(freshness.lifetime == 0 && !validation::has_validator(response), NotStored::NoLifetime)?;
@@ -111,15 +112,17 @@ pub fn check(
 /// Names the first rule that forbids it.
 pub fn check_directives(status: StatusCode, control: &Control) -> Result<(), NotStored> {
     // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore no-store.
+    // [9111-3-4] [9111-5.2.2.3-2] [9111-5.2.2.5-1]
     deny(control.no_store && !(control.must_understand && understood(status)), NotStored::NoStore)?;
     deny(control.must_understand && !understood(status), NotStored::Status)?;
-    deny(control.private, NotStored::Private)
+    deny(control.private, NotStored::Private) // [9111-3-5] [9111-5.2.2.7-1]
 }
 
 fn deny(condition: bool, why: NotStored) -> Result<(), NotStored> {
     if condition { Err(why) } else { Ok(()) }
 }
 
+/// [9111-3-2] [9111-3-3] [9111-3.3-1]
 fn may_be_stored(status: StatusCode, response: &HeaderMap) -> bool {
     match status {
         StatusCode::PARTIAL_CONTENT => Part::of(status, response).is_some(),
@@ -134,7 +137,7 @@ fn understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
-/// RFC 9111, section 3.5.
+/// RFC 9111, section 3.5. [9111-3-6] [9111-3.5-1]
 fn shareable(control: &Control) -> bool {
     control.public || control.must_revalidate || control.s_maxage.is_some()
 }
@@ -164,6 +167,7 @@ mod tests {
 
     type Fields<'a> = &'a [(&'a str, &'a str)];
 
+    /// [9111-3-3] [9111-3-4] [9111-3-5] [9111-3-6] [9111-5.2.2.3-2]
     #[test]
     fn respect_stores_what_the_origin_allows() {
         let auth = [("authorization", "Bearer x")];
@@ -197,6 +201,31 @@ mod tests {
         );
         assert_eq!(checked(Mode::Respect, 200, &[], &[("etag", "\"a\"")]), Ok(()));
         assert_eq!(checked(Mode::Respect, 200, &[], &[("set-cookie", "a=b"), ("cache-control", "max-age=1")]), Ok(()));
+    }
+
+    /// [9111-3-1] [9111-3-2]
+    #[test]
+    fn only_final_answers_to_get_are_stored() {
+        let (response, profile) = (headers(&[("cache-control", "max-age=60")]), profile(Mode::Respect));
+        let control = Control::read(&response, header::CACHE_CONTROL);
+        let of = |method: &Method, status: StatusCode| {
+            let freshness = freshness::of(status, &response, &control, &profile, Timestamp::from_millis(1_000_000));
+            check(method, &HeaderMap::new(), status, &response, &control, &freshness, &profile)
+        };
+        assert_eq!(of(&Method::GET, StatusCode::OK), Ok(()));
+        assert_eq!(of(&Method::HEAD, StatusCode::OK), Err(NotStored::Method));
+        assert_eq!(of(&Method::POST, StatusCode::OK), Err(NotStored::Method));
+        assert_eq!(of(&Method::GET, StatusCode::EARLY_HINTS), Err(NotStored::Status));
+    }
+
+    /// [9111-3-7]
+    #[test]
+    fn without_a_lifetime_the_status_must_have_one_by_default() {
+        let etag = ("etag", "\"a\"");
+        assert_eq!(checked(Mode::Respect, 404, &[], &[etag]), Ok(()));
+        assert_eq!(checked(Mode::Respect, 302, &[], &[etag]), Err(NotStored::NoLifetime));
+        assert_eq!(checked(Mode::Respect, 302, &[], &[etag, ("cache-control", "public")]), Ok(()));
+        assert_eq!(checked(Mode::Respect, 302, &[], &[("expires", "Thu, 01 Jan 2099 00:00:00 GMT")]), Ok(()));
     }
 
     #[test]

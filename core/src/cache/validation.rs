@@ -16,7 +16,7 @@ const CONDITIONS: [HeaderName; 5] =
     [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
 
 /// Header fields that a 304 never changes in a stored response (RFC 9111, section 3.2): they speak of bytes that stay as they are. `Age` is
-/// counted, and cookies belong to the one client whose request validated the response.
+/// counted, and cookies belong to the one client whose request validated the response. [9111-3.2-2]
 static KEPT: [HeaderName; 6] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
@@ -36,7 +36,7 @@ pub fn has_validator(response: &HeaderMap) -> bool {
 }
 
 /// Replaces a request's own conditions by those that validate `stored`, or find out which of `others` is right for it too (RFC 9111, section 4.3.1).
-/// Without a validator it becomes unconditional.
+/// [9111-4.3.1-1] [9111-4.3.1-2] Without a validator it becomes unconditional.
 pub fn make_conditional(request: &mut HeaderMap, stored: Option<&Arc<Stored>>, others: &[Arc<Stored>]) {
     remove_conditions(request);
     let mut tags: Vec<&[u8]> = Vec::new();
@@ -61,7 +61,7 @@ pub fn remove_conditions(request: &mut HeaderMap) {
 }
 
 /// Returns the stored response that a 304 speaks of: the one with the same entity tag; without a tag the one that was asked about alone (RFC 9111,
-/// section 4.3.4).
+/// section 4.3.4). [9111-4.3.4-1]
 pub fn confirmed(
     not_modified: &HeaderMap,
     stored: Option<&Arc<Stored>>,
@@ -75,6 +75,7 @@ pub fn confirmed(
 }
 
 /// Returns whether the answer to a HEAD describes a stored response: the same validators and the same length (RFC 9111, section 4.3.5).
+/// [9111-4.3.5-2]
 pub fn describes(head: &HeaderMap, stored: &Stored) -> bool {
     let same = |name: &HeaderName| head.get(name).is_none_or(|value| stored.headers.get(name) == Some(value));
     [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(same)
@@ -84,7 +85,7 @@ fn tag_of(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(header::ETAG).map(HeaderValue::as_bytes)
 }
 
-/// Updates a stored response by a 304 (RFC 9111, section 3.2) and computes its lifetimes anew.
+/// Updates a stored response by a 304 (RFC 9111, section 3.2) and computes its lifetimes anew. [9111-3.2-1] [9111-4.3.4-2]
 pub fn update(
     stored: &Stored,
     not_modified: &HeaderMap,
@@ -133,7 +134,7 @@ pub enum Condition {
     Failed,
 }
 
-/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2.
+/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2. [9111-4.3.2-2]
 pub fn evaluate(
     method: &Method,
     request: &HeaderMap,
@@ -154,7 +155,7 @@ pub fn evaluate(
         return if listed(request, header::IF_NONE_MATCH, known) { Condition::NotModified } else { Condition::Holds };
     }
     let since = date::read(request, header::IF_MODIFIED_SINCE, now);
-    // RFC 9111, section 4.3.2.
+    // RFC 9111, section 4.3.2. [9111-4.3.2-3]
     let modified = date::read(response, header::LAST_MODIFIED, now).or_else(|| date::read(response, header::DATE, now));
     let has_it = since.zip(modified).is_some_and(|(since, modified)| modified <= since);
     if has_it { Condition::NotModified } else { Condition::Holds }
@@ -203,6 +204,7 @@ mod tests {
     const DAY: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 
+    /// [9111-4.3.2-3]
     #[test]
     fn entity_tags_win_over_dates() {
         let response = [("etag", "W/\"a\""), ("last-modified", DAY)];
@@ -234,6 +236,7 @@ mod tests {
         assert_eq!(other, Condition::Holds);
     }
 
+    /// [9111-3.2-1] [9111-3.2-2]
     #[test]
     fn a_304_updates_fields_but_not_those_of_the_body() {
         let old = stored(&[("cache-control", "max-age=1"), ("content-length", "5"), ("x", "old"), ("etag", "\"a\"")]);
@@ -252,6 +255,7 @@ mod tests {
         assert_eq!((updated.freshness.lifetime, updated.received, updated.initial_age), (9000, now, 0));
     }
 
+    /// [9111-4.3.4-1]
     #[test]
     fn a_304_speaks_of_the_response_with_its_tag() {
         let tagged = |tag: &str| Arc::new(stored(&[("etag", tag)]));
@@ -265,6 +269,7 @@ mod tests {
         assert_eq!(found(&[], &[]), Some(Arc::clone(&own)));
     }
 
+    /// [9111-4.3.1-1] [9111-4.3.1-2]
     #[test]
     fn validation_replaces_the_clients_conditions() {
         let mut request = headers(&[("if-none-match", "\"client\""), ("if-match", "*"), ("accept", "a")]);
@@ -272,8 +277,12 @@ mod tests {
         let (ours, other) = (Arc::new(ours), Arc::new(other));
         make_conditional(&mut request, Some(&ours), &[Arc::clone(&other), Arc::clone(&ours)]);
         assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"ours\", W/\"x\"")]));
+        make_conditional(&mut request, Some(&other), &[]);
+        let both = [("accept", "a"), ("if-none-match", "W/\"x\""), ("if-modified-since", DAY)];
+        assert_eq!(request, headers(&both));
     }
 
+    /// [9111-4.3.5-2]
     #[test]
     fn a_head_describes_what_has_its_validators_and_length() {
         let own = stored(&[("etag", "\"a\""), ("content-length", "5")]);

@@ -24,7 +24,7 @@ pub struct Put {
     pub after: Range<u64>,
 }
 
-/// Chooses the response for a request: of those that match the most recent (RFC 9111, section 4.1).
+/// Chooses the response for a request: of those that match the most recent (RFC 9111, section 4.1). [9111-4-3] [9111-4-8]
 pub fn choose<'a>(variants: impl IntoIterator<Item = &'a Arc<Stored>>, request: &HeaderMap) -> Option<&'a Arc<Stored>> {
     variants.into_iter().filter(|v| vary::matches(&v.vary, &v.headers, request)).max_by_key(|v| v.received)
 }
@@ -57,6 +57,7 @@ mod tests {
         Arc::new(s)
     }
 
+    /// [9111-4-3]
     #[test]
     fn the_most_recent_match_is_chosen() {
         let mut variants = vec![variant("de", 1), variant("en", 3)];

@@ -32,7 +32,7 @@ pub fn nominate(response: &HeaderMap, request: &HeaderMap) -> Vec<Nominated> {
     names.into_iter().map(|name| (name.clone(), normalised(request, &name))).collect()
 }
 
-/// Returns whether a request has the values that chose a stored response with these header fields.
+/// Returns whether a request has the values that chose a stored response with these header fields. [9111-4.1-1]
 pub fn matches(nominated: &[Nominated], response: &HeaderMap, request: &HeaderMap) -> bool {
     nominated.iter().all(|(name, value)| {
         normalised(request, name) == *value || (*name == header::ACCEPT_LANGUAGE && speaks_best(response, request))
@@ -125,6 +125,7 @@ mod tests {
     use super::*;
     use crate::cache::tests_support::headers;
 
+    /// [9111-4.1-1]
     #[test]
     fn a_request_matches_if_the_named_fields_do() {
         let response = headers(&[("vary", "Accept-Language, x-b"), ("vary", "X-A")]);

@@ -1,4 +1,4 @@
-//! What a request has changed at its origin is used no more (RFC 9111, section 4.4).
+//! What a request has changed at its origin is used no more (RFC 9111, section 4.4). [9111-4.4-1]
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) fn own_key(exchange: &Exchange) -> Option<(CacheKey, Arc<Profile>)> {
 }
 
 /// What a change reaches: the request's own URL, those of Location and Content-Location at the same origin, and the groups that the response names
-/// (RFC 9875, section 3).
+/// (RFC 9875, section 3). [9111-4.4-2]
 pub(super) fn purges(exchange: &Exchange, response: &HeaderMap) -> Vec<Purge> {
     let own = Place::of(&exchange.request);
     let named = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| response.get(name));

@@ -238,7 +238,7 @@ fn prepare(headers: &mut HeaderMap, caching: &Caching) {
         // Others wait for a whole response. The client's own conditions are applied to it afterwards.
         validation::remove_conditions(headers);
     }
-    // What comes back replaces the whole response, which then gives the ranges.
+    // What comes back replaces the whole response, which then gives the ranges. A part is validated for those it has. [9111-4.3.2-4]
     if caching.candidate.as_ref().is_some_and(|stored| stored.status != StatusCode::PARTIAL_CONTENT) {
         headers.remove(header::RANGE);
     }

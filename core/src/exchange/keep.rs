@@ -47,7 +47,8 @@ pub(super) fn store(
             if let Some(report) = &mut exchange.report.cache {
                 report.not_stored = Some(why);
             }
-            // What only this request asked for says nothing about the next one's response.
+            // What only this request asked for says nothing about the next one's response. It is streamed and nothing else.
+            // [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2] [9111-5.2.2.5-3] [9111-5.2.2.5-4]
             if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
                 finish::end_unshared(lead, now);
             }
@@ -135,10 +136,10 @@ fn new_stored(
     asked: Asked,
     now: Timestamp,
 ) -> Stored {
-    let mut headers = head.headers.clone();
+    let mut headers = head.headers.clone(); // [9111-3.1-1]
     let initial_age = freshness::initial_age(&headers, profile, asked.at, now);
     headers.remove(header::AGE);
-    // RFC 9111, section 3.1.
+    // RFC 9111, section 3.1. [9111-3.1-2] [9111-5.2.2.7-2]
     for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO].iter().chain(&control.withheld) {
         headers.remove(name);
     }

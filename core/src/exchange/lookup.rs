@@ -71,6 +71,7 @@ fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
     let head = &exchange.request.head;
     match () {
         () if profile.mode == Mode::Never => Some(Bypass::Profile),
+        // [9111-4-2] [9111-4-7]
         () if head.method != Method::GET && head.method != Method::HEAD => Some(Bypass::Method),
         () if exchange.request.body != RequestBody::Empty => Some(Bypass::Body),
         () if profile.bypass_cookies.iter().any(|name| cookie::find(&head.headers, name).is_some()) => {
@@ -194,6 +195,7 @@ impl AwaitLookup {
             () => CacheOutcome::Partial,
         });
         if !headers_contain_range(&self.exchange) {
+            // [9111-4.3.2-4]
             let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG) && now < s.expires();
             self.caching.others = kept.into_iter().filter(tagged).collect();
         }
@@ -201,6 +203,7 @@ impl AwaitLookup {
     }
 
     fn miss(mut self, now: Timestamp) -> Step {
+        // [9111-5.2.1.7-1]
         if self.clients_control().only_if_cached {
             self.note(CacheOutcome::OnlyIfCached);
             return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
@@ -226,7 +229,7 @@ impl AwaitLookup {
     }
 }
 
-/// Returns whether a stored response has all that a request asks for.
+/// Returns whether a stored response has all that a request asks for. [9111-3.3-2]
 fn covers(request: &Request, stored: &Stored, now: Timestamp) -> bool {
     stored.status != StatusCode::PARTIAL_CONTENT
         || range::give_of_part(&request.head.method, &request.head.headers, stored, now).is_some()

@@ -33,7 +33,7 @@ pub(super) fn stored(
     finish::conclude(exchange, Draft { background, ..Draft::new(head, source) }, now)
 }
 
-/// Answers with the stored response that the origin has confirmed.
+/// Answers with the stored response that the origin has confirmed. [9111-4.3.2-5]
 pub(super) fn confirmed(
     mut exchange: Box<Exchange>,
     caching: Caching,
@@ -85,6 +85,7 @@ fn from_store(
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = stored.status;
     head.headers = stored.headers.clone();
+    // [9111-4-6]
     head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
     write_for_client(&mut head.headers, profile);
     let whole = |method: &Method| {
@@ -105,7 +106,7 @@ fn from_store(
     match range::give(&request.method, &request.headers, stored, now) {
         Given::Whole => (head, whole(&request.method)),
         Given::Parts(parts) => {
-            head.status = StatusCode::PARTIAL_CONTENT;
+            head.status = StatusCode::PARTIAL_CONTENT; // [9111-3.3-3]
             let boundary = format!("{:032x}", exchange.request.trace.id);
             let pieces = range::write(&mut head.headers, &parts, 0, &boundary);
             (head, Source::Pieces(Arc::clone(bodied), pieces))
@@ -121,7 +122,7 @@ fn from_store(
     }
 }
 
-/// Applies the client's conditions to a response with this head. Returns the body if it is not that of the response.
+/// Applies the client's conditions to a response with this head [9111-4.3.2-1]. Returns the body if it is not that of the response.
 pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Parts, now: Timestamp) -> Option<Source> {
     let request = &exchange.request.head;
     match validation::evaluate(&request.method, &request.headers, head.status, &head.headers, now) {
@@ -141,7 +142,7 @@ pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Par
     }
 }
 
-/// Changes the fields that are meant for caches as the profile says.
+/// Changes the fields that are meant for caches as the profile says, and else passes them on. [9111-5.2-1]
 pub(super) fn write_for_client(headers: &mut HeaderMap, profile: &Profile) {
     if profile.strip_tags {
         tags::strip(headers);

@@ -45,11 +45,12 @@ pub(super) fn from_origin(
             let candidate = Arc::clone(candidate);
             head_answered(exchange, caching, &candidate, head, asked, now)
         }
+        // [9111-4.3.3-1]
         Some(_) | None => keep::store(exchange, caching, head, asked, now),
     }
 }
 
-/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
+/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal. [9111-4.2.4-2] [9111-5.2.2.2-3] [9111-5.2.2.2-4]
 pub(super) fn failed(exchange: Box<Exchange>, caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
     let candidate = caching.as_ref().and_then(|c| c.candidate.clone());
     let usable = candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now));
@@ -100,6 +101,7 @@ fn speaks_for_get(exchange: &Exchange, head: &response::Parts) -> bool {
 }
 
 /// RFC 9111, section 4.3.5: the answer to a HEAD updates the stored response that it describes, and makes another one stale.
+/// [9111-4.3.5-1] [9111-4.3.5-3] [9111-4.3.5-4]
 fn head_answered(
     mut exchange: Box<Exchange>,
     caching: Caching,
