@@ -118,7 +118,7 @@ impl Engine {
     pub fn carry_out_as(&self, reply: &mut Reply, made: &[Made]) {
         let (others, own) = made.split_at(made.len().saturating_sub(reply.purges.len()));
         let head = reply.fill.as_ref().map(|fill| &*fill.head);
-        let number = self.0.purges.settle(others, own, head);
+        let number = self.0.purges.settle(others, own, &reply.purges, head);
         Self::date(&mut reply.fill, number);
     }
 

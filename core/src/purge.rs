@@ -43,6 +43,8 @@ pub enum Target {
         /// Query, without its question mark.
         query: Option<String>,
     },
+    /// The responses of one URL of one origin: what a change at that origin reaches.
+    Exact(Exact),
     /// Every URL of a host.
     Host(String),
     /// Every URL of a host whose path is this one or lies below it.
@@ -80,6 +82,34 @@ impl Made {
     }
 }
 
+/// A URL of one origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exact {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Host and port, as requests name them.
+    pub authority: String,
+    /// Host alone.
+    pub host: String,
+    /// Path.
+    pub path: String,
+    /// Query, without its question mark.
+    pub query: Option<String>,
+}
+
+impl Exact {
+    /// Returns the URL at the origin of a request with another path and query.
+    pub(crate) fn at_origin_of(request: &Request, path: String, query: Option<String>) -> Self {
+        let (authority, host) = (request.authority.clone(), request.host().to_owned());
+        Self { scheme: request.scheme.as_str(), authority, host, path, query }
+    }
+
+    fn place(&self) -> Place<'_> {
+        let Self { scheme, authority, host, path, query } = self;
+        Place { scheme, authority, host, path, query: query.as_deref() }
+    }
+}
+
 /// What purges have left of a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -97,6 +127,8 @@ pub type Label = u64;
 /// Where a response belongs; every response has the labels of its place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
+    pub(crate) scheme: &'a str,
+    pub(crate) authority: &'a str,
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
@@ -104,13 +136,23 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(crate) fn of(request: &'a Request) -> Self {
-        Self { host: request.host(), path: request.path(), query: request.head.uri.query() }
+        Self {
+            scheme: request.scheme.as_str(),
+            authority: &request.authority,
+            host: request.host(),
+            path: request.path(),
+            query: request.head.uri.query(),
+        }
     }
 
     fn url(&self) -> Label {
+        url(self.host, self.path, self.query)
+    }
+
+    fn exact(&self) -> Label {
         // Whether there is a query counts.
         let (mark, query) = self.query.map_or(("", ""), |query| ("?", query));
-        label(Kind::Url, &[self.host, self.path, mark, query])
+        label(Kind::Exact, &[self.scheme, self.authority, self.path, mark, query])
     }
 
     fn labels(self) -> impl Iterator<Item = Label> {
@@ -118,14 +160,20 @@ impl<'a> Place<'a> {
         let above = ends.filter_map(move |at| self.path.get(..at));
         let whole = (!self.path.ends_with('/')).then_some(self.path);
         let prefixes = above.chain(whole).map(move |prefix| label(Kind::Prefix, &[self.host, prefix]));
-        [self.url(), label(Kind::Host, &[self.host])].into_iter().chain(prefixes)
+        [self.url(), self.exact(), label(Kind::Host, &[self.host])].into_iter().chain(prefixes)
     }
+}
+
+fn url(host: &str, path: &str, query: Option<&str>) -> Label {
+    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+    label(Kind::Url, &[host, path, mark, query])
 }
 
 /// What a label speaks of; labels of different kinds are different.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Url = 1,
+    Exact,
     Host,
     Prefix,
     Tag,
@@ -151,9 +199,9 @@ pub(crate) fn group(host: &str, group: &str) -> Label {
 }
 
 /// Returns the labels of a request's URL, with and without its query.
-pub(crate) fn labels_of_url(request: &Request) -> [Label; 2] {
+pub(crate) fn labels_of_url(request: &Request) -> [Label; 3] {
     let place = Place::of(request);
-    [place.url(), Place { query: None, ..place }.url()]
+    [place.exact(), place.url(), Place { query: None, ..place }.url()]
 }
 
 impl Target {
@@ -162,12 +210,17 @@ impl Target {
             Self::All => return None,
             Self::Url { host, path, query } => {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());
-                Place { host: &host.to_ascii_lowercase(), path: &path, query: query.as_deref() }.url()
+                self::url(&host.to_ascii_lowercase(), &path, query.as_deref())
             }
+            Self::Exact(exact) => exact.place().exact(),
             Self::Host(host) => label(Kind::Host, &[&host.to_ascii_lowercase()]),
             Self::Prefix(host, path) => {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());
-                label(Kind::Prefix, &[&host.to_ascii_lowercase(), path.trim_end_matches('/')])
+                let path = path.trim_end_matches('/');
+                // Nobody looks deeper.
+                let deep = path.match_indices('/').map(|(at, _)| at).nth(PREFIXES_MAX - 1);
+                let path = deep.and_then(|at| path.get(..at)).unwrap_or(path);
+                label(Kind::Prefix, &[&host.to_ascii_lowercase(), path])
             }
             Self::Tag(name) => tag(name),
             Self::Group(host, name) => group(host, name),
@@ -234,9 +287,9 @@ impl Purges {
     /// Makes the purges of a change. See [`Purges::settle`].
     pub(crate) fn make_all(&self, purges: &[Purge], stored: Option<&Stored>) -> Option<Number> {
         let _guard = self.lock();
-        let own: Vec<Made> =
-            (self.last() + 1..).zip(purges).map(|(number, purge)| Made { number, ..Made::of(purge) }).collect();
-        self.settle_alone(&[], &own, stored)
+        let numbers = self.last() + 1..;
+        let own: Vec<Made> = numbers.zip(purges).map(|(number, purge)| Made { number, ..Made::of(purge) }).collect();
+        self.settle_alone(&[], &own, purges, stored)
     }
 
     /// Learns of purges that others have made, and have numbered.
@@ -245,11 +298,17 @@ impl Purges {
         self.learn_alone(made);
     }
 
-    /// Learns of purges of which the last are those of a change. The first of these names the URL of a response that is to be stored as younger than
-    /// all of them; returns the last number, or `None` if another purge has reached that response already.
-    pub(crate) fn settle(&self, others: &[Made], own: &[Made], stored: Option<&Stored>) -> Option<Number> {
+    /// Learns of purges of which the last, `own`, are those of a change: `purges`. The first of these names the URL of a response that is to be stored as
+    /// younger than all of them; returns the last number, or `None` if another purge has reached that response already.
+    pub(crate) fn settle(
+        &self,
+        others: &[Made],
+        own: &[Made],
+        purges: &[Purge],
+        stored: Option<&Stored>,
+    ) -> Option<Number> {
         let _guard = self.lock();
-        self.settle_alone(others, own, stored)
+        self.settle_alone(others, own, purges, stored)
     }
 
     /// Treats what a purge reaches as void until other purges have been learned of: for a purge that could not be numbered.
@@ -261,10 +320,16 @@ impl Purges {
         self.highest.fetch_max(number, Ordering::AcqRel);
     }
 
-    fn settle_alone(&self, others: &[Made], own: &[Made], stored: Option<&Stored>) -> Option<Number> {
+    fn settle_alone(&self, others: &[Made], own: &[Made], purges: &[Purge], stored: Option<&Stored>) -> Option<Number> {
         self.learn_alone(others);
-        let url = own.first().and_then(|made| made.label);
-        let reached = |s: &Stored| self.hard.reaches(url.into_iter().chain(s.labels.iter().copied()), s.born);
+        let place = purges.first().and_then(|purge| match &purge.target {
+            Target::Exact(exact) => Some(exact.place()),
+            _ => None,
+        });
+        // A soft purge counts too: nobody can say any more what it would leave.
+        let reached = |s: &Stored| {
+            place.is_some_and(|place| self.may_reach(s.born) && self.verdict(place, &s.labels, s.born) != Verdict::Kept)
+        };
         let void = stored.is_some_and(reached);
         self.learn_alone(own);
         own.last().filter(|_| !void).map(|made| made.number)
@@ -310,7 +375,19 @@ mod tests {
 
     use super::*;
 
-    const THIS: Place<'_> = Place { host: "shop.example", path: "/a/b", query: Some("c=1") };
+    const THIS: Place<'_> = Place {
+        scheme: "https",
+        authority: "shop.example:8443",
+        host: "shop.example",
+        path: "/a/b",
+        query: Some("c=1"),
+    };
+
+    fn exact(authority: &str, path: &str, query: Option<&str>) -> Target {
+        let host = authority.split(':').next().unwrap_or_default().to_owned();
+        let (path, query) = (path.to_owned(), query.map(str::to_owned));
+        Target::Exact(Exact { scheme: "https", authority: authority.to_owned(), host, path, query })
+    }
 
     fn url(host: &str, path: &str, query: Option<&str>) -> Target {
         Target::Url { host: host.into(), path: path.into(), query: query.map(Into::into) }
@@ -325,6 +402,7 @@ mod tests {
         let targets = [
             Target::All,
             url("Shop.example", "/%61/b", Some("c=1")),
+            exact("shop.example:8443", "/a/b", Some("c=1")),
             Target::Host("SHOP.example".into()),
             Target::Prefix("Shop.example".into(), "/".into()),
             Target::Prefix("shop.example".into(), "/a/".into()),
@@ -348,6 +426,7 @@ mod tests {
         for target in [
             url("shop.example", "/a/b", None),
             url("other.example", "/a/b", Some("c=1")),
+            exact("shop.example", "/a/b", Some("c=1")),
             url("shop.example", "/a", Some("b?c=1")),
             Target::Host("other.example".into()),
             Target::Prefix("shop.example".into(), "/a/b/c".into()),
@@ -375,27 +454,44 @@ mod tests {
     #[test]
     fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
         let purges = Purges::default();
-        let own = [hard(url("shop.example", "/a", None))];
-        let stored = crate::cache::tests_support::stored(&[]);
+        let own = [hard(exact("shop.example:8443", "/a/b", Some("c=1")))];
+        let stored = Stored { labels: vec![tag("t")], ..crate::cache::tests_support::stored(&[]) };
         purges.make(&hard(url("shop.example", "/b", None)));
         assert_eq!(purges.make_all(&own, Some(&stored)), Some(2));
         assert_eq!(purges.make_all(&own, Some(&stored)), None, "the first change came after it was asked for");
         assert_eq!((purges.make_all(&own, None), purges.last()), (Some(4), 4));
+        let targets = [
+            Target::All,
+            Target::Host("shop.example".into()),
+            Target::Prefix("shop.example".into(), "/a/".into()),
+            Target::Tag("t".into()),
+        ];
+        for (target, soft) in targets.into_iter().flat_map(|target| [(target.clone(), false), (target, true)]) {
+            let purges = Purges::default();
+            purges.make(&Purge { target: target.clone(), soft });
+            assert_eq!(purges.make_all(&own, Some(&stored)), None, "{target:?} {soft}");
+        }
     }
 
     #[test]
     fn what_others_purge_counts_by_their_numbers() {
         let purges = Purges::default();
         let made = |number, purge: &Purge| Made { number, ..Made::of(purge) };
-        let (this, other) = (hard(url("shop.example", "/a/b", Some("c=1"))), hard(Target::Tag("x".into())));
+        let (this, other) = (hard(exact("shop.example:8443", "/a/b", Some("c=1"))), hard(Target::Tag("x".into())));
         purges.learn(&[made(7, &this), made(9, &other)]);
         assert_eq!(purges.last(), 9);
         assert_eq!((purges.verdict(THIS, &[], 6), purges.verdict(THIS, &[], 7)), (Verdict::Void, Verdict::Kept));
         purges.learn(&[made(3, &this)]);
         assert_eq!(purges.verdict(THIS, &[], 7), Verdict::Kept, "what is learned late takes nothing back");
         let stored = Stored { born: 9, ..crate::cache::tests_support::stored(&[]) };
-        assert_eq!(purges.settle(&[made(10, &other)], &[made(11, &this)], Some(&stored)), Some(11));
-        assert_eq!(purges.settle(&[made(12, &this)], &[made(13, &this)], Some(&stored)), None);
+        assert_eq!(
+            purges.settle(&[made(10, &other)], &[made(11, &this)], std::slice::from_ref(&this), Some(&stored)),
+            Some(11)
+        );
+        assert_eq!(
+            purges.settle(&[made(12, &this)], &[made(13, &this)], std::slice::from_ref(&this), Some(&stored)),
+            None
+        );
         purges.make_provisionally(&hard(Target::Host("shop.example".into())));
         assert_eq!((purges.verdict(THIS, &[], 13), purges.last()), (Verdict::Void, 13));
         purges.learn(&[made(14, &other)]);
@@ -405,7 +501,8 @@ mod tests {
     #[test]
     fn labels_of_different_kinds_differ() {
         let same = ["shop.example"];
-        let all = [Kind::Url, Kind::Host, Kind::Prefix, Kind::Tag, Kind::Group].map(|kind| label(kind, &same));
+        let all =
+            [Kind::Url, Kind::Exact, Kind::Host, Kind::Prefix, Kind::Tag, Kind::Group].map(|kind| label(kind, &same));
         assert!(all.iter().enumerate().all(|(i, one)| all.iter().skip(i + 1).all(|other| one != other)));
         assert_ne!(label(Kind::Url, &["a", "bc"]), label(Kind::Url, &["ab", "c"]));
     }

@@ -244,7 +244,8 @@ pub struct Combined {
     pub after: Range<u64>,
 }
 
-/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4) [9111-3.4-1]. The newer one's fields count.
+/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4) [9111-3.4-1]. The newer
+/// one's fields count, and those that it has not stay; a purge that reached either reaches both.
 pub fn combine(old: &Stored, new: &Stored) -> Option<Combined> {
     let (a, b) = (Part::of(old.status, &old.headers)?, Part::of(new.status, &new.headers)?);
     let same = strong_tag(&new.headers).is_some() && strong_tag(&old.headers) == strong_tag(&new.headers);
@@ -254,6 +255,13 @@ pub fn combine(old: &Stored, new: &Stored) -> Option<Combined> {
     }
     let joined = Part { first: a.first.min(b.first), last: a.last.max(b.last), whole: a.whole };
     let mut head = new.clone();
+    for name in old.headers.keys().filter(|name| !new.headers.contains_key(*name)) {
+        head.headers.extend(old.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    head.born = old.born.min(new.born);
+    head.labels.extend(&old.labels);
+    head.labels.sort_unstable();
+    head.labels.dedup();
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(joined.length()));
     if joined.is_whole() {
         head.status = StatusCode::OK;
@@ -376,6 +384,16 @@ mod tests {
         assert_eq!(joined("bytes 0-3/10", "bytes 5-9/10"), None);
         assert_eq!(joined("bytes 0-4/10", "bytes 5-9/11"), None);
         assert_eq!(joined("bytes 0-4/*", "bytes 5-9/*"), None);
+        let (mut old, mut new) = (part("bytes 0-4/10", "\"a\""), part("bytes 5-9/10", "\"a\""));
+        (old.born, old.labels, new.born, new.labels) = (3, vec![2, 7], 5, vec![1, 7]);
+        old.headers.extend(headers(&[("content-type", "text/plain"), ("x", "old"), ("x", "older")]));
+        new.headers.extend(headers(&[("x", "new")]));
+        let head = combine(&old, &new).unwrap().head;
+        assert_eq!((head.born, head.labels.as_slice()), (3, &[1, 2, 7][..]));
+        assert_eq!(
+            (&head.headers["content-type"], head.headers.get_all("x").iter().count()),
+            (&"text/plain".parse().unwrap(), 1)
+        );
         assert_eq!(combine(&part("bytes 0-4/10", "\"a\""), &part("bytes 5-9/10", "\"b\"")), None);
         assert_eq!(combine(&part("bytes 0-4/10", "W/\"a\""), &part("bytes 5-9/10", "W/\"a\"")), None);
     }

@@ -106,11 +106,20 @@ pub fn check(
     deny(content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
 }
 
-/// Says whether the directives of a response, or of a 304 that confirms one with this status, forbid storing it.
+/// Says whether a stored response may stay with the fields that the answer to this request has given it.
 ///
 /// # Errors
 /// Names the first rule that forbids it.
-pub fn check_directives(status: StatusCode, control: &Control) -> Result<(), NotStored> {
+pub fn check_updated(request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> Result<(), NotStored> {
+    let control = Control::of_response(response);
+    check_directives(status, &control)?;
+    // What one who is authorized has learned, others may not (RFC 9111, section 3.5).
+    deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control), NotStored::Authorization)?;
+    deny(vary::is_star(response), NotStored::VaryStar)?;
+    deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)
+}
+
+fn check_directives(status: StatusCode, control: &Control) -> Result<(), NotStored> {
     // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore no-store.
     // [9111-3-4] [9111-5.2.2.3-2] [9111-5.2.2.5-1]
     deny(control.no_store && !(control.must_understand && understood(status)), NotStored::NoStore)?;

@@ -17,13 +17,16 @@ const CONDITIONS: [HeaderName; 5] =
 
 /// Header fields that a 304 never changes in a stored response (RFC 9111, section 3.2): they speak of bytes that stay as they are. `Age` is
 /// counted, and cookies belong to the one client whose request validated the response. [9111-3.2-2]
-static KEPT: [HeaderName; 6] = [
+static KEPT: [HeaderName; 8] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
     header::CONTENT_RANGE,
     names::CONTENT_MD5,
     header::AGE,
     header::SET_COOKIE,
+    // RFC 9111, section 3.1.
+    header::PROXY_AUTHENTICATE,
+    names::PROXY_AUTHENTICATION_INFO,
 ];
 
 /// Header fields that describe a body, which a 304 has not.
@@ -32,7 +35,13 @@ static OF_THE_BODY: [HeaderName; 4] =
 
 /// Returns whether a response can be validated.
 pub fn has_validator(response: &HeaderMap) -> bool {
-    response.contains_key(header::ETAG) || date::read(response, header::LAST_MODIFIED, Timestamp::default()).is_some()
+    response.contains_key(header::ETAG) || is_dated(response)
+}
+
+/// Returns whether Last-Modified is a date. When it is read must not matter, but in the seventies a year of two digits may be one before the epoch.
+fn is_dated(response: &HeaderMap) -> bool {
+    const LATE_ENOUGH: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    date::read(response, header::LAST_MODIFIED, LATE_ENOUGH).is_some()
 }
 
 /// Replaces a request's own conditions by those that validate `stored`, or find out which of `others` is right for it too (RFC 9111, section 4.3.1).
@@ -48,7 +57,8 @@ pub fn make_conditional(request: &mut HeaderMap, stored: Option<&Arc<Stored>>, o
     if let Some(tags) = (!tags.is_empty()).then(|| HeaderValue::from_bytes(&tags.join(&b", "[..])).ok()).flatten() {
         request.insert(header::IF_NONE_MATCH, tags);
     }
-    if let Some(modified) = stored.and_then(|s| s.headers.get(header::LAST_MODIFIED)) {
+    // What is no date is no validator, and no origin can compare it.
+    if let Some(modified) = stored.filter(|s| is_dated(&s.headers)).and_then(|s| s.headers.get(header::LAST_MODIFIED)) {
         request.insert(header::IF_MODIFIED_SINCE, modified.clone());
     }
 }
@@ -60,16 +70,20 @@ pub fn remove_conditions(request: &mut HeaderMap) {
     }
 }
 
-/// Returns the stored response that a 304 speaks of: the one with the same entity tag; without a tag the one that was asked about alone (RFC 9111,
-/// section 4.3.4). [9111-4.3.4-1]
+/// Returns the stored response that a 304 speaks of: the one with the same entity tag, compared strongly if the 304's is strong; without a tag the
+/// one that was asked about alone, unless it has another modification date (RFC 9111, section 4.3.4). [9111-4.3.4-1]
 pub fn confirmed(
     not_modified: &HeaderMap,
     stored: Option<&Arc<Stored>>,
     others: &[Arc<Stored>],
 ) -> Option<Arc<Stored>> {
-    let found = match not_modified.get(header::ETAG).map(|tag| opaque(tag.as_bytes())) {
-        Some(tag) => stored.into_iter().chain(others).find(|s| tag_of(&s.headers).map(opaque) == Some(tag)),
-        None => stored.filter(|_| others.is_empty()),
+    let same = |own: &[u8], tag: &[u8]| if tag.starts_with(b"W/") { opaque(own) == opaque(tag) } else { own == tag };
+    let found = match tag_of(not_modified) {
+        Some(tag) => stored.into_iter().chain(others).find(|s| tag_of(&s.headers).is_some_and(|own| same(own, tag))),
+        None => stored.filter(|s| {
+            let (theirs, own) = (not_modified.get(header::LAST_MODIFIED), s.headers.get(header::LAST_MODIFIED));
+            others.is_empty() && theirs.zip(own).is_none_or(|(theirs, own)| theirs == own)
+        }),
     };
     found.map(Arc::clone)
 }
@@ -134,7 +148,7 @@ pub enum Condition {
     Failed,
 }
 
-/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2. [9111-4.3.2-2]
+/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2.
 pub fn evaluate(
     method: &Method,
     request: &HeaderMap,
@@ -263,7 +277,11 @@ mod tests {
         let others = [Arc::clone(&other)];
         let found = |lines: &[(&str, &str)], others: &[Arc<Stored>]| confirmed(&headers(lines), Some(&own), others);
         assert_eq!(found(&[("etag", "W/\"a\"")], &others), Some(Arc::clone(&own)));
-        assert_eq!(found(&[("etag", "\"b\"")], &others), Some(other));
+        assert_eq!(found(&[("etag", "W/\"b\"")], &others), Some(Arc::clone(&other)));
+        assert_eq!(found(&[("etag", "\"b\"")], &others), None, "a strong tag does not speak of a weak one");
+        let dated = Arc::new(stored(&[("last-modified", DAY)]));
+        let by_date = |date: &str| confirmed(&headers(&[("last-modified", date)]), Some(&dated), &[]).is_some();
+        assert!(by_date(DAY) && !by_date(BEFORE));
         assert_eq!(found(&[("etag", "\"c\"")], &others), None);
         assert_eq!(found(&[], &others), None);
         assert_eq!(found(&[], &[]), Some(Arc::clone(&own)));
@@ -283,6 +301,17 @@ mod tests {
     }
 
     /// [9111-4.3.5-2]
+    #[test]
+    fn only_a_date_is_a_validator() {
+        for (modified, expected) in [(DAY, true), ("Friday, 15-Jan-27 08:00:00 GMT", true), ("yesterday", false)] {
+            let stored = stored(&[("last-modified", modified)]);
+            assert_eq!(has_validator(&stored.headers), expected, "{modified}");
+            let mut request = headers(&[]);
+            make_conditional(&mut request, Some(&Arc::new(stored)), &[]);
+            assert_eq!(request.contains_key("if-modified-since"), expected, "{modified}");
+        }
+    }
+
     #[test]
     fn a_head_describes_what_has_its_validators_and_length() {
         let own = stored(&[("etag", "\"a\""), ("content-length", "5")]);

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 
 use super::range::{self, Combined};
-use super::{Stored, vary};
+use super::{Stored, date, vary};
 
 /// Most stored responses under one key.
 pub const VARIANTS_MAX: usize = 16;
@@ -24,9 +24,12 @@ pub struct Put {
     pub after: Range<u64>,
 }
 
-/// Chooses the response for a request: of those that match the most recent (RFC 9111, section 4.1). [9111-4-3] [9111-4-8]
+/// Chooses the response for a request (RFC 9111, section 4.1): of those that match one that varies, because an origin may forget to say so of its
+/// default response; of these the most recent by Date. [9111-4-3] [9111-4-8] [9111-4.1-2]
 pub fn choose<'a>(variants: impl IntoIterator<Item = &'a Arc<Stored>>, request: &HeaderMap) -> Option<&'a Arc<Stored>> {
-    variants.into_iter().filter(|v| vary::matches(&v.vary, &v.headers, request)).max_by_key(|v| v.received)
+    let rank = |v: &Stored| (!v.vary.is_empty(), date::read(&v.headers, header::DATE, v.received), v.received);
+    let matching = variants.into_iter().filter(|v| vary::matches(&v.vary, &v.headers, request));
+    matching.reduce(|best, other| if rank(other) >= rank(best) { other } else { best })
 }
 
 /// Says how a new response is stored: in place of the one for the same requests, to which a part may be joined. Beyond [`VARIANTS_MAX`] the oldest
@@ -57,19 +60,26 @@ mod tests {
         Arc::new(s)
     }
 
-    /// [9111-4-3]
+    /// [9111-4-3] [9111-4-8] [9111-4.1-2]
     #[test]
-    fn the_most_recent_match_is_chosen() {
+    fn the_most_recent_match_that_varies_is_chosen() {
         let mut variants = vec![variant("de", 1), variant("en", 3)];
         let mut unvarying = stored(&[]);
         unvarying.received = crate::Timestamp::from_millis(2);
         variants.push(Arc::new(unvarying));
-        let chosen = |language: &str| {
-            choose(&variants, &headers(&[("accept-language", language)])).map(|v| v.received.as_millis())
+        let chosen = |variants: &[Arc<Stored>], language: &str| {
+            choose(variants, &headers(&[("accept-language", language)])).map(|v| v.received.as_millis())
         };
-        assert_eq!(chosen("de"), Some(2));
-        assert_eq!(chosen("en"), Some(3));
+        assert_eq!(chosen(&variants, "de"), Some(1));
+        assert_eq!(chosen(&variants, "en"), Some(3));
+        assert_eq!(chosen(&variants, "fr"), Some(2));
         assert_eq!(choose(&variants[..1], &headers(&[])), None);
+        let dated = |received, date: &str| {
+            let s = Stored::clone(&variant("de", received));
+            Arc::new(Stored { headers: headers(&[("date", date)]), ..s })
+        };
+        let early = dated(9, "Sun, 06 Nov 1994 08:49:36 GMT");
+        assert_eq!(chosen(&[early, dated(8, "Sun, 06 Nov 1994 08:49:37 GMT")], "de"), Some(8));
     }
 
     #[test]

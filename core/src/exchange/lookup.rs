@@ -110,6 +110,9 @@ impl AwaitLookup {
 
     /// Takes the heads of all responses stored under the key; none is a miss.
     pub fn resume(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
+        // What an earlier lookup found, before a wait, may be gone, and its body with it.
+        self.caching.candidate = None;
+        self.caching.others.clear();
         let Some(chosen) = self.choose(stored, now).cloned() else {
             return self.miss_among(stored, now);
         };
@@ -208,8 +211,8 @@ impl AwaitLookup {
             self.note(CacheOutcome::OnlyIfCached);
             return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
         }
-        // A HEAD or a range brings nothing that others could use.
-        let shareable = self.exchange.request.head.method == Method::GET && !headers_contain_range(&self.exchange);
+        // What answers a HEAD, a range or a requirement is of no use to others.
+        let shareable = self.exchange.request.head.method == Method::GET && !is_particular(&self.exchange);
         if shareable && self.caching.profile.coalesce > 0 {
             match self.exchange.engine.flights().board(&self.caching.key, LEAD_LEASE, now) {
                 Boarding::Lead(lead) => self.caching.lead = Some(lead),
@@ -233,6 +236,13 @@ impl AwaitLookup {
 fn covers(request: &Request, stored: &Stored, now: Timestamp) -> bool {
     stored.status != StatusCode::PARTIAL_CONTENT
         || range::give_of_part(&request.head.method, &request.head.headers, stored, now).is_some()
+}
+
+/// Returns whether the request asks for parts, or for one representation only.
+fn is_particular(exchange: &Exchange) -> bool {
+    let headers = &exchange.request.head.headers;
+    exchange.request.selective
+        && [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
 }
 
 fn headers_contain_range(exchange: &Exchange) -> bool {

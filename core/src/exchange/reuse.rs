@@ -9,9 +9,9 @@ use super::fill::{Fill, FillKind};
 use super::finish::{self, Draft, Source};
 use super::keep::while_useful_to_others;
 use super::{Caching, Exchange, Step};
-use crate::cache::control::Control;
 use crate::cache::range::{self, Given};
-use crate::cache::{Asked, Profile, Stored, storable, tags, validation, vary};
+use crate::cache::storable::NotStored;
+use crate::cache::{Asked, CacheKey, Profile, Stored, storable, tags, validation, vary};
 use crate::problem::{self, Refusal};
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
@@ -43,11 +43,7 @@ pub(super) fn confirmed(
     now: Timestamp,
 ) -> Step {
     let Caching { profile, key, lead, .. } = caching;
-    let mut updated = validation::update(stored, not_modified, &profile, asked, exchange.request.host(), now);
-    if !vary::matches(&stored.vary, &stored.headers, &exchange.request.head.headers) {
-        // Another variant than those stored, with the same body as one of them.
-        updated.vary = vary::nominate(&updated.headers, &exchange.request.head.headers);
-    }
+    let updated = updated(&exchange, &profile, stored, not_modified, asked, now);
     let updated = Arc::new(updated);
     note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     let (mut head, source) = from_store(&mut exchange, &profile, &updated, stored, now);
@@ -57,12 +53,10 @@ pub(super) fn confirmed(
         head.headers.extend(not_modified.get_all(header::SET_COOKIE).iter().map(|c| (header::SET_COOKIE, c.clone())));
     }
     // A 304 may forbid what the stored response allowed.
-    if let Err(why) = storable::check_directives(updated.status, &Control::of_response(&updated.headers)) {
-        if let Some(report) = &mut exchange.report.cache {
-            report.not_stored = Some(why);
-        }
-        finish::end_unshared(lead, now);
-        return finish::conclude(exchange, Draft { invalidate: vec![key], ..Draft::new(head, source) }, now);
+    if let Err(why) = storable::check_updated(&exchange.request.head.headers, updated.status, &updated.headers) {
+        let invalidate = note_forbidden(&mut exchange, why, key);
+        finish::end_unshared(lead.filter(|_| !invalidate.is_empty()), now);
+        return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, source) }, now);
     }
     if let Some(report) = &mut exchange.report.cache {
         report.stored = true;
@@ -71,6 +65,34 @@ pub(super) fn confirmed(
     let lead = while_useful_to_others(lead, &updated, now);
     let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, lead };
     finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
+}
+
+/// Updates a stored response by the answer to this request, a 304 or that to a HEAD.
+pub(super) fn updated(
+    exchange: &Exchange,
+    profile: &Profile,
+    stored: &Stored,
+    answer: &HeaderMap,
+    asked: Asked,
+    now: Timestamp,
+) -> Stored {
+    let request = &exchange.request;
+    let mut updated = validation::update(stored, answer, profile, asked, request.host(), now);
+    let is_another = !vary::matches(&stored.vary, &stored.headers, &request.head.headers);
+    // Another variant than those stored, with the same body as one of them; or the origin chooses by other fields now.
+    if is_another || answer.contains_key(header::VARY) {
+        updated.vary = vary::nominate(&updated.headers, &request.head.headers);
+    }
+    updated
+}
+
+/// Notes why an updated response may not be stored, and returns the key if nobody may use what is stored any more. What only this request may not
+/// share stays as it was.
+pub(super) fn note_forbidden(exchange: &mut Exchange, why: NotStored, key: CacheKey) -> Vec<CacheKey> {
+    if let Some(report) = &mut exchange.report.cache {
+        report.not_stored = Some(why);
+    }
+    if why.speaks_of_the_response() { vec![key] } else { Vec::new() }
 }
 
 /// Writes a reply from the store: the stored fields and `Age`, as far as the client's conditions and ranges ask for them. The body is the one stored

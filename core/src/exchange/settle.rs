@@ -8,7 +8,7 @@ use super::fill::{Fill, FillKind};
 use super::finish::{self, Draft, Source};
 use super::{Caching, Exchange, Step, change, keep, reuse};
 use crate::cache::freshness::Freshness;
-use crate::cache::{Asked, Stored, stale, validation};
+use crate::cache::{Asked, Stored, stale, storable, validation};
 use crate::forward;
 use crate::location;
 use crate::problem::Refusal;
@@ -111,17 +111,21 @@ fn head_answered(
     now: Timestamp,
 ) -> Step {
     let same = validation::describes(&head.headers, candidate);
+    let Caching { profile, key, lead, .. } = caching;
     let stored = if same {
-        validation::update(candidate, &head.headers, &caching.profile, asked, exchange.request.host(), now)
+        reuse::updated(&exchange, &profile, candidate, &head.headers, asked, now)
     } else {
         Stored { freshness: Freshness::default(), ..Stored::clone(candidate) }
     };
+    reuse::write_for_client(&mut head.headers, &profile);
+    if let Err(why) = storable::check_updated(&exchange.request.head.headers, stored.status, &stored.headers) {
+        let invalidate = reuse::note_forbidden(&mut exchange, why, key);
+        return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
+    }
     if let Some(report) = exchange.report.cache.as_mut().filter(|_| same) {
         keep::note(report, &stored);
     }
-    let Caching { profile, key, lead, .. } = caching;
     let kind = FillKind::Refresh(Arc::clone(candidate));
     let fill = Fill { key, head: Arc::new(stored), kind, body_bytes_max: profile.body_bytes_max, lead };
-    reuse::write_for_client(&mut head.headers, &profile);
     finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, Source::Origin) }, now)
 }
