@@ -7,6 +7,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 pub mod fixture;
+pub mod fuzzed;
+pub mod script;
 pub mod simulator;
 pub mod text;
 

@@ -1,74 +1,86 @@
-//! A shell without I/O: a map for a store, scripted origins, a clock that jumps.
+//! A shell without I/O: a map for a store, origins that answer at once, a clock that jumps.
 
 use std::collections::BTreeMap;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{request, response};
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::{Charged, charge_all};
-use tidegate_core::{
-    Attempt, Engine, Failure, FailureKind, Fill, FillKind, Policy, Reply, Report, Source, Step, Timestamp,
-};
+use tidegate_core::{Attempt, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report, Source, Step, Timestamp};
 
-use crate::fixture::{Answer, Expected, Fails, Fixture, Scripted};
-use crate::text;
+/// What an origin says: a head and a body, or why there is none.
+pub type Answer = Result<(response::Parts, Bytes), Failure>;
 
-/// A node and its world.
+/// The origins of a simulated node.
+pub trait Origins {
+    /// Answers an attempt, and moves the clock as far as that takes.
+    fn answer(&mut self, attempt: &Attempt, now: &mut Timestamp) -> Answer;
+}
+
+/// A node and its store.
 pub struct Simulator {
     engine: Engine,
     stored: BTreeMap<Vec<u8>, Vec<(Arc<Stored>, Bytes)>>,
     counters: BTreeMap<Vec<u8>, Tat>,
     now: Timestamp,
-    /// Answers still to come, and requests already seen, in the exchange that runs.
-    script: VecDeque<Answer>,
-    seen: Vec<String>,
 }
 
 /// What came out of one exchange.
-struct Outcome {
-    reply: String,
-    report: Report,
-    background: Option<Report>,
-}
-
-/// Runs a fixture and returns what comes out of each exchange.
-///
-/// # Panics
-/// When the policy is wrong, or an origin is asked that has no answer in the script.
-pub fn run(fixture: &Fixture) -> Vec<Expected> {
-    let policy = Policy::parse("policy", &fixture.policy).unwrap_or_else(|error| panic!("{error}"));
-    let mut simulator = Simulator {
-        engine: Engine::new(policy, 7),
-        stored: BTreeMap::new(),
-        counters: BTreeMap::new(),
-        now: Timestamp::from_millis(0),
-        script: VecDeque::new(),
-        seen: Vec::new(),
-    };
-    fixture.exchange.iter().map(|scripted| simulator.exchange(scripted)).collect()
+#[derive(Debug)]
+pub struct Outcome {
+    /// Status and header fields for the client.
+    pub head: response::Parts,
+    /// The body for the client.
+    pub body: Bytes,
+    /// Where the body came from.
+    pub source: Source,
+    /// Every decision and its reason.
+    pub report: Report,
+    /// The report of the background revalidation, if there was one.
+    pub background: Option<Report>,
 }
 
 impl Simulator {
-    fn exchange(&mut self, scripted: &Scripted) -> Expected {
-        self.now = self.now.max(scripted.begins());
-        self.script = scripted.origin.iter().cloned().collect();
-        let step = self.engine.begin(scripted.head(), scripted.client(), self.now);
-        let outcome = self.drive_all(step);
-        assert!(self.script.is_empty(), "{}: nobody asked for these answers: {:?}", scripted.request, self.script);
-        Expected {
-            reply: outcome.reply,
-            origins: std::mem::take(&mut self.seen).join("\n"),
-            report: text::json(&outcome.report),
-            background: outcome.background.as_ref().map_or_else(String::new, text::json),
+    /// Makes a node that has seen nothing.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            engine: Engine::new(policy, 7),
+            stored: BTreeMap::new(),
+            counters: BTreeMap::new(),
+            now: Timestamp::from_millis(0),
         }
     }
 
-    fn drive_all(&mut self, step: Step) -> Outcome {
-        let (mut reply, found, body) = self.drive(step);
+    /// Returns the engine, which shares its state with that of the node.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Returns the clock.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Lists what is stored.
+    pub fn stored(&self) -> impl Iterator<Item = &(Arc<Stored>, Bytes)> {
+        self.stored.values().flatten()
+    }
+
+    /// Drives an exchange, and the work that it leaves for the background, to the end. It begins at `at`, or when the one before has ended.
+    pub fn exchange(
+        &mut self,
+        head: request::Parts,
+        client: Client,
+        at: Timestamp,
+        origins: &mut impl Origins,
+    ) -> Outcome {
+        self.now = self.now.max(at);
+        let step = self.engine.begin(head, client, self.now);
+        let (mut reply, found, body) = self.drive(step, origins);
         self.engine.carry_out(&mut reply);
         let Reply { head, source, fill, invalidate, background, report, .. } = reply;
         let served = match &source {
@@ -86,15 +98,15 @@ impl Simulator {
         }
         self.fill(fill, &body);
         let background = background.map(|work| {
-            let (reply, _, body) = self.drive(work.begin(self.now));
+            let (reply, _, body) = self.drive(work.begin(self.now), origins);
             self.fill(reply.fill, &body);
             reply.report
         });
-        Outcome { reply: text::reply(&head, &served), report, background }
+        Outcome { head, body: served, source, report, background }
     }
 
     /// The loop. Returns the reply, what the last lookup found, and the last origin's body.
-    fn drive(&mut self, mut step: Step) -> (Reply, Vec<(Arc<Stored>, Bytes)>, Bytes) {
+    fn drive(&mut self, mut step: Step, origins: &mut impl Origins) -> (Reply, Vec<(Arc<Stored>, Bytes)>, Bytes) {
         let (mut found, mut body) = (Vec::new(), Bytes::new());
         loop {
             step = match step {
@@ -113,36 +125,15 @@ impl Simulator {
                     next.resume(&heads, self.now)
                 }
                 Step::Fetch(attempt, next) => {
-                    let (answer, fetched) = self.fetch(&attempt);
-                    body = fetched;
-                    next.resume(answer, self.now)
+                    let answer = origins.answer(&attempt, &mut self.now);
+                    body = answer.as_ref().map_or_else(|_| Bytes::new(), |(_, body)| body.clone());
+                    next.resume(answer.map(|(head, _)| head), self.now)
                 }
                 Step::Wait(next) => {
                     self.now = self.now.max(next.until());
                     next.resume(self.now)
                 }
                 Step::Finish(reply) => return (*reply, found, body),
-            }
-        }
-    }
-
-    fn fetch(&mut self, attempt: &Attempt) -> (Result<http::response::Parts, Failure>, Bytes) {
-        self.seen.push(text::request(attempt));
-        let answer = self.script.pop_front().unwrap_or_else(|| panic!("no answer left for {}", attempt.origin.name));
-        assert_eq!(answer.name, *attempt.origin.name, "another origin was asked than the script says");
-        self.now = self.now.plus(answer.after);
-        let failure = |kind, sent| Failure { kind, sent, body_intact: !(sent && attempt.body) };
-        match answer.fails {
-            Some(Fails::Unreachable) => (Err(failure(FailureKind::Unreachable, false)), Bytes::new()),
-            Some(Fails::Closed) => (Err(failure(FailureKind::Closed, true)), Bytes::new()),
-            Some(Fails::Timeout) => {
-                self.now = self.now.plus(attempt.origin.timeouts.response);
-                (Err(failure(FailureKind::ResponseTimeout, true)), Bytes::new())
-            }
-            None => {
-                let empty = attempt.head.method == http::Method::HEAD || answer.status == Some(304);
-                let body = if empty { Bytes::new() } else { Bytes::from(answer.body.clone()) };
-                (Ok(answer.head(self.now)), body)
             }
         }
     }

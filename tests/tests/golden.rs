@@ -4,7 +4,7 @@
 
 use tidegate_tests::FIXTURES;
 use tidegate_tests::fixture::Fixture;
-use tidegate_tests::simulator;
+use tidegate_tests::script;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -13,7 +13,7 @@ fn every_fixture_comes_out_as_expected() {
     for (name, text) in FIXTURES {
         let fixture = Fixture::parse(name, text);
         println!("{name}");
-        let got = simulator::run(&fixture);
+        let got = script::run(&fixture);
         if update(name, text, &got) || got == fixture.expected {
             continue;
         }

@@ -33,6 +33,12 @@ impl Call {
         buffer
     }
 
+    /// Makes the end of the connection a reset.
+    pub async fn reset_at_end(&self) {
+        let stream = self.stream.lock().await;
+        socket2::SockRef::from(&*stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
     /// Answers with a body, and fields that are whole lines.
     pub async fn answer(&self, status: &str, fields: &str, body: &str) -> bool {
         self.write(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{fields}\r\n{body}", body.len())).await
