@@ -155,10 +155,10 @@ impl Found {
             return Body::full(pieces.map_or_else(|| body.clone(), |pieces| assemble(body, &pieces)));
         }
         let growing = self.growing.iter().find(|growing| Arc::ptr_eq(&growing.head, head));
-        growing.map_or_else(Body::default, |growing| {
-            let whole = || vec![Piece::Body(0..head.announced_length().unwrap_or(0))];
-            Body::growing(growing.read(pieces.unwrap_or_else(whole).into()))
-        })
+        // A body that is not there must not look like an empty one.
+        let growing = growing.map_or_else(|| Growing::lost(head), Arc::clone);
+        let whole = || vec![Piece::Body(0..head.announced_length().unwrap_or(1))];
+        Body::growing(growing.read(pieces.unwrap_or_else(whole).into()))
     }
 }
 

@@ -183,6 +183,12 @@ where
 }
 
 impl Growing {
+    /// Makes one of which nothing will come.
+    pub(crate) fn lost(head: &Arc<Stored>) -> Arc<Self> {
+        let body = Come { ended: Some(Ended::Broken), ..Come::default() };
+        Arc::new(Self { head: Arc::clone(head), body: Mutex::new(body) })
+    }
+
     /// Reads pieces of the body, as they come.
     pub(crate) fn read(self: &Arc<Self>, pieces: VecDeque<Piece>) -> Reader {
         let mut come = self.come();

@@ -117,8 +117,11 @@ impl AwaitLookup {
             return self.miss_among(stored, now);
         };
         let mut usability = stale::usability(&chosen, now);
-        if self.verdict(&chosen) == Verdict::Stale {
-            usability = stale::purged_softly(usability, &chosen);
+        match self.verdict(&chosen) {
+            Verdict::Kept => {}
+            Verdict::Stale => usability = stale::purged_softly(usability, &chosen),
+            // Another thread has purged it since it was chosen.
+            Verdict::Void => return self.miss_among(stored, now),
         }
         let mut outcome = CacheOutcome::Expired;
         if self.caching.profile.client_directives && usability != Usability::Validate {
