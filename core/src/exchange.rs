@@ -37,6 +37,7 @@ use crate::client::unmapped;
 use crate::engine::Engine;
 use crate::flight::Lead;
 use crate::problem::Refusal;
+use crate::purge::{Place, Verdict};
 use crate::report::{Kind, Report, StepName, Steps};
 use crate::route::Route;
 use crate::time::Timestamp;
@@ -91,6 +92,17 @@ impl Caching {
     /// Returns whether the request's conditions are ours and no longer the client's.
     pub(crate) fn validates(&self) -> bool {
         self.candidate.is_some() || !self.others.is_empty()
+    }
+
+    /// Drops what has been purged since it was looked up.
+    pub(crate) fn forget_void(&mut self, exchange: &Exchange) {
+        let purges = exchange.engine.purges();
+        let kept = |s: &Arc<Stored>| {
+            !purges.may_reach(s.born)
+                || purges.verdict(Place::of(&exchange.request), &s.labels, s.born) != Verdict::Void
+        };
+        self.candidate = self.candidate.take().filter(kept);
+        self.others.retain(kept);
     }
 
     /// Returns the stored response that a 304 speaks of.

@@ -73,6 +73,7 @@ impl Shell {
 /// Stores what an exchange ended with, for which no client waits.
 pub(crate) async fn fill_alone(ended: Ended) {
     let Ended { reply, answer, .. } = ended;
+    invalidate(&reply.invalidate).await;
     let Some(fill) = reply.fill else { return abandon(answer) };
     store(fill, answer.and_then(|answer| answer.response.body())).await;
 }

@@ -122,6 +122,11 @@ pub fn update(
     for name in &control.withheld {
         headers.remove(name);
     }
+    // Those that it had reach it still: some of them are of URLs, not of tags.
+    let mut labels = stored.labels.clone();
+    labels.extend(tags::read(&headers, host).unwrap_or_default());
+    labels.sort_unstable();
+    labels.dedup();
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
     let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
     Stored {
@@ -131,8 +136,7 @@ pub fn update(
         freshness,
         vary: stored.vary.clone(),
         born: asked.born,
-        // Those that the response had reach it in any case.
-        labels: tags::read(&headers, host).unwrap_or_else(|_| stored.labels.clone()),
+        labels,
         headers,
     }
 }
@@ -261,11 +265,12 @@ mod tests {
             ("x", "newer"),
             ("etag", "\"a\""),
         ]);
+        let old = Stored { labels: vec![9], ..old };
         let now = Timestamp::from_millis(1_700_000_100_000);
         let updated = update(&old, &fresh, &profile(Mode::Respect), Asked { at: now, born: 3 }, "", now);
         assert_eq!(updated.headers.get("content-length").unwrap(), "5");
         assert_eq!(updated.headers.get_all("x").iter().count(), 2);
-        assert_eq!(updated.born, 3);
+        assert_eq!((updated.born, updated.labels.as_slice()), (3, &[9][..]), "a purge of its URL reaches it still");
         assert_eq!((updated.freshness.lifetime, updated.received, updated.initial_age), (9000, now, 0));
     }
 

@@ -194,7 +194,7 @@ fn permit(exchange: &Exchange, origin: &Origin, now: Timestamp) -> Result<Option
 
 fn attempt(
     mut exchange: Box<Exchange>,
-    caching: Option<Caching>,
+    mut caching: Option<Caching>,
     mut forward: Forward,
     origin: Arc<Origin>,
     permit: Option<Permit>,
@@ -204,6 +204,10 @@ fn attempt(
     forward.made = forward.made.saturating_add(1);
     forward.paused = false;
     forward.asked = Asked { at: now, born: exchange.engine.purges().last() };
+    // After the number was read: a 304 must not make younger than a purge what that purge has reached.
+    if let Some(caching) = &mut caching {
+        caching.forget_void(&exchange);
+    }
     let headers = if is_last(&exchange, caching.as_ref(), &forward) {
         std::mem::take(&mut exchange.request.head.headers)
     } else {

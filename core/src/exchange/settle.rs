@@ -30,12 +30,13 @@ pub(super) fn from_origin(
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         forward::strip_hop_by_hop(&mut head.headers);
     }
-    let Some(caching) = caching else {
+    let Some(mut caching) = caching else {
         return uncached(exchange, head, asked, now);
     };
     if let Some(stored) = caching.confirmed(&head) {
         return reuse::confirmed(exchange, caching, &stored, &head.headers, asked, now);
     }
+    caching.forget_void(&exchange);
     match &caching.candidate {
         Some(candidate) if is_error(head.status) && stands_in(candidate, now) => {
             let candidate = Arc::clone(candidate);
@@ -51,7 +52,10 @@ pub(super) fn from_origin(
 }
 
 /// Answers when no origin did: with a stale stored response if one may be used, else with a refusal. [9111-4.2.4-2] [9111-5.2.2.2-3] [9111-5.2.2.2-4]
-pub(super) fn failed(exchange: Box<Exchange>, caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
+pub(super) fn failed(exchange: Box<Exchange>, mut caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
+    if let Some(caching) = &mut caching {
+        caching.forget_void(&exchange);
+    }
     let candidate = caching.as_ref().and_then(|c| c.candidate.clone());
     let usable = candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now));
     match caching.zip(usable) {
