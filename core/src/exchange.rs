@@ -96,13 +96,8 @@ impl Caching {
 
     /// Drops what has been purged since it was looked up.
     pub(crate) fn forget_void(&mut self, exchange: &Exchange) {
-        let purges = exchange.engine.purges();
-        let kept = |s: &Arc<Stored>| {
-            !purges.may_reach(s.born)
-                || purges.verdict(Place::of(&exchange.request), &s.labels, s.born) != Verdict::Void
-        };
-        self.candidate = self.candidate.take().filter(kept);
-        self.others.retain(kept);
+        self.candidate = self.candidate.take().filter(|stored| exchange.keeps(stored));
+        self.others.retain(|stored| exchange.keeps(stored));
     }
 
     /// Returns the stored response that a 304 speaks of.
@@ -182,5 +177,19 @@ pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Repor
 impl Exchange {
     pub(crate) fn step(&mut self, name: StepName) {
         self.report.steps.push(name);
+    }
+
+    /// Says what purges have left of a stored response.
+    pub(crate) fn verdict(&self, stored: &Stored) -> Verdict {
+        let purges = self.engine.purges();
+        if !purges.may_reach(stored.born) {
+            return Verdict::Kept;
+        }
+        purges.verdict(Place::of(&self.request), &stored.labels, stored.born)
+    }
+
+    /// Returns whether purges have left a stored response for anybody.
+    pub(crate) fn keeps(&self, stored: &Stored) -> bool {
+        self.verdict(stored) != Verdict::Void
     }
 }

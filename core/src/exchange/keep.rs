@@ -105,11 +105,6 @@ pub(super) fn fill(
     Ok(Fill { key, head, kind: FillKind::Insert, body_bytes_max: profile.body_bytes_max, lead: None })
 }
 
-/// Returns whether a response says itself how long it is fresh.
-pub(super) fn is_explicit(head: &response::Parts, profile: &Profile, now: Timestamp) -> bool {
-    freshness::of(head.status, &head.headers, &Control::of_response(&head.headers), profile, now).explicit
-}
-
 /// A response that each request must validate anew is stored, but nobody waits for it.
 pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: Timestamp) -> Option<Lead> {
     match stale::usability(stored, now) {

@@ -13,7 +13,7 @@ use crate::cookie;
 use crate::flight::Boarding;
 use crate::hash;
 use crate::problem::Refusal;
-use crate::purge::{Place, Verdict};
+use crate::purge::Verdict;
 use crate::report::{Bypass, CacheOutcome, CacheReport, Report, StepName};
 use crate::time::{Millis, Timestamp};
 
@@ -92,20 +92,10 @@ impl AwaitLookup {
     /// Returns the stored response that this request would use. A shell whose store keeps bodies apart fetches that one before it resumes.
     pub fn choose<'a>(&self, stored: &'a [Arc<Stored>], now: Timestamp) -> Option<&'a Arc<Stored>> {
         let request = &self.exchange.request;
-        variants::choose(stored.iter().filter(|s| self.is_kept(s) && covers(request, s, now)), &request.head.headers)
-    }
-
-    fn is_kept(&self, stored: &Stored) -> bool {
-        self.verdict(stored) != Verdict::Void
-    }
-
-    /// Says what purges have left of a stored response.
-    fn verdict(&self, stored: &Stored) -> Verdict {
-        let Exchange { engine, request, .. } = &*self.exchange;
-        if !engine.purges().may_reach(stored.born) {
-            return Verdict::Kept;
-        }
-        engine.purges().verdict(Place::of(request), &stored.labels, stored.born)
+        variants::choose(
+            stored.iter().filter(|s| self.exchange.keeps(s) && covers(request, s, now)),
+            &request.head.headers,
+        )
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
@@ -117,7 +107,7 @@ impl AwaitLookup {
             return self.miss_among(stored, now);
         };
         let mut usability = stale::usability(&chosen, now);
-        match self.verdict(&chosen) {
+        match self.exchange.verdict(&chosen) {
             Verdict::Kept => {}
             Verdict::Stale => usability = stale::purged_softly(usability, &chosen),
             // Another thread has purged it since it was chosen.
@@ -193,7 +183,7 @@ impl AwaitLookup {
 
     /// Nothing that is stored under the key can be used.
     fn miss_among(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
-        let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_kept(s)).map(Arc::clone).collect();
+        let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.exchange.keeps(s)).map(Arc::clone).collect();
         let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
         self.note(match () {
             () if kept.is_empty() => CacheOutcome::Miss,

@@ -85,8 +85,8 @@ fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, no
     let own = change::own_key(&exchange);
     let invalidate = own.iter().map(|(key, _)| key.clone()).collect();
     let fill = own.filter(|_| speaks_for_get(&exchange, &head)).and_then(|(key, profile)| {
-        let explicit = keep::is_explicit(&head, &profile, now);
-        explicit.then(|| keep::fill(&exchange, &Method::GET, &profile, key, &head, asked, now).ok()).flatten()
+        let fill = keep::fill(&exchange, &Method::GET, &profile, key, &head, asked, now).ok();
+        fill.filter(|fill| fill.head.freshness.explicit)
     });
     if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
         keep::note(report, &fill.head);
