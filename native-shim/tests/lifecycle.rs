@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use support::{Origin, Proxy, parse, policy, until};
 use tidegate::{Look, Node, Phase, PolicyFile, TlsFiles};
-use tokio::sync::Notify;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_policy_keeps_connections_and_what_is_stored() {
@@ -55,16 +54,7 @@ async fn a_changed_file_is_taken_if_it_is_valid() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_server_finishes_what_is_under_way() {
-    let go_on = Arc::new(Notify::new());
-    let gate = Arc::clone(&go_on);
-    let origin = Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.notified().await;
-            call.answer("200 OK", "", "late").await
-        }
-    })
-    .await;
+    let (origin, go_on) = Origin::gated("", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await;
     let mut proxy = Proxy::start(&policy(&origin, ""));
     let mut idle = proxy.client().await;
     let mut client = proxy.client().await;

@@ -11,7 +11,6 @@ use serde_json::Value;
 use support::{Client, Origin, Proxy, Reply, policy, until};
 use tidegate::Admin;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
 /// A proxy with its admin address.
 struct Operated {
@@ -141,17 +140,7 @@ async fn a_soft_purge_makes_stale() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_on_its_way_when_the_purge_comes_is_not_used_again() {
-    let go_on = Arc::new(Notify::new());
-    let gate = Arc::clone(&go_on);
-    let origin = Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            call.write("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold").await;
-            gate.notified().await;
-            call.write("old").await
-        }
-    })
-    .await;
+    let (origin, go_on) = Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold", "old").await;
     let operated = Operated::start(&origin, Some("secret")).await;
     let mut client = operated.proxy.client().await;
     client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;

@@ -16,7 +16,6 @@ use support::{Origin, Proxy, policy, until};
 use tidegate::Phase;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::{WantsServerCert, WebPkiClientVerifier};
@@ -187,16 +186,7 @@ async fn trailers_reach_an_http2_client() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_server_finishes_http2_requests() {
-    let go_on = Arc::new(Notify::new());
-    let gate = Arc::clone(&go_on);
-    let origin = Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.notified().await;
-            call.answer("200 OK", "", "late").await
-        }
-    })
-    .await;
+    let (origin, go_on) = Origin::gated("", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await;
     let mut proxy = Proxy::start(&policy(&origin, ""));
     let stream = TokioIo::new(TcpStream::connect(proxy.address).await.unwrap());
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();

@@ -56,16 +56,7 @@ async fn a_stale_response_is_revalidated_with_its_validator() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_misses_are_one_request() {
-    let open = Arc::new(Notify::new());
-    let gate = Arc::clone(&open);
-    let origin = Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.notified().await;
-            call.answer("200 OK", "", "shared").await
-        }
-    })
-    .await;
+    let (origin, open) = Origin::gated("", "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nshared").await;
     let proxy = Arc::new(Proxy::start(&policy(&origin, "")));
     let all: Vec<_> = (0..100)
         .map(|_| {
@@ -193,17 +184,7 @@ async fn a_body_larger_than_what_is_stored_is_streamed_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_away_does_not_stop_the_fill() {
-    let go_on = Arc::new(Notify::new());
-    let gate = Arc::clone(&go_on);
-    let origin = Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            call.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
-            gate.notified().await;
-            call.write("world").await
-        }
-    })
-    .await;
+    let (origin, go_on) = Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello", "world").await;
     let proxy = Proxy::start(&policy(&origin, ""));
     let mut client = proxy.client().await;
     client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
@@ -324,20 +305,6 @@ async fn requests_for_a_body_that_proved_too_large_go_alone() {
     }
 }
 
-/// An origin that sends half of a body, and the rest when the test lets it.
-async fn in_two_parts(go_on: &Arc<Notify>) -> Origin {
-    let gate = Arc::clone(go_on);
-    Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            call.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n01234").await;
-            gate.notified().await;
-            call.write("56789").await
-        }
-    })
-    .await
-}
-
 /// Asks and waits for the head; returns the client and the first half of the body.
 async fn half(proxy: &Proxy, fields: &str) -> (support::Client<tokio::net::TcpStream>, support::Reply) {
     let mut client = proxy.client().await;
@@ -354,8 +321,7 @@ async fn bytes(client: &mut support::Client<tokio::net::TcpStream>, length: usiz
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_join_a_response_that_is_on_its_way() {
-    let go_on = Arc::new(Notify::new());
-    let origin = in_two_parts(&go_on).await;
+    let (origin, go_on) = Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n01234", "56789").await;
     let proxy = Proxy::start(&policy(&origin, ""));
     let (mut first, _) = half(&proxy, "").await;
     assert_eq!(bytes(&mut first, 5).await, "01234");

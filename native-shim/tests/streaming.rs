@@ -11,17 +11,9 @@ use tokio::sync::Notify;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_reaches_the_client_piece_by_piece() {
-    let go_on = Arc::new(Notify::new());
-    let gate = Arc::clone(&go_on);
-    let origin = Origin::start(move |_, call| {
-        let gate = Arc::clone(&gate);
-        async move {
-            call.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n").await;
-            gate.notified().await;
-            call.write("3\r\ntwo\r\n0\r\n\r\n").await
-        }
-    })
-    .await;
+    let (origin, go_on) =
+        Origin::gated("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n", "3\r\ntwo\r\n0\r\n\r\n")
+            .await;
     let proxy = Proxy::start(&policy(&origin, ""));
     for path in ["/plain", "/cached/a"] {
         let mut client = proxy.client().await;

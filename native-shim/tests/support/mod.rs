@@ -11,6 +11,7 @@ use tidegate::{Node, Phase, Server, TlsFiles};
 use tidegate_core::Policy;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// What an origin does with one request; it says whether the connection stays open.
 type Script = dyn Fn(String, Call) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
@@ -77,6 +78,22 @@ impl Origin {
             }
         });
         origin
+    }
+
+    /// Writes the first part of its answer, and the second one when the gate is opened.
+    pub async fn gated(first: &'static str, second: &'static str) -> (Self, Arc<Notify>) {
+        let open = Arc::new(Notify::new());
+        let gate = Arc::clone(&open);
+        let origin = Self::start(move |_, call| {
+            let gate = Arc::clone(&gate);
+            async move {
+                call.write(first).await;
+                gate.notified().await;
+                call.write(second).await
+            }
+        })
+        .await;
+        (origin, open)
     }
 
     pub fn count(&self) -> usize {
