@@ -26,9 +26,9 @@ after(async () => {
   await origin?.close();
 });
 
-const begin = () =>
+const begin = (more = "") =>
   worker.begin(
-    `[origins.a]\nurl = "${origin.url}"\n[pools.main]\norigins = ["a"]\n[cache.c]\nmode = "respect"\n[[routes]]\nname = "all"\npool = "main"\ncache = "c"\n`,
+    `[origins.a]\nurl = "${origin.url}"\n[pools.main]\norigins = ["a"]\n[cache.c]\nmode = "respect"\n[[routes]]\nname = "all"\npool = "main"\ncache = "c"\n${more}`,
   );
 
 async function cacheStatus(path, headers = {}) {
@@ -76,6 +76,16 @@ test("operations are for those with the token; to others the path is one like al
   assert.match((await operate("GET", "stats")).text, /last_purge/);
   const { status, text } = await operate("POST", "invalidate", { urls: ["::"] });
   assert.ok(status === 400 && text.includes("urls[0]"), text);
+});
+
+test("a failure that sends requests to the origin unchecked does not send it the token", async () => {
+  await begin('[edge]\non_failure = "open"\n');
+  const stats = (token) => send(worker.url, "/performance/cache/stats", { headers: { authorization: `Bearer ${token}`, "x-test-trap": "1" } });
+  const before = asked;
+  assert.equal((await stats("secret")).status, 503);
+  assert.equal(asked, before);
+  assert.equal((await stats("a user's")).status, 200);
+  assert.equal(asked, before + 1);
 });
 
 test("the store is warmed", async () => {

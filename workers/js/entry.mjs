@@ -48,7 +48,7 @@ function guarded(start) {
 async function instead(request, env, error) {
   console.error(`the exchange failed: ${error}`);
   try {
-    const origin = await guarded(() => wasm.failOpenOrigin(env));
+    const origin = await guarded(() => wasm.failOpenOrigin(request, env));
     // The origin may have seen the request already: only what is safe is sent again.
     if (origin !== undefined && ["GET", "HEAD"].includes(request.method)) return await fetch(unchecked(request, origin));
   } catch (again) {

@@ -89,12 +89,16 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
     }
 }
 
-/// Resolves to the origin that gets a request unchecked when this Worker has failed to answer it; to undefined if the policy refuses it then.
+/// Resolves to the origin that gets a request unchecked when this Worker has failed to answer it; to undefined if the policy refuses it then,
+/// or if it is an operator's: its token is not for origins.
 ///
 /// Called on a fresh instance, after the one that failed.
 #[wasm_bindgen(js_name = failOpenOrigin)]
-pub fn fail_open_origin(env: Env) -> js_sys::Promise {
+pub fn fail_open_origin(request: web_sys::Request, env: Env) -> js_sys::Promise {
     future_to_promise(async move {
+        if operations::shows_token(&env, &convert::header_map(&request.headers())) {
+            return Ok(JsValue::UNDEFINED);
+        }
         let engine = node::engine(&env, None).await?;
         let url = engine.policy().fail_open_url();
         Ok(url.map_or(JsValue::UNDEFINED, JsValue::from))

@@ -17,9 +17,13 @@ const WARMED_AT_ONCE: usize = 4;
 
 /// Returns whether a request is an operator's. To everybody else the path is one like all others.
 pub(crate) fn is_one(env: &Env, head: &request::Parts) -> bool {
-    let token = || env.secret("TIDEGATE_ADMIN_TOKEN").ok().map(|token| token.to_string());
-    head.uri.path().starts_with(operations::ROOT)
-        && token().is_some_and(|token| operations::shows(&head.headers, &token))
+    head.uri.path().starts_with(operations::ROOT) && shows_token(env, &head.headers)
+}
+
+/// Returns whether a request shows the operators' token, which no origin may see.
+pub(crate) fn shows_token(env: &Env, headers: &HeaderMap) -> bool {
+    let token = env.secret("TIDEGATE_ADMIN_TOKEN").ok().map(|token| token.to_string());
+    token.is_some_and(|token| operations::shows(headers, &token))
 }
 
 /// Carries out an operation and answers.
