@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tidegate_core::Fill;
 
 use crate::body::BoxError;
+use crate::growing::Reservation;
 use crate::node::{Node, Work};
 use crate::waiters::WakeGuard;
 
@@ -21,17 +22,10 @@ use crate::waiters::WakeGuard;
 pub(crate) struct Gathering {
     fill: Fill,
     bytes: BytesMut,
-    /// What is reserved for these bytes, and the most that may be for all bodies together.
-    held: u64,
-    most: u64,
+    /// For these bytes.
+    reservation: Reservation,
     node: Arc<Node>,
     _wake: Option<WakeGuard>,
-}
-
-impl Drop for Gathering {
-    fn drop(&mut self) {
-        self.node.nursery.release(self.held);
-    }
 }
 
 impl Gathering {
@@ -39,18 +33,17 @@ impl Gathering {
     pub(crate) fn new(fill: Fill, wake: Option<WakeGuard>, node: Arc<Node>) -> Self {
         let announced = fill.head.announced_length();
         let capacity = usize::try_from(announced.unwrap_or(0)).unwrap_or(0);
-        let most = node.engine().policy().store.bytes_max;
-        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), held: 0, most, node, _wake: wake }
+        let reservation = Reservation::new(&node);
+        Self { fill, bytes: BytesMut::with_capacity(capacity.min(1 << 20)), reservation, node, _wake: wake }
     }
 
     /// Takes a piece; says no when the body has become larger than what is stored.
     fn take(&mut self, piece: &[u8]) -> bool {
         let more = piece.len() as u64;
-        let fits = self.held.saturating_add(more) <= self.fill.body_bytes_max;
-        if !fits || !self.node.nursery.reserve(more, self.most) {
+        let fits = self.reservation.bytes().saturating_add(more) <= self.fill.body_bytes_max;
+        if !fits || !self.reservation.grow(more) {
             return false;
         }
-        self.held += more;
         self.bytes.extend_from_slice(piece);
         true
     }

@@ -2,7 +2,8 @@
 //!
 //! A response whose length is announced is read from its origin by a task of its own, as fast as the origin sends it: neither a slow client nor one that
 //! goes away holds up the others. Every client reads from what has come so far. Memory is bounded by the announced lengths, which the profile bounds
-//! one by one, and the store's own bound in sum.
+//! one by one, and the store's own bound in sum. A response that has come whole shares its bytes with the store: from then on its readers are like
+//! those of any hit.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -46,7 +47,9 @@ pub(crate) struct Growing {
 /// What has come of a body.
 #[derive(Default)]
 struct Come {
-    pieces: Vec<Bytes>,
+    pieces: Pieces,
+    /// For the pieces, as long as the store does not count them.
+    reservation: Option<Reservation>,
     ended: Option<Ended>,
     /// Who waits for more, by reader.
     waiting: Vec<(usize, Waker)>,
@@ -57,6 +60,43 @@ struct Come {
 enum Ended {
     Whole,
     Broken,
+}
+
+/// Bytes that follow each other, each piece with where it ends in the body.
+#[derive(Default)]
+struct Pieces(Vec<(u64, Bytes)>);
+
+/// Room for bytes on their way. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    node: Arc<Node>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Makes an empty one.
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), bytes: 0 }
+    }
+
+    /// Takes more room; says no when too much is on its way.
+    pub(crate) fn grow(&mut self, more: u64) -> bool {
+        let most = self.node.engine().policy().store.bytes_max;
+        let grown = |bytes: u64| bytes.checked_add(more).filter(|sum| *sum <= most);
+        let taken = self.node.nursery.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        self.bytes += if taken { more } else { 0 };
+        taken
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.node.nursery.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Growing {
@@ -74,19 +114,13 @@ impl Nursery {
         self.lock().get(key.as_bytes()).cloned().unwrap_or_default()
     }
 
+    /// Returns how many bytes are reserved for what is on its way.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, ByKey> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes room for a body, or a piece of one; says no when too much is on its way.
-    pub(crate) fn reserve(&self, length: u64, most: u64) -> bool {
-        let more = |bytes: u64| bytes.checked_add(length).filter(|sum| *sum <= most);
-        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    /// Gives room back.
-    pub(crate) fn release(&self, length: u64) {
-        self.bytes.fetch_sub(length, Ordering::Relaxed);
     }
 
     fn enter(&self, key: &CacheKey, growing: &Arc<Growing>) {
@@ -111,14 +145,11 @@ struct Cradle {
     work: Work,
     fill: Fill,
     growing: Arc<Growing>,
-    length: u64,
 }
 
 impl Drop for Cradle {
     fn drop(&mut self) {
-        let nursery = &self.work.node().nursery;
-        nursery.leave(&self.fill.key, &self.growing);
-        nursery.release(self.length);
+        self.work.node().nursery.leave(&self.fill.key, &self.growing);
         // Unless it has ended well.
         self.growing.end(Ended::Broken);
     }
@@ -139,18 +170,20 @@ where
     let (Ok(runtime), Some(length), Some(_)) = (runtime, length, &fill.lead) else {
         return Err(Unshared { fill, wake, body });
     };
-    if !node.nursery.reserve(length, node.engine().policy().store.bytes_max) {
+    let mut reservation = Reservation::new(node);
+    if !reservation.grow(length) {
         return Err(Unshared { fill, wake, body });
     }
     let lead: Option<Lead> = fill.lead.take();
-    let growing = Arc::new(Growing { head: Arc::clone(&fill.head), body: Mutex::default() });
+    let come = Come { reservation: Some(reservation), ..Come::default() };
+    let growing = Arc::new(Growing { head: Arc::clone(&fill.head), body: Mutex::new(come) });
     node.nursery.enter(&fill.key, &growing);
     // In this order: who is woken finds the response.
     drop(lead);
     drop(wake);
     let reader = growing.read(VecDeque::from([Piece::Body(0..length)]));
-    let cradle = Cradle { work: Work::begin(node), fill, growing, length };
-    runtime.spawn(raise(cradle, body));
+    let cradle = Cradle { work: Work::begin(node), fill, growing };
+    runtime.spawn(raise(cradle, length, body));
     Ok(reader)
 }
 
@@ -161,7 +194,7 @@ pub(crate) struct Unshared<B> {
     pub(crate) body: B,
 }
 
-async fn raise<B>(cradle: Cradle, body: B)
+async fn raise<B>(cradle: Cradle, announced: u64, body: B)
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -172,14 +205,19 @@ where
         // Trailer fields are dropped. [9111-3.1-3]
         if let Ok(piece) = frame.into_data() {
             length += piece.len() as u64;
-            cradle.growing.push(piece);
+            // More than was announced is no complete body either, and has no room.
+            if length > announced {
+                return;
+            }
+            cradle.growing.come().push(piece);
         }
     }
     // Only a complete body is stored, and before the last client may ask again.
     let Some(head) = cradle.fill.completed(length) else { return };
     let node = cradle.work.node();
-    node.store.put(&cradle.fill.key, head, cradle.growing.whole(), node.now());
-    cradle.growing.end(Ended::Whole);
+    let body = cradle.growing.come().pieces.concat();
+    node.store.put(&cradle.fill.key, head, body.clone(), node.now());
+    cradle.growing.end_whole(body);
 }
 
 impl Growing {
@@ -196,20 +234,20 @@ impl Growing {
         Reader { growing: Arc::clone(self), number: come.readers, pieces }
     }
 
-    fn push(&self, piece: Bytes) {
+    /// Ends with the bytes that the store has.
+    fn end_whole(&self, body: Bytes) {
         let mut come = self.come();
-        come.pieces.push(piece);
-        come.wake();
+        come.pieces = Pieces::default();
+        come.pieces.push(body);
+        come.reservation = None;
+        drop(come);
+        self.end(Ended::Whole);
     }
 
     fn end(&self, ended: Ended) {
         let mut come = self.come();
         come.ended.get_or_insert(ended);
         come.wake();
-    }
-
-    fn whole(&self) -> Bytes {
-        self.come().pieces.concat().into()
     }
 
     fn come(&self) -> MutexGuard<'_, Come> {
@@ -231,17 +269,31 @@ impl Come {
         }
     }
 
-    /// Returns what has come of a range, from its start on and as far as one piece goes.
+    fn push(&mut self, piece: Bytes) {
+        self.pieces.push(piece);
+        self.wake();
+    }
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Bytes) {
+        let start = self.0.last().map_or(0, |(end, _)| *end);
+        self.0.push((start + piece.len() as u64, piece));
+    }
+
+    /// Returns what is here of a range, from its start on and as far as one piece goes.
     fn first_of(&self, range: &Range<u64>) -> Option<Bytes> {
-        let mut at = 0;
-        for piece in &self.pieces {
-            let end = at + piece.len() as u64;
-            if range.start < end {
-                return Some(store::slice(piece, &(range.start - at..range.end.min(end) - at)));
-            }
-            at = end;
+        let (end, piece) = self.0.get(self.0.partition_point(|(end, _)| *end <= range.start))?;
+        let start = end - piece.len() as u64;
+        Some(store::slice(piece, &(range.start - start..range.end.min(*end) - start)))
+    }
+
+    fn concat(&self) -> Bytes {
+        let mut whole = Vec::with_capacity(self.0.last().map_or(0, |(end, _)| usize::try_from(*end).unwrap_or(0)));
+        for (_, piece) in &self.0 {
+            whole.extend_from_slice(piece);
         }
-        None
+        whole.into()
     }
 }
 
@@ -271,7 +323,7 @@ impl Reader {
             }
             let mut come = self.growing.come();
             let broken = || Error::new(ErrorKind::UnexpectedEof, "the origin did not send all of its body").into();
-            return match (come.first_of(range), come.ended) {
+            return match (come.pieces.first_of(range), come.ended) {
                 (Some(piece), _) => {
                     range.start += piece.len() as u64;
                     Poll::Ready(Some(Ok(piece)))

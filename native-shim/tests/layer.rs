@@ -124,6 +124,23 @@ impl http_body::Body for Slow {
 }
 
 #[tokio::test]
+async fn more_than_a_service_announced_is_neither_stored_nor_served_as_whole() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let wrong = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let body = Slow::body(2, Duration::ZERO);
+        async move { ([(http::header::CONTENT_LENGTH, "9")], body) }
+    };
+    let app = Router::new().route("/wrong", get(wrong)).layer(TidegateLayer::new(Policy::parse("p", POLICY).unwrap()));
+    for asked in 1..=2 {
+        let reply = app.clone().oneshot(to("GET", "/wrong", "")).await.unwrap();
+        reply.into_body().collect().await.unwrap_err();
+        assert_eq!(calls.load(Ordering::SeqCst), asked);
+    }
+}
+
+#[tokio::test]
 async fn an_upload_may_take_long_as_long_as_it_moves() {
     let policy = POLICY.replace("app.internal\"", "app.internal\"\nresponse_timeout = \"400ms\"");
     let router = Router::new()

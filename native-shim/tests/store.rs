@@ -330,6 +330,7 @@ async fn clients_join_a_response_that_is_on_its_way() {
     assert_eq!(bytes(&mut second, 5).await, "01234");
     let (mut part, head) = half(&proxy, "range: bytes=1-2, 4-6\r\n").await;
     assert_eq!(head.status, 206);
+    assert_eq!(metric(&proxy, "tidegate_store_filling_bytes"), 10);
     // Who leads may go away.
     drop(first);
     go_on.notify_one();
@@ -351,8 +352,40 @@ async fn a_slow_client_holds_up_nobody() {
     until("it is stored", || proxy.node.store.len() == 1).await;
     let (mut quick, _) = half(&proxy, "").await;
     assert!(bytes(&mut quick, LENGTH).await.bytes().all(|byte| byte == b'x'));
+    // It holds what the store holds and counts.
+    until("nothing is on its way", || metric(&proxy, "tidegate_store_filling_bytes") == 0).await;
     drop(slow);
     assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_slow_client_holds_of_a_broken_body_stays_counted() {
+    const LENGTH: usize = 16 << 20;
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let origin = Origin::start(move |_, call| {
+        let gate = Arc::clone(&gate);
+        async move {
+            let half = "x".repeat(LENGTH / 2);
+            call.write(format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n{half}")).await;
+            gate.notified().await;
+            false
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "").replace("\"64KiB\"", "\"32MiB\""));
+    let reserved = || metric(&proxy, "tidegate_store_filling_bytes");
+    // It reads nothing of what comes before the end.
+    let (slow, _) = half(&proxy, "").await;
+    assert_eq!(reserved(), LENGTH as u64);
+    go_on.notify_one();
+    // Who comes is not given what broke off: the second request asks the origin.
+    while half(&proxy, "").await.1.head.contains("; hit") {}
+    assert_eq!((origin.count(), reserved()), (2, 2 * LENGTH as u64));
+    drop(slow);
+    until("its bytes are given back", || reserved() == LENGTH as u64).await;
+    go_on.notify_one();
+    until("all bytes are given back", || reserved() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -372,9 +405,12 @@ async fn who_has_joined_a_body_that_breaks_off_sees_that() {
     let (mut first, _) = half(&proxy, "").await;
     let (mut second, head) = half(&proxy, "").await;
     assert!(head.head.contains("; hit"), "{}", head.head);
+    for client in [&mut first, &mut second] {
+        assert_eq!(bytes(client, 5).await, "01234");
+    }
     go_on.notify_one();
     for client in [&mut first, &mut second] {
-        assert_eq!(client.rest().await, b"01234");
+        assert_eq!(client.rest().await, b"");
     }
     assert!(proxy.node.store.is_empty());
 }
