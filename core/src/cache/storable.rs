@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::control::Control;
 use super::freshness::Freshness;
 use super::range::Part;
-use super::{Mode, Profile, freshness, validation, vary};
+use super::{Mode, Profile, Stored, freshness, validation, vary};
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,7 +25,7 @@ pub enum NotStored {
     Private,
     /// The request carries Authorization, and the response does not explicitly allow sharing.
     Authorization,
-    /// The policy overrides lifetimes, and the response sets a cookie.
+    /// The response sets a cookie, and the origin does not explicitly say how long it may be used.
     SetCookie,
     /// `Vary: *`: no later request can match.
     VaryStar,
@@ -92,7 +92,10 @@ pub fn check(
     deny(method != Method::GET, NotStored::Method)?; // [9111-3-1]
     deny(!may_be_stored(status, response), NotStored::Status)?;
     check_directives(status, control)?;
-    deny(overriding && response.contains_key(header::SET_COOKIE), NotStored::SetCookie)?;
+    deny(
+        response.contains_key(header::SET_COOKIE) && (overriding || !shares_cookies(control, freshness)),
+        NotStored::SetCookie,
+    )?;
     // [9111-5.2.1.5-1]
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(control), NotStored::Authorization)?;
@@ -110,12 +113,14 @@ pub fn check(
 ///
 /// # Errors
 /// Names the first rule that forbids it.
-pub fn check_updated(request: &HeaderMap, status: StatusCode, response: &HeaderMap) -> Result<(), NotStored> {
-    let control = Control::of_response(response);
-    check_directives(status, &control)?;
+pub fn check_updated(request: &HeaderMap, updated: &Stored) -> Result<(), NotStored> {
+    let control = Control::of_response(&updated.headers);
+    check_directives(updated.status, &control)?;
+    let sets_cookie = updated.headers.contains_key(header::SET_COOKIE);
+    deny(sets_cookie && !shares_cookies(&control, &updated.freshness), NotStored::SetCookie)?;
     // What one who is authorized has learned, others may not (RFC 9111, section 3.5).
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control), NotStored::Authorization)?;
-    deny(vary::is_star(response), NotStored::VaryStar)?;
+    deny(vary::is_star(&updated.headers), NotStored::VaryStar)?;
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)
 }
 
@@ -149,6 +154,14 @@ fn understood(status: StatusCode) -> bool {
 /// RFC 9111, section 3.5. [9111-3-6] [9111-3.5-1]
 fn shareable(control: &Control) -> bool {
     control.public || control.must_revalidate || control.s_maxage.is_some()
+}
+
+/// A cookie is one client's, unless the origin says in so many words that the response may be used for others without asking it again: a guess at a
+/// lifetime, or a 304 for another client, must not hand it on. RFC 9111, section 7.3, leaves that to the cache.
+fn shares_cookies(control: &Control, freshness: &Freshness) -> bool {
+    let told = freshness.explicit || control.public;
+    let named = control.withheld.contains(&header::SET_COOKIE);
+    named || told && freshness.lifetime > 0 && !freshness.always_validate
 }
 
 /// Reads a valid Content-Length.
@@ -209,7 +222,24 @@ mod tests {
             Err(NotStored::VaryStar)
         );
         assert_eq!(checked(Mode::Respect, 200, &[], &[("etag", "\"a\"")]), Ok(()));
-        assert_eq!(checked(Mode::Respect, 200, &[], &[("set-cookie", "a=b"), ("cache-control", "max-age=1")]), Ok(()));
+    }
+
+    #[test]
+    fn a_cookie_is_shared_only_if_the_origin_says_so() {
+        let modified = ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT");
+        for (control, expected) in [
+            ("max-age=1", Ok(())),
+            ("public", Ok(())),
+            ("no-cache=\"set-cookie\"", Ok(())),
+            ("", Err(NotStored::SetCookie)),
+            ("max-age=0", Err(NotStored::SetCookie)),
+            ("public, max-age=0, must-revalidate", Err(NotStored::SetCookie)),
+            ("max-age=1, no-cache", Err(NotStored::SetCookie)),
+        ] {
+            let response = [("set-cookie", "a=b"), ("etag", "\"a\""), modified, ("cache-control", control)];
+            assert_eq!(checked(Mode::Respect, 200, &[], &response), expected, "{control}");
+            assert_eq!(checked(Mode::Respect, 200, &[], &response[1..]), Ok(()), "{control}");
+        }
     }
 
     /// [9111-3-1] [9111-3-2]

@@ -47,13 +47,15 @@ pub(super) fn confirmed(
     let updated = Arc::new(updated);
     note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     let (mut head, source) = from_store(&mut exchange, &profile, &updated, stored, now);
-    if not_modified.contains_key(header::SET_COOKIE) {
+    // A 304 may forbid what the stored response allowed.
+    let allowed = storable::check_updated(&exchange.request.head.headers, &updated);
+    let revoked = allowed.is_err_and(NotStored::speaks_of_the_response);
+    if revoked || not_modified.contains_key(header::SET_COOKIE) {
         // These cookies are this client's; they are not merged into what all get.
         head.headers.remove(header::SET_COOKIE);
         head.headers.extend(not_modified.get_all(header::SET_COOKIE).iter().map(|c| (header::SET_COOKIE, c.clone())));
     }
-    // A 304 may forbid what the stored response allowed.
-    if let Err(why) = storable::check_updated(&exchange.request.head.headers, updated.status, &updated.headers) {
+    if let Err(why) = allowed {
         let invalidate = note_forbidden(&mut exchange, why, key);
         finish::end_unshared(lead.filter(|_| !invalidate.is_empty()), now);
         return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, source) }, now);

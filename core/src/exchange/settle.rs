@@ -122,7 +122,7 @@ fn head_answered(
         Stored { freshness: Freshness::default(), ..Stored::clone(candidate) }
     };
     reuse::write_for_client(&mut head.headers, &profile);
-    if let Err(why) = storable::check_updated(&exchange.request.head.headers, stored.status, &stored.headers) {
+    if let Err(why) = storable::check_updated(&exchange.request.head.headers, &stored) {
         let invalidate = reuse::note_forbidden(&mut exchange, why, key);
         return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
     }

@@ -233,7 +233,7 @@ pub enum RawSteering {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the policy file")]
 pub struct RawProfile {
-    /// "respect": as the origin's Cache-Control and Expires say. "override": for `ttl`, whatever they say, unless no-store, private or Set-Cookie
+    /// "respect": as the origin's Cache-Control and Expires say; what sets a cookie is stored only with a lifetime that they tell. "override": for `ttl`, whatever they say, unless no-store, private or Set-Cookie
     /// forbid it. "never": nothing is looked up or stored.
     pub mode: RawMode,
     /// Freshness lifetime in override mode.

@@ -48,10 +48,6 @@ pub(crate) const KNOWN: &[Known] = &[
         reason: "immutable without a lifetime is one day; RFC 8246 gives no lifetime",
         rewrite: |e| control(e, |name, _| name != "immutable"),
     },
-    Known {
-        reason: "it never shares what sets a cookie unless it is public; RFC 9111, section 7.3 leaves that to the origin",
-        rewrite: |e| without(e, "set-cookie"),
-    },
     Known { reason: "Pragma counts; RFC 9111, section 5.4 has deprecated it", rewrite: |e| without(e, "pragma") },
     Known {
         reason: "max-stale gives a client stale responses; for us that is the origin's or the policy's choice",
@@ -84,6 +80,10 @@ pub(crate) const KNOWN: &[Known] = &[
     Known {
         reason: "it stores statuses that it knows only, and these also without a lifetime; RFC 9111, section 3 wants one or the other",
         rewrite: status,
+    },
+    Known {
+        reason: "what sets a cookie is stale for it unless it is public; we share it for a lifetime that the origin tells, or do not store it",
+        rewrite: cookies,
     },
     Known {
         reason: "it stores what has neither a lifetime nor a validator, and could never be used",
@@ -189,6 +189,16 @@ fn without(mut e: Exchange, name: &str) -> Exchange {
     e
 }
 
+fn cookies(mut e: Exchange) -> Exchange {
+    let all = directives(&e.response, "cache-control");
+    let says = |wanted: &str| all.iter().any(|(name, _)| name == wanted);
+    let public = || says("public").then(|| since_modified(&e) / 10);
+    if has(&e, "set-cookie") && (says("no-cache") || lifetime(&e).or_else(public).unwrap_or(0) == 0) {
+        e.response.push(("cache-control", "no-store".into()));
+    }
+    without(e, "set-cookie")
+}
+
 fn no_max_stale(mut e: Exchange) -> Exchange {
     e.second.retain(|(_, value)| !value.starts_with("max-stale"));
     e
@@ -268,37 +278,44 @@ fn star(mut e: Exchange) -> Exchange {
     e
 }
 
-/// Whether the response says itself for how long it is fresh.
-fn has_lifetime(e: &Exchange) -> bool {
-    let all = directives(&e.response, "cache-control");
-    let told = all.iter().any(|(name, _)| ["max-age", "s-maxage"].contains(&name.to_ascii_lowercase().as_str()));
-    told || e.response.iter().any(|(name, _)| *name == "expires")
-}
-
 fn status(mut e: Exchange) -> Exchange {
     let public = directives(&e.response, "cache-control").iter().any(|(name, _)| name == "public");
     let by_default = [200, 203, 204, 301, 404, 501].contains(&e.status);
-    if by_default || public || has_lifetime(&e) {
+    if by_default || public || lifetime(&e).is_some() {
         e.status = 200;
     }
     e
 }
 
-fn useless(mut e: Exchange) -> Exchange {
-    let has = |name: &str| e.response.iter().any(|(n, _)| *n == name);
-    let dead = || {
-        let headers = header_map(&e.response);
-        let all = directives(&e.response, "cache-control");
-        let seconds = |wanted: &str| {
-            let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| value.as_deref().unwrap_or("0").trim_matches('"').parse::<u64>().unwrap_or(0))
-        };
-        let date = |name: &str| headers.get(name).and_then(|value| at(value.to_str().ok()?));
-        let made = date("date").unwrap_or(Timestamp::from_millis(START));
-        let expires = has("expires").then(|| date("expires").map_or(0, |expires| expires.since(made)));
-        seconds("s-maxage").or(seconds("max-age")).or(expires).unwrap_or(0) == 0
+fn has(e: &Exchange, name: &str) -> bool {
+    e.response.iter().any(|(n, _)| *n == name)
+}
+
+fn date_of(e: &Exchange, name: &str) -> Option<Timestamp> {
+    header_map(&e.response).get(name).and_then(|value| at(value.to_str().ok()?))
+}
+
+fn made(e: &Exchange) -> Timestamp {
+    date_of(e, "date").unwrap_or(Timestamp::from_millis(START))
+}
+
+fn since_modified(e: &Exchange) -> u64 {
+    date_of(e, "last-modified").map_or(0, |modified| made(e).since(modified))
+}
+
+/// For how long the response says that it is fresh.
+fn lifetime(e: &Exchange) -> Option<u64> {
+    let all = directives(&e.response, "cache-control");
+    let seconds = |wanted: &str| {
+        let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| value.as_deref().unwrap_or("0").trim_matches('"').parse::<u64>().unwrap_or(0))
     };
-    if !has("etag") && !has("last-modified") && dead() {
+    let expires = || has(e, "expires").then(|| date_of(e, "expires").map_or(0, |expires| expires.since(made(e))));
+    seconds("s-maxage").or(seconds("max-age")).or_else(expires)
+}
+
+fn useless(mut e: Exchange) -> Exchange {
+    if !has(&e, "etag") && !has(&e, "last-modified") && lifetime(&e).unwrap_or(0) == 0 {
         e.response.push(("cache-control", "no-store".into()));
     }
     e

@@ -63,6 +63,10 @@ pub(crate) fn stored(simulator: &Simulator, world: &World) -> Result<(), TestCas
         prop_assert!(!forbidden(&origin, head.status), "stored although forbidden: {head:?}");
         prop_assert!(!value(&made.request, "cache-control").eq_ignore_ascii_case("no-store"), "stored: {head:?}");
         prop_assert!(!unshared(&origin), "stored although for one who was authorized: {head:?}");
+        prop_assert!(
+            !head.headers.contains_key("set-cookie") || shares_cookies(&head.headers, &origin, world),
+            "{head:?}"
+        );
         prop_assert!(!head.headers.contains_key("age"));
         if head.status != StatusCode::PARTIAL_CONTENT {
             prop_assert_eq!(body, &made.whole, "{:?}", head);
@@ -99,6 +103,14 @@ fn forbidden(origin: &Origin<'_>, status: StatusCode) -> bool {
 /// Whether only the one whose request was authorized may have the response (RFC 9111, section 3.5).
 fn unshared(origin: &Origin<'_>) -> bool {
     origin.last.request.contains_key("authorization") && !origin.control.allow_sharing()
+}
+
+/// Whether the origin says for how long the response may be used, cookies and all.
+fn shares_cookies(headers: &HeaderMap, origin: &Origin<'_>, world: &World) -> bool {
+    let control = &origin.control;
+    let expires = headers.contains_key("expires") && !origin.targeted;
+    let told = control.public || expires || control.s_maxage.or(control.max_age).is_some();
+    told && !control.no_cache && lifetime(headers, origin, world).is_some_and(|lifetime| lifetime > 0)
 }
 
 impl Checker {
@@ -142,6 +154,9 @@ impl Checker {
                 ended
             );
         }
+        let own = format!("s={}", numbers.1);
+        let others = head.headers.get_all("set-cookie").iter().any(|cookie| cookie.as_bytes() != own.as_bytes());
+        prop_assert!(!others || shares_cookies(&head.headers, origin, world), "another client's cookie: {head:?}");
         if outcome == CacheOutcome::Revalidated {
             return Ok(());
         }
