@@ -29,7 +29,16 @@ pub fn nominate(response: &HeaderMap, request: &HeaderMap) -> Vec<Nominated> {
         .collect();
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
-    names.into_iter().map(|name| (name.clone(), normalised(request, &name))).collect()
+    values(names.iter(), request)
+}
+
+/// Records the values of the fields that an earlier response has named.
+pub fn nominate_again(nominated: &[Nominated], request: &HeaderMap) -> Vec<Nominated> {
+    values(nominated.iter().map(|(name, _)| name), request)
+}
+
+fn values<'a>(names: impl Iterator<Item = &'a HeaderName>, request: &HeaderMap) -> Vec<Nominated> {
+    names.map(|name| (name.clone(), normalised(request, name))).collect()
 }
 
 /// Returns whether a request has the values that chose a stored response with these header fields. [9111-4.1-1]

@@ -35,7 +35,8 @@ pub(super) fn store(
         caching.key = key::of(&exchange.request, &exchange.route, &profile, exchange.engine.rules());
     }
     let fill = match fill(&exchange, &exchange.request.head.method, &profile, caching.key, &head, asked, now) {
-        Ok(fill) => {
+        Ok(mut fill) => {
+            fill.head = in_place_of(caching.candidate.as_deref(), fill.head, &exchange.request.head.headers);
             if let Some(report) = &mut exchange.report.cache {
                 note(report, &fill.head);
             }
@@ -80,6 +81,17 @@ fn with_own_labels(exchange: &Exchange, stored: &Arc<Stored>) -> Arc<Stored> {
     let mut labels = stored.labels.clone();
     labels.extend(purge::labels_of_url(&exchange.request));
     Arc::new(Stored { labels, ..Stored::clone(stored) })
+}
+
+/// One that names no fields answers no more requests than the one in whose place it came, which names some: that one would be preferred to it for ever.
+fn in_place_of(before: Option<&Stored>, head: Arc<Stored>, request: &HeaderMap) -> Arc<Stored> {
+    match before {
+        Some(before) if head.vary.is_empty() && !before.vary.is_empty() => {
+            let vary = vary::nominate_again(&before.vary, request);
+            Arc::new(Stored { vary, ..Stored::clone(&head) })
+        }
+        Some(_) | None => head,
+    }
 }
 
 /// Says what to store of a response, for requests with this method.

@@ -93,9 +93,14 @@ impl AwaitLookup {
     pub fn choose<'a>(&self, stored: &'a [Arc<Stored>], now: Timestamp) -> Option<&'a Arc<Stored>> {
         let request = &self.exchange.request;
         variants::choose(
-            stored.iter().filter(|s| self.exchange.keeps(s) && covers(request, s, now)),
+            stored.iter().filter(|s| self.is_there(s, now) && covers(request, s, now)),
             &request.head.headers,
         )
+    }
+
+    /// Returns whether a stored response may be used at all. Whether a store has dropped it already must not matter.
+    fn is_there(&self, stored: &Stored, now: Timestamp) -> bool {
+        now < stored.expires() && self.exchange.keeps(stored)
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
@@ -126,8 +131,6 @@ impl AwaitLookup {
                 reuse::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
             }
             Usability::Grace => self.serve_and_refresh(&chosen, CacheOutcome::Stale, now),
-            // Whether a store has dropped it already must not matter.
-            Usability::Validate if now >= chosen.expires() => self.miss(now),
             Usability::Validate => {
                 self.note(outcome);
                 self.caching.candidate = Some(chosen);
@@ -143,6 +146,16 @@ impl AwaitLookup {
     fn ask(mut self) -> Step {
         self.exchange.step(StepName::Lookup);
         Step::Lookup(self)
+    }
+
+    /// The response that was waited for may have said by which key all look for it from now on (No-Vary-Search).
+    fn ask_again(mut self) -> Step {
+        let Exchange { request, route, engine, .. } = &*self.exchange;
+        self.caching.key = key::of(request, route, &self.caching.profile, engine.rules());
+        if let Some(report) = &mut self.exchange.report.cache {
+            report.key = Some(hash::stable(self.caching.key.as_bytes()));
+        }
+        self.ask()
     }
 
     fn note(&mut self, outcome: CacheOutcome) {
@@ -183,7 +196,7 @@ impl AwaitLookup {
 
     /// Nothing that is stored under the key can be used.
     fn miss_among(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
-        let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.exchange.keeps(s)).map(Arc::clone).collect();
+        let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_there(s, now)).map(Arc::clone).collect();
         let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
         self.note(match () {
             () if kept.is_empty() => CacheOutcome::Miss,
@@ -192,7 +205,7 @@ impl AwaitLookup {
         });
         if !headers_contain_range(&self.exchange) {
             // [9111-4.3.2-4]
-            let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG) && now < s.expires();
+            let tagged = |s: &Arc<Stored>| complete(s) && s.headers.contains_key(header::ETAG);
             self.caching.others = kept.into_iter().filter(tagged).collect();
         }
         self.miss(now)
@@ -285,7 +298,7 @@ impl AwaitTime {
     /// Goes on.
     pub fn resume(self, now: Timestamp) -> Step {
         match self.then {
-            Then::LookUp(lookup) => lookup.ask(),
+            Then::LookUp(lookup) => lookup.ask_again(),
             Then::TryAgain(exchange, caching, forward) => fetch::again(exchange, caching, forward, now),
         }
     }

@@ -40,6 +40,11 @@ pub(crate) const KNOWN: &[Known] = &[
         reason: "it takes seconds that are too large for 0; RFC 9111, section 1.2.2 wants the largest number",
         rewrite: saturated,
     },
+    Known { reason: "it stores what Vary: * says that nobody may use", rewrite: star },
+    Known {
+        reason: "what has expired for good is still another variant for it; for us it is not there, whether a store has dropped it or not",
+        rewrite: expired,
+    },
     Known {
         reason: "proxy-revalidate makes a response stale at once; RFC 9111, section 5.2.2.8 speaks of stale ones only",
         rewrite: |e| control(e, |name, _| name != "proxy-revalidate"),
@@ -76,7 +81,6 @@ pub(crate) const KNOWN: &[Known] = &[
         reason: "it compares fields that Vary names as they are; we bring lists into one form (RFC 9111, section 4.1)",
         rewrite: lists,
     },
-    Known { reason: "it stores what Vary: * says that nobody may use", rewrite: star },
     Known {
         reason: "it stores statuses that it knows only, and these also without a lifetime; RFC 9111, section 3 wants one or the other",
         rewrite: status,
@@ -187,6 +191,17 @@ fn without(mut e: Exchange, name: &str) -> Exchange {
         fields.retain(|(n, _)| *n != name);
     }
     e
+}
+
+fn expired(e: Exchange) -> Exchange {
+    let strict = ["s-maxage", "must-revalidate", "proxy-revalidate"];
+    let strict = directives(&e.response, "cache-control").iter().any(|(name, _)| strict.contains(&name.as_str()));
+    let validator = has(&e, "etag") || date_of(&e, "last-modified").is_some();
+    let told = e.response.iter().find(|(name, _)| *name == "age").and_then(|(_, value)| value.split(',').next());
+    let told = told.filter(|age| age.bytes().all(|byte| byte.is_ascii_digit()));
+    let told = told.map_or(0, |age| age.parse::<u64>().unwrap_or(u64::MAX));
+    let age = told.max(Timestamp::from_millis(START).since(made(&e)) / 1000).saturating_add(e.elapsed);
+    if strict && !validator && lifetime(&e).unwrap_or(0) <= age { without(e, "vary") } else { e }
 }
 
 fn cookies(mut e: Exchange) -> Exchange {
@@ -303,14 +318,18 @@ fn since_modified(e: &Exchange) -> u64 {
     date_of(e, "last-modified").map_or(0, |modified| made(e).since(modified))
 }
 
-/// For how long the response says that it is fresh.
+/// For how many seconds the response says that it is fresh.
 fn lifetime(e: &Exchange) -> Option<u64> {
     let all = directives(&e.response, "cache-control");
     let seconds = |wanted: &str| {
         let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         found.map(|(_, value)| value.as_deref().unwrap_or("0").trim_matches('"').parse::<u64>().unwrap_or(0))
     };
-    let expires = || has(e, "expires").then(|| date_of(e, "expires").map_or(0, |expires| expires.since(made(e))));
+    let expires = || match e.response.iter().filter(|(name, _)| *name == "expires").count() {
+        0 => None,
+        1 => Some(date_of(e, "expires").map_or(0, |expires| expires.since(made(e)) / 1000)),
+        _ => Some(0),
+    };
     seconds("s-maxage").or(seconds("max-age")).or_else(expires)
 }
 

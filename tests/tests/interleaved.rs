@@ -1,0 +1,151 @@
+//! Exchanges that meet: what one does while another one waits for its store, its origin, or somebody else's fetch. Driven step by step.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, StatusCode, request};
+use tidegate_core::cache::Stored;
+use tidegate_core::purge::{Purge, Target};
+use tidegate_core::report::CacheOutcome;
+use tidegate_core::{
+    AwaitResponse, Client, Engine, Failure, FailureKind, Policy, Reply, RequestBody, Scheme, Source, Step, Timestamp,
+};
+use tidegate_tests::fixture::START;
+
+const NOW: Timestamp = Timestamp::from_millis(START);
+
+fn engine(profile: &str, attempts: u8) -> Engine {
+    let text = format!(
+        "[origins.a]\nurl = \"http://a.test\"\n[pools.main]\norigins = [\"a\"]\n[cache.all]\n{profile}\n\
+         [retry.some]\nattempts = {attempts}\n[[routes]]\npool = \"main\"\ncache = \"all\"\nretry = \"some\"\n"
+    );
+    Engine::new(Policy::parse("policy", &text).unwrap_or_else(|error| panic!("{error}")), 7)
+}
+
+fn begin(engine: &Engine, path: &str) -> Step {
+    let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
+    head.uri = path.parse().expect("a path");
+    head.headers.insert("host", HeaderValue::from_static("a.example"));
+    let (scheme, body) = (Scheme::Http, RequestBody::Empty);
+    engine.begin(head, Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 }, NOW)
+}
+
+/// Gives the store's answer to a step that asks for it.
+fn look_up(step: Step, stored: &[Arc<Stored>]) -> Step {
+    let Step::Lookup(next) = step else { panic!("not a lookup: {step:?}") };
+    next.resume(stored, NOW)
+}
+
+/// Asks an origin, with nothing or something stored.
+fn fetch(engine: &Engine, path: &str, stored: &[Arc<Stored>]) -> Box<AwaitResponse> {
+    match look_up(begin(engine, path), stored) {
+        Step::Fetch(_, next) => next,
+        step => panic!("no fetch: {step:?}"),
+    }
+}
+
+fn answer(next: Box<AwaitResponse>, status: u16, fields: &[(&'static str, &'static str)]) -> Box<Reply> {
+    let (mut head, ()) = http::Response::new(()).into_parts();
+    head.status = StatusCode::from_u16(status).expect("a status");
+    let field =
+        |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    head.headers.extend(fields.iter().map(field));
+    finished(next.resume(Ok(head), NOW))
+}
+
+fn fail(next: Box<AwaitResponse>) -> Box<Reply> {
+    finished(next.resume(Err(Failure { kind: FailureKind::Closed, sent: true, body_intact: true }), NOW))
+}
+
+fn finished(step: Step) -> Box<Reply> {
+    match step {
+        Step::Finish(reply) => reply,
+        step => panic!("not at its end: {step:?}"),
+    }
+}
+
+fn stored(engine: &Engine, fields: &[(&'static str, &'static str)]) -> Arc<Stored> {
+    answer(fetch(engine, "/", &[]), 200, fields).fill.expect("it is stored").head
+}
+
+fn outcome(reply: &Reply) -> Option<CacheOutcome> {
+    reply.report.cache.as_ref().map(|cache| cache.outcome)
+}
+
+#[test]
+fn what_was_found_before_the_wait_is_not_served_after_it() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
+    let old = stored(&engine, &[("etag", "\"a\"")]);
+    engine.purge(&Purge { target: Target::All, soft: true });
+    let leader = fetch(&engine, "/", &[Arc::clone(&old)]);
+    let Step::Wait(wait) = look_up(begin(&engine, "/"), &[old]) else { panic!("the other one fetches") };
+    // The fetch has failed, and what was stored has left the store meanwhile.
+    drop(leader);
+    let Step::Fetch(_, next) = look_up(wait.resume(NOW), &[]) else { panic!("nothing is stored any more") };
+    let reply = fail(next);
+    assert_eq!((reply.head.status.as_u16(), reply.source.stored()), (502, None));
+    assert!(matches!(reply.source, Source::Bytes(_)));
+    assert_eq!(outcome(&reply), Some(CacheOutcome::Miss));
+}
+
+#[test]
+fn those_who_waited_look_by_the_key_that_the_response_has_made() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
+    let leader = fetch(&engine, "/?page=1&utm=x", &[]);
+    let Step::Wait(wait) = look_up(begin(&engine, "/?page=1&utm=x"), &[]) else { panic!("the other one fetches") };
+    let fill = answer(leader, 200, &[("no-vary-search", "params=(\"utm\")")]).fill.expect("it is stored");
+    let again = wait.resume(NOW);
+    let Step::Lookup(next) = &again else { panic!("not a lookup: {again:?}") };
+    assert_eq!(next.key(), &fill.key);
+    let reply = finished(look_up(again, &[fill.head]));
+    assert_eq!(outcome(&reply), Some(CacheOutcome::Hit));
+}
+
+#[test]
+fn what_is_purged_while_an_origin_is_asked_is_neither_served_nor_made_young_again() {
+    let purge = Purge { target: Target::All, soft: false };
+    let fields = [("etag", "\"a\""), ("cache-control", "max-age=0, stale-if-error=60")];
+    let asked = || {
+        let engine = engine("mode = \"respect\"", 1);
+        let old = stored(&engine, &fields);
+        let next = fetch(&engine, "/", &[Arc::clone(&old)]);
+        (engine, next)
+    };
+    // As long as nothing is purged, it stands in for an error.
+    for (purged, failed, error) in [(false, 200, 200), (true, 502, 503)] {
+        let begun = || {
+            let (engine, next) = asked();
+            if purged {
+                engine.purge(&purge);
+            }
+            next
+        };
+        assert_eq!(fail(begun()).head.status, failed);
+        assert_eq!(answer(begun(), 503, &[]).head.status, error);
+    }
+    // A 304 may be older than the purge: it answers this request, and no other one.
+    for purged in [false, true] {
+        let (engine, next) = asked();
+        if purged {
+            engine.purge(&purge);
+        }
+        let reply = answer(next, 304, &[("etag", "\"a\""), ("cache-control", "max-age=60")]);
+        let kept = reply.fill.expect("it is updated").head;
+        let later = look_up(begin(&engine, "/"), &[kept]);
+        assert_eq!(matches!(later, Step::Fetch(..)), purged, "{later:?}");
+    }
+}
+
+#[test]
+fn what_is_purged_before_the_next_attempt_is_not_validated() {
+    let engine = engine("mode = \"respect\"", 2);
+    let old = stored(&engine, &[("etag", "\"a\""), ("cache-control", "max-age=0")]);
+    let Step::Fetch(attempt, next) = look_up(begin(&engine, "/"), &[old]) else { panic!("it must be validated") };
+    assert!(attempt.head.headers.contains_key("if-none-match"));
+    engine.purge(&Purge { target: Target::All, soft: false });
+    let failure = Failure { kind: FailureKind::Closed, sent: true, body_intact: true };
+    let Step::Wait(wait) = next.resume(Err(failure), NOW) else { panic!("it is tried again after a pause") };
+    let Step::Fetch(attempt, _) = wait.resume(NOW.plus(60_000)) else { panic!("it is tried again") };
+    assert!(!attempt.head.headers.contains_key("if-none-match"));
+}
