@@ -38,9 +38,16 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields by which a client may make an origin answer for another host, path or method than those in the key.
-static UNKEYED: [HeaderName; 15] = [
+/// Fields by which a client may make an origin answer for another host, path, method or client address than it should. Of the addresses, the one in
+/// `X-Forwarded-For` stays: what is there is known.
+static UNKEYED: [HeaderName; 25] = [
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("client-ip"),
+    HeaderName::from_static("fastly-client-ip"),
     HeaderName::from_static("front-end-https"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-cluster-client-ip"),
     HeaderName::from_static("x-forwarded-path"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
@@ -54,12 +61,16 @@ static UNKEYED: [HeaderName; 15] = [
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-original-host"),
     HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-originating-ip"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-remote-addr"),
+    HeaderName::from_static("x-remote-ip"),
     HeaderName::from_static("x-rewrite-url"),
 ];
 
-/// Drops fields that would make an origin's response another one than its key says (cache poisoning), unless they are in the key.
-pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName]) {
-    let doomed = |name: &&HeaderName| UNKEYED.contains(name) && !keyed.contains(name);
+/// Drops fields that would make an origin's response another one than its key says (cache poisoning), unless they are in the key, or `known`.
+pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName], known: Option<&HeaderName>) {
+    let doomed = |name: &&HeaderName| UNKEYED.contains(name) && !keyed.contains(name) && known != Some(*name);
     let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
     for name in doomed {
         headers.remove(name);

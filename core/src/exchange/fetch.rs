@@ -220,7 +220,7 @@ fn attempt(
         validation::remove_conditions(&mut head.headers);
     }
     if let Some(caching) = &caching {
-        prepare(&mut head.headers, caching);
+        prepare(&mut head.headers, &exchange, caching);
     }
     let attempt = Attempt {
         origin: Arc::clone(&origin),
@@ -234,8 +234,9 @@ fn attempt(
 }
 
 /// Turns what the client asks for into what the store needs.
-fn prepare(headers: &mut HeaderMap, caching: &Caching) {
-    forward::strip_unkeyed(headers, &caching.profile.key_headers);
+fn prepare(headers: &mut HeaderMap, exchange: &Exchange, caching: &Caching) {
+    let written_by_proxies = exchange.request.believed.then(|| &exchange.engine.policy().client.address_header);
+    forward::strip_unkeyed(headers, &caching.profile.key_headers, written_by_proxies);
     if caching.validates() {
         validation::make_conditional(headers, caching.candidate.as_ref(), &caching.others);
     } else if caching.lead.is_some() {

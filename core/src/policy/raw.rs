@@ -259,7 +259,8 @@ pub struct RawProfile {
     /// Whether the order of query parameters is ignored. Default: false.
     #[serde(default)]
     pub query_sort: bool,
-    /// Request header fields that distinguish responses.
+    /// Request header fields that distinguish responses. Fields that could make an origin answer for another URL or client, such as X-Original-URL
+    /// or X-Real-IP, reach it only if they are here.
     #[serde(default)]
     pub key_headers: Vec<String>,
     /// Cookies that distinguish responses.
