@@ -96,7 +96,13 @@ impl Engine {
 
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.
     pub fn purge(&self, purge: &Purge) -> purge::Number {
-        self.0.purges.make(purge)
+        let spelt_out = purge.spelt_out(self.policy());
+        spelt_out.iter().map(|purge| self.0.purges.make(purge)).max().unwrap_or_default()
+    }
+
+    /// Says what others must number and learn, for a purge to count everywhere.
+    pub fn to_be_made(&self, purge: &Purge) -> Vec<Made> {
+        purge.spelt_out(self.policy()).iter().map(Made::of).collect()
     }
 
     /// Makes the purges of a reply. What the reply stores is younger than they are, unless another purge has reached it meanwhile.

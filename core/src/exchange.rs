@@ -27,12 +27,13 @@ pub mod request;
 mod reuse;
 mod settle;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, StatusCode, Uri, response};
 
-use crate::cache::{CacheKey, Profile, Stored, validation};
+use crate::cache::{CacheKey, Profile, Stored, key, validation};
 use crate::client::unmapped;
 use crate::engine::Engine;
 use crate::flight::Lead;
@@ -84,6 +85,8 @@ pub(crate) struct Caching {
     pub(crate) candidate: Option<Arc<Stored>>,
     /// Stored responses for other requests, one of which the origin may find to be right for this one too.
     pub(crate) others: Vec<Arc<Stored>>,
+    /// Whether something is stored that a purge has made void: a part put to it would be void too.
+    pub(crate) beside_void: bool,
     /// The duty to fetch for all who want the same.
     pub(crate) lead: Option<Lead>,
 }
@@ -185,7 +188,9 @@ impl Exchange {
         if !purges.may_reach(stored.born) {
             return Verdict::Kept;
         }
-        purges.verdict(Place::of(&self.request), &stored.labels, stored.born)
+        let place = Place::of(&self.request);
+        let query = self.route.cache.as_deref().map_or(place.query.map(Cow::Borrowed), |p| key::query(p, place.query));
+        purges.verdict(Place { query: query.as_deref(), ..place }, &stored.labels, stored.born)
     }
 
     /// Returns whether purges have left a stored response for anybody.

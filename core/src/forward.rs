@@ -70,11 +70,20 @@ static UNKEYED: [HeaderName; 25] = [
 
 /// Drops fields that would make an origin's response another one than its key says (cache poisoning), unless they are in the key, or `known`.
 pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName], known: Option<&HeaderName>) {
-    let doomed = |name: &&HeaderName| UNKEYED.contains(name) && !keyed.contains(name) && known != Some(*name);
+    let doomed = |name: &&HeaderName| is_unkeyed(name, keyed) && known != Some(*name);
     let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
     for name in doomed {
         headers.remove(name);
     }
+}
+
+/// Returns whether there are such fields.
+pub(crate) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
+    headers.keys().any(|name| is_unkeyed(name, keyed))
+}
+
+fn is_unkeyed(name: &HeaderName, keyed: &[HeaderName]) -> bool {
+    UNKEYED.contains(name) && !keyed.contains(name)
 }
 
 /// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
@@ -93,11 +102,8 @@ fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
 /// Writes the head of a request to an origin, from the client's header fields. The URI has origin form.
 pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &Origin) -> request::Parts {
     headers.reserve(8);
-    // The target's own authority makes Host void (RFC 9112, section 3.2.2); a Host that counts has been checked.
-    let asked = match request.head.uri.authority() {
-        None => headers.get(header::HOST).cloned(),
-        Some(_) => HeaderValue::from_str(&request.authority).ok(),
-    };
+    // As it is in the key.
+    let asked = HeaderValue::from_str(&request.authority).ok();
     // The shell's HTTP library answers expectations itself.
     headers.remove(header::EXPECT);
     join_cookies(&mut headers);

@@ -14,7 +14,7 @@ fn resolve(scheme: &str, authority: &str, base: &Uri, reference: &str) -> Option
     let own = |text: &str| -> Option<String> {
         let uri: Uri = text.parse().ok()?;
         let same = uri.scheme_str()?.eq_ignore_ascii_case(scheme)
-            && without_default_port(scheme, uri.authority()?.as_str()) == without_default_port(scheme, authority);
+            && without_default_port(scheme, uri.authority()?.as_str()).eq_ignore_ascii_case(authority);
         same.then(|| uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned())
     };
     let has_scheme = reference.split(['/', '?']).next().is_some_and(|first| first.contains(':'));
@@ -33,9 +33,8 @@ fn resolve(scheme: &str, authority: &str, base: &Uri, reference: &str) -> Option
     Some((without_dot_segments(path), query))
 }
 
-fn without_default_port(scheme: &str, authority: &str) -> String {
-    let port = if scheme == "https" { ":443" } else { ":80" };
-    authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase()
+pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    authority.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(authority)
 }
 
 /// RFC 3986, section 5.2.4.

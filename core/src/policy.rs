@@ -14,6 +14,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::breaker;
+use crate::cache::{Mode, Profile};
 use crate::client::ClientPolicy;
 use crate::exchange::Request;
 use crate::route::{Origin, Route};
@@ -108,6 +109,16 @@ impl Policy {
     pub fn fail_open_url(&self) -> Option<String> {
         let origin = self.routes.last()?.pool.origins.first().filter(|_| self.on_failure == OnFailure::Open)?;
         Some(format!("{}://{}", origin.scheme, origin.authority))
+    }
+
+    /// Lists the profiles by which responses of a URL may be stored, whatever header fields the requests have. `host` is in lower case and without port.
+    pub(crate) fn profiles_at<'a>(&'a self, host: &'a str, path: &'a str) -> impl Iterator<Item = &'a Profile> {
+        let may_match = move |route: &&Arc<Route>| route.matcher.may_match(&Method::GET, host, path);
+        // The first route that asks for no field takes all requests that are left.
+        let mut taken = false;
+        let open = move |route: &&Arc<Route>| !std::mem::replace(&mut taken, route.matcher.headers.is_empty());
+        let profiles = self.routes.iter().filter(may_match).take_while(open).filter_map(|route| route.cache.as_deref());
+        profiles.filter(|profile| profile.mode != Mode::Never)
     }
 
     /// Finds the first route that matches, for this method instead of the request's own.

@@ -3,25 +3,30 @@
 //! Purges are numbered. A response carries the number of the last purge before it was asked for; it is void if one of its labels (its URL, its
 //! host, each prefix of its path, its tags, its groups) was purged later. So a purge takes the same time however many responses it reaches, reaches
 //! every variant and every stale copy, and a response that was on its way when the purge came is void when it arrives. Labels are remembered as
-//! hashes in a table of fixed size: two labels may share a slot, and then a purge of one reaches the responses of the other too. Nothing else can
-//! go wrong: nothing is ever forgotten.
+//! hashes in tables of fixed size, each in two slots: others may have been there too, and then a purge reaches responses that it does not mean.
+//! Nothing else can go wrong: nothing is ever forgotten. Changes, of which clients make many, have a table of their own.
 
 mod order;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::cache::Stored;
+use crate::cache::{Stored, key};
 use crate::exchange::Request;
 use crate::path;
+use crate::policy::Policy;
 
 pub use order::Order;
 
-/// Slots of a table. A purge reaches a response that it does not mean with a chance of one in so many for each of its labels.
+/// Slots of a table of operators' purges. After n of them, a label that none of them means is reached with a chance of (2n / slots)².
 const SLOTS: usize = 1 << 16;
+
+/// Slots of the table of changes: 8 MiB. After 20,000 changes during the life of a response it is void by mistake with a chance of 0.15 %.
+const SLOTS_OF_CHANGES: usize = 1 << 20;
 
 /// Most prefixes of a path that count.
 const PREFIXES_MAX: usize = 32;
@@ -77,7 +82,7 @@ pub struct Made {
 
 impl Made {
     /// Takes a purge that has no number yet.
-    pub fn of(purge: &Purge) -> Self {
+    pub(crate) fn of(purge: &Purge) -> Self {
         Self { number: 0, label: purge.target.label(), soft: purge.soft }
     }
 }
@@ -97,10 +102,27 @@ pub struct Exact {
     pub query: Option<String>,
 }
 
+impl Purge {
+    /// Spells a purge of a URL out for each form that its query may have in keys.
+    pub(crate) fn spelt_out(&self, policy: &Policy) -> Vec<Self> {
+        let Target::Url { host, path, query } = &self.target else { return vec![self.clone()] };
+        let (host, path) = (host_name(host), path::normalised(path).unwrap_or_else(|| path.clone()));
+        let mut queries = vec![query.clone()];
+        for profile in policy.profiles_at(&host, &path) {
+            let query = key::query(profile, query.as_deref()).map(Cow::into_owned);
+            if !queries.contains(&query) {
+                queries.push(query);
+            }
+        }
+        let target = |query| Target::Url { host: host.clone(), path: path.clone(), query };
+        queries.into_iter().map(|query| Self { target: target(query), soft: self.soft }).collect()
+    }
+}
+
 impl Exact {
     /// Returns the URL at the origin of a request with another path and query.
     pub(crate) fn at_origin_of(request: &Request, path: String, query: Option<String>) -> Self {
-        let (authority, host) = (request.authority.clone(), request.host().to_owned());
+        let (authority, host) = (request.authority.clone(), without_dot(request.host()).to_owned());
         Self { scheme: request.scheme.as_str(), authority, host, path, query }
     }
 
@@ -139,7 +161,7 @@ impl<'a> Place<'a> {
         Self {
             scheme: request.scheme.as_str(),
             authority: &request.authority,
-            host: request.host(),
+            host: without_dot(request.host()),
             path: request.path(),
             query: request.head.uri.query(),
         }
@@ -185,7 +207,24 @@ fn label(kind: Kind, parts: &[&str]) -> Label {
     for part in parts {
         seed = xxh3_64_with_seed(part.as_bytes(), seed);
     }
-    seed
+    if matches!(kind, Kind::Exact) { seed | OF_CHANGES } else { seed & !OF_CHANGES }
+}
+
+/// The bit that labels of changes have, and no others.
+const OF_CHANGES: Label = 1 << 63;
+
+fn is_of_changes(label: Label) -> bool {
+    label & OF_CHANGES != 0
+}
+
+/// `shop.example.` is `shop.example`.
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// As the hosts of places are.
+fn host_name(text: &str) -> String {
+    without_dot(&text.to_ascii_lowercase()).to_owned()
 }
 
 /// Returns the label of a tag, which has no case.
@@ -195,7 +234,7 @@ pub(crate) fn tag(tag: &str) -> Label {
 
 /// Returns the label of a host's group.
 pub(crate) fn group(host: &str, group: &str) -> Label {
-    label(Kind::Group, &[host, group])
+    label(Kind::Group, &[without_dot(host), group])
 }
 
 /// Returns the labels of a request's URL, with and without its query.
@@ -210,17 +249,17 @@ impl Target {
             Self::All => return None,
             Self::Url { host, path, query } => {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());
-                self::url(&host.to_ascii_lowercase(), &path, query.as_deref())
+                self::url(&host_name(host), &path, query.as_deref())
             }
             Self::Exact(exact) => exact.place().exact(),
-            Self::Host(host) => label(Kind::Host, &[&host.to_ascii_lowercase()]),
+            Self::Host(host) => label(Kind::Host, &[&host_name(host)]),
             Self::Prefix(host, path) => {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());
                 let path = path.trim_end_matches('/');
                 // Nobody looks deeper.
                 let deep = path.match_indices('/').map(|(at, _)| at).nth(PREFIXES_MAX - 1);
                 let path = deep.and_then(|at| path.get(..at)).unwrap_or(path);
-                label(Kind::Prefix, &[&host.to_ascii_lowercase(), path])
+                label(Kind::Prefix, &[&host_name(host), path])
             }
             Self::Tag(name) => tag(name),
             Self::Group(host, name) => group(host, name),
@@ -236,27 +275,28 @@ struct Table {
 }
 
 impl Table {
-    fn set(&self, label: Option<Label>, number: Number) {
+    fn set(&self, label: Option<Label>, number: Number, size: usize) {
         let Some(label) = label else {
             self.all.fetch_max(number, Ordering::AcqRel);
             return;
         };
-        let slots = self.slots.get_or_init(|| (0..SLOTS).map(|_| AtomicU64::new(0)).collect());
-        if let Some(slot) = slots.get(position(label)) {
+        let slots = self.slots.get_or_init(|| (0..size).map(|_| AtomicU64::new(0)).collect());
+        for slot in Self::both(slots, label) {
             slot.fetch_max(number, Ordering::AcqRel);
         }
     }
 
     /// Returns whether everything, or one of the labels, was purged after `born`.
-    fn reaches(&self, labels: impl Iterator<Item = Label>, born: Number) -> bool {
+    fn reaches(&self, mut labels: impl Iterator<Item = Label>, born: Number) -> bool {
         let later = |slot: &AtomicU64| slot.load(Ordering::Acquire) > born;
-        let slots = self.slots.get().map_or(&[][..], |slots| slots);
-        later(&self.all) || (!slots.is_empty() && labels.map(position).filter_map(|at| slots.get(at)).any(later))
+        let one = |slots: &[AtomicU64], label| Self::both(slots, label).all(later);
+        later(&self.all) || self.slots.get().is_some_and(|slots| labels.any(|label| one(slots, label)))
     }
-}
 
-fn position(label: Label) -> usize {
-    usize::try_from(label % (SLOTS as u64)).unwrap_or(0)
+    fn both(slots: &[AtomicU64], label: Label) -> impl Iterator<Item = &AtomicU64> {
+        let at = |half: Label| usize::try_from(half % (slots.len() as u64)).ok().and_then(|at| slots.get(at));
+        [at(label & 0xffff_ffff), at((label & !OF_CHANGES) >> 32)].into_iter().flatten()
+    }
 }
 
 /// The purges of a node.
@@ -267,6 +307,7 @@ pub(crate) struct Purges {
     highest: AtomicU64,
     hard: Table,
     soft: Table,
+    changes: Table,
     one_at_a_time: Mutex<()>,
 }
 
@@ -316,7 +357,7 @@ impl Purges {
         let _guard = self.lock();
         let made = Made::of(purge);
         let number = self.last() + 1;
-        self.table(&made).set(made.label, number);
+        self.set(&made, number);
         self.highest.fetch_max(number, Ordering::AcqRel);
     }
 
@@ -338,14 +379,18 @@ impl Purges {
     fn learn_alone(&self, made: &[Made]) {
         for made in made {
             // The table first: whoever begins in between is older than the purge, and so void.
-            self.table(made).set(made.label, made.number);
+            self.set(made, made.number);
             self.highest.fetch_max(made.number, Ordering::AcqRel);
             self.last.fetch_max(made.number, Ordering::AcqRel);
         }
     }
 
-    fn table(&self, made: &Made) -> &Table {
-        if made.soft { &self.soft } else { &self.hard }
+    fn set(&self, made: &Made, number: Number) {
+        match made.label {
+            _ if made.soft => self.soft.set(made.label, number, SLOTS),
+            Some(label) if is_of_changes(label) => self.changes.set(made.label, number, SLOTS_OF_CHANGES),
+            Some(_) | None => self.hard.set(made.label, number, SLOTS),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -361,7 +406,8 @@ impl Purges {
     pub(crate) fn verdict(&self, place: Place<'_>, labels: &[Label], born: Number) -> Verdict {
         let all = || place.labels().chain(labels.iter().copied());
         match () {
-            () if self.hard.reaches(all(), born) => Verdict::Void,
+            () if self.hard.reaches(all().filter(|label| !is_of_changes(*label)), born) => Verdict::Void,
+            () if self.changes.reaches(all().filter(|label| is_of_changes(*label)), born) => Verdict::Void,
             () if self.soft.reaches(all(), born) => Verdict::Stale,
             () => Verdict::Kept,
         }

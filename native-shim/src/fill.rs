@@ -61,7 +61,7 @@ impl Gathering {
             let exact = self.bytes.capacity() == self.bytes.len();
             let bytes = std::mem::take(&mut self.bytes);
             let body = if exact { bytes.freeze() } else { Bytes::copy_from_slice(&bytes) };
-            self.node.store.put(&self.fill.key, head, body, self.node.now());
+            self.node.store.put(&self.fill.key, head, body, self.fill.joined_max, self.node.now());
         }
     }
 }

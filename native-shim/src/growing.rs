@@ -52,7 +52,7 @@ struct Come {
     reservation: Option<Reservation>,
     ended: Option<Ended>,
     /// Who waits for more, by reader.
-    waiting: Vec<(usize, Waker)>,
+    waiting: HashMap<usize, Waker, ahash::RandomState>,
     readers: usize,
 }
 
@@ -216,7 +216,7 @@ where
     let Some(head) = cradle.fill.completed(length) else { return };
     let node = cradle.work.node();
     let body = cradle.growing.come().pieces.concat();
-    node.store.put(&cradle.fill.key, head, body.clone(), node.now());
+    node.store.put(&cradle.fill.key, head, body.clone(), cradle.fill.joined_max, node.now());
     cradle.growing.end_whole(body);
 }
 
@@ -257,16 +257,13 @@ impl Growing {
 
 impl Come {
     fn wake(&mut self) {
-        for (_, waker) in self.waiting.drain(..) {
+        for (_, waker) in self.waiting.drain() {
             waker.wake();
         }
     }
 
     fn wait(&mut self, number: usize, cx: &Context<'_>) {
-        match self.waiting.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => self.waiting.push((number, cx.waker().clone())),
-        }
+        self.waiting.insert(number, cx.waker().clone());
     }
 
     fn push(&mut self, piece: Bytes) {
@@ -303,6 +300,12 @@ pub(crate) struct Reader {
     growing: Arc<Growing>,
     number: usize,
     pieces: VecDeque<Piece>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.growing.come().waiting.remove(&self.number);
+    }
 }
 
 impl Reader {

@@ -65,9 +65,9 @@ impl Store {
     }
 
     /// Stores a response with its body. It is not stored if it is larger than the store, or would be with the others under its key.
-    pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, now: Timestamp) {
+    pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, joined_max: u64, now: Timestamp) {
         self.change(self.locate(key), now, move |responses| {
-            entry::place(responses, Arc::clone(&head), body.clone());
+            entry::place(responses, Arc::clone(&head), body.clone(), joined_max);
             true
         });
     }
@@ -77,7 +77,7 @@ impl Store {
         self.change(self.locate(key), now, move |responses| {
             let found = responses.iter().find(|(head, _)| Arc::ptr_eq(head, old)).map(|(_, body)| body.clone());
             found.is_some_and(|body| {
-                entry::place(responses, Arc::clone(&new), body);
+                entry::place(responses, Arc::clone(&new), body, 0);
                 true
             })
         });

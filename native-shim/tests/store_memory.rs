@@ -50,7 +50,7 @@ impl Shape {
     fn put(&self, store: &Store, key: &CacheKey, number: u64) {
         let lifetime = if self.shuffled { number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40 } else { number };
         for variant in 0..self.variants {
-            store.put(key, self.head(variant, 60_000 + lifetime), Bytes::from(vec![b'x'; self.body]), NOW);
+            store.put(key, self.head(variant, 60_000 + lifetime), Bytes::from(vec![b'x'; self.body]), u64::MAX, NOW);
         }
     }
 

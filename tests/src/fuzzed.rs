@@ -76,7 +76,7 @@ pub fn ranges(data: &[u8]) {
     ask_for_range(range, condition.filter(|value| !value.is_empty()));
     let (old, new) = (part(old), part(new));
     let lengths = [&old, &new].map(|stored| Part::of(stored.status, &stored.headers).map(|part| part.length()));
-    let Some(combined) = combine(&old, &new) else { return };
+    let Some(combined) = combine(&old, &new, u64::MAX) else { return };
     let [Some(had), Some(got)] = lengths else { panic!("only parts are combined") };
     let (before, after) = (combined.before, combined.after);
     assert!(before.start == 0 && before.end <= had && after.start <= after.end && after.end == had);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{request, response};
-use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
 use tidegate_core::cache::variants::{Put, put};
+use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::{Charged, charge_all};
 use tidegate_core::{Attempt, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report, Source, Step, Timestamp};
@@ -93,12 +93,11 @@ impl Simulator {
             }
             Source::Origin => body.clone(),
         };
-        for key in invalidate {
-            self.stored.remove(key.as_bytes());
-        }
+        self.invalidate(&invalidate);
         self.fill(fill, &body);
         let background = background.map(|work| {
             let (reply, _, body) = self.drive(work.begin(self.now), origins);
+            self.invalidate(&reply.invalidate);
             self.fill(reply.fill, &body);
             reply.report
         });
@@ -138,6 +137,12 @@ impl Simulator {
         }
     }
 
+    fn invalidate(&mut self, keys: &[CacheKey]) {
+        for key in keys {
+            self.stored.remove(key.as_bytes());
+        }
+    }
+
     fn fill(&mut self, fill: Option<Fill>, body: &Bytes) {
         let Some(fill) = fill else { return };
         let variants = self.stored.entry(fill.key.as_bytes().to_vec()).or_default();
@@ -150,7 +155,7 @@ impl Simulator {
         };
         let Some((head, body)) = response else { return };
         let heads: Vec<Arc<Stored>> = variants.iter().map(|(h, _)| Arc::clone(h)).collect();
-        let Put { at, head, before, after } = put(&heads, head);
+        let Put { at, head, before, after } = put(&heads, head, fill.joined_max);
         let Some(variant) = at.and_then(|at| variants.get_mut(at)) else { return variants.push((head, body)) };
         let joined = [&bytes(&Piece::Body(before), &variant.1)[..], &body, &bytes(&Piece::Body(after), &variant.1)];
         *variant = (head, joined.concat().into());

@@ -55,7 +55,7 @@ pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
         return;
     }
     let Some(log) = log(env) else { return engine.carry_out(reply) };
-    match ask(&log, engine, reply.purges.iter().map(Made::of).collect()).await {
+    match ask(&log, engine, reply.purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect()).await {
         Ok(made) => engine.carry_out_as(reply, &made),
         Err(error) => {
             worker::console_error!("the log of purges: {error}; only this isolate knows of a change");
@@ -72,7 +72,7 @@ pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result
         }
         return Ok(());
     };
-    engine.learn(&ask(&log, engine, purges.iter().map(Made::of).collect()).await?);
+    engine.learn(&ask(&log, engine, purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect()).await?);
     Ok(())
 }
 

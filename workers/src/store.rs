@@ -115,7 +115,7 @@ impl Store {
                 let Some(head) = fill.completed(body.length().into()) else {
                     return Err("the body has another length than its head says".into());
                 };
-                self.insert(&fill.key, head, body).await
+                self.insert(&fill.key, head, body, fill.joined_max).await
             }
             FillKind::Refresh(old) => self.refresh(&fill.key, old, &fill.head).await,
         }
@@ -133,14 +133,14 @@ impl Store {
         Ok(())
     }
 
-    async fn insert(&self, key: &CacheKey, head: Arc<Stored>, body: js_sys::Uint8Array) -> Result<()> {
+    async fn insert(&self, key: &CacheKey, head: Arc<Stored>, body: js_sys::Uint8Array, joined_max: u64) -> Result<()> {
         let now = clock::now();
         let (mut variants, mut first) = match self.entry(key).await? {
             Some(entry) => (entry.variants, entry.body),
             None => (Vec::new(), None),
         };
         variants.retain(|v| v.head.expires() > now);
-        let Put { at, head, before, after } = put(&heads(&variants), head);
+        let Put { at, head, before, after } = put(&heads(&variants), head, joined_max);
         let mut body = body;
         if let Some(old) = at.filter(|_| !(before.is_empty() && after.is_empty())).and_then(|at| variants.get(at)) {
             let old = self.body_of(key, old, first.take()).await?;
@@ -176,7 +176,7 @@ impl Store {
         if new.vary != old.vary {
             // A variant of its own, with a copy of the body.
             let body = self.body_of(key, variant, body).await?;
-            return self.insert(key, Arc::clone(new), body).await;
+            return self.insert(key, Arc::clone(new), body, 0).await;
         }
         variant.head = Arc::clone(new);
         let response = match variant.place {

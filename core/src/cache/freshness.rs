@@ -53,6 +53,8 @@ pub fn of(
         Some(told) if respected => told.saturating_mul(1000),
         // RFC 9111, section 4.2.4: a prohibition by the origin wins, unless the policy overrides lifetimes anyway. [9111-4.2.4-1]
         Some(_) | None if respected && must_validate_when_stale => 0,
+        // What was fresh for nobody else is stale for nobody else: it may be one client's page. And a cookie lives no longer than its response.
+        Some(_) | None if respected && (lifetime == 0 || headers.contains_key(header::SET_COOKIE)) => 0,
         Some(_) | None => configured,
     };
     Freshness {

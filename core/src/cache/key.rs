@@ -1,10 +1,11 @@
 //! Under which key a response is stored.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
 
-use super::search::Rules;
+use super::search::{Rule, Rules};
 use super::{Profile, Query};
 use crate::cookie;
 use crate::exchange::Request;
@@ -39,15 +40,22 @@ impl fmt::Debug for CacheKey {
 /// query. The pool and the profile are in it, so that two routes share a response only if they share both.
 /// [9111-4-1]
 pub(crate) fn of(request: &Request, route: &Route, profile: &Profile, rules: &Rules) -> CacheKey {
-    let mut key = path_part(request, route, profile);
-    let query = request.head.uri.query();
-    match has_whole_query(profile).then(|| rules.find(&key)).flatten() {
+    let path = path_part(request, route, profile);
+    let rule = has_whole_query(profile).then(|| rules.find(&path)).flatten();
+    by_rule(request, profile, path, rule.as_deref())
+}
+
+/// Makes the key of a request from what stands before the query, and what is known not to matter in that.
+pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule: Option<&Rule>) -> CacheKey {
+    let mut key = path;
+    let raw = request.head.uri.query();
+    match rule {
         Some(rule) => {
             let mut matters = Vec::with_capacity(64);
-            rule.push(&mut matters, query.unwrap_or_default());
+            rule.push(&mut matters, raw.unwrap_or_default());
             push_part(&mut key, Some(&matters));
         }
-        None => push_query(&mut key, profile, query),
+        None => push_part(&mut key, query(profile, raw).as_deref().map(str::as_bytes)),
     }
     // The names too, so that a changed profile never finds what another one stored.
     for name in &profile.key_headers {
@@ -73,8 +81,8 @@ pub(crate) fn path_part(request: &Request, route: &Route, profile: &Profile) -> 
     push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
     push_part(&mut key, Some(request.authority.as_bytes()));
     // An origin behind a trusted proxy may take this for the host.
-    let forwarded = request.believed.then(|| request.head.headers.get(names::X_FORWARDED_HOST)).flatten();
-    push_part(&mut key, forwarded.map(HeaderValue::as_bytes));
+    let forwarded = request.believed.then(|| combined(&request.head.headers, &names::X_FORWARDED_HOST)).flatten();
+    push_part(&mut key, forwarded.as_deref());
     push_part(&mut key, Some(uri.path().as_bytes()));
     key
 }
@@ -84,10 +92,11 @@ pub(crate) fn has_whole_query(profile: &Profile) -> bool {
     profile.query == Query::All && !profile.query_sort
 }
 
-fn push_query(key: &mut Vec<u8>, profile: &Profile, query: Option<&str>) {
+/// Brings a query into the form that it has in keys.
+pub(crate) fn query<'a>(profile: &Profile, query: Option<&'a str>) -> Option<Cow<'a, str>> {
     let keeps: Box<dyn Fn(&str) -> bool> = match &profile.query {
-        Query::All if !profile.query_sort => return push_part(key, query.map(str::as_bytes)),
-        Query::None => return push_part(key, None),
+        Query::All if !profile.query_sort => return query.map(Cow::Borrowed),
+        Query::None => return None,
         Query::All => Box::new(|_| true),
         // An encoded name may be any name to the origin, so it counts.
         Query::Allow(names) => {
@@ -102,7 +111,7 @@ fn push_query(key: &mut Vec<u8>, profile: &Profile, query: Option<&str>) {
         kept.sort_by_key(|pair| pair.split('=').next());
     }
     // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the same.
-    push_part(key, (!kept.is_empty()).then(|| kept.join("&")).as_deref().map(str::as_bytes));
+    (!kept.is_empty()).then(|| kept.join("&").into())
 }
 
 fn named(pattern: &str, name: &str) -> bool {
@@ -138,7 +147,7 @@ mod tests {
 
     fn query_part(profile: &Profile, query: &str) -> Vec<u8> {
         let mut key = Vec::new();
-        push_query(&mut key, profile, Some(query));
+        push_part(&mut key, super::query(profile, Some(query)).as_deref().map(str::as_bytes));
         key
     }
 

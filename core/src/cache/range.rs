@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::control::split_list;
 use super::{Stored, date};
+use crate::names;
 use crate::time::Timestamp;
 
 /// Most ranges of a request. One that has more is answered whole: many small pieces cost more than they save.
@@ -244,9 +245,24 @@ pub struct Combined {
     pub after: Range<u64>,
 }
 
+/// Most labels of a part that another one is put to: each may bring more.
+const LABELS_MAX: usize = 1024;
+
+/// Fields that say how long and for whom a response may be used. The newer part was judged by its own.
+static OF_USE: [HeaderName; 7] = [
+    header::CACHE_CONTROL,
+    names::CDN_CACHE_CONTROL,
+    names::TIDEGATE_CDN_CACHE_CONTROL,
+    header::EXPIRES,
+    header::PRAGMA,
+    header::SET_COOKIE,
+    header::VARY,
+];
+
 /// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4) [9111-3.4-1]. The newer
-/// one's fields count, and those that it has not stay; a purge that reached either reaches both.
-pub fn combine(old: &Stored, new: &Stored) -> Option<Combined> {
+/// one's fields count, and those that it has not stay, but for the lifetime and its like; a purge that reached either reaches both. Nothing longer than
+/// `most` comes of it.
+pub fn combine(old: &Stored, new: &Stored, most: u64) -> Option<Combined> {
     let (a, b) = (Part::of(old.status, &old.headers)?, Part::of(new.status, &new.headers)?);
     let same = strong_tag(&new.headers).is_some() && strong_tag(&old.headers) == strong_tag(&new.headers);
     let touch = a.first <= b.last.saturating_add(1) && b.first <= a.last.saturating_add(1);
@@ -254,8 +270,12 @@ pub fn combine(old: &Stored, new: &Stored) -> Option<Combined> {
         return None;
     }
     let joined = Part { first: a.first.min(b.first), last: a.last.max(b.last), whole: a.whole };
+    if joined.length() > most || old.labels.len() > LABELS_MAX {
+        return None;
+    }
     let mut head = new.clone();
-    for name in old.headers.keys().filter(|name| !new.headers.contains_key(*name)) {
+    let stays = |name: &&HeaderName| !new.headers.contains_key(*name) && !OF_USE.contains(name);
+    for name in old.headers.keys().filter(stays) {
         head.headers.extend(old.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
     }
     head.born = old.born.min(new.born);
@@ -373,7 +393,7 @@ mod tests {
     #[test]
     fn parts_that_touch_become_one() {
         let joined = |old: &str, new: &str| {
-            let combined = combine(&part(old, "\"a\""), &part(new, "\"a\""))?;
+            let combined = combine(&part(old, "\"a\""), &part(new, "\"a\""), u64::MAX)?;
             let range = combined.head.headers.get("content-range").map(|v| v.to_str().unwrap().to_owned());
             Some((combined.head.status.as_u16(), range, combined.before, combined.after))
         };
@@ -388,14 +408,14 @@ mod tests {
         (old.born, old.labels, new.born, new.labels) = (3, vec![2, 7], 5, vec![1, 7]);
         old.headers.extend(headers(&[("content-type", "text/plain"), ("x", "old"), ("x", "older")]));
         new.headers.extend(headers(&[("x", "new")]));
-        let head = combine(&old, &new).unwrap().head;
+        let head = combine(&old, &new, u64::MAX).unwrap().head;
         assert_eq!((head.born, head.labels.as_slice()), (3, &[1, 2, 7][..]));
         assert_eq!(
             (&head.headers["content-type"], head.headers.get_all("x").iter().count()),
             (&"text/plain".parse().unwrap(), 1)
         );
-        assert_eq!(combine(&part("bytes 0-4/10", "\"a\""), &part("bytes 5-9/10", "\"b\"")), None);
-        assert_eq!(combine(&part("bytes 0-4/10", "W/\"a\""), &part("bytes 5-9/10", "W/\"a\"")), None);
+        assert_eq!(combine(&part("bytes 0-4/10", "\"a\""), &part("bytes 5-9/10", "\"b\""), u64::MAX), None);
+        assert_eq!(combine(&part("bytes 0-4/10", "W/\"a\""), &part("bytes 5-9/10", "W/\"a\""), u64::MAX), None);
     }
 
     #[test]

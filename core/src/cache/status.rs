@@ -30,7 +30,7 @@ pub fn field(report: &CacheReport, shows_key: bool) -> HeaderValue {
     }
     if let Some(ttl) = report.ttl_ms.filter(|_| serves_stored || report.stored) {
         member.extend_from_slice(b"; ttl=");
-        let ttl = ttl / 1000;
+        let ttl = ttl.div_euclid(1000);
         if ttl < 0 {
             member.push(b'-');
         }

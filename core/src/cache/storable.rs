@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::control::Control;
 use super::freshness::Freshness;
 use super::range::Part;
-use super::{Mode, Profile, Stored, freshness, validation, vary};
+use super::{Mode, Profile, Stored, freshness, tags, validation, vary};
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -37,6 +37,8 @@ pub enum NotStored {
     TooManyTags,
     /// A page under the name of a static file.
     Disguised,
+    /// Responses of its path answer for several queries, and this one says nothing of that, or something else.
+    NoVarySearch,
 }
 
 impl NotStored {
@@ -55,6 +57,7 @@ impl NotStored {
             Self::TooLarge => "too_large",
             Self::TooManyTags => "too_many_tags",
             Self::Disguised => "disguised",
+            Self::NoVarySearch => "no_vary_search",
         }
     }
 
@@ -70,7 +73,8 @@ impl NotStored {
             | Self::NoLifetime
             | Self::TooLarge
             | Self::TooManyTags
-            | Self::Disguised => true,
+            | Self::Disguised
+            | Self::NoVarySearch => true,
         }
     }
 }
@@ -121,6 +125,7 @@ pub fn check_updated(request: &HeaderMap, updated: &Stored) -> Result<(), NotSto
     // What one who is authorized has learned, others may not (RFC 9111, section 3.5).
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control), NotStored::Authorization)?;
     deny(vary::is_star(&updated.headers), NotStored::VaryStar)?;
+    deny(tags::read(&updated.headers, "").is_err(), NotStored::TooManyTags)?;
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)
 }
 

@@ -63,8 +63,11 @@ pub fn make_conditional(request: &mut HeaderMap, stored: Option<&Arc<Stored>>, o
     }
 }
 
-/// Makes a request unconditional.
+/// Makes a request unconditional. A range that is wanted on a condition is not wanted without it.
 pub fn remove_conditions(request: &mut HeaderMap) {
+    if request.contains_key(header::IF_RANGE) {
+        request.remove(header::RANGE);
+    }
     for name in CONDITIONS {
         request.remove(name);
     }
@@ -88,11 +91,13 @@ pub fn confirmed(
     found.map(Arc::clone)
 }
 
-/// Returns whether the answer to a HEAD describes a stored response: the same validators and the same length (RFC 9111, section 4.3.5).
+/// Returns whether the answer to a HEAD describes a stored response: the same validators and the same length (RFC 9111, section 4.3.5). It was asked for
+/// on condition that the response has changed: if that has a validator, only the same one says that it has not.
 /// [9111-4.3.5-2]
 pub fn describes(head: &HeaderMap, stored: &Stored) -> bool {
     let same = |name: &HeaderName| head.get(name).is_none_or(|value| stored.headers.get(name) == Some(value));
-    [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(same)
+    let says_so = !has_validator(&stored.headers) || has_validator(head);
+    says_so && [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(same)
 }
 
 fn tag_of(headers: &HeaderMap) -> Option<&[u8]> {
@@ -122,11 +127,11 @@ pub fn update(
     for name in &control.withheld {
         headers.remove(name);
     }
-    // Those that it had reach it still: some of them are of URLs, not of tags.
+    // Tags go with their fields; labels of URLs stay.
+    let before = tags::read(&stored.headers, host).unwrap_or_default();
     let mut labels = stored.labels.clone();
+    labels.retain(|label| !before.contains(label));
     labels.extend(tags::read(&headers, host).unwrap_or_default());
-    labels.sort_unstable();
-    labels.dedup();
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
     let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
     Stored {
@@ -320,8 +325,10 @@ mod tests {
     #[test]
     fn a_head_describes_what_has_its_validators_and_length() {
         let own = stored(&[("etag", "\"a\""), ("content-length", "5")]);
+        assert!(describes(&headers(&[("content-length", "5")]), &stored(&[("content-length", "5")])));
         let describes = |lines: &[(&str, &str)]| describes(&headers(lines), &own);
-        assert!(describes(&[("etag", "\"a\""), ("content-length", "5"), ("x", "y")]) && describes(&[]));
+        assert!(describes(&[("etag", "\"a\""), ("content-length", "5"), ("x", "y")]));
+        assert!(!describes(&[]) && !describes(&[("content-length", "5")]), "it was asked whether it has changed");
         assert!(!describes(&[("etag", "\"b\"")]) && !describes(&[("content-length", "6")]));
         assert!(!describes(&[("last-modified", DAY)]));
     }

@@ -33,10 +33,10 @@ pub fn choose<'a>(variants: impl IntoIterator<Item = &'a Arc<Stored>>, request: 
 }
 
 /// Says how a new response is stored: in place of the one for the same requests, to which a part may be joined. Beyond [`VARIANTS_MAX`] the oldest
-/// leaves.
-pub fn put(variants: &[Arc<Stored>], head: Arc<Stored>) -> Put {
+/// leaves. A part is joined to no more than `joined_max` bytes.
+pub fn put(variants: &[Arc<Stored>], head: Arc<Stored>, joined_max: u64) -> Put {
     if let Some((at, old)) = variants.iter().enumerate().find(|(_, v)| v.vary == head.vary) {
-        if let Some(Combined { head, before, after }) = range::combine(old, &head) {
+        if let Some(Combined { head, before, after }) = range::combine(old, &head, joined_max) {
             return Put { at: Some(at), head, before, after };
         }
         return Put { at: Some(at), head, before: 0..0, after: 0..0 };
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn variants_are_bounded() {
         let variants: Vec<_> = (0..16).map(|i| variant(&i.to_string(), 100 - i)).collect();
-        let at = |variants: &[Arc<Stored>], language: &str| put(variants, variant(language, 200)).at;
+        let at = |variants: &[Arc<Stored>], language: &str| put(variants, variant(language, 200), u64::MAX).at;
         assert_eq!(at(&variants, "3"), Some(3));
         assert_eq!(at(&variants, "new"), Some(15));
         assert_eq!(at(&variants[..5], "new"), None);

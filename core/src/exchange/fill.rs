@@ -19,6 +19,8 @@ pub struct Fill {
     pub kind: FillKind,
     /// Most bytes of body; a longer one is not stored.
     pub body_bytes_max: u64,
+    /// Most bytes that a part may have together with what is stored beside it; 0 if it is not to be joined to that.
+    pub joined_max: u64,
     /// Ends the wait of other requests when dropped: keep it until the response is stored, or has proved not to be.
     pub lead: Option<Lead>,
 }

@@ -17,6 +17,7 @@ use crate::flight::Lead;
 use crate::names;
 use crate::purge;
 use crate::report::CacheReport;
+use crate::route::Route;
 use crate::time::Timestamp;
 
 /// Answers with an origin's response, and stores it if it may be.
@@ -29,20 +30,19 @@ pub(super) fn store(
 ) -> Step {
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
-    let rule = learn_rule(&exchange, &profile, &head);
-    if rule.is_some() {
-        // Whoever asks next looks under this key.
-        caching.key = key::of(&exchange.request, &exchange.route, &profile, exchange.engine.rules());
-    }
-    let fill = match fill(&exchange, &exchange.request.head.method, &profile, caching.key, &head, asked, now) {
+    let route = Arc::clone(&exchange.route);
+    let (key, mut invalidate) = (caching.key, Vec::new());
+    let fill = match fill(&exchange, &exchange.request.head.method, &route, key.clone(), &head, asked, now) {
         Ok(mut fill) => {
             fill.head = in_place_of(caching.candidate.as_deref(), fill.head, &exchange.request.head.headers);
             if let Some(report) = &mut exchange.report.cache {
                 note(report, &fill.head);
             }
-            let lead = while_useful_to_others(lead, &fill.head, now);
-            let head = if rule.is_some() { with_own_labels(&exchange, &fill.head) } else { fill.head };
-            Some(Fill { head, lead, ..fill })
+            if caching.beside_void {
+                fill.joined_max = 0;
+            }
+            fill.lead = while_useful_to_others(lead, &fill.head, now);
+            Some(fill)
         }
         Err(why) => {
             if let Some(report) = &mut exchange.report.cache {
@@ -52,6 +52,8 @@ pub(super) fn store(
             // [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2] [9111-5.2.2.5-3] [9111-5.2.2.5-4]
             if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
                 finish::end_unshared(lead, now);
+                // It takes the place of what was stored, although it is not.
+                invalidate.extend(caching.candidate.filter(|_| speaks_of_the_resource(head.status)).map(|_| key));
             }
             None
         }
@@ -59,28 +61,45 @@ pub(super) fn store(
     reuse::write_for_client(&mut head.headers, &profile);
     let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
-    finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
+    finish::conclude(exchange, Draft { fill, invalidate, ..Draft::new(head, source) }, now)
 }
 
-/// Takes what a response says about the queries of its path.
-fn learn_rule(exchange: &Exchange, profile: &Profile, head: &response::Parts) -> Option<Arc<Rule>> {
-    if !key::has_whole_query(profile) || !head.status.is_success() {
-        return None;
+/// Takes what a response says about the queries of its path (No-Vary-Search). Returns the key to store it under, and whether other URLs have it too:
+/// only a response that says so itself answers for other queries.
+fn key_to_store(
+    exchange: &Exchange,
+    route: &Route,
+    profile: &Profile,
+    own: CacheKey,
+    head: &response::Parts,
+) -> Result<(CacheKey, bool), NotStored> {
+    if !key::has_whole_query(profile) {
+        return Ok((own, false));
     }
-    let rule = Rule::of(&head.headers).map(Arc::new);
-    if rule.is_none() && exchange.engine.rules().is_empty() {
-        return None;
+    let (rule, rules) = (Rule::of(&head.headers), exchange.engine.rules());
+    if rule.is_none() && rules.is_empty() {
+        return Ok((own, false));
     }
-    let path = key::path_part(&exchange.request, &exchange.route, profile);
-    exchange.engine.rules().learn(&path, rule.as_ref());
-    rule
+    let path = key::path_part(&exchange.request, route, profile);
+    if head.status.is_success() {
+        rules.learn(&path, rule.as_ref());
+    }
+    match rules.find(&path) {
+        Some(known) if rule.as_ref() != Some(&*known) => Err(NotStored::NoVarySearch),
+        known => Ok((key::by_rule(&exchange.request, profile, path, known.as_deref()), known.is_some())),
+    }
 }
 
-/// A response that answers several URLs can be purged by the one that it was fetched with, or by the one without query.
-fn with_own_labels(exchange: &Exchange, stored: &Arc<Stored>) -> Arc<Stored> {
-    let mut labels = stored.labels.clone();
-    labels.extend(purge::labels_of_url(&exchange.request));
-    Arc::new(Stored { labels, ..Stored::clone(stored) })
+/// Says whether an updated response is still looked up under the key that it has.
+pub(super) fn check_rule(profile: &Profile, old: &Stored, updated: &Stored) -> Result<(), NotStored> {
+    let moves = key::has_whole_query(profile) && Rule::of(&old.headers) != Rule::of(&updated.headers);
+    if moves { Err(NotStored::NoVarySearch) } else { Ok(()) }
+}
+
+/// Whether the status says what is there, rather than something about the request or the origin.
+fn speaks_of_the_resource(status: StatusCode) -> bool {
+    let gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    gone || status.is_success() || status.is_redirection()
 }
 
 /// One that names no fields answers no more requests than the one in whose place it came, which names some: that one would be preferred to it for ever.
@@ -98,12 +117,13 @@ fn in_place_of(before: Option<&Stored>, head: Arc<Stored>, request: &HeaderMap) 
 pub(super) fn fill(
     exchange: &Exchange,
     method: &Method,
-    profile: &Profile,
+    route: &Route,
     key: CacheKey,
     head: &response::Parts,
     asked: Asked,
     now: Timestamp,
 ) -> Result<Fill, NotStored> {
+    let profile = route.cache.as_deref().ok_or(NotStored::Method)?;
     let request = &exchange.request.head.headers;
     let control = Control::of_response(&head.headers);
     let freshness = freshness::of(head.status, &head.headers, &control, profile, now);
@@ -111,10 +131,16 @@ pub(super) fn fill(
     if profile.armour && armour::is_disguised(exchange.request.path(), head.status, &head.headers) {
         return Err(NotStored::Disguised);
     }
-    let labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
+    let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
+    let (key, is_shared) = key_to_store(exchange, route, profile, key, head)?;
+    if is_shared {
+        // It can be purged by the URL that it was fetched with, or by the one without query.
+        labels.extend(purge::labels_of_url(&exchange.request));
+    }
     let stored = new_stored(request, head, &control, freshness, profile, asked, now);
     let head = Arc::new(Stored { labels, ..stored });
-    Ok(Fill { key, head, kind: FillKind::Insert, body_bytes_max: profile.body_bytes_max, lead: None })
+    let most = profile.body_bytes_max;
+    Ok(Fill { key, head, kind: FillKind::Insert, body_bytes_max: most, joined_max: most, lead: None })
 }
 
 /// A response that each request must validate anew is stored, but nobody waits for it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 
 use super::fetch::Forward;
 use super::{Background, Caching, Exchange, Request, RequestBody, Step, fetch, finish, reuse};
@@ -61,7 +61,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     let patience = now.plus(profile.coalesce);
     AwaitLookup {
         exchange,
-        caching: Caching { profile, key, candidate: None, others: Vec::new(), lead: None },
+        caching: Caching { profile, key, candidate: None, others: Vec::new(), beside_void: false, lead: None },
         patience,
     }
     .ask()
@@ -74,11 +74,16 @@ fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
         // [9111-4-2] [9111-4-7]
         () if head.method != Method::GET && head.method != Method::HEAD => Some(Bypass::Method),
         () if exchange.request.body != RequestBody::Empty => Some(Bypass::Body),
-        () if profile.bypass_cookies.iter().any(|name| cookie::find(&head.headers, name).is_some()) => {
-            Some(Bypass::Cookie)
-        }
-        () if profile.bypass_headers.iter().any(|name| head.headers.contains_key(name)) => Some(Bypass::Header),
         () if exchange.request.websocket => Some(Bypass::Upgrade),
+        () => bypass_by_fields(&head.headers, profile),
+    }
+}
+
+/// Returns why a request with these fields has nothing to do with what is stored, if so.
+pub(super) fn bypass_by_fields(fields: &HeaderMap, profile: &Profile) -> Option<Bypass> {
+    match () {
+        () if profile.bypass_cookies.iter().any(|name| cookie::find(fields, name).is_some()) => Some(Bypass::Cookie),
+        () if profile.bypass_headers.iter().any(|name| fields.contains_key(name)) => Some(Bypass::Header),
         () => None,
     }
 }
@@ -101,6 +106,10 @@ impl AwaitLookup {
     /// Returns whether a stored response may be used at all. Whether a store has dropped it already must not matter.
     fn is_there(&self, stored: &Stored, now: Timestamp) -> bool {
         now < stored.expires() && self.exchange.keeps(stored)
+    }
+
+    fn any_void(&self, stored: &[Arc<Stored>]) -> bool {
+        stored.iter().any(|s| !self.exchange.keeps(s))
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
@@ -134,6 +143,7 @@ impl AwaitLookup {
             Usability::Validate => {
                 self.note(outcome);
                 self.caching.candidate = Some(chosen);
+                self.caching.beside_void = self.any_void(stored);
                 self.miss(now)
             }
         }
@@ -185,6 +195,7 @@ impl AwaitLookup {
                     key: self.caching.key.clone(),
                     candidate: Some(Arc::clone(chosen)),
                     others: Vec::new(),
+                    beside_void: false,
                     lead: Some(lead),
                 };
                 Some(Background::new(&self.exchange, caching))
@@ -196,6 +207,7 @@ impl AwaitLookup {
 
     /// Nothing that is stored under the key can be used.
     fn miss_among(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
+        self.caching.beside_void = self.any_void(stored);
         let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_there(s, now)).map(Arc::clone).collect();
         let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
         self.note(match () {

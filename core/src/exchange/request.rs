@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::problem::Refusal;
 use crate::route::geo::Geo;
 use crate::trace::Trace;
-use crate::{forward, names, path};
+use crate::{forward, location, names, path};
 
 /// What a shell knows of a request besides its head.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,7 @@ static SELECTIVE: [HeaderName; 5] =
 pub struct Request {
     /// As received, without the fields that speak of the client's connection: no decision may rest on a field that an origin never sees.
     pub head: http::request::Parts,
-    /// Host and port as the client wrote them, in lower case.
+    /// Host and port, in lower case; without the scheme's own port.
     pub authority: String,
     /// Length of the host inside the authority.
     host_length: usize,
@@ -101,13 +101,16 @@ impl Request {
         let normalised_path = path::normalised(head.uri.path());
         let ambiguous = path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
         let refusal = check(policy, &head, authority.is_some(), ambiguous, client.body);
-        let authority = authority.unwrap_or_default();
         let websocket = forward::wants_websocket(&head);
         forward::strip_hop_by_hop(&mut head.headers);
         let peer = unmapped(client.peer);
         let believed = policy.client.trusts(peer);
         let geo =
             client.geo.unwrap_or_else(|| if believed { Geo::from_headers(&head.headers) } else { Geo::default() });
+        let scheme = if believed { forwarded_scheme(&head).unwrap_or(client.scheme) } else { client.scheme };
+        let mut authority = authority.unwrap_or_default();
+        // The same origin (RFC 9110, section 4.2.3).
+        authority.truncate(location::without_default_port(scheme.as_str(), &authority).len());
         let request = Self {
             host_length: host_length(&authority),
             normalised_path,
@@ -116,7 +119,7 @@ impl Request {
             believed,
             address: policy.client.address(peer, &head.headers),
             geo,
-            scheme: if believed { forwarded_scheme(&head).unwrap_or(client.scheme) } else { client.scheme },
+            scheme,
             body: client.body,
             trace: Trace::read(&head.headers, client.fresh_trace),
             websocket,

@@ -7,8 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response};
 use super::background::Background;
 use super::fill::{Fill, FillKind};
 use super::finish::{self, Draft, Source};
-use super::keep::while_useful_to_others;
-use super::{Caching, Exchange, Step};
+use super::{Caching, Exchange, Step, keep};
 use crate::cache::range::{self, Given};
 use crate::cache::storable::NotStored;
 use crate::cache::{Asked, CacheKey, Profile, Stored, storable, tags, validation, vary};
@@ -49,6 +48,7 @@ pub(super) fn confirmed(
     let (mut head, source) = from_store(&mut exchange, &profile, &updated, stored, now);
     // A 304 may forbid what the stored response allowed.
     let allowed = storable::check_updated(&exchange.request.head.headers, &updated);
+    let allowed = allowed.and_then(|()| keep::check_rule(&profile, stored, &updated));
     let revoked = allowed.is_err_and(NotStored::speaks_of_the_response);
     if revoked || not_modified.contains_key(header::SET_COOKIE) {
         // These cookies are this client's; they are not merged into what all get.
@@ -64,8 +64,8 @@ pub(super) fn confirmed(
         report.stored = true;
     }
     let kind = FillKind::Refresh(Arc::clone(stored));
-    let lead = while_useful_to_others(lead, &updated, now);
-    let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, lead };
+    let lead = keep::while_useful_to_others(lead, &updated, now);
+    let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, joined_max: 0, lead };
     finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
 }
 
@@ -180,7 +180,9 @@ fn note(exchange: &mut Exchange, stored: &Stored, outcome: CacheOutcome, now: Ti
     if let Some(report) = &mut exchange.report.cache {
         report.outcome = outcome;
         report.age_ms = Some(stored.age(now));
-        report.ttl_ms = Some(ttl(stored, now));
+        // What a purge has made stale is, however long it would have been fresh.
+        let most = if outcome == CacheOutcome::Stale { 0 } else { i64::MAX };
+        report.ttl_ms = Some(ttl(stored, now).min(most));
     }
 }
 

@@ -6,9 +6,9 @@ use http::{Method, StatusCode, header, response};
 
 use super::fill::{Fill, FillKind};
 use super::finish::{self, Draft, Source};
-use super::{Caching, Exchange, Step, change, keep, reuse};
+use super::{Caching, Exchange, Step, change, keep, lookup, reuse};
 use crate::cache::freshness::Freshness;
-use crate::cache::{Asked, Stored, stale, storable, validation};
+use crate::cache::{Asked, Mode, Profile, Stored, stale, storable, validation};
 use crate::forward;
 use crate::location;
 use crate::problem::Refusal;
@@ -81,11 +81,13 @@ fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, no
     if !change::changes(&exchange, head.status) {
         return finish::conclude(exchange, Draft::new(head, Source::Origin), now);
     }
-    let purges = change::purges(&exchange, &head.headers);
     let own = change::own_key(&exchange);
+    let profile = own.as_ref().and_then(|(_, route)| route.cache.as_deref());
+    let purges = change::purges(&exchange, profile, &head.headers);
     let invalidate = own.iter().map(|(key, _)| key.clone()).collect();
-    let fill = own.filter(|_| speaks_for_get(&exchange, &head)).and_then(|(key, profile)| {
-        let fill = keep::fill(&exchange, &Method::GET, &profile, key, &head, asked, now).ok();
+    let speaks = profile.is_some_and(|profile| speaks_for_get(&exchange, profile, &head));
+    let fill = own.filter(|_| speaks).and_then(|(key, route)| {
+        let fill = keep::fill(&exchange, &Method::GET, &route, key, &head, asked, now).ok();
         fill.filter(|fill| fill.head.freshness.explicit)
     });
     if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
@@ -94,12 +96,18 @@ fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, no
     finish::conclude(exchange, Draft { fill, invalidate, purges, ..Draft::new(head, Source::Origin) }, now)
 }
 
-/// Returns whether the response to a POST says that a GET of the same URL would get it.
-fn speaks_for_get(exchange: &Exchange, head: &response::Parts) -> bool {
+/// Returns whether the response to a POST says that a GET of the same URL would get it, and was asked for as a GET would have been. How long it may be
+/// used the origin must say, not the policy.
+fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts) -> bool {
     let own = Place::of(&exchange.request);
+    let fields = &exchange.request.head.headers;
+    let as_for_get = profile.mode == Mode::Respect
+        && lookup::bypass_by_fields(fields, profile).is_none()
+        && !forward::has_unkeyed(fields, &profile.key_headers);
     let named = head.headers.get(header::CONTENT_LOCATION).and_then(|value| value.to_str().ok());
     let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
-    exchange.request.head.method == Method::POST
+    as_for_get
+        && exchange.request.head.method == Method::POST
         && head.status == StatusCode::OK
         && named.is_some_and(|(path, query)| path == own.path && query.as_deref() == own.query)
 }
@@ -122,7 +130,8 @@ fn head_answered(
         Stored { freshness: Freshness::default(), ..Stored::clone(candidate) }
     };
     reuse::write_for_client(&mut head.headers, &profile);
-    if let Err(why) = storable::check_updated(&exchange.request.head.headers, &stored) {
+    let allowed = storable::check_updated(&exchange.request.head.headers, &stored);
+    if let Err(why) = allowed.and_then(|()| keep::check_rule(&profile, candidate, &stored)) {
         let invalidate = reuse::note_forbidden(&mut exchange, why, key);
         return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
     }
@@ -130,6 +139,6 @@ fn head_answered(
         keep::note(report, &stored);
     }
     let kind = FillKind::Refresh(Arc::clone(candidate));
-    let fill = Fill { key, head: Arc::new(stored), kind, body_bytes_max: profile.body_bytes_max, lead };
+    let fill = Fill { key, head: Arc::new(stored), kind, body_bytes_max: profile.body_bytes_max, joined_max: 0, lead };
     finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, Source::Origin) }, now)
 }

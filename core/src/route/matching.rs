@@ -7,13 +7,18 @@ use super::{HostPattern, Matcher, PathPattern};
 impl Matcher {
     /// Returns whether every condition holds. `host` is in lower case and without port.
     pub fn matches(&self, method: &Method, host: &str, path: &str, headers: &HeaderMap) -> bool {
-        any_or_empty(&self.methods, |m| m == method)
-            && any_or_empty(&self.hosts, |h| h.matches(host))
-            && any_or_empty(&self.paths, |p| p.matches(path))
+        self.may_match(method, host, path)
             && self.headers.iter().all(|(name, wanted)| match wanted {
                 None => headers.contains_key(name),
                 Some(wanted) => headers.get_all(name).iter().any(|v| v.as_bytes() == wanted.as_bytes()),
             })
+    }
+
+    /// Returns whether requests for this URL match, if they have the right header fields.
+    pub fn may_match(&self, method: &Method, host: &str, path: &str) -> bool {
+        any_or_empty(&self.methods, |m| m == method)
+            && any_or_empty(&self.hosts, |h| h.matches(host))
+            && any_or_empty(&self.paths, |p| p.matches(path))
     }
 
     /// Returns whether every request that `other` matches is matched by this one too. May say no where the answer is yes.

@@ -73,9 +73,9 @@ impl Entry {
 }
 
 /// Puts a response among those of its key.
-pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes) {
+pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes, joined_max: u64) {
     let heads: Vec<_> = responses.iter().map(|(head, _)| Arc::clone(head)).collect();
-    let Put { at, head, before, after } = variants::put(&heads, head);
+    let Put { at, head, before, after } = variants::put(&heads, head, joined_max);
     let head = compact(&head);
     match at.and_then(|at| responses.get_mut(at)) {
         None => responses.push((head, body)),

@@ -195,7 +195,8 @@ fn without(mut e: Exchange, name: &str) -> Exchange {
 
 fn expired(e: Exchange) -> Exchange {
     let strict = ["s-maxage", "must-revalidate", "proxy-revalidate"];
-    let strict = directives(&e.response, "cache-control").iter().any(|(name, _)| strict.contains(&name.as_str()));
+    let strict = directives(&e.response, "cache-control").iter().any(|(name, _)| strict.contains(&name.as_str()))
+        || has(&e, "set-cookie");
     let validator = has(&e, "etag") || date_of(&e, "last-modified").is_some();
     let told = e.response.iter().find(|(name, _)| *name == "age").and_then(|(_, value)| value.split(',').next());
     let told = told.filter(|age| age.bytes().all(|byte| byte.is_ascii_digit()));

@@ -19,8 +19,8 @@ pub(crate) type Seen = BTreeMap<&'static str, u32>;
 /// What the cases must contain, and how often at least.
 pub(crate) const EXPECTED: &[(&str, u32)] = &[
     ("hit", 2000),
-    ("stale", 250),
-    ("stale in place of an error", 70),
+    ("stale", 200),
+    ("stale in place of an error", 50),
     ("revalidated", 200),
     ("part from the store", 200),
     ("several parts from the store", 50),

@@ -6,7 +6,7 @@ use std::thread;
 use super::*;
 
 fn put(store: &Store, number: u64, length: usize) {
-    store.put(&key(number), head(NOW.plus(60_000)), body(length), NOW);
+    store.put(&key(number), head(NOW.plus(60_000)), body(length), u64::MAX, NOW);
 }
 
 /// Returns what an entry without body weighs.
@@ -83,7 +83,7 @@ fn what_replaces_counts_in_place_of_what_it_replaces() {
 fn a_further_variant_evicts_others_and_not_its_siblings() {
     let store = store(60_000, 100);
     let put = |number, variant_number| {
-        store.put(&key(number), variant(variant_number, NOW.plus(60_000)), body(5000), NOW);
+        store.put(&key(number), variant(variant_number, NOW.plus(60_000)), body(5000), u64::MAX, NOW);
     };
     put(0, 0);
     (1..20).for_each(|number| put(number, 0));
@@ -132,7 +132,7 @@ fn hammer(store: &Store, keys: &[CacheKey], bodies: &Bytes, mut random: Random) 
     for _ in 0..20_000 {
         let key = &keys[random.index(keys.len())];
         match random.below(10) {
-            0..6 => store.put(key, Arc::clone(&head), bodies.slice(..random.index(bodies.len())), NOW),
+            0..6 => store.put(key, Arc::clone(&head), bodies.slice(..random.index(bodies.len())), u64::MAX, NOW),
             6..9 => drop(store.get(key, NOW)),
             _ => store.remove(key),
         }

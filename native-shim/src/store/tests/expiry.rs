@@ -3,7 +3,7 @@
 use super::*;
 
 fn put(store: &Store, number: u64, expires: Timestamp) {
-    store.put(&key(number), head(expires), body(100), NOW);
+    store.put(&key(number), head(expires), body(100), u64::MAX, NOW);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn what_has_expired_leaves_before_what_is_valid() {
         put(&store, number, NOW.plus(lifetime));
         store.get(&key(number), NOW);
     }
-    store.put(&key(5), head(NOW.plus(1000)), body(1), NOW.plus(5));
+    store.put(&key(5), head(NOW.plus(1000)), body(1), u64::MAX, NOW.plus(5));
     let kept: Vec<_> = (1..=5).filter(|number| store.get(&key(*number), NOW).is_some()).collect();
     assert_eq!(kept, [1, 2, 4, 5]);
 }
@@ -58,11 +58,11 @@ fn a_refreshed_response_stays_for_its_new_lifetime() {
 fn an_entry_stays_as_long_as_its_last_variant_and_loses_the_others_when_it_changes() {
     let store = store(1 << 20, 10);
     for (number, lifetime) in [(1, 10), (2, 50)] {
-        store.put(&key(1), variant(number, NOW.plus(lifetime)), body(100), NOW);
+        store.put(&key(1), variant(number, NOW.plus(lifetime)), body(100), u64::MAX, NOW);
     }
     store.sweep(NOW.plus(20));
     assert_eq!(store.get(&key(1), NOW.plus(20)).unwrap().heads().len(), 2);
-    store.put(&key(1), variant(3, NOW.plus(60)), body(100), NOW.plus(20));
+    store.put(&key(1), variant(3, u64::MAX, NOW.plus(60)), body(100), NOW.plus(20));
     assert_eq!(store.get(&key(1), NOW.plus(20)).unwrap().heads().len(), 2);
     audit(&store);
 }

@@ -42,7 +42,7 @@ impl Keys {
 fn ask(store: &Store, key: &CacheKey, head: &Arc<Stored>) -> bool {
     let found = store.get(key, NOW).is_some();
     if !found {
-        store.put(key, Arc::clone(head), body(16), NOW);
+        store.put(key, Arc::clone(head), body(16), u64::MAX, NOW);
     }
     found
 }

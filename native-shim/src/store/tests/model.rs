@@ -34,7 +34,7 @@ fn step(store: &Store, model: &mut Model, random: &mut Random, now: Timestamp) {
     match random.below(20) {
         0..8 => {
             let length = random.index(2000);
-            store.put(&key(number), variant(variant_number, expires), body(length), now);
+            store.put(&key(number), variant(variant_number, expires), body(length), u64::MAX, now);
             model.0.insert((number, variant_number), (length, expires));
             let entry = store.get(&key(number), now).expect("there is room for what is put");
             assert!(entry.heads().iter().any(|head| head.expires() == expires));
