@@ -38,16 +38,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Fields by which a client may make an origin answer for another host, path, method or client address than it should. Of the addresses, the one in
-/// `X-Forwarded-For` stays: what is there is known.
-static UNKEYED: [HeaderName; 25] = [
-    HeaderName::from_static("cf-connecting-ip"),
-    HeaderName::from_static("client-ip"),
-    HeaderName::from_static("fastly-client-ip"),
+/// Fields by which a client may make an origin answer for another host, path or method than those in the key.
+static OF_URLS: [HeaderName; 15] = [
     HeaderName::from_static("front-end-https"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-cluster-client-ip"),
     HeaderName::from_static("x-forwarded-path"),
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-forwarded-prefix"),
@@ -61,29 +54,36 @@ static UNKEYED: [HeaderName; 25] = [
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-original-host"),
     HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Fields by which a client may give itself another address. The one in `X-Forwarded-For` is known.
+static OF_CLIENTS: [HeaderName; 10] = [
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("client-ip"),
+    HeaderName::from_static("fastly-client-ip"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-cluster-client-ip"),
     HeaderName::from_static("x-originating-ip"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-remote-addr"),
     HeaderName::from_static("x-remote-ip"),
-    HeaderName::from_static("x-rewrite-url"),
 ];
 
 /// Drops fields that would make an origin's response another one than its key says (cache poisoning), unless they are in the key, or `known`.
 pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName], known: Option<&HeaderName>) {
-    let doomed = |name: &&HeaderName| is_unkeyed(name, keyed) && known != Some(*name);
+    let unkeyed = |name: &HeaderName| OF_URLS.contains(name) || OF_CLIENTS.contains(name);
+    let doomed = |name: &&HeaderName| unkeyed(name) && !keyed.contains(name) && known != Some(*name);
     let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
     for name in doomed {
         headers.remove(name);
     }
 }
 
-/// Returns whether there are such fields.
-pub(crate) fn has_unkeyed(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
-    headers.keys().any(|name| is_unkeyed(name, keyed))
-}
-
-fn is_unkeyed(name: &HeaderName, keyed: &[HeaderName]) -> bool {
-    UNKEYED.contains(name) && !keyed.contains(name)
+/// Returns whether there are fields that speak of another URL, and are not in the key.
+pub(crate) fn speaks_of_another_url(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
+    headers.keys().any(|name| OF_URLS.contains(name) && !keyed.contains(name))
 }
 
 /// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
@@ -99,8 +99,8 @@ fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
     headers.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(member))
 }
 
-/// Writes the head of a request to an origin, from the client's header fields. The URI has origin form.
-pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &Origin) -> request::Parts {
+/// Writes the head of a request to an origin, from the client's header fields. The URI has origin form. `shared` says whether others may get the response.
+pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &Origin, shared: bool) -> request::Parts {
     headers.reserve(8);
     // As it is in the key.
     let asked = HeaderValue::from_str(&request.authority).ok();
@@ -116,7 +116,7 @@ pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &O
     } else if let Some(host) = &asked {
         headers.insert(header::HOST, host.clone());
     }
-    write_forwarding(&mut headers, request, asked);
+    write_forwarding(&mut headers, request, asked, shared);
     add_via(&mut headers, request.head.version);
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = request.head.method.clone();
@@ -144,21 +144,52 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
 }
 
-/// Writes who asked, how, and for which host. What a trusted proxy wrote is continued, anything else replaced.
-fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<HeaderValue>) {
+/// Writes who asked, how, and for which host. What a trusted proxy wrote is continued, anything else replaced. If the response may be shared, only what
+/// is known is written: a trusted proxy may have passed on what its client made up.
+fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<HeaderValue>, shared: bool) {
     let mut address = Vec::with_capacity(40);
     push_address(&mut address, request.peer);
-    let mut element = Vec::with_capacity(64);
-    let (open, close): (&[u8], &[u8]) = if request.peer.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
     let scheme = request.scheme.as_str();
-    let pieces = [open, &address, close, b";host=\"", request.authority.as_bytes(), b"\";proto=", scheme.as_bytes()];
-    for piece in pieces {
-        element.extend_from_slice(piece);
+    let rest = [b";host=\"", request.authority.as_bytes(), b"\";proto=", scheme.as_bytes()].concat();
+    let element = [node(request.peer, &address), rest].concat();
+    let (mut addresses, mut elements) = (Vec::new(), Vec::new());
+    if request.believed && !shared {
+        addresses.extend(lines(headers, &names::X_FORWARDED_FOR));
+        elements.extend(lines(headers, &header::FORWARDED));
+    } else if request.believed && request.address != request.peer {
+        let mut client = Vec::with_capacity(40);
+        push_address(&mut client, request.address);
+        elements.push(node(request.address, &client));
+        addresses.push(client);
     }
-    continue_list(headers, names::X_FORWARDED_FOR, address, request.believed);
-    continue_list(headers, header::FORWARDED, element, request.believed);
-    keep_or_replace(headers, names::X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme)), request.believed);
-    keep_or_replace(headers, names::X_FORWARDED_HOST, host, request.believed);
+    addresses.push(address);
+    elements.push(element);
+    replace_list(headers, names::X_FORWARDED_FOR, &addresses);
+    replace_list(headers, header::FORWARDED, &elements);
+    headers.insert(names::X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    if !(request.believed && headers.contains_key(names::X_FORWARDED_HOST)) {
+        match host {
+            Some(host) => headers.insert(names::X_FORWARDED_HOST, host),
+            None => headers.remove(names::X_FORWARDED_HOST),
+        };
+    }
+}
+
+/// Writes an address as RFC 7239, section 6 has it.
+fn node(address: IpAddr, text: &[u8]) -> Vec<u8> {
+    let (open, close): (&[u8], &[u8]) = if address.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+    [open, text, close].concat()
+}
+
+fn lines(headers: &HeaderMap, name: &HeaderName) -> Vec<Vec<u8>> {
+    headers.get_all(name).iter().map(|line| line.as_bytes().to_vec()).collect()
+}
+
+fn replace_list(headers: &mut HeaderMap, name: HeaderName, members: &[Vec<u8>]) {
+    match HeaderValue::from_maybe_shared(Bytes::from(members.join(&b", "[..]))) {
+        Ok(list) => headers.insert(name, list),
+        Err(_) => headers.remove(name),
+    };
 }
 
 fn push_address(into: &mut Vec<u8>, address: IpAddr) {
@@ -173,29 +204,6 @@ fn push_address(into: &mut Vec<u8>, address: IpAddr) {
         }
         IpAddr::V6(v6) => into.extend_from_slice(v6.to_string().as_bytes()),
     }
-}
-
-/// Makes `member` the last of a list; the list is begun anew if what is there cannot be believed.
-fn continue_list(headers: &mut HeaderMap, name: HeaderName, member: Vec<u8>, believed: bool) {
-    let mut list = Vec::new();
-    if believed {
-        for line in headers.get_all(&name) {
-            list.extend_from_slice(line.as_bytes());
-            list.extend_from_slice(b", ");
-        }
-    }
-    let list = if list.is_empty() { member } else { [list, member].concat() };
-    keep_or_replace(headers, name, HeaderValue::from_maybe_shared(Bytes::from(list)).ok(), false);
-}
-
-fn keep_or_replace(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>, keep: bool) {
-    if keep && headers.contains_key(&name) {
-        return;
-    }
-    match value {
-        Some(value) => headers.insert(name, value),
-        None => headers.remove(name),
-    };
 }
 
 /// Adds this gateway to Via (RFC 9110, section 7.6.3), behind those already there.

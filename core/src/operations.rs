@@ -11,6 +11,9 @@ pub const ROOT: &str = "/performance/cache/";
 /// Most bytes of an order.
 pub const ORDER_BYTES_MAX: usize = 256 << 10;
 
+/// The scheme of the token, and a space (RFC 6750).
+const SCHEME: &[u8] = b"Bearer ";
+
 /// Most URLs of an order to warm.
 const WARMED_MAX: usize = 100;
 
@@ -58,7 +61,8 @@ struct Warm {
 /// Returns whether a request shows this token: `Authorization: Bearer TOKEN`.
 pub fn shows(headers: &HeaderMap, token: &str) -> bool {
     let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+    let shown = shown.and_then(|value| value.split_at_checked(SCHEME.len()));
+    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)).map_or(&b""[..], |(_, token)| token);
     // In a time that says nothing about where the difference is.
     let difference = shown.iter().zip(token.as_bytes()).fold(0, |difference, (a, b)| difference | (a ^ b));
     !token.is_empty() && shown.len() == token.len() && difference == 0
@@ -73,17 +77,24 @@ pub fn admit(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refused> {
             "Set TIDEGATE_ADMIN_TOKEN where tidegate runs to allow operations.",
         )),
         Some(token) if shows(headers, token) => Ok(()),
-        Some(_) => Err(Refused::new(StatusCode::UNAUTHORIZED, "Who are you?", "Send Authorization: Bearer TOKEN.")),
+        Some(_) => Err(Refused::new(
+            StatusCode::UNAUTHORIZED,
+            "Who are you?",
+            "Send Authorization: Bearer TOKEN, the token in TIDEGATE_ADMIN_TOKEN where tidegate runs.",
+        )),
     }
 }
 
-/// Reads an operation from a request whose path begins with [`ROOT`].
+/// Reads an operation from an operator's request.
 pub fn read(method: &Method, uri: &Uri, body: &[u8]) -> Result<Operation, Refused> {
-    let name = uri.path().strip_prefix(ROOT).unwrap_or_default();
+    let Some(name) = uri.path().strip_prefix(ROOT) else { return Err(unknown()) };
     let wrong = |why: String| Refused::new(StatusCode::BAD_REQUEST, "Not understood", why);
     match (method, name) {
         (&Method::POST, "invalidate") => {
             Order::parse(body).and_then(|order| order.purges()).map(Operation::Purge).map_err(wrong)
+        }
+        (&Method::DELETE, _) if !body.is_empty() => {
+            Err(wrong("DELETE has no body; POST invalidate takes an order, soft or not".into()))
         }
         (&Method::DELETE, pattern) => {
             let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -92,12 +103,13 @@ pub fn read(method: &Method, uri: &Uri, body: &[u8]) -> Result<Operation, Refuse
         }
         (&Method::GET, "stats") => Ok(Operation::Stats),
         (&Method::POST, "warm") => urls(body).map(Operation::Warm).map_err(wrong),
-        _ => Err(Refused::new(
-            StatusCode::NOT_FOUND,
-            "No such operation",
-            "POST invalidate, DELETE {pattern}, GET stats and POST warm are here.",
-        )),
+        _ => Err(unknown()),
     }
+}
+
+fn unknown() -> Refused {
+    let detail = format!("At {ROOT} there are POST invalidate, DELETE {{pattern}}, GET stats and POST warm.");
+    Refused::new(StatusCode::NOT_FOUND, "No such operation", detail)
 }
 
 fn urls(body: &[u8]) -> Result<Vec<Uri>, String> {

@@ -25,8 +25,8 @@ pub use order::Order;
 /// Slots of a table of operators' purges. After n of them, a label that none of them means is reached with a chance of (2n / slots)².
 const SLOTS: usize = 1 << 16;
 
-/// Slots of the table of changes: 8 MiB. After 20,000 changes during the life of a response it is void by mistake with a chance of 0.15 %.
-const SLOTS_OF_CHANGES: usize = 1 << 20;
+/// Slots of the table of changes: 4 MiB. After 20,000 changes during the life of a response it is void by mistake with a chance of 0.6 %.
+const SLOTS_OF_CHANGES: usize = 1 << 19;
 
 /// Most prefixes of a path that count.
 const PREFIXES_MAX: usize = 32;

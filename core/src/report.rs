@@ -210,6 +210,8 @@ pub enum Bypass {
     Upgrade,
     /// The request has a body.
     Body,
+    /// Nobody could say what of the store may be used.
+    Store,
 }
 
 impl Bypass {
@@ -222,6 +224,7 @@ impl Bypass {
             Self::Header => "header",
             Self::Upgrade => "upgrade",
             Self::Body => "body",
+            Self::Store => "store",
         }
     }
 }

@@ -80,7 +80,7 @@ fn full(keys: &[CacheKey]) -> Store {
     let store = Store::new(StoreBounds { bytes_max: 256 << 20, entries_max: ENTRIES });
     let (head, body) = (head(), Bytes::from(vec![b'x'; 1024]));
     for key in keys {
-        store.put(key, Arc::clone(&head), body.clone(), NOW);
+        store.put(key, Arc::clone(&head), body.clone(), u64::MAX, NOW);
     }
     store
 }
@@ -115,7 +115,7 @@ fn put(bencher: Bencher<'_, '_>) {
     let mut next = keys.iter().cycle();
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         for key in next.by_ref().take(BATCH) {
-            store.put(key, Arc::clone(&head), body.clone(), NOW);
+            store.put(key, Arc::clone(&head), body.clone(), u64::MAX, NOW);
         }
     });
 }

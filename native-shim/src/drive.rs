@@ -208,7 +208,8 @@ impl<U: Upstream> Finish<'_, U> {
         let Some(fetched) = fetched else { return other.unwrap_or_default() };
         let stored = match growing::begin(self.node, fill, self.wake.take(), fetched) {
             Ok(reader) => Body::growing(reader),
-            Err(Unshared { fill, wake, body }) => {
+            Err(unshared) => {
+                let Unshared { fill, wake, body } = *unshared;
                 Body::stored(Tee::new(body, Gathering::new(fill, wake, Arc::clone(self.node))))
             }
         };

@@ -162,17 +162,17 @@ pub(crate) fn begin<B>(
     mut fill: Fill,
     wake: Option<WakeGuard>,
     body: B,
-) -> Result<Reader, Unshared<B>>
+) -> Result<Reader, Box<Unshared<B>>>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let (runtime, length) = (tokio::runtime::Handle::try_current(), fill.head.announced_length());
     let (Ok(runtime), Some(length), Some(_)) = (runtime, length, &fill.lead) else {
-        return Err(Unshared { fill, wake, body });
+        return Err(Box::new(Unshared { fill, wake, body }));
     };
     let mut reservation = Reservation::new(node);
     if !reservation.grow(length) {
-        return Err(Unshared { fill, wake, body });
+        return Err(Box::new(Unshared { fill, wake, body }));
     }
     let lead: Option<Lead> = fill.lead.take();
     let come = Come { reservation: Some(reservation), ..Come::default() };

@@ -12,8 +12,7 @@ use crate::{clock, convert};
 
 /// Reads what the core wants to know; the head is `None` if it is not one that the core can read.
 ///
-/// The platform's own fields (`cf-connecting-ip`, `cf-ray`, ...) pass through to origins as they are: it writes them anew for every request, so
-/// nobody else can.
+/// The platform's own fields (`cf-ray`, ...) pass through to origins as they are: it writes them anew for every request, so nobody else can.
 pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Client) {
     let url = request.url();
     let cf = js_sys::Reflect::get(request, &"cf".into()).unwrap_or(JsValue::UNDEFINED);

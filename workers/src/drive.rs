@@ -35,9 +35,12 @@ impl Shell {
                     next.resume(&answers, clock::now())
                 }
                 Step::Lookup(next) => {
-                    let known = purges::known(&self.env, &self.engine).await;
-                    found = if known { lookup(&next).await } else { Found::default() };
-                    next.resume(&found.heads, clock::now())
+                    if purges::known(&self.env, &self.engine).await {
+                        found = lookup(&next).await;
+                        next.resume(&found.heads, clock::now())
+                    } else {
+                        next.forgo(clock::now())
+                    }
                 }
                 Step::Fetch(attempt, next) => {
                     abandon(answer.take());

@@ -15,15 +15,20 @@ use crate::{clock, purges};
 /// URLs that are warmed at once.
 const WARMED_AT_ONCE: usize = 4;
 
-/// Returns whether a request is an operator's. To everybody else the path is one like all others.
+/// Returns whether a request is for operators: it has their path, or shows their token, which no origin may see. Without a token there are no operations,
+/// and the path is one like all others.
 pub(crate) fn is_one(env: &Env, head: &request::Parts) -> bool {
-    head.uri.path().starts_with(operations::ROOT) && shows_token(env, &head.headers)
+    token(env)
+        .is_some_and(|token| head.uri.path().starts_with(operations::ROOT) || operations::shows(&head.headers, &token))
 }
 
-/// Returns whether a request shows the operators' token, which no origin may see.
+/// Returns whether a request shows the operators' token.
 pub(crate) fn shows_token(env: &Env, headers: &HeaderMap) -> bool {
-    let token = env.secret("TIDEGATE_ADMIN_TOKEN").ok().map(|token| token.to_string());
-    token.is_some_and(|token| operations::shows(headers, &token))
+    token(env).is_some_and(|token| operations::shows(headers, &token))
+}
+
+fn token(env: &Env) -> Option<String> {
+    env.secret("TIDEGATE_ADMIN_TOKEN").ok().map(|token| token.to_string())
 }
 
 /// Carries out an operation and answers.
@@ -33,8 +38,13 @@ pub(crate) async fn answer(
     request: &web_sys::Request,
     head: &request::Parts,
 ) -> Result<web_sys::Response> {
-    let body = js_sys::Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?).to_vec();
-    let (status, kind, text) = match carry_out(env, engine, head, &body).await? {
+    let done = if let Err(refused) = operations::admit(&head.headers, token(env).as_deref()) {
+        Err(refused)
+    } else {
+        let body = js_sys::Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?).to_vec();
+        carry_out(env, engine, head, &body).await?
+    };
+    let (status, kind, text) = match done {
         Ok(value) => (StatusCode::OK, "application/json", value.to_string()),
         Err(refused) => (refused.status, "application/problem+json", refused.document()),
     };
@@ -44,6 +54,9 @@ pub(crate) async fn answer(
         (http::header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (http::header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ]);
+    if status == StatusCode::UNAUTHORIZED {
+        reply.headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     convert::response(&reply, Body::Bytes(format!("{text}\n").into()))
 }
 
@@ -60,8 +73,12 @@ async fn carry_out(
     Ok(match operations::read(&head.method, &head.uri, body) {
         Err(refused) => Err(refused),
         Ok(Operation::Purge(asked)) => {
-            purges::make(env, engine, &asked).await?;
-            Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() }))
+            if purges::make(env, engine, &asked).await? {
+                Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() }))
+            } else {
+                let detail = "Bind the Durable Object PurgeLog as PURGES in wrangler.toml.".to_owned();
+                Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, title: "Nobody orders purges", detail })
+            }
         }
         // The platform does not tell what it stores.
         Ok(Operation::Stats) => Ok(json!({ "last_purge": engine.last_purge() })),

@@ -1,7 +1,8 @@
 //! What other isolates have purged, and what they are told of ours.
 //!
 //! The purges are numbered by one Durable Object. An isolate asks it again when what it knows is older than [`KNOWN_FOR`], before it uses what is
-//! stored; so a purge counts everywhere within that time. Without the binding `PURGES` an isolate knows of its own purges only.
+//! stored; so a purge counts everywhere within that time and the [`PATIENCE`] of the one who asks for all. Without the binding `PURGES` nobody could
+//! order them: operators' purges are refused, and a change removes its own URL from the cache of its data centre only.
 
 use std::cell::Cell;
 
@@ -54,7 +55,7 @@ pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
     if reply.purges.is_empty() {
         return;
     }
-    let Some(log) = log(env) else { return engine.carry_out(reply) };
+    let Some(log) = log(env) else { return reply.purges.clear() };
     match ask(&log, engine, reply.purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect()).await {
         Ok(made) => engine.carry_out_as(reply, &made),
         Err(error) => {
@@ -64,16 +65,11 @@ pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
     }
 }
 
-/// Makes an operator's purges, everywhere.
-pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result<()> {
-    let Some(log) = log(env) else {
-        for purge in purges {
-            engine.purge(purge);
-        }
-        return Ok(());
-    };
+/// Makes an operator's purges, everywhere; says whether there is a log to tell.
+pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result<bool> {
+    let Some(log) = log(env) else { return Ok(false) };
     engine.learn(&ask(&log, engine, purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect()).await?);
-    Ok(())
+    Ok(true)
 }
 
 fn log(env: &Env) -> Option<ObjectNamespace> {

@@ -214,7 +214,7 @@ fn attempt(
         exchange.request.head.headers.clone()
     };
     let request = &exchange.request;
-    let mut head = forward::request_head(request, headers, &origin);
+    let mut head = forward::request_head(request, headers, &origin, caching.is_some());
     request.trace.write(&mut head.headers, forward.made);
     if forward.unconditional {
         validation::remove_conditions(&mut head.headers);

@@ -58,7 +58,12 @@ pub(super) fn store(
             None
         }
     };
-    reuse::write_for_client(&mut head.headers, &profile);
+    if exchange.report.cache.as_ref().and_then(|report| report.not_stored) == Some(NotStored::Disguised) {
+        // The profile's word is for what the name promises, not for this.
+        tags::strip(&mut head.headers);
+    } else {
+        reuse::write_for_client(&mut head.headers, &profile);
+    }
     let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
     finish::conclude(exchange, Draft { fill, invalidate, ..Draft::new(head, source) }, now)

@@ -108,6 +108,19 @@ impl AwaitLookup {
         now < stored.expires() && self.exchange.keeps(stored)
     }
 
+    /// Goes on without the store, because nobody can say what of it may be used: nothing is looked up, stored or waited for.
+    pub fn forgo(mut self, now: Timestamp) -> Step {
+        if self.clients_control().only_if_cached {
+            self.note(CacheOutcome::OnlyIfCached);
+            return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
+        }
+        self.note(CacheOutcome::Bypass);
+        if let Some(report) = &mut self.exchange.report.cache {
+            report.bypass = Some(Bypass::Store);
+        }
+        fetch::start(self.exchange, None, now)
+    }
+
     fn any_void(&self, stored: &[Arc<Stored>]) -> bool {
         stored.iter().any(|s| !self.exchange.keeps(s))
     }

@@ -240,10 +240,10 @@ pub struct RawProfile {
     #[serde(default)]
     pub ttl: Option<String>,
     /// How long after its lifetime a response is served stale while it is revalidated in the background. In respect mode the origin's
-    /// stale-while-revalidate wins. Default: 0s.
+    /// stale-while-revalidate wins, and a response without a lifetime, or that sets a cookie, is not served stale. Default: 0s.
     #[serde(default)]
     pub grace: Option<String>,
-    /// How long after its lifetime a response is served stale when every origin fails. In respect mode the origin's stale-if-error wins. Default: 1h
+    /// How long after its lifetime a response is served stale when every origin fails. In respect mode as for `grace`, with stale-if-error. Default: 1h
     /// when no origin answers at all, 0s for an origin's error.
     #[serde(default)]
     pub keep: Option<String>,

@@ -32,21 +32,35 @@ impl Order {
     /// # Errors
     /// Says where the text is wrong and what to write.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(json).map_err(|error| {
+        // A list would be taken for the members in their order.
+        let is_object = json.trim_ascii_start().starts_with(b"{");
+        let order = if is_object {
+            serde_json::from_slice(json).map_err(|error| error.to_string())
+        } else {
+            Err("no object".into())
+        };
+        order.map_err(|error| {
             format!("not an order of purges: {error}; write {{\"urls\": [], \"prefixes\": [], \"hosts\": [], \"tags\": [], \"everything\": false, \"soft\": false}}, all optional")
         })
     }
 
-    /// Reads a pattern: `*` for everything, `HOST`, `HOST/PATH?QUERY` for one URL, `HOST/PATH*` for all at and below a path.
+    /// Reads a pattern: `*` for everything, `HOST`, `HOST/PATH?QUERY` for one URL, `HOST/PATH/*` for all at and below a path.
     ///
     /// # Errors
     /// Says what to write.
     pub fn of_pattern(pattern: &str) -> Result<Self, String> {
         let one = |text: &str| vec![text.to_owned()];
-        Ok(match (pattern, pattern.strip_suffix('*')) {
-            ("", _) => return Err("the pattern is empty; write *, HOST, HOST/PATH or HOST/PATH*".into()),
+        let prefix = pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('/') && !prefix.contains('*'));
+        Ok(match (pattern, prefix) {
+            ("", _) => return Err("the pattern is empty; write *, HOST, HOST/PATH or HOST/PATH/*".into()),
             ("*", _) => Self { everything: true, ..Self::default() },
             (_, Some(prefix)) => Self { prefixes: one(prefix), ..Self::default() },
+            _ if pattern.contains('*') => {
+                return Err(format!(
+                    "`{pattern}`: a * stands alone or at the end, behind a slash; write *, HOST/PATH or HOST/PATH/*, \
+                     and %2A for one in a path"
+                ));
+            }
             (url, None) if url.contains('/') => Self { urls: one(url), ..Self::default() },
             (host, None) => Self { hosts: one(host), ..Self::default() },
         })
@@ -67,13 +81,16 @@ impl Order {
             targets.push(Target::Url { host: url.host, path: url.path, query: url.query });
         }
         for (i, text) in self.prefixes.iter().enumerate() {
-            let url = url(text).filter(|url| url.query.is_none());
-            let url = url.ok_or_else(|| format!("prefixes[{i}]: `{text}` is not a prefix; write HOST/PATH"))?;
+            let url = url(text).filter(|url| url.query.is_none() && !text.contains('*'));
+            let url =
+                url.ok_or_else(|| format!("prefixes[{i}]: `{text}` is not a prefix; write HOST/PATH, without *"))?;
             targets.push(Target::Prefix(url.host, url.path));
         }
         for (i, text) in self.hosts.iter().enumerate() {
-            let url = url(text).filter(|url| url.path == "/" && url.query.is_none() && !text.contains('/'));
-            targets.push(Target::Host(url.ok_or_else(|| format!("hosts[{i}]: `{text}` is not a host"))?.host));
+            let url = url(text).filter(|url| url.path == "/" && url.query.is_none() && !text.contains(['/', '*']));
+            let url =
+                url.ok_or_else(|| format!("hosts[{i}]: `{text}` is not a host; write shop.example, without *"))?;
+            targets.push(Target::Host(url.host));
         }
         for (i, tag) in self.tags.iter().enumerate() {
             if tag.is_empty() || tag.contains([',', ' ']) {
@@ -145,8 +162,10 @@ mod tests {
         assert_eq!(targets("shop.example/a?b=1"), hard(target(("shop.example", "/a", Some("b=1")))));
         assert_eq!(targets("https://shop.example/a"), hard(target(("shop.example", "/a", None))));
         assert_eq!(targets("shop.example/a/*"), hard(Target::Prefix("shop.example".into(), "/a/".into())));
-        assert_eq!(targets("shop.example*"), hard(Target::Prefix("shop.example".into(), "/".into())));
-        assert!(targets("").is_err());
+        for wrong in ["", "**", "shop.example*", "shop.example/a*", "shop.example/**", "*.example/a", "a/*?b", "a/b*c"]
+        {
+            assert!(targets(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]
@@ -159,7 +178,10 @@ mod tests {
             (r#"{"urls": ["a.example/", "ftp://a"]}"#, "urls[1]"),
             (r#"{"urls": ["https://user@a/"]}"#, "urls[0]"),
             (r#"{"prefixes": ["a/?b"]}"#, "prefixes[0]"),
+            (r#"{"prefixes": ["a/b/*"]}"#, "prefixes[0]"),
             (r#"{"hosts": ["a/b"]}"#, "hosts[0]"),
+            (r#"{"hosts": ["*.a"]}"#, "hosts[0]"),
+            ("[[], [], [], [], true, false]", "not an order"),
             (r#"{"tags": ["a b"]}"#, "tags[0]"),
         ] {
             assert!(wrong(json).contains(part), "{json}: {}", wrong(json));

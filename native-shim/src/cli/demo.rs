@@ -53,9 +53,8 @@ async fn show(once: bool) -> Result<(), Box<dyn Error>> {
     let files = Arc::new(TlsFiles::new("."));
     let server = Server::start(&node, &files).map_err(|e| busy(&e))?;
     if let Some(address) = admin {
-        let admin =
-            Admin::bind(&address, Arc::clone(&node), &files, None, server.phase()).await.map_err(|e| busy(&e))?;
-        tokio::spawn(admin.serve());
+        let admin = Admin::bind(&address, Arc::clone(&node), &files, super::admin_token(), server.phase()).await;
+        tokio::spawn(admin.map_err(|e| busy(&e))?.serve());
     }
     println!("Tidegate serves a shop on {}, from Frankfurt (eu) and Ashburn (us).", server.address());
     let stage = Stage { proxy: server.address(), node };

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpStream;
 
-/// What `purge` is asked. The token is taken from `TIDEGATE_ADMIN_TOKEN`.
+/// Tells proxies that what they have stored is of no more use. Their token is taken from the environment: `TIDEGATE_ADMIN_TOKEN`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The admin address of a proxy; once for each proxy.
@@ -63,7 +63,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 async fn tell(address: &str, order: String) -> Result<String, String> {
     let token = std::env::var("TIDEGATE_ADMIN_TOKEN").map_err(|_| "TIDEGATE_ADMIN_TOKEN is not set")?;
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    if address.contains("://") {
+        return Err("the admin address is spoken to in plain HTTP; write HOST:PORT. A Worker takes the order at \
+                    POST /performance/cache/invalidate: use an HTTP client"
+            .into());
+    }
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot be reached: {error}"))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     let request = Request::post(Uri::from_static("/performance/cache/invalidate"))
@@ -75,5 +81,14 @@ async fn tell(address: &str, order: String) -> Result<String, String> {
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
     let text = String::from_utf8_lossy(&body).into_owned();
-    if status == StatusCode::OK { Ok(text) } else { Err(text) }
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let told = |member: &str| answer.get(member).and_then(|value| value.as_str());
+    match (status, told("title"), told("detail")) {
+        (StatusCode::OK, ..) if answer.get("last_purge").is_some() => Ok(text),
+        (StatusCode::OK, ..) => {
+            Err("answers as no admin address does; nothing was purged. Is it the one of [server]?".into())
+        }
+        (_, Some(title), Some(detail)) => Err(format!("{title}: {detail}")),
+        _ => Err(format!("{status}: {text}")),
+    }
 }

@@ -77,7 +77,7 @@ async fn look_after(
     server: &Server,
 ) -> Result<(), String> {
     if let Some(address) = &node.engine().policy().server.admin {
-        let admin = Admin::bind(address, Arc::clone(node), files, token(), server.phase()).await;
+        let admin = Admin::bind(address, Arc::clone(node), files, super::admin_token(), server.phase()).await;
         let admin = admin.map_err(|error| format!("tidegate: cannot listen on {address}: {error}"))?;
         tokio::spawn(admin.serve());
     }
@@ -99,11 +99,6 @@ async fn look_after(
         }
     }
     Ok(())
-}
-
-/// What operators show at the admin address.
-fn token() -> Option<String> {
-    std::env::var("TIDEGATE_ADMIN_TOKEN").ok().filter(|token| !token.is_empty())
 }
 
 /// Drains at the first signal, stops at the second.

@@ -4,10 +4,11 @@
 //! the key, each with the place of its body:
 //!
 //! ```text
-//! tidegate-0: - {"v":1,"status":200,...}                  the body is the entry's own: the only response under the key
-//! tidegate-1: 6c1f09a2b4d7e853 {"v":1,"status":200,...}   the body is the entry at https://tidegate.store/HASH/6c1f09a2b4d7e853
+//! tidegate-0: - {"v":2,"status":200,...}                  the body is the entry's own: the only response under the key
+//! tidegate-1: 6c1f09a2b4d7e853 {"v":2,"status":200,...}   the body is the entry at https://tidegate.store/HASH/6c1f09a2b4d7e853
 //! ```
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -77,8 +78,10 @@ pub(super) fn several(variants: &[Variant], now: Timestamp) -> Result<web_sys::R
     let longest = variants.iter().map(|v| v.head.expires().since(now)).max().unwrap_or(0);
     let mut fields = fields(longest);
     let mut bytes = 0;
-    // The newest stand last; they stay when there is not enough room for all.
-    for (at, variant) in variants.iter().rev().enumerate() {
+    // The newest stay when there is not enough room for all.
+    let mut newest_first: Vec<&Variant> = variants.iter().collect();
+    newest_first.sort_by_key(|variant| Reverse(variant.head.received));
+    for (at, variant) in newest_first.into_iter().enumerate() {
         let Place::Named(name) = &variant.place else { continue };
         let line = format!("{name} {}", record::write(&variant.head));
         bytes += line.len();

@@ -88,7 +88,7 @@ async fn answer(
         manner.city,
         request.uri().path()
     )));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
     if manner.fails_each > 0 && count.is_multiple_of(manner.fails_each) {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }

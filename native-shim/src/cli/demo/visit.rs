@@ -137,7 +137,8 @@ fn line(visitor: &str, target: &str, report: &Value) -> String {
     let why: Vec<String> =
         [limits(report), cache(report), attempts(report), refusal(report)].into_iter().flatten().collect();
     let took = format!("{} ms", report["duration_ms"]);
-    format!("  {who:<14} GET {path:<12} {} {took:>6}  {}", report["status"], why.join("; "))
+    let method = text(&report["method"]);
+    format!("  {who:<14} {method} {path:<12} {} {took:>6}  {}", report["status"], why.join("; "))
 }
 
 fn limits(report: &Value) -> Option<String> {
@@ -162,7 +163,10 @@ fn cache(report: &Value) -> Option<String> {
         "stale_if_error" => format!("stale by {:.1} s: stands in for the failed origin", -seconds("ttl_ms")),
         "bypass" => format!("not cached ({})", cache["bypass"].as_str().unwrap_or_default()),
         outcome if cache["stored"] == true => format!("{outcome}, stored for {:.1} s", seconds("ttl_ms")),
-        outcome => outcome.to_owned(),
+        outcome => match cache["not_stored"].as_str() {
+            Some(why) => format!("{outcome}, not stored ({why})"),
+            None => outcome.to_owned(),
+        },
     })
 }
 

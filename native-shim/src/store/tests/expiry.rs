@@ -62,7 +62,7 @@ fn an_entry_stays_as_long_as_its_last_variant_and_loses_the_others_when_it_chang
     }
     store.sweep(NOW.plus(20));
     assert_eq!(store.get(&key(1), NOW.plus(20)).unwrap().heads().len(), 2);
-    store.put(&key(1), variant(3, u64::MAX, NOW.plus(60)), body(100), NOW.plus(20));
+    store.put(&key(1), variant(3, NOW.plus(60)), body(100), u64::MAX, NOW.plus(20));
     assert_eq!(store.get(&key(1), NOW.plus(20)).unwrap().heads().len(), 2);
     audit(&store);
 }
