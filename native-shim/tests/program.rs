@@ -153,14 +153,19 @@ fn purge_tells_a_running_proxy() {
     let (origin, admin) = (origin(), free_address());
     std::fs::write(&file, policy(&origin, &admin, "")).unwrap();
     let served = Served::start(&file);
-    let purge = |token: Option<&str>, arguments: &[&str]| {
+    let purge_at = |address: &str, token: Option<&str>, arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(["purge", "--admin", &admin]).args(arguments).env_remove("TIDEGATE_ADMIN_TOKEN");
+        command.args(["purge", "--admin", address]).args(arguments).env_remove("TIDEGATE_ADMIN_TOKEN");
         let output = command.envs(token.map(|token| ("TIDEGATE_ADMIN_TOKEN", token))).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
+    let purge = |token: Option<&str>, arguments: &[&str]| purge_at(&admin, token, arguments);
     get(&served.address, "/a");
     assert!(get(&served.address, "/a").contains("; hit"));
+    for (address, part) in [(&*served.address, "nothing was purged"), ("https://a.example", "HOST:PORT")] {
+        let (success, told) = purge_at(address, Some(TOKEN), &["--everything"]);
+        assert!(!success && told.contains(part), "{told}");
+    }
     for (token, arguments, part) in [
         (None, &["--everything"][..], "TIDEGATE_ADMIN_TOKEN is not set"),
         (Some("wrong"), &["--everything"], "Send Authorization"),
@@ -171,7 +176,8 @@ fn purge_tells_a_running_proxy() {
         assert!(!success && told.contains(part), "{arguments:?}: {told}");
     }
     assert!(get(&served.address, "/a").contains("; hit"));
-    let (success, told) = purge(Some(TOKEN), &["--url", "http://shop.example/a", "--tag", "b"]);
+    let url = ["--url", "http://shop.example/a", "--tag", "b"];
+    let (success, told) = purge_at(&format!("http://{admin}/"), Some(TOKEN), &url);
     assert!(success && told.contains("\"purges\":2"), "{told}");
     assert!(get(&served.address, "/a").contains("fwd=uri-miss"));
 }

@@ -123,3 +123,30 @@ test("without the log of purges nothing stored is used", async () => {
   assert.match(await later(6000, { "x-test-purges": "hang" }), /fwd=bypass; fwd-status=200; detail=store/);
   assert.match(await later(9000), /; hit/);
 });
+
+test("what is not set up is said, or is not there", async () => {
+  const bareOf = async (bare, run) => {
+    const all = worker;
+    worker = await startWorker({ bare });
+    try {
+      await begin();
+      await run();
+    } finally {
+      await worker.close();
+      worker = all;
+    }
+  };
+  await bareOf(["log"], async () => {
+    await fill("a");
+    const { status, text } = await operate("POST", "invalidate", { everything: true });
+    assert.ok(status === 503 && text.includes("PURGES"), `${status} ${text}`);
+    assert.match(await cacheStatus("a"), /; hit/);
+    // A change ends the use of its own URL all the same.
+    await (await send(worker.url, "/a", { method: "POST", body: "x" })).text();
+    assert.match(await cacheStatus("a"), /fwd=uri-miss/);
+  });
+  await bareOf(["token"], async () => {
+    const { status, text } = await operate("GET", "stats");
+    assert.deepEqual([status, text], [200, "hello from /performance/cache/stats"]);
+  });
+});

@@ -227,7 +227,7 @@ export default {
     const surroundings = {
       ...env,
       LIMITS: namespace(env.LIMITS, () => limits),
-      PURGES: namespace(env.PURGES, () => purges),
+      ...(env.PURGES && { PURGES: namespace(env.PURGES, () => purges) }),
       POLICY: overlay(env.POLICY, { get: (...args) => tracked(env.POLICY.get(...args)) }),
     };
     const { pathname } = new URL(request.url);
