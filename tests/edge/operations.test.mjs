@@ -115,6 +115,25 @@ test("another isolate's purge counts when the log is asked again", async () => {
   assert.match(await cacheStatus("a", { "x-test-now": "2100" }), /fwd=uri-miss/);
 });
 
+test("the log holds the last purge of each label, and who has missed more is told that all was purged", async () => {
+  await begin();
+  const ask = async (since, make) => {
+    const body = JSON.stringify({ since, make: make.map((label) => ({ number: 0, label, soft: false })) });
+    // Labels are whole numbers beyond those of JavaScript.
+    const response = await send(worker.url, "/.test/purge-log", { method: "POST", body: body.replaceAll('"', "").replace(/(\w+):/g, '"$1":') });
+    return [...(await response.text()).matchAll(/"number":(\d+),"label":(\w+)/g)].map(([, number, label]) => `${number} ${label}`);
+  };
+  const large = "18446744073709551615";
+  assert.deepEqual(await ask(0, ["7", large, "7"]), [`2 ${large}`, "3 7"]);
+  for (let i = 0; i < 10; i++) await ask(0, Array.from({ length: 1000 }, (_, at) => String(100 + i * 1000 + at)));
+  assert.deepEqual((await ask(2, [])).slice(0, 2), ["3 null", "4 100"]);
+  assert.deepEqual((await ask(3, [])).slice(0, 1), ["4 100"]);
+  assert.equal((await ask(0, ["100"])).at(-1), "10004 100");
+  assert.deepEqual((await ask(3, [])).slice(0, 1), ["5 101"]);
+  assert.deepEqual(await ask(10_003, [null]), ["10005 null"]);
+  assert.deepEqual(await ask(10_004, ["9"]), ["10005 null", "10006 9"]);
+});
+
 test("without the log of purges nothing stored is used", async () => {
   await begin();
   await fill("a");

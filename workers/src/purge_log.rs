@@ -1,16 +1,16 @@
 //! The Durable Object that numbers purges, so that all isolates know their order.
 //!
-//! Isolates ask what has been purged since the last purge that they know of, and tell what they purge. The log is bounded: who has missed what it does
-//! not hold any more is told that everything was purged.
+//! Isolates ask what has been purged since the last purge that they know of, and tell what they purge. Of each label only the last purge is held, and
+//! not of all labels: who has missed what is not held any more is told that everything was purged.
 
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::purge::{Label, Made, Number};
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::{DurableObject, Env, Request, Response, Result, SqlStorage, SqlStorageValue, durable_object};
 
-/// Most purges that the log holds.
-const HELD: Number = 5000;
+/// Most labels that the log holds. An isolate that begins reads them all.
+const HELD: u32 = 10_000;
 
 /// What the log is asked.
 #[derive(Serialize, Deserialize)]
@@ -31,26 +31,30 @@ pub(crate) struct Answer {
 /// The log.
 #[durable_object]
 pub struct PurgeLog {
-    storage: State,
+    storage: worker::State,
     /// Whether this instance has made sure that the table exists.
     prepared: Cell<bool>,
 }
 
-/// JavaScript's numbers are too small for a label: it is text.
+/// JavaScript's numbers are too small for a label: it is text, and empty for everything.
 #[derive(Deserialize)]
 struct Row {
     number: Number,
-    label: Option<String>,
+    label: String,
     soft: u8,
 }
 
+/// The one row that tells of all others.
 #[derive(Deserialize)]
-struct Bounds {
-    first: Option<Number>,
+struct State {
+    /// How many labels there are.
+    held: u32,
+    /// The highest number that is not held any more.
+    dropped: Number,
 }
 
 impl DurableObject for PurgeLog {
-    fn new(storage: State, _env: Env) -> Self {
+    fn new(storage: worker::State, _env: Env) -> Self {
         Self { storage, prepared: Cell::new(false) }
     }
 
@@ -66,39 +70,60 @@ impl DurableObject for PurgeLog {
 }
 
 impl PurgeLog {
+    fn sql(&self) -> SqlStorage {
+        self.storage.storage().sql()
+    }
+
     fn prepare(&self) -> Result<()> {
         if !self.prepared.replace(true) {
-            let table = "CREATE TABLE IF NOT EXISTS purges (number INTEGER PRIMARY KEY AUTOINCREMENT, label TEXT, soft INTEGER)";
-            self.storage.storage().sql().exec(table, None)?;
+            for made in [
+                "CREATE TABLE IF NOT EXISTS last (label TEXT, soft INTEGER, number INTEGER UNIQUE, PRIMARY KEY (label, soft))",
+                "CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY, number INTEGER, held INTEGER, dropped INTEGER)",
+                "INSERT OR IGNORE INTO state VALUES (1, 0, 0, 0)",
+            ] {
+                self.sql().exec(made, None)?;
+            }
         }
         Ok(())
     }
 
     fn append(&self, made: Made) -> Result<()> {
-        let sql = self.storage.storage().sql();
-        let label = made.label.map(|label| label.to_string());
-        sql.exec("INSERT INTO purges (label, soft) VALUES (?, ?)", vec![label.into(), i32::from(made.soft).into()])?;
-        let oldest = "DELETE FROM purges WHERE number <= (SELECT max(number) FROM purges) - ?";
-        sql.exec(oldest, vec![i32::try_from(HELD).unwrap_or(i32::MAX).into()])?;
+        let sql = self.sql();
+        let row = || -> Vec<SqlStorageValue> {
+            vec![made.label.map_or_else(String::new, |label| label.to_string()).into(), i32::from(made.soft).into()]
+        };
+        if made.label.is_none() && !made.soft {
+            // Nothing older is left for another one to reach.
+            sql.exec("DELETE FROM last", None)?;
+            sql.exec("UPDATE state SET held = 0", None)?;
+        }
+        sql.exec("UPDATE state SET held = held - (SELECT count(*) FROM last WHERE label = ? AND soft = ?)", row())?;
+        sql.exec("UPDATE state SET number = number + 1, held = held + 1", None)?;
+        sql.exec("INSERT OR REPLACE INTO last VALUES (?, ?, (SELECT number FROM state))", row())?;
+        if self.state()?.held > HELD {
+            sql.exec("UPDATE state SET held = held - 1, dropped = (SELECT min(number) FROM last)", None)?;
+            sql.exec("DELETE FROM last WHERE number = (SELECT dropped FROM state)", None)?;
+        }
         Ok(())
     }
 
+    fn state(&self) -> Result<State> {
+        self.sql().exec("SELECT held, dropped FROM state", None)?.one()
+    }
+
     fn after(&self, since: Number) -> Result<Vec<Made>> {
-        let sql = self.storage.storage().sql();
-        let bounds: Vec<Bounds> = sql.exec("SELECT min(number) AS first FROM purges", None)?.to_array()?;
-        let first = bounds.first().and_then(|bounds| bounds.first).unwrap_or(1);
+        let dropped = self.state()?.dropped;
         let mut made = Vec::new();
-        if since + 1 < first {
-            made.push(Made { number: first - 1, label: None, soft: false });
+        if since < dropped {
+            made.push(Made { number: dropped, label: None, soft: false });
         }
         let since = i64::try_from(since).unwrap_or(i64::MAX);
-        let select = "SELECT number, label, soft FROM purges WHERE number > CAST(? AS INTEGER) ORDER BY number";
-        let rows: Vec<Row> = sql.exec(select, vec![since.to_string().into()])?.to_array()?;
-        let read = |row: Row| -> Option<Made> {
-            let label: Option<Label> = row.label.map(|label| label.parse()).transpose().ok()?;
-            Some(Made { number: row.number, label, soft: row.soft != 0 })
-        };
-        made.extend(rows.into_iter().filter_map(read));
+        let select = "SELECT number, label, soft FROM last WHERE number > CAST(? AS INTEGER) ORDER BY number";
+        let rows: Vec<Row> = self.sql().exec(select, vec![since.to_string().into()])?.to_array()?;
+        for Row { number, label, soft } in rows {
+            let label = if label.is_empty() { None } else { Some(label.parse::<Label>().map_err(|e| e.to_string())?) };
+            made.push(Made { number, label, soft: soft != 0 });
+        }
         Ok(made)
     }
 }
