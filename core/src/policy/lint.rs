@@ -32,7 +32,7 @@ fn unreachable(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
             problems.push(source.problem(&KeyPath::of(&["routes"]).index(i), message));
         }
     }
-    if policy.routes.last().is_some_and(|route| route.matcher != Matcher::default()) {
+    if policy.routes.iter().all(|route| route.matcher != Matcher::default()) {
         let last = policy.routes.len().saturating_sub(1);
         let message = "there is no default route: requests that match none get 404; add a last [[routes]] without conditions if they should not";
         problems.push(source.problem(&KeyPath::of(&["routes"]).index(last), message.to_owned()));

@@ -18,6 +18,7 @@ pub(super) struct Arguments {
     /// Method, such as GET.
     method: Method,
     /// URL, such as <https://shop.example/api/items>.
+    #[arg(value_parser = url)]
     url: Uri,
     /// The policy file.
     #[arg(long, default_value = "tidegate.toml")]
@@ -34,6 +35,10 @@ pub(super) struct Arguments {
     /// Prints the report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn url(text: &str) -> Result<Uri, String> {
+    text.parse().map_err(|_| "write http://HOST/PATH".into())
 }
 
 fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {

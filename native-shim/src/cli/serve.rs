@@ -77,8 +77,11 @@ async fn look_after(
     server: &Server,
 ) -> Result<(), String> {
     if let Some(address) = &node.engine().policy().server.admin {
-        let admin = Admin::bind(address, Arc::clone(node), files, super::admin_token(), server.phase()).await;
+        let token = super::admin_token();
+        let operations = if token.is_some() { "" } else { "; no operations: TIDEGATE_ADMIN_TOKEN is not set" };
+        let admin = Admin::bind(address, Arc::clone(node), files, token, server.phase()).await;
         let admin = admin.map_err(|error| format!("tidegate: cannot listen on {address}: {error}"))?;
+        eprintln!("tidegate: health and metrics on {address}{operations}");
         tokio::spawn(admin.serve());
     }
     let on = |kind| signal(kind).map_err(|error| format!("tidegate: {error}"));
