@@ -85,8 +85,8 @@ pub(crate) struct Caching {
     pub(crate) candidate: Option<Arc<Stored>>,
     /// Stored responses for other requests, one of which the origin may find to be right for this one too.
     pub(crate) others: Vec<Arc<Stored>>,
-    /// Whether something is stored that a purge has made void: a part put to it would be void too.
-    pub(crate) beside_void: bool,
+    /// What is stored and a purge has made void: a part put to it would be void too.
+    pub(crate) void: Vec<Arc<Stored>>,
     /// The duty to fetch for all who want the same.
     pub(crate) lead: Option<Lead>,
 }

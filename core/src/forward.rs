@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
 
 use crate::cache::control::split_list;
 use crate::cache::status::push_decimal;
+use crate::client::unmapped;
 use crate::exchange::Request;
 use crate::names;
 use crate::route::Origin;
@@ -81,9 +82,18 @@ pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName], known
     }
 }
 
-/// Returns whether there are fields that speak of another URL, and are not in the key.
-pub(crate) fn speaks_of_another_url(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
-    headers.keys().any(|name| OF_URLS.contains(name) && !keyed.contains(name))
+/// Returns whether a request has such fields, or says of its client what is not known, where it went to an origin as it is.
+pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -> bool {
+    let headers = &request.head.headers;
+    let known = |value: &HeaderValue| {
+        let first = value.to_str().ok().and_then(|text| text.split(',').next());
+        first.and_then(|text| text.trim().parse().ok()).map(unmapped) == Some(request.address)
+    };
+    let misleads =
+        |name: &HeaderName, value: &HeaderValue| OF_URLS.contains(name) || (OF_CLIENTS.contains(name) && !known(value));
+    let continued = request.believed
+        && (headers.contains_key(header::FORWARDED) || headers.get(names::X_FORWARDED_FOR).is_some_and(|v| !known(v)));
+    continued || headers.iter().any(|(name, value)| misleads(name, value) && !keyed.contains(name))
 }
 
 /// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
@@ -166,7 +176,9 @@ fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<Hea
     elements.push(element);
     replace_list(headers, names::X_FORWARDED_FOR, &addresses);
     replace_list(headers, header::FORWARDED, &elements);
-    headers.insert(names::X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    if shared || !(request.believed && headers.contains_key(names::X_FORWARDED_PROTO)) {
+        headers.insert(names::X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
     if !(request.believed && headers.contains_key(names::X_FORWARDED_HOST)) {
         match host {
             Some(host) => headers.insert(names::X_FORWARDED_HOST, host),

@@ -207,10 +207,10 @@ fn label(kind: Kind, parts: &[&str]) -> Label {
     for part in parts {
         seed = xxh3_64_with_seed(part.as_bytes(), seed);
     }
-    if matches!(kind, Kind::Exact) { seed | OF_CHANGES } else { seed & !OF_CHANGES }
+    if matches!(kind, Kind::Exact | Kind::Group) { seed | OF_CHANGES } else { seed & !OF_CHANGES }
 }
 
-/// The bit that labels of changes have, and no others.
+/// The bit that labels have by which changes purge, and no others.
 const OF_CHANGES: Label = 1 << 63;
 
 fn is_of_changes(label: Label) -> bool {

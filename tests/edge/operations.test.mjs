@@ -124,14 +124,16 @@ test("the log holds the last purge of each label, and who has missed more is tol
     return [...(await response.text()).matchAll(/"number":(\d+),"label":(\w+)/g)].map(([, number, label]) => `${number} ${label}`);
   };
   const large = "18446744073709551615";
-  assert.deepEqual(await ask(0, ["7", large, "7"]), [`2 ${large}`, "3 7"]);
+  assert.deepEqual(await ask(0, ["7", large, "7"]), ["1 7", `2 ${large}`, "3 7"], "one answer for each");
+  assert.deepEqual(await ask(0, []), [`2 ${large}`, "3 7"]);
+  assert.deepEqual(await ask(1, ["7"]), [`2 ${large}`, "3 7", "4 7"], "and what the asker does not know of");
   for (let i = 0; i < 10; i++) await ask(0, Array.from({ length: 1000 }, (_, at) => String(100 + i * 1000 + at)));
-  assert.deepEqual((await ask(2, [])).slice(0, 2), ["3 null", "4 100"]);
-  assert.deepEqual((await ask(3, [])).slice(0, 1), ["4 100"]);
-  assert.equal((await ask(0, ["100"])).at(-1), "10004 100");
-  assert.deepEqual((await ask(3, [])).slice(0, 1), ["5 101"]);
-  assert.deepEqual(await ask(10_003, [null]), ["10005 null"]);
-  assert.deepEqual(await ask(10_004, ["9"]), ["10005 null", "10006 9"]);
+  assert.deepEqual((await ask(2, [])).slice(0, 2), ["4 null", "5 100"]);
+  assert.deepEqual((await ask(4, [])).slice(0, 1), ["5 100"]);
+  assert.equal((await ask(0, ["100"])).at(-1), "10005 100");
+  assert.deepEqual((await ask(4, [])).slice(0, 1), ["6 101"]);
+  assert.deepEqual(await ask(10_004, [null]), ["10005 100", "10006 null"]);
+  assert.deepEqual(await ask(10_004, ["9"]), ["10006 null", "10007 9"]);
 });
 
 test("without the log of purges nothing stored is used", async () => {

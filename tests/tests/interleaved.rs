@@ -149,3 +149,27 @@ fn what_is_purged_before_the_next_attempt_is_not_validated() {
     let Step::Fetch(attempt, _) = wait.resume(NOW.plus(60_000)) else { panic!("it is tried again") };
     assert!(!attempt.head.headers.contains_key("if-none-match"));
 }
+
+#[test]
+fn what_a_change_leaves_is_dropped_if_another_change_came_between() {
+    let engine = engine("mode = \"respect\"", 1);
+    let post = || {
+        let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
+        head.method = http::Method::POST;
+        head.headers.insert("host", HeaderValue::from_static("a.example"));
+        let (scheme, body) = (Scheme::Http, RequestBody::Empty);
+        let client = Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 };
+        let Step::Fetch(_, next) = engine.begin(head, client, NOW) else { panic!("a POST is passed on") };
+        answer(next, 200, &[("content-location", "/"), ("cache-control", "max-age=60")])
+    };
+    // Elsewhere the same was changed, and numbered first; ours comes last.
+    for (others, stored) in [(1, false), (0, true)] {
+        let mut reply = post();
+        let own = reply.purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect::<Vec<_>>();
+        let before = engine.last_purge();
+        let made = std::iter::repeat_n(&own, 1 + others).flatten().zip(before + 1..);
+        let made: Vec<_> = made.map(|(made, number)| tidegate_core::purge::Made { number, ..*made }).collect();
+        engine.carry_out_as(&mut reply, &made);
+        assert_eq!(reply.fill.is_some(), stored);
+    }
+}

@@ -118,11 +118,13 @@ fn lints_find_what_is_surely_not_meant() {
         said,
         [
             "t:11:1: routes[1]: no request reaches this route: `route-1` above matches them all; move this one up or remove it",
-            "t:11:1: routes[1]: there is no default route: requests that match none get 404; add a last [[routes]] without conditions if they should not",
             "t:15:1: routes[1].retry: retries without a breaker multiply the load on a failing origin; name a breaker too",
             "t:17:8: cache.unused: nothing uses this; name it in a route or remove it",
         ]
     );
+    let only = VALID.replace("[[routes]]\n", "[[routes]]\npath_prefix = \"/api/\"\n");
+    let said: Vec<String> = Policy::lint("t", &only).iter().map(ToString::to_string).collect();
+    assert!(said.iter().any(|problem| problem.contains("there is no default route")), "{said:?}");
 }
 
 #[test]

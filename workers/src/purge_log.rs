@@ -47,6 +47,8 @@ struct Row {
 /// The one row that tells of all others.
 #[derive(Deserialize)]
 struct State {
+    /// The last number.
+    number: Number,
     /// How many labels there are.
     held: u32,
     /// The highest number that is not held any more.
@@ -62,10 +64,12 @@ impl DurableObject for PurgeLog {
         let Ask { since, make } = serde_json::from_str(&request.text().await?)?;
         // Nothing is awaited from here on, so no other request comes between.
         self.prepare()?;
-        for made in make {
-            self.append(made)?;
+        // Read before its own are written: in their place in the table may be others that it does not know of.
+        let mut made = self.after(since)?;
+        for own in make {
+            made.push(Made { number: self.append(own)?, ..own });
         }
-        Response::ok(serde_json::to_string(&Answer { made: self.after(since)? })?)
+        Response::ok(serde_json::to_string(&Answer { made })?)
     }
 }
 
@@ -87,7 +91,8 @@ impl PurgeLog {
         Ok(())
     }
 
-    fn append(&self, made: Made) -> Result<()> {
+    /// Writes a purge and returns its number.
+    fn append(&self, made: Made) -> Result<Number> {
         let sql = self.sql();
         let row = || -> Vec<SqlStorageValue> {
             vec![made.label.map_or_else(String::new, |label| label.to_string()).into(), i32::from(made.soft).into()]
@@ -100,15 +105,16 @@ impl PurgeLog {
         sql.exec("UPDATE state SET held = held - (SELECT count(*) FROM last WHERE label = ? AND soft = ?)", row())?;
         sql.exec("UPDATE state SET number = number + 1, held = held + 1", None)?;
         sql.exec("INSERT OR REPLACE INTO last VALUES (?, ?, (SELECT number FROM state))", row())?;
-        if self.state()?.held > HELD {
+        let State { number, held, .. } = self.state()?;
+        if held > HELD {
             sql.exec("UPDATE state SET held = held - 1, dropped = (SELECT min(number) FROM last)", None)?;
             sql.exec("DELETE FROM last WHERE number = (SELECT dropped FROM state)", None)?;
         }
-        Ok(())
+        Ok(number)
     }
 
     fn state(&self) -> Result<State> {
-        self.sql().exec("SELECT held, dropped FROM state", None)?.one()
+        self.sql().exec("SELECT number, held, dropped FROM state", None)?.one()
     }
 
     fn after(&self, since: Number) -> Result<Vec<Made>> {

@@ -48,13 +48,14 @@ pub fn of(
     let respected = profile.mode == Mode::Respect;
     // [9111-5.2.2.2-2] [9111-5.2.2.8-1]
     let forbidden = respected && (control.must_revalidate || control.proxy_revalidate);
+    let sets_cookie = headers.contains_key(header::SET_COOKIE) && !control.withheld.contains(&header::SET_COOKIE);
     let window = |told: Option<u64>, configured: Millis| match told {
         Some(_) | None if forbidden => 0,
         Some(told) if respected => told.saturating_mul(1000),
         // RFC 9111, section 4.2.4: a prohibition by the origin wins, unless the policy overrides lifetimes anyway. [9111-4.2.4-1]
         Some(_) | None if respected && must_validate_when_stale => 0,
         // What was fresh for nobody else is stale for nobody else: it may be one client's page. And a cookie lives no longer than its response.
-        Some(_) | None if respected && (lifetime == 0 || headers.contains_key(header::SET_COOKIE)) => 0,
+        Some(_) | None if respected && (lifetime == 0 || sets_cookie) => 0,
         Some(_) | None => configured,
     };
     Freshness {

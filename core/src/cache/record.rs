@@ -10,7 +10,7 @@ use crate::purge::{self, Label};
 use crate::time::{Millis, Timestamp};
 
 /// The format's version; a record of another version is not read, so the response is fetched anew.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Record {
@@ -110,7 +110,7 @@ mod tests {
             "",
             "{}",
             "nonsense",
-            &text.replace("\"v\":2", "\"v\":1"),
+            &text.replace(&format!("\"v\":{VERSION}"), "\"v\":1"),
             &text.replace("\"status\":200", "\"status\":2000"),
         ] {
             assert_eq!(read(wrong), None, "{wrong}");

@@ -64,7 +64,8 @@ impl NotStored {
     /// Returns whether the reason lies in the response, so that it likely holds for the next one too.
     pub(crate) fn speaks_of_the_response(self) -> bool {
         match self {
-            Self::Method | Self::RequestNoStore | Self::Authorization => false,
+            // The last one speaks of one query; the key is that of many.
+            Self::Method | Self::RequestNoStore | Self::Authorization | Self::NoVarySearch => false,
             Self::Status
             | Self::NoStore
             | Self::Private
@@ -73,8 +74,7 @@ impl NotStored {
             | Self::NoLifetime
             | Self::TooLarge
             | Self::TooManyTags
-            | Self::Disguised
-            | Self::NoVarySearch => true,
+            | Self::Disguised => true,
         }
     }
 }
@@ -164,9 +164,8 @@ fn shareable(control: &Control) -> bool {
 /// A cookie is one client's, unless the origin says in so many words that the response may be used for others without asking it again: a guess at a
 /// lifetime, or a 304 for another client, must not hand it on. RFC 9111, section 7.3, leaves that to the cache.
 fn shares_cookies(control: &Control, freshness: &Freshness) -> bool {
-    let told = freshness.explicit || control.public;
     let named = control.withheld.contains(&header::SET_COOKIE);
-    named || told && freshness.lifetime > 0 && !freshness.always_validate
+    named || freshness.explicit && freshness.lifetime > 0 && !freshness.always_validate
 }
 
 /// Reads a valid Content-Length.
@@ -234,9 +233,9 @@ mod tests {
         let modified = ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT");
         for (control, expected) in [
             ("max-age=1", Ok(())),
-            ("public", Ok(())),
             ("no-cache=\"set-cookie\"", Ok(())),
             ("", Err(NotStored::SetCookie)),
+            ("public", Err(NotStored::SetCookie)),
             ("max-age=0", Err(NotStored::SetCookie)),
             ("public, max-age=0, must-revalidate", Err(NotStored::SetCookie)),
             ("max-age=1, no-cache", Err(NotStored::SetCookie)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::Exchange;
-use crate::cache::{CacheKey, Profile, key, tags};
+use crate::cache::{CacheKey, Mode, Profile, key, tags};
 use crate::location;
 use crate::names;
 use crate::path;
@@ -18,11 +18,12 @@ pub(super) fn changes(exchange: &Exchange, status: StatusCode) -> bool {
     !exchange.request.head.method.is_safe() && (status.is_success() || status.is_redirection())
 }
 
-/// The key under which a GET of the same URL would be looked up, and its route, which has a profile.
+/// The key under which a GET of the same URL would be looked up, and its route, which has a profile that stores.
 pub(super) fn own_key(exchange: &Exchange) -> Option<(CacheKey, Arc<Route>)> {
     let request = &exchange.request;
     let route = exchange.engine.policy().route(&Method::GET, request)?;
-    let key = key::of(request, route, route.cache.as_ref()?, exchange.engine.rules());
+    let profile = route.cache.as_ref().filter(|profile| profile.mode != Mode::Never)?;
+    let key = key::of(request, route, profile, exchange.engine.rules());
     Some((key, Arc::clone(route)))
 }
 

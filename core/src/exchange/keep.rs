@@ -31,14 +31,14 @@ pub(super) fn store(
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
     let route = Arc::clone(&exchange.route);
-    let (key, mut invalidate) = (caching.key, Vec::new());
-    let fill = match fill(&exchange, &exchange.request.head.method, &route, key.clone(), &head, asked, now) {
+    let key = caching.key.clone();
+    let fill = match fill(&exchange, &exchange.request.head.method, &route, key, &head, asked, now) {
         Ok(mut fill) => {
             fill.head = in_place_of(caching.candidate.as_deref(), fill.head, &exchange.request.head.headers);
             if let Some(report) = &mut exchange.report.cache {
                 note(report, &fill.head);
             }
-            if caching.beside_void {
+            if caching.void.iter().any(|void| void.vary == fill.head.vary) {
                 fill.joined_max = 0;
             }
             fill.lead = while_useful_to_others(lead, &fill.head, now);
@@ -52,21 +52,21 @@ pub(super) fn store(
             // [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2] [9111-5.2.2.5-3] [9111-5.2.2.5-4]
             if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
                 finish::end_unshared(lead, now);
-                // It takes the place of what was stored, although it is not.
-                invalidate.extend(caching.candidate.filter(|_| speaks_of_the_resource(head.status)).map(|_| key));
             }
             None
         }
     };
+    let is_stored = fill.is_some();
+    let fill = fill.or_else(|| outdated(&exchange, caching, &profile, head.status));
     if exchange.report.cache.as_ref().and_then(|report| report.not_stored) == Some(NotStored::Disguised) {
         // The profile's word is for what the name promises, not for this.
         tags::strip(&mut head.headers);
     } else {
         reuse::write_for_client(&mut head.headers, &profile);
     }
-    let answered = if fill.is_some() { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
+    let answered = if is_stored { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
-    finish::conclude(exchange, Draft { fill, invalidate, ..Draft::new(head, source) }, now)
+    finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
 }
 
 /// Takes what a response says about the queries of its path (No-Vary-Search). Returns the key to store it under, and whether other URLs have it too:
@@ -101,10 +101,15 @@ pub(super) fn check_rule(profile: &Profile, old: &Stored, updated: &Stored) -> R
     if moves { Err(NotStored::NoVarySearch) } else { Ok(()) }
 }
 
-/// Whether the status says what is there, rather than something about the request or the origin.
-fn speaks_of_the_resource(status: StatusCode) -> bool {
-    let gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
-    gone || status.is_success() || status.is_redirection()
+/// An answer that is not stored takes the place of the stored one all the same, if it says what is there now rather than something about the request or
+/// the origin: that one is of no use any more, unless the origin confirms it.
+fn outdated(exchange: &Exchange, caching: Caching, profile: &Profile, status: StatusCode) -> Option<Fill> {
+    let why = exchange.report.cache.as_ref().and_then(|report| report.not_stored)?;
+    let says_what_is_there = status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
+    let old = caching.candidate.filter(|_| why.speaks_of_the_response() && says_what_is_there)?;
+    let head = Arc::new(Stored { freshness: Freshness::default(), ..Stored::clone(&old) });
+    let (kind, body_bytes_max) = (FillKind::Refresh(old), profile.body_bytes_max);
+    Some(Fill { key: caching.key, head, kind, body_bytes_max, joined_max: 0, lead: None })
 }
 
 /// One that names no fields answers no more requests than the one in whose place it came, which names some: that one would be preferred to it for ever.

@@ -61,7 +61,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     let patience = now.plus(profile.coalesce);
     AwaitLookup {
         exchange,
-        caching: Caching { profile, key, candidate: None, others: Vec::new(), beside_void: false, lead: None },
+        caching: Caching { profile, key, candidate: None, others: Vec::new(), void: Vec::new(), lead: None },
         patience,
     }
     .ask()
@@ -121,8 +121,8 @@ impl AwaitLookup {
         fetch::start(self.exchange, None, now)
     }
 
-    fn any_void(&self, stored: &[Arc<Stored>]) -> bool {
-        stored.iter().any(|s| !self.exchange.keeps(s))
+    fn void_among(&self, stored: &[Arc<Stored>]) -> Vec<Arc<Stored>> {
+        stored.iter().filter(|s| !self.exchange.keeps(s)).map(Arc::clone).collect()
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
@@ -156,7 +156,7 @@ impl AwaitLookup {
             Usability::Validate => {
                 self.note(outcome);
                 self.caching.candidate = Some(chosen);
-                self.caching.beside_void = self.any_void(stored);
+                self.caching.void = self.void_among(stored);
                 self.miss(now)
             }
         }
@@ -208,7 +208,7 @@ impl AwaitLookup {
                     key: self.caching.key.clone(),
                     candidate: Some(Arc::clone(chosen)),
                     others: Vec::new(),
-                    beside_void: false,
+                    void: Vec::new(),
                     lead: Some(lead),
                 };
                 Some(Background::new(&self.exchange, caching))
@@ -220,7 +220,7 @@ impl AwaitLookup {
 
     /// Nothing that is stored under the key can be used.
     fn miss_among(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
-        self.caching.beside_void = self.any_void(stored);
+        self.caching.void = self.void_among(stored);
         let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_there(s, now)).map(Arc::clone).collect();
         let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
         self.note(match () {

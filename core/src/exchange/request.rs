@@ -168,10 +168,13 @@ fn check(
 
 /// How the client reached the proxy that this node believes.
 fn forwarded_scheme(head: &http::request::Parts) -> Option<Scheme> {
-    match head.headers.get(names::X_FORWARDED_PROTO)?.as_bytes() {
-        b"http" => Some(Scheme::Http),
-        b"https" => Some(Scheme::Https),
-        _ => None,
+    // Proxies behind each other write a list; the first one is the client's. Some name a WebSocket.
+    let first = head.headers.get(names::X_FORWARDED_PROTO)?.to_str().ok()?.split(',').next()?.trim();
+    let is_one_of = |names: [&str; 2]| names.iter().any(|name| first.eq_ignore_ascii_case(name));
+    match () {
+        () if is_one_of(["http", "ws"]) => Some(Scheme::Http),
+        () if is_one_of(["https", "wss"]) => Some(Scheme::Https),
+        () => None,
     }
 }
 

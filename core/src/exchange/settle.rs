@@ -103,7 +103,7 @@ fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts
     let fields = &exchange.request.head.headers;
     let as_for_get = profile.mode == Mode::Respect
         && lookup::bypass_by_fields(fields, profile).is_none()
-        && !forward::speaks_of_another_url(fields, &profile.key_headers);
+        && !forward::says_more_than_is_known(&exchange.request, &profile.key_headers);
     let named = head.headers.get(header::CONTENT_LOCATION).and_then(|value| value.to_str().ok());
     let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
     as_for_get

@@ -260,7 +260,7 @@ pub struct RawProfile {
     #[serde(default)]
     pub query_sort: bool,
     /// Request header fields that distinguish responses. Fields that could make an origin answer for another URL or client, such as X-Original-URL
-    /// or X-Real-IP, reach it only if they are here.
+    /// or X-Real-IP, go with a request for what may be stored only if they are here.
     #[serde(default)]
     pub key_headers: Vec<String>,
     /// Cookies that distinguish responses.

@@ -57,8 +57,8 @@ impl Order {
             (_, Some(prefix)) => Self { prefixes: one(prefix), ..Self::default() },
             _ if pattern.contains('*') => {
                 return Err(format!(
-                    "`{pattern}`: a * stands alone or at the end, behind a slash; write *, HOST/PATH or HOST/PATH/*, \
-                     and %2A for one in a path"
+                    "`{pattern}`: a * stands alone or at the end, behind a slash; write *, HOST/PATH or HOST/PATH/*. \
+                     For a URL that has one, POST invalidate with `urls`"
                 ));
             }
             (url, None) if url.contains('/') => Self { urls: one(url), ..Self::default() },

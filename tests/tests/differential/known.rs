@@ -208,8 +208,7 @@ fn expired(e: Exchange) -> Exchange {
 fn cookies(mut e: Exchange) -> Exchange {
     let all = directives(&e.response, "cache-control");
     let says = |wanted: &str| all.iter().any(|(name, _)| name == wanted);
-    let public = || says("public").then(|| since_modified(&e) / 10);
-    if has(&e, "set-cookie") && (says("no-cache") || lifetime(&e).or_else(public).unwrap_or(0) == 0) {
+    if has(&e, "set-cookie") && (says("no-cache") || lifetime(&e).unwrap_or(0) == 0) {
         e.response.push(("cache-control", "no-store".into()));
     }
     without(e, "set-cookie")
@@ -313,10 +312,6 @@ fn date_of(e: &Exchange, name: &str) -> Option<Timestamp> {
 
 fn made(e: &Exchange) -> Timestamp {
     date_of(e, "date").unwrap_or(Timestamp::from_millis(START))
-}
-
-fn since_modified(e: &Exchange) -> u64 {
-    date_of(e, "last-modified").map_or(0, |modified| made(e).since(modified))
 }
 
 /// For how many seconds the response says that it is fresh.

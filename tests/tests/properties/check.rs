@@ -109,7 +109,7 @@ fn unshared(origin: &Origin<'_>) -> bool {
 fn shares_cookies(headers: &HeaderMap, origin: &Origin<'_>, world: &World) -> bool {
     let control = &origin.control;
     let expires = headers.contains_key("expires") && !origin.targeted;
-    let told = control.public || expires || control.s_maxage.or(control.max_age).is_some();
+    let told = expires || control.s_maxage.or(control.max_age).is_some();
     told && !control.no_cache && lifetime(headers, origin, world).is_some_and(|lifetime| lifetime > 0)
 }
 

@@ -4,8 +4,8 @@
 //! the key, each with the place of its body:
 //!
 //! ```text
-//! tidegate-0: - {"v":2,"status":200,...}                  the body is the entry's own: the only response under the key
-//! tidegate-1: 6c1f09a2b4d7e853 {"v":2,"status":200,...}   the body is the entry at https://tidegate.store/HASH/6c1f09a2b4d7e853
+//! tidegate-0: - {"v":3,"status":200,...}                  the body is the entry's own: the only response under the key
+//! tidegate-1: 6c1f09a2b4d7e853 {"v":3,"status":200,...}   the body is the entry at https://tidegate.store/HASH/6c1f09a2b4d7e853
 //! ```
 
 use std::cmp::Reverse;
