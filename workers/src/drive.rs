@@ -1,6 +1,6 @@
 //! The loop: what the core asks for is done, and the core is told.
 
-use tidegate_core::{Background, Engine, Reply, Source, Step};
+use tidegate_core::{Background, Engine, FillKind, Reply, Source, Step};
 use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
@@ -91,7 +91,9 @@ pub(crate) fn respond(ended: Ended) -> Result<(web_sys::Response, Rest)> {
         return Ok((response, Rest { fill: None, background }));
     }
     let fetched = answer.and_then(|answer| answer.response.body());
-    let (body, copy) = match (source, fill.is_some(), fetched) {
+    // A copy that nobody reads would pile up.
+    let copies = fill.as_ref().is_some_and(|fill| fill.kind == FillKind::Insert);
+    let (body, copy) = match (source, copies, fetched) {
         (Source::Origin, true, Some(stream)) => {
             let (body, copy) = streams::tee(&stream)?;
             (Body::Stream(body), Some(copy))

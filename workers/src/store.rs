@@ -117,7 +117,10 @@ impl Store {
                 };
                 self.insert(&fill.key, head, body, fill.joined_max).await
             }
-            FillKind::Refresh(old) => self.refresh(&fill.key, old, &fill.head).await,
+            FillKind::Refresh(old) => {
+                fetched.iter().for_each(streams::discard);
+                self.refresh(&fill.key, old, &fill.head).await
+            }
         }
     }
 
