@@ -147,6 +147,11 @@ impl Stored {
         self.received.plus(lifetime.saturating_sub(self.initial_age).saturating_add(after))
     }
 
+    /// Returns whether it is of no more use. Quick for what is fresh.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.age(now) >= self.freshness.lifetime && now >= self.expires()
+    }
+
     /// Returns for how long it has been stale; 0 for a fresh one.
     pub fn staleness(&self, now: Timestamp) -> Millis {
         self.age(now).saturating_sub(self.freshness.lifetime)

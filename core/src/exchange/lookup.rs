@@ -105,7 +105,7 @@ impl AwaitLookup {
 
     /// Returns whether a stored response may be used at all. Whether a store has dropped it already must not matter.
     fn is_there(&self, stored: &Stored, now: Timestamp) -> bool {
-        now < stored.expires() && self.exchange.keeps(stored)
+        !stored.has_expired(now) && self.exchange.keeps(stored)
     }
 
     /// Goes on without the store, because nobody can say what of it may be used: nothing is looked up, stored or waited for.
