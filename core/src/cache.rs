@@ -152,6 +152,14 @@ impl Stored {
         self.age(now) >= self.freshness.lifetime && now >= self.expires()
     }
 
+    /// Returns it as stale, of no use until the origin confirms it.
+    pub(crate) fn outdated(&self, now: Timestamp) -> Self {
+        let lifetime = self.freshness.lifetime.min(self.age(now));
+        let Freshness { explicit, always_validate, .. } = self.freshness;
+        let freshness = Freshness { lifetime, explicit, grace: 0, keep: 0, keep_disconnected: 0, always_validate };
+        Self { freshness, ..self.clone() }
+    }
+
     /// Returns for how long it has been stale; 0 for a fresh one.
     pub fn staleness(&self, now: Timestamp) -> Millis {
         self.age(now).saturating_sub(self.freshness.lifetime)

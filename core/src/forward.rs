@@ -91,8 +91,11 @@ pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -
     };
     let misleads =
         |name: &HeaderName, value: &HeaderValue| OF_URLS.contains(name) || (OF_CLIENTS.contains(name) && !known(value));
+    let another_scheme = |value: &HeaderValue| value.as_bytes() != request.scheme.as_str().as_bytes();
     let continued = request.believed
-        && (headers.contains_key(header::FORWARDED) || headers.get(names::X_FORWARDED_FOR).is_some_and(|v| !known(v)));
+        && (headers.contains_key(header::FORWARDED)
+            || headers.get(names::X_FORWARDED_FOR).is_some_and(|value| !known(value))
+            || headers.get_all(names::X_FORWARDED_PROTO).iter().any(another_scheme));
     continued || headers.iter().any(|(name, value)| misleads(name, value) && !keyed.contains(name))
 }
 

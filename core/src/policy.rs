@@ -121,6 +121,12 @@ impl Policy {
         profiles.filter(|profile| profile.mode != Mode::Never)
     }
 
+    /// Returns whether responses of a host may be stored.
+    pub(crate) fn stores_for(&self, host: &str) -> bool {
+        let stores = |route: &Arc<Route>| route.cache.as_ref().is_some_and(|profile| profile.mode != Mode::Never);
+        self.routes.iter().any(|route| route.matcher.is_for(host) && stores(route))
+    }
+
     /// Finds the first route that matches, for this method instead of the request's own.
     pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
         let (host, path) = (request.host(), request.path());

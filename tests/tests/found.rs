@@ -151,7 +151,7 @@ fn changes_where_nothing_is_stored_wear_nothing_out() {
     assert_eq!(site.node.engine().last_purge(), 0);
     assert!(site.is_hit("/page"));
     let mut never = self::site("mode = \"never\"");
-    never.says(200, &[], "").ask("POST", "/a", &[]);
+    never.says(200, &["cache-group-invalidation: \"a\""], "").ask("POST", "/a", &[]);
     assert_eq!(never.node.engine().last_purge(), 0);
 }
 
@@ -183,6 +183,8 @@ fn only_a_response_that_says_so_answers_for_other_queries() {
     // Nor does it end the use of the page.
     site.later(20).says(404, &["cache-control: max-age=60"], "no such ref").get("/p?ref=bad");
     assert_eq!(site.says(503, &[], "down").get("/p").0, "page");
+    site.later(5).says(404, &["cache-control: no-store"], "no such ref").get("/p?ref=bad");
+    assert_eq!(site.says(503, &[], "down").get("/p").0, "page");
     // Nor is a page that no longer says so.
     site.later(20).says(200, &["cache-control: max-age=60"], "for two").get("/p?ref=2");
     site.says(200, &page, "page").get("/p?ref=4");
@@ -198,6 +200,12 @@ fn a_304_that_changes_what_matters_in_a_query_ends_the_use_of_the_response() {
     site.later(20).says(304, &["no-vary-search: params=(\"y\")", "etag: \"a\"", "cache-control: max-age=10"], "");
     assert_eq!(site.get("/p?x=1").0, "page");
     assert_eq!(site.says(200, &fields, "other").get("/p?x=2").0, "other");
+    // Also if it is the first to say anything.
+    let mut site = self::site("mode = \"respect\"");
+    site.says(200, &fields[1..], "page").get("/p?x=1");
+    site.later(20).says(304, &fields, "").get("/p?x=1");
+    site.says(200, &fields, "page").get("/p?x=1");
+    assert!(site.is_hit("/p?x=2"));
 }
 
 #[test]
@@ -278,6 +286,12 @@ fn what_a_post_leaves_was_asked_for_as_a_get_is() {
     assert!(!leaves(respect, &["x-user: ann"], &cart));
     assert!(!leaves(respect, &["x-original-url: /admin"], &cart));
     assert!(!leaves(respect, &["x-real-ip: 10.0.0.1"], &cart) && leaves(respect, &["x-real-ip: 203.0.113.9"], &cart));
+    let trusted = "mode = \"respect\"\n[client]\ntrusted_proxies = [\"203.0.113.0/24\"]";
+    assert!(leaves(trusted, &["x-forwarded-proto: http", "x-forwarded-for: 198.51.100.7"], &cart));
+    assert!(
+        !leaves(trusted, &["x-forwarded-proto: gopher"], &cart) && !leaves(trusted, &["forwarded: host=evil"], &cart)
+    );
+    assert!(!leaves(trusted, &["x-forwarded-for: 127.0.0.1, 198.51.100.7"], &cart));
     assert!(!leaves("mode = \"override\"\nttl = \"60s\"", &[], &["content-location: /cart"]));
     assert!(!leaves("mode = \"never\"", &[], &cart));
 }
@@ -314,6 +328,18 @@ fn an_answer_about_one_request_ends_nothing() {
     site.later(5).says(302, &["cache-control: no-store", "location: /login"], "").get("/p");
     assert_eq!(site.says(503, &[], "").get("/p").0, "page");
     site.says(200, &["cache-control: no-store"], "private now").get("/p");
+    assert_eq!(site.says(503, &[], "down").get("/p").0, "down");
+}
+
+#[test]
+fn what_an_answer_has_outdated_is_written_once_and_still_validated() {
+    let mut site = site("mode = \"respect\"\nkeep = \"1h\"");
+    site.says(200, &["cache-control: max-age=7200", "etag: \"a\""], "page").get("/p");
+    site.later(7300);
+    for _ in 0..3 {
+        site.says(200, &["cache-control: no-store"], "private now").get("/p");
+        assert!(site.origin.asked.contains_key("if-none-match"));
+    }
     assert_eq!(site.says(503, &[], "down").get("/p").0, "down");
 }
 

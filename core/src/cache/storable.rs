@@ -64,8 +64,7 @@ impl NotStored {
     /// Returns whether the reason lies in the response, so that it likely holds for the next one too.
     pub(crate) fn speaks_of_the_response(self) -> bool {
         match self {
-            // The last one speaks of one query; the key is that of many.
-            Self::Method | Self::RequestNoStore | Self::Authorization | Self::NoVarySearch => false,
+            Self::Method | Self::RequestNoStore | Self::Authorization => false,
             Self::Status
             | Self::NoStore
             | Self::Private
@@ -74,7 +73,8 @@ impl NotStored {
             | Self::NoLifetime
             | Self::TooLarge
             | Self::TooManyTags
-            | Self::Disguised => true,
+            | Self::Disguised
+            | Self::NoVarySearch => true,
         }
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn purges(exchange: &Exchange, own: Option<&Profile>, response: &Head
         let path = path::normalised(&path).unwrap_or(path);
         policy.profiles_at(request.host(), &path).for_each(|profile| add(&path, query.as_deref(), profile));
     }
-    let groups = tags::groups(response, &names::CACHE_GROUP_INVALIDATION).into_iter();
-    targets.extend(groups.map(|group| Target::Group(request.host().to_owned(), group)));
+    if policy.stores_for(request.host()) {
+        let groups = tags::groups(response, &names::CACHE_GROUP_INVALIDATION).into_iter();
+        targets.extend(groups.map(|group| Target::Group(request.host().to_owned(), group)));
+    }
     targets.into_iter().map(|target| Purge { target, soft: false }).collect()
 }

@@ -57,7 +57,7 @@ pub(super) fn store(
         }
     };
     let is_stored = fill.is_some();
-    let fill = fill.or_else(|| outdated(&exchange, caching, &profile, head.status));
+    let fill = fill.or_else(|| outdated(&exchange, caching, &head, now));
     if exchange.report.cache.as_ref().and_then(|report| report.not_stored) == Some(NotStored::Disguised) {
         // The profile's word is for what the name promises, not for this.
         tags::strip(&mut head.headers);
@@ -103,13 +103,23 @@ pub(super) fn check_rule(profile: &Profile, old: &Stored, updated: &Stored) -> R
 
 /// An answer that is not stored takes the place of the stored one all the same, if it says what is there now rather than something about the request or
 /// the origin: that one is of no use any more, unless the origin confirms it.
-fn outdated(exchange: &Exchange, caching: Caching, profile: &Profile, status: StatusCode) -> Option<Fill> {
+fn outdated(exchange: &Exchange, caching: Caching, head: &response::Parts, now: Timestamp) -> Option<Fill> {
+    let Caching { profile, key, candidate, .. } = caching;
     let why = exchange.report.cache.as_ref().and_then(|report| report.not_stored)?;
+    let status = head.status;
     let says_what_is_there = status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
-    let old = caching.candidate.filter(|_| why.speaks_of_the_response() && says_what_is_there)?;
-    let head = Arc::new(Stored { freshness: Freshness::default(), ..Stored::clone(&old) });
+    // Under the key of many queries an error for one of them says nothing of the others.
+    let rules = exchange.engine.rules();
+    let rule = || rules.find(&key::path_part(&exchange.request, &exchange.route, &profile));
+    let speaks_of_all =
+        status.is_success() || rules.is_empty() || rule().as_deref() == Rule::of(&head.headers).as_ref();
+    let old = candidate.filter(|_| why.speaks_of_the_response() && says_what_is_there && speaks_of_all)?;
+    let head = Arc::new(old.outdated(now));
+    if head.freshness == old.freshness {
+        return None;
+    }
     let (kind, body_bytes_max) = (FillKind::Refresh(old), profile.body_bytes_max);
-    Some(Fill { key: caching.key, head, kind, body_bytes_max, joined_max: 0, lead: None })
+    Some(Fill { key, head, kind, body_bytes_max, joined_max: 0, lead: None })
 }
 
 /// One that names no fields answers no more requests than the one in whose place it came, which names some: that one would be preferred to it for ever.

@@ -7,7 +7,6 @@ use http::{Method, StatusCode, header, response};
 use super::fill::{Fill, FillKind};
 use super::finish::{self, Draft, Source};
 use super::{Caching, Exchange, Step, change, keep, lookup, reuse};
-use crate::cache::freshness::Freshness;
 use crate::cache::{Asked, Mode, Profile, Stored, stale, storable, validation};
 use crate::forward;
 use crate::location;
@@ -127,7 +126,7 @@ fn head_answered(
     let stored = if same {
         reuse::updated(&exchange, &profile, candidate, &head.headers, asked, now)
     } else {
-        Stored { freshness: Freshness::default(), ..Stored::clone(candidate) }
+        candidate.outdated(now)
     };
     reuse::write_for_client(&mut head.headers, &profile);
     let allowed = storable::check_updated(&exchange.request.head.headers, &stored);

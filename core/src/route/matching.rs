@@ -17,8 +17,13 @@ impl Matcher {
     /// Returns whether requests for this URL match, if they have the right header fields.
     pub fn may_match(&self, method: &Method, host: &str, path: &str) -> bool {
         any_or_empty(&self.methods, |m| m == method)
-            && any_or_empty(&self.hosts, |h| h.matches(host))
+            && self.is_for(host)
             && any_or_empty(&self.paths, |p| p.matches(path))
+    }
+
+    /// Returns whether requests for this host match, if the rest of them does.
+    pub fn is_for(&self, host: &str) -> bool {
+        any_or_empty(&self.hosts, |h| h.matches(host))
     }
 
     /// Returns whether every request that `other` matches is matched by this one too. May say no where the answer is yes.
