@@ -1,7 +1,8 @@
 //! What operators ask for at `/performance/cache/`: read and checked here, carried out by the shell.
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, response};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::purge::{Order, Purge};
 
@@ -45,7 +46,7 @@ impl Refused {
     }
 
     /// Returns the problem document (RFC 9457).
-    pub fn document(&self) -> String {
+    fn document(&self) -> String {
         let Self { status, title, detail } = self;
         serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail })
             .to_string()
@@ -83,6 +84,22 @@ pub fn admit(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refused> {
             "Send Authorization: Bearer TOKEN, the token in TIDEGATE_ADMIN_TOKEN where tidegate runs.",
         )),
     }
+}
+
+/// Writes the reply to an operator: its head and its body.
+pub fn reply(done: Result<&Value, &Refused>) -> (response::Parts, String) {
+    let (status, kind, text) = match done {
+        Ok(value) => (StatusCode::OK, "application/json", value.to_string()),
+        Err(refused) => (refused.status, "application/problem+json", refused.document()),
+    };
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = status;
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        head.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    (head, format!("{text}\n"))
 }
 
 /// Reads an operation from an operator's request.

@@ -1,7 +1,7 @@
 //! What operators do at the Worker's own address, if they show its token.
 
 use futures_util::future::join_all;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderName, StatusCode, Uri, request};
 use serde_json::{Value, json};
 use tidegate_core::operations::{self, Operation, Refused};
 use tidegate_core::{Client, Engine, RequestBody, Scheme};
@@ -44,20 +44,8 @@ pub(crate) async fn answer(
         let body = js_sys::Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?).to_vec();
         carry_out(env, engine, head, &body).await?
     };
-    let (status, kind, text) = match done {
-        Ok(value) => (StatusCode::OK, "application/json", value.to_string()),
-        Err(refused) => (refused.status, "application/problem+json", refused.document()),
-    };
-    let (mut reply, ()) = http::Response::new(()).into_parts();
-    reply.status = status;
-    reply.headers = HeaderMap::from_iter([
-        (http::header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (http::header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ]);
-    if status == StatusCode::UNAUTHORIZED {
-        reply.headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    convert::response(&reply, Body::Bytes(format!("{text}\n").into()))
+    let (reply, text) = operations::reply(done.as_ref());
+    convert::response(&reply, Body::Bytes(text.into()))
 }
 
 async fn carry_out(

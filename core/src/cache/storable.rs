@@ -125,6 +125,7 @@ pub fn check_updated(request: &HeaderMap, updated: &Stored) -> Result<(), NotSto
     // What one who is authorized has learned, others may not (RFC 9111, section 3.5).
     deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control), NotStored::Authorization)?;
     deny(vary::is_star(&updated.headers), NotStored::VaryStar)?;
+    // Only how many they are matters here, not whose.
     deny(tags::read(&updated.headers, "").is_err(), NotStored::TooManyTags)?;
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)
 }

@@ -1,30 +1,28 @@
 //! What a request has changed at its origin is used no more (RFC 9111, section 4.4). [9111-4.4-1]
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::Exchange;
-use crate::cache::{CacheKey, Mode, Profile, key, tags};
+use super::keep::Home;
+use crate::cache::{Mode, Profile, key, tags};
 use crate::location;
 use crate::names;
 use crate::path;
 use crate::purge::{Exact, Purge, Target};
-use crate::route::Route;
 
 /// Returns whether the response speaks of a change: a successful request with an unsafe method, or with one that is not known to be safe.
 pub(super) fn changes(exchange: &Exchange, status: StatusCode) -> bool {
     !exchange.request.head.method.is_safe() && (status.is_success() || status.is_redirection())
 }
 
-/// The key under which a GET of the same URL would be looked up, and its route, which has a profile that stores.
-pub(super) fn own_key(exchange: &Exchange) -> Option<(CacheKey, Arc<Route>)> {
+/// Where a GET of the same URL would look, if its route stores anything.
+pub(super) fn own_home(exchange: &Exchange) -> Option<Home<'_>> {
     let request = &exchange.request;
     let route = exchange.engine.policy().route(&Method::GET, request)?;
-    let profile = route.cache.as_ref().filter(|profile| profile.mode != Mode::Never)?;
-    let key = key::of(request, route, profile, exchange.engine.rules());
-    Some((key, Arc::clone(route)))
+    let profile = route.cache.as_deref().filter(|profile| profile.mode != Mode::Never)?;
+    Some(Home { route, profile, key: key::of(request, route, profile, exchange.engine.rules()) })
 }
 
 /// What a change reaches: the request's own URL, those of Location and Content-Location at the same origin, where anything is stored of them, and the

@@ -30,9 +30,8 @@ pub(super) fn store(
 ) -> Step {
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
-    let route = Arc::clone(&exchange.route);
-    let key = caching.key.clone();
-    let fill = match fill(&exchange, &exchange.request.head.method, &route, key, &head, asked, now) {
+    let home = Home { route: &exchange.route, profile: &profile, key: caching.key.clone() };
+    let fill = match fill(&exchange, &exchange.request.head.method, home, &head, asked, now) {
         Ok(mut fill) => {
             fill.head = in_place_of(caching.candidate.as_deref(), fill.head, &exchange.request.head.headers);
             if let Some(report) = &mut exchange.report.cache {
@@ -71,13 +70,8 @@ pub(super) fn store(
 
 /// Takes what a response says about the queries of its path (No-Vary-Search). Returns the key to store it under, and whether other URLs have it too:
 /// only a response that says so itself answers for other queries.
-fn key_to_store(
-    exchange: &Exchange,
-    route: &Route,
-    profile: &Profile,
-    own: CacheKey,
-    head: &response::Parts,
-) -> Result<(CacheKey, bool), NotStored> {
+fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> Result<(CacheKey, bool), NotStored> {
+    let Home { route, profile, key: own } = home;
     if !key::has_whole_query(profile) {
         return Ok((own, false));
     }
@@ -133,17 +127,24 @@ fn in_place_of(before: Option<&Stored>, head: Arc<Stored>, request: &HeaderMap) 
     }
 }
 
+/// Where a GET of the request's URL looks.
+pub(super) struct Home<'a> {
+    pub(super) route: &'a Route,
+    /// The route's.
+    pub(super) profile: &'a Profile,
+    pub(super) key: CacheKey,
+}
+
 /// Says what to store of a response, for requests with this method.
 pub(super) fn fill(
     exchange: &Exchange,
     method: &Method,
-    route: &Route,
-    key: CacheKey,
+    home: Home<'_>,
     head: &response::Parts,
     asked: Asked,
     now: Timestamp,
 ) -> Result<Fill, NotStored> {
-    let profile = route.cache.as_deref().ok_or(NotStored::Method)?;
+    let profile = home.profile;
     let request = &exchange.request.head.headers;
     let control = Control::of_response(&head.headers);
     let freshness = freshness::of(head.status, &head.headers, &control, profile, now);
@@ -152,7 +153,7 @@ pub(super) fn fill(
         return Err(NotStored::Disguised);
     }
     let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
-    let (key, is_shared) = key_to_store(exchange, route, profile, key, head)?;
+    let (key, is_shared) = key_to_store(exchange, home, head)?;
     if is_shared {
         // It can be purged by the URL that it was fetched with, or by the one without query.
         labels.extend(purge::labels_of_url(&exchange.request));

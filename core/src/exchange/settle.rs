@@ -80,15 +80,12 @@ fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, no
     if !change::changes(&exchange, head.status) {
         return finish::conclude(exchange, Draft::new(head, Source::Origin), now);
     }
-    let own = change::own_key(&exchange);
-    let profile = own.as_ref().and_then(|(_, route)| route.cache.as_deref());
-    let purges = change::purges(&exchange, profile, &head.headers);
-    let invalidate = own.iter().map(|(key, _)| key.clone()).collect();
-    let speaks = profile.is_some_and(|profile| speaks_for_get(&exchange, profile, &head));
-    let fill = own.filter(|_| speaks).and_then(|(key, route)| {
-        let fill = keep::fill(&exchange, &Method::GET, &route, key, &head, asked, now).ok();
-        fill.filter(|fill| fill.head.freshness.explicit)
-    });
+    let own = change::own_home(&exchange);
+    let purges = change::purges(&exchange, own.as_ref().map(|home| home.profile), &head.headers);
+    let invalidate = own.iter().map(|home| home.key.clone()).collect();
+    let own = own.filter(|home| speaks_for_get(&exchange, home.profile, &head));
+    let fill = own.and_then(|home| keep::fill(&exchange, &Method::GET, home, &head, asked, now).ok());
+    let fill = fill.filter(|fill| fill.head.freshness.explicit);
     if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
         keep::note(report, &fill.head);
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
@@ -36,16 +36,9 @@ type Answer = Response<Body<OriginBody>>;
 impl Operations {
     /// Answers a request whose path begins with [`operations::ROOT`].
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
-        match self.carry_out(request).await {
-            Ok(value) => as_json(StatusCode::OK, "application/json", &value.to_string()),
-            Err(refused) => {
-                let mut answer = as_json(refused.status, "application/problem+json", &refused.document());
-                if refused.status == StatusCode::UNAUTHORIZED {
-                    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                }
-                answer
-            }
-        }
+        let done = self.carry_out(request).await;
+        let (head, text) = operations::reply(done.as_ref());
+        Response::from_parts(head, Body::full(Bytes::from(text)))
     }
 
     async fn carry_out(&self, request: Request<Incoming>) -> Result<Value, Refused> {
@@ -124,11 +117,4 @@ async fn read(mut body: Body<OriginBody>) -> bool {
             Some(Err(_)) => return false,
         }
     }
-}
-
-fn as_json(status: StatusCode, kind: &'static str, text: &str) -> Answer {
-    let mut answer = Response::new(Body::full(Bytes::from(format!("{text}\n"))));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
 }
