@@ -1,6 +1,6 @@
 //! What a fixture file says.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request, response};
 use serde::Deserialize;
@@ -124,6 +124,15 @@ impl Fixture {
     }
 }
 
+/// The client of tests that need no other one.
+pub const CLIENT: Client = Client {
+    peer: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
+    geo: None,
+    scheme: Scheme::Http,
+    body: RequestBody::Empty,
+    fresh_trace: 1,
+};
+
 impl Scripted {
     /// Returns the request's head.
     ///
@@ -150,11 +159,11 @@ impl Scripted {
     pub fn client(&self) -> Client {
         let length = self.body.as_ref().map(|b| b.len() as u64);
         Client {
-            peer: self.client.unwrap_or_else(|| IpAddr::from([203, 0, 113, 9])),
+            peer: self.client.unwrap_or(CLIENT.peer),
             geo: self.geo.as_ref().map(ScriptedGeo::geo),
             scheme: if self.request.contains(" https://") { Scheme::Https } else { Scheme::Http },
             body: length.map_or(RequestBody::Empty, RequestBody::Sized),
-            fresh_trace: 1,
+            ..CLIENT
         }
     }
 

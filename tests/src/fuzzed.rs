@@ -11,9 +11,9 @@ use tidegate_core::cache::control::Control;
 use tidegate_core::cache::freshness::Freshness;
 use tidegate_core::cache::range::{Part, combine};
 use tidegate_core::cache::{Stored, date, tags};
-use tidegate_core::{Attempt, Client, Policy, RequestBody, Scheme, Timestamp};
+use tidegate_core::{Attempt, Policy, Timestamp};
 
-use crate::fixture::START;
+use crate::fixture::{CLIENT, START};
 use crate::simulator::{Answer, Origins, Outcome, Simulator};
 
 /// A fuzzed function.
@@ -159,9 +159,7 @@ fn get(simulator: &mut Simulator, range: Option<HeaderValue>, condition: Option<
     for (name, value) in [(header::RANGE, range), (header::IF_RANGE, condition)] {
         head.headers.extend(value.map(|value| (name, value)));
     }
-    let (scheme, body) = (Scheme::Http, RequestBody::Empty);
-    let client = Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 };
-    simulator.exchange(head, client, Timestamp::from_millis(START), &mut Page)
+    simulator.exchange(head, CLIENT, Timestamp::from_millis(START), &mut Page)
 }
 
 /// A stored part.

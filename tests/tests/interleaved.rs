@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, StatusCode, request};
+use http::{HeaderName, HeaderValue, Method, StatusCode, request};
 use tidegate_core::cache::Stored;
 use tidegate_core::purge::{Purge, Target};
 use tidegate_core::report::CacheOutcome;
-use tidegate_core::{
-    AwaitResponse, Client, Engine, Failure, FailureKind, Policy, Reply, RequestBody, Scheme, Source, Step, Timestamp,
-};
-use tidegate_tests::fixture::START;
+use tidegate_core::{AwaitResponse, Engine, Failure, FailureKind, Policy, Reply, Source, Step, Timestamp};
+use tidegate_tests::fixture::{CLIENT, START};
 
 const NOW: Timestamp = Timestamp::from_millis(START);
 
@@ -24,11 +22,15 @@ fn engine(profile: &str, attempts: u8) -> Engine {
 }
 
 fn begin(engine: &Engine, path: &str) -> Step {
+    begin_with(engine, Method::GET, path)
+}
+
+fn begin_with(engine: &Engine, method: Method, path: &str) -> Step {
     let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
+    head.method = method;
     head.uri = path.parse().expect("a path");
     head.headers.insert("host", HeaderValue::from_static("a.example"));
-    let (scheme, body) = (Scheme::Http, RequestBody::Empty);
-    engine.begin(head, Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 }, NOW)
+    engine.begin(head, CLIENT, NOW)
 }
 
 /// Gives the store's answer to a step that asks for it.
@@ -154,12 +156,7 @@ fn what_is_purged_before_the_next_attempt_is_not_validated() {
 fn what_a_change_leaves_is_dropped_if_another_change_came_between() {
     let engine = engine("mode = \"respect\"", 1);
     let post = || {
-        let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
-        head.method = http::Method::POST;
-        head.headers.insert("host", HeaderValue::from_static("a.example"));
-        let (scheme, body) = (Scheme::Http, RequestBody::Empty);
-        let client = Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 };
-        let Step::Fetch(_, next) = engine.begin(head, client, NOW) else { panic!("a POST is passed on") };
+        let Step::Fetch(_, next) = begin_with(&engine, Method::POST, "/") else { panic!("a POST is passed on") };
         answer(next, 200, &[("content-location", "/"), ("cache-control", "max-age=60")])
     };
     // Elsewhere the same was changed, and numbered first; ours comes last.

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, request};
 use tidegate_core::report::CacheOutcome;
-use tidegate_core::{Attempt, Client, Policy, RequestBody, Scheme, Timestamp};
-use tidegate_tests::fixture::START;
+use tidegate_core::{Attempt, Policy, Timestamp};
+use tidegate_tests::fixture::{CLIENT, START};
 use tidegate_tests::simulator::{Answer, Origins, Simulator};
 
 use crate::{Exchange, Fields, Verdict, header_map};
@@ -45,20 +45,13 @@ pub(crate) fn verdict(exchange: &Exchange) -> Verdict {
     let policy = PARSED.get_or_init(|| Policy::parse("policy", POLICY).unwrap_or_else(|error| panic!("{error}")));
     let mut simulator = Simulator::new(policy.clone());
     let mut origin = Same { exchange, asked: HeaderMap::new() };
-    let client = Client {
-        peer: [203, 0, 113, 9].into(),
-        geo: None,
-        scheme: Scheme::Http,
-        body: RequestBody::Empty,
-        fresh_trace: 1,
-    };
     let start = Timestamp::from_millis(START);
-    let first = simulator.exchange(head("GET", &exchange.first), client, start, &mut origin);
+    let first = simulator.exchange(head("GET", &exchange.first), CLIENT, start, &mut origin);
     if !first.report.cache.is_some_and(|cache| cache.stored) {
         return Verdict::NotStored;
     }
     let later = start.plus(exchange.elapsed * 1000);
-    let second = simulator.exchange(head(exchange.method, &exchange.second), client, later, &mut origin);
+    let second = simulator.exchange(head(exchange.method, &exchange.second), CLIENT, later, &mut origin);
     let conditional = ["if-none-match", "if-modified-since"].iter().any(|name| origin.asked.contains_key(*name));
     match second.report.cache.map(|cache| cache.outcome) {
         Some(CacheOutcome::Hit) => Verdict::Fresh,

@@ -8,8 +8,8 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use tidegate_core::cache::record;
 use tidegate_core::purge::Order;
-use tidegate_core::{Attempt, Client, Policy, RequestBody, Scheme, Timestamp};
-use tidegate_tests::fixture::START;
+use tidegate_core::{Attempt, Policy, Timestamp};
+use tidegate_tests::fixture::{CLIENT, START};
 use tidegate_tests::simulator::{Answer, Origins, Simulator};
 
 const REQUEST: [&str; 21] = [
@@ -157,9 +157,7 @@ fn no_field_makes_the_core_panic() {
             head.uri = format!("/{profile}/").parse().expect("a path");
             head.headers = headers(&asked);
             head.headers.entry("host").or_insert(HeaderValue::from_static("a.example"));
-            let (scheme, body) = (Scheme::Http, RequestBody::Empty);
-            let client = Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 };
-            let outcome = simulator.exchange(head, client, Timestamp::from_millis(now), &mut Replies(replies));
+            let outcome = simulator.exchange(head, CLIENT, Timestamp::from_millis(now), &mut Replies(replies));
             prop_assert!(outcome.head.status.as_u16() >= 200);
         }
         for (head, _) in simulator.stored() {

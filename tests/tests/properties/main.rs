@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use tidegate_core::cache::date;
 use tidegate_core::purge::{Exact, Purge, Target};
 use tidegate_core::{Client, Policy, RequestBody, Scheme, Timestamp};
-use tidegate_tests::fixture::START;
+use tidegate_tests::fixture::{CLIENT, START};
 use tidegate_tests::simulator::Simulator;
 
 use check::{Checker, Seen};
@@ -127,7 +127,7 @@ fn exchange(
     let head = head(ask, world, now);
     let body = if ask.method == "POST" { RequestBody::Sized(3) } else { RequestBody::Empty };
     let scheme = if ask.url.scheme == "https" { Scheme::Https } else { Scheme::Http };
-    let client = Client { peer: [203, 0, 113, 9].into(), geo: None, scheme, body, fresh_trace: 1 };
+    let client = Client { scheme, body, ..CLIENT };
     world.plans.clone_from(&ask.plans);
     world.meanwhile.clone_from(&ask.meanwhile);
     let began = (world.moment(), world.made.len());
