@@ -12,7 +12,7 @@ use divan::{Bencher, black_box};
 use http::{HeaderValue, Request, request};
 use tidegate_core::cache::Stored;
 use tidegate_core::limit::{Charged, gcra};
-use tidegate_core::{Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp};
+use tidegate_core::{Answer, Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -87,7 +87,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
                 ] {
                     head.headers.insert(name, HeaderValue::from_static(value));
                 }
-                next.resume(Ok(head), NOW)
+                next.resume(Ok(Answer { head, body_intact: true }), NOW)
             }
             Step::Wait(next) => next.resume(NOW),
             Step::Finish(reply) => {

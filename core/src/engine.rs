@@ -41,7 +41,7 @@ impl Engine {
             seed,
             breakers,
             flights: Arc::default(),
-            purges: Arc::default(),
+            purges: Arc::new(Purges::new(seed)),
             rules: Arc::default(),
         }))
     }

@@ -45,7 +45,7 @@ use crate::time::Timestamp;
 
 pub use admission::AwaitVerdict;
 pub use background::Background;
-pub use fetch::{Attempt, AwaitResponse, Failure, FailureKind};
+pub use fetch::{Answer, Attempt, AwaitResponse, Failure, FailureKind};
 pub use fill::{Fill, FillKind};
 pub use finish::{Reply, Source};
 pub use lookup::{AwaitLookup, AwaitTime};

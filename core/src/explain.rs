@@ -1,9 +1,9 @@
 //! Why a request is treated as it is: an exchange with assumed answers, whose report is the explanation.
 
-use http::{request, response};
+use http::request;
 
 use crate::Engine;
-use crate::exchange::{Client, Step};
+use crate::exchange::{Answer, Client, Step};
 use crate::limit::{Charged, charge_all};
 use crate::report::Report;
 use crate::time::Timestamp;
@@ -27,6 +27,7 @@ pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Times
     }
 }
 
-fn ok() -> response::Parts {
-    http::Response::new(()).into_parts().0
+fn ok() -> Answer {
+    let (head, ()) = http::Response::new(()).into_parts();
+    Answer { head, body_intact: true }
 }

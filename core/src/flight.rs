@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cache::CacheKey;
+use crate::hash;
 use crate::time::{Millis, Timestamp};
 
 /// How long requests for a key go alone after a response that could not be stored ("hit-for-miss").
@@ -25,7 +26,8 @@ pub(crate) struct Flights {
 
 #[derive(Debug, Default)]
 struct Table {
-    keys: BTreeMap<CacheKey, Flight>,
+    /// By the key's hash: keys are as long as clients make them, and two that share a hash at worst wait for each other.
+    keys: BTreeMap<u64, Flight>,
     next: u64,
     swept: Timestamp,
 }
@@ -70,7 +72,7 @@ pub(crate) enum Boarding {
 #[derive(Debug)]
 pub struct Lead {
     flights: Arc<Flights>,
-    key: CacheKey,
+    key: u64,
     by: u64,
 }
 
@@ -78,7 +80,8 @@ impl Flights {
     /// Takes part in the fetch of a key. A lead expires `lease` from now.
     pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, lease: Millis, now: Timestamp) -> Boarding {
         let mut table = self.lock();
-        match table.keys.get(key) {
+        let key = hash::stable(key.as_bytes());
+        match table.keys.get(&key) {
             Some(Flight::Led { until, .. }) if now < *until => return Boarding::Follow,
             Some(Flight::Unshared { until }) if now < *until => return Boarding::Alone,
             Some(_) | None => {}
@@ -88,13 +91,13 @@ impl Flights {
         }
         table.next = table.next.wrapping_add(1);
         let by = table.next;
-        table.keys.insert(key.clone(), Flight::Led { by, until: now.plus(lease) });
-        Boarding::Lead(Lead { flights: Arc::clone(self), key: key.clone(), by })
+        table.keys.insert(key, Flight::Led { by, until: now.plus(lease) });
+        Boarding::Lead(Lead { flights: Arc::clone(self), key, by })
     }
 
     /// Returns whether somebody fetches this key.
     pub(crate) fn is_led(&self, key: &CacheKey, now: Timestamp) -> bool {
-        matches!(self.lock().keys.get(key), Some(Flight::Led { until, .. }) if now < *until)
+        matches!(self.lock().keys.get(&hash::stable(key.as_bytes())), Some(Flight::Led { until, .. }) if now < *until)
     }
 
     /// Counts the keys that somebody fetches.
@@ -113,7 +116,7 @@ impl Lead {
     pub fn end_unshared(self, now: Timestamp) {
         let mut table = self.flights.lock();
         if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
-            table.keys.insert(self.key.clone(), Flight::Unshared { until: now.plus(UNSHARED_FOR) });
+            table.keys.insert(self.key, Flight::Unshared { until: now.plus(UNSHARED_FOR) });
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, request};
 
 use crate::cache::control::split_list;
 use crate::cache::status::push_decimal;
@@ -117,6 +117,11 @@ pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &O
     headers.reserve(8);
     // As it is in the key.
     let asked = HeaderValue::from_str(&request.authority).ok();
+    if let Some(left) = passes_left(&request.head) {
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+    // No trailer fields of requests are passed on.
+    headers.remove(header::TRAILER);
     // The shell's HTTP library answers expectations itself.
     headers.remove(header::EXPECT);
     join_cookies(&mut headers);
@@ -148,6 +153,13 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         headers.insert(header::COOKIE, value);
     }
+}
+
+/// Returns over how many more nodes a request may pass, if it says so (RFC 9110, section 7.6.2).
+pub(crate) fn passes_left(head: &request::Parts) -> Option<u64> {
+    let is_counted = head.method == Method::OPTIONS || head.method == Method::TRACE;
+    let value = head.headers.get(header::MAX_FORWARDS).filter(|_| is_counted)?;
+    value.to_str().ok()?.parse().ok()
 }
 
 fn origin_form(uri: &Uri) -> Uri {

@@ -21,6 +21,7 @@
     )
 )]
 
+mod authority;
 pub mod breaker;
 pub mod cache;
 pub mod client;
@@ -30,6 +31,7 @@ pub mod exchange;
 pub mod explain;
 mod flight;
 mod forward;
+pub mod framing;
 pub mod hash;
 pub mod limit;
 mod location;
@@ -48,7 +50,7 @@ mod trace;
 
 pub use engine::Engine;
 pub use exchange::{
-    Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, Client, Failure, FailureKind, Fill,
+    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, Client, Failure, FailureKind, Fill,
     FillKind, Reply, RequestBody, Scheme, Source, Step,
 };
 pub use flight::Lead;

@@ -5,6 +5,7 @@ use http::HeaderName;
 pub(crate) const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 pub(crate) const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 pub(crate) const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+pub(crate) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 pub(crate) const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");

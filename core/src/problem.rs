@@ -50,6 +50,16 @@ pub enum Refusal {
     PreconditionFailed,
     /// None of the ranges lies in the stored response.
     RangeNotSatisfiable,
+    /// The request's transfer coding is not `chunked`.
+    TransferCoding,
+    /// The client sent its body too slowly, or stopped.
+    BodyTooSlow,
+    /// The request has passed through Tidegate so often that it goes round in a circle.
+    LoopDetected,
+    /// The target names another scheme than the one by which the request came.
+    Misdirected,
+    /// An OPTIONS request that may not be passed on any further (Max-Forwards): it is answered here.
+    FinalRecipient,
 }
 
 /// What a refusal tells the client.
@@ -63,7 +73,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -84,6 +94,11 @@ impl Refusal {
         Self::Abandoned,
         Self::PreconditionFailed,
         Self::RangeNotSatisfiable,
+        Self::TransferCoding,
+        Self::BodyTooSlow,
+        Self::LoopDetected,
+        Self::Misdirected,
+        Self::FinalRecipient,
     ];
 
     /// Returns the name used in JSON.
@@ -107,6 +122,11 @@ impl Refusal {
             Self::Abandoned => "abandoned",
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::TransferCoding => "transfer_coding",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::LoopDetected => "loop_detected",
+            Self::Misdirected => "misdirected",
+            Self::FinalRecipient => "final_recipient",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -215,6 +235,11 @@ impl Refusal {
                 "None of the ranges lies in the response.",
                 None,
             ),
+            Self::TransferCoding => text(StatusCode::NOT_IMPLEMENTED, "Transfer coding not supported", "Send the body in chunks without any other transfer coding.", error),
+            Self::BodyTooSlow => text(StatusCode::REQUEST_TIMEOUT, "Request timeout", "The request body took too long to arrive.", error),
+            Self::LoopDetected => text(StatusCode::LOOP_DETECTED, "Loop detected", "The request has passed through this service too often.", Some("proxy_loop_detected")),
+            Self::Misdirected => text(StatusCode::MISDIRECTED_REQUEST, "Misdirected request", "The target names a scheme that is not served here.", error),
+            Self::FinalRecipient => text(StatusCode::NO_CONTENT, "No content", "The request is not passed on any further.", None),
             // No RFC knows this status; in logs it is the customary one.
             Self::Abandoned => text(
                 StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -234,9 +259,12 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
     } else {
         "about:blank"
     };
-    let body = document(kind, &text, refusal.as_str(), violated);
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = text.status;
+    if text.status == StatusCode::NO_CONTENT {
+        return (head, Vec::new());
+    }
+    let body = document(kind, &text, refusal.as_str(), violated);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -284,6 +312,10 @@ mod tests {
             assert_eq!(refusal as usize, position);
             for violated in [&[][..], &["a"], &["a", "b-c"]] {
                 let (head, body) = reply(refusal, violated);
+                if head.status == StatusCode::NO_CONTENT {
+                    assert!(body.is_empty() && head.headers.is_empty());
+                    continue;
+                }
                 let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert_eq!(document["status"], head.status.as_u16());
                 assert_eq!(document["reason"], serde_json::to_value(refusal).unwrap());

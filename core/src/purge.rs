@@ -3,8 +3,10 @@
 //! Purges are numbered. A response carries the number of the last purge before it was asked for; it is void if one of its labels (its URL, its
 //! host, each prefix of its path, its tags, its groups) was purged later. So a purge takes the same time however many responses it reaches, reaches
 //! every variant and every stale copy, and a response that was on its way when the purge came is void when it arrives. Labels are remembered as
-//! hashes in tables of fixed size, each in two slots: others may have been there too, and then a purge reaches responses that it does not mean.
-//! Nothing else can go wrong: nothing is ever forgotten. Changes, of which clients make many, have a table of their own.
+//! hashes in tables of fixed size, each in several slots: others may have been there too, and then a purge reaches responses that it does not mean.
+//! Nothing else can go wrong: nothing is ever forgotten. Changes, of which clients make many, have a table of their own, where one of a label's slots
+//! lies in a region of its host: however many changes one host sees, the responses of other hosts stay. Which slots a label has depends on the node's seed,
+//! so that nobody outside can choose labels that fall together.
 
 mod order;
 
@@ -17,6 +19,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::cache::{Stored, key};
 use crate::exchange::Request;
+use crate::hash;
 use crate::path;
 use crate::policy::Policy;
 
@@ -25,8 +28,12 @@ pub use order::Order;
 /// Slots of a table of operators' purges. After n of them, a label that none of them means is reached with a chance of (2n / slots)².
 const SLOTS: usize = 1 << 16;
 
-/// Slots of the table of changes: 4 MiB. After 20,000 changes during the life of a response it is void by mistake with a chance of 0.6 %.
-const SLOTS_OF_CHANGES: usize = 1 << 19;
+/// Slots of the table of changes: 6 MiB, a third of them in regions. After 20,000 changes at its own host during the life of a response it is void by mistake
+/// with a chance of 0.6 %.
+const SLOTS_OF_CHANGES: usize = 3 << 18;
+
+/// Regions of the table of changes, over which hosts are spread.
+const REGIONS: u64 = 1 << 6;
 
 /// Most prefixes of a path that count.
 const PREFIXES_MAX: usize = 32;
@@ -174,7 +181,7 @@ impl<'a> Place<'a> {
     fn exact(&self) -> Label {
         // Whether there is a query counts.
         let (mark, query) = self.query.map_or(("", ""), |query| ("?", query));
-        label(Kind::Exact, &[self.scheme, self.authority, self.path, mark, query])
+        of_change(self.host, label(Kind::Exact, &[self.scheme, self.authority, self.path, mark, query]))
     }
 
     fn labels(self) -> impl Iterator<Item = Label> {
@@ -207,7 +214,13 @@ fn label(kind: Kind, parts: &[&str]) -> Label {
     for part in parts {
         seed = xxh3_64_with_seed(part.as_bytes(), seed);
     }
-    if matches!(kind, Kind::Exact | Kind::Group) { seed | OF_CHANGES } else { seed & !OF_CHANGES }
+    seed & !OF_CHANGES
+}
+
+/// Makes the label of a change: its upper half tells the host.
+fn of_change(host: &str, label: Label) -> Label {
+    let host = xxh3_64_with_seed(host.as_bytes(), 0) << 32;
+    host | OF_CHANGES | (label & 0xffff_ffff)
 }
 
 /// The bit that labels have by which changes purge, and no others.
@@ -234,7 +247,8 @@ pub(crate) fn tag(tag: &str) -> Label {
 
 /// Returns the label of a host's group.
 pub(crate) fn group(host: &str, group: &str) -> Label {
-    label(Kind::Group, &[without_dot(host), group])
+    let host = without_dot(host);
+    of_change(host, label(Kind::Group, &[host, group]))
 }
 
 /// Returns the labels of a request's URL, with and without its query.
@@ -272,6 +286,7 @@ impl Target {
 struct Table {
     slots: OnceLock<Box<[AtomicU64]>>,
     all: AtomicU64,
+    seed: u64,
 }
 
 impl Table {
@@ -281,7 +296,7 @@ impl Table {
             return;
         };
         let slots = self.slots.get_or_init(|| (0..size).map(|_| AtomicU64::new(0)).collect());
-        for slot in Self::both(slots, label) {
+        for slot in self.slots_of(slots, label) {
             slot.fetch_max(number, Ordering::AcqRel);
         }
     }
@@ -289,14 +304,27 @@ impl Table {
     /// Returns whether everything, or one of the labels, was purged after `born`.
     fn reaches(&self, mut labels: impl Iterator<Item = Label>, born: Number) -> bool {
         let later = |slot: &AtomicU64| slot.load(Ordering::Acquire) > born;
-        let one = |slots: &[AtomicU64], label| Self::both(slots, label).all(later);
+        let one = |slots, label| self.slots_of(slots, label).all(later);
         later(&self.all) || self.slots.get().is_some_and(|slots| labels.any(|label| one(slots, label)))
     }
 
-    fn both(slots: &[AtomicU64], label: Label) -> impl Iterator<Item = &AtomicU64> {
-        let at = |half: Label| usize::try_from(half % (slots.len() as u64)).ok().and_then(|at| slots.get(at));
-        [at(label & 0xffff_ffff), at((label & !OF_CHANGES) >> 32)].into_iter().flatten()
+    /// Lists the slots of a label: two anywhere, and for a change one among those of its host.
+    fn slots_of<'a>(&self, slots: &'a [AtomicU64], label: Label) -> impl Iterator<Item = &'a AtomicU64> {
+        let is_of_change = is_of_changes(label);
+        let (anywhere, of_hosts) = if is_of_change { slots.split_at(slots.len() / 3 * 2) } else { slots.split_at(slots.len()) };
+        let drawn = hash::draw(self.seed, label);
+        let (one, another) = (drawn & 0xffff_ffff, drawn >> 32);
+        let region = hash::draw(self.seed, label >> 32) % REGIONS;
+        let size = of_hosts.len() as u64 / REGIONS;
+        let of_host = is_of_change.then(|| region * size + hash::draw(drawn, 1) % size.max(1));
+        let of_host = of_host.and_then(|slot| at(of_hosts, slot));
+        [at(anywhere, one), at(anywhere, another), of_host].into_iter().flatten()
     }
+}
+
+fn at(slots: &[AtomicU64], slot: u64) -> Option<&AtomicU64> {
+    let slot = slot % (slots.len() as u64).max(1);
+    slots.get(usize::try_from(slot).ok()?)
 }
 
 /// The purges of a node.
@@ -312,6 +340,12 @@ pub(crate) struct Purges {
 }
 
 impl Purges {
+    /// Makes one that knows of no purge. `seed` chooses slots only.
+    pub(crate) fn new(seed: u64) -> Self {
+        let table = || Table { seed, ..Table::default() };
+        Self { hard: table(), soft: table(), changes: table(), ..Self::default() }
+    }
+
     /// Returns the number of the last purge.
     pub(crate) fn last(&self) -> Number {
         self.last.load(Ordering::Acquire)

@@ -55,6 +55,10 @@ pub struct Timeouts {
     pub response: Millis,
     /// Longest pause inside the body.
     pub body: Millis,
+    /// How long an unused connection is kept.
+    pub idle: Millis,
+    /// How old a connection may be when it is used again.
+    pub age: Millis,
 }
 
 /// TLS to an origin; paths are relative to the policy file.

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::fill::Tee;
-use crate::growing::Reader;
+use crate::shared_body::Reader;
 
 /// What goes wrong in a body.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -32,10 +31,8 @@ pin_project! {
         Full { bytes: Bytes },
         // An origin's body.
         Origin { #[pin] body: B },
-        // An origin's body that goes into the store too.
-        Stored { tee: Tee<B> },
         // A body that is on its way into the store.
-        Growing { reader: Reader },
+        Shared { reader: Reader },
     }
 }
 
@@ -50,14 +47,9 @@ impl<B> Body<B> {
         Self { kind: Kind::Origin { body } }
     }
 
-    /// Makes a body of an origin's stream that is gathered for the store.
-    pub(crate) fn stored(tee: Tee<B>) -> Self {
-        Self { kind: Kind::Stored { tee } }
-    }
-
     /// Makes a body of one that is on its way into the store.
-    pub(crate) fn growing(reader: Reader) -> Self {
-        Self { kind: if reader.is_over() { Kind::Empty } else { Kind::Growing { reader } } }
+    pub(crate) fn shared(reader: Reader) -> Self {
+        Self { kind: if reader.is_over() { Kind::Empty } else { Kind::Shared { reader } } }
     }
 
     /// Returns whether the whole body is at hand.
@@ -69,7 +61,7 @@ impl<B> Body<B> {
     pub(crate) fn into_origin(self) -> Result<B, Self> {
         match self.kind {
             Kind::Origin { body } => Ok(body),
-            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Stored { .. } | Kind::Growing { .. }) => Err(Self { kind }),
+            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Shared { .. }) => Err(Self { kind }),
         }
     }
 }
@@ -80,8 +72,7 @@ impl<B> fmt::Debug for Body<B> {
             Kind::Empty => "Body::Empty",
             Kind::Full { .. } => "Body::Full",
             Kind::Origin { .. } => "Body::Origin",
-            Kind::Stored { .. } => "Body::Stored",
-            Kind::Growing { .. } => "Body::Growing",
+            Kind::Shared { .. } => "Body::Shared",
         })
     }
 }
@@ -106,8 +97,7 @@ where
             Kinds::Empty => return Poll::Ready(None),
             Kinds::Full { bytes } => std::mem::take(bytes),
             Kinds::Origin { body } => return body.poll_frame(cx).map_err(Into::into),
-            Kinds::Stored { tee } => return tee.poll_frame(cx),
-            Kinds::Growing { reader } => return reader.poll(cx).map_ok(Frame::data),
+            Kinds::Shared { reader } => return reader.poll(cx).map_ok(Frame::data),
         };
         kind.set(Kind::Empty);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -118,8 +108,7 @@ where
             Kind::Empty => true,
             Kind::Full { .. } => false,
             Kind::Origin { body } => body.is_end_stream(),
-            Kind::Stored { tee } => tee.is_end_stream(),
-            Kind::Growing { reader } => reader.is_over(),
+            Kind::Shared { reader } => reader.is_over(),
         }
     }
 
@@ -128,8 +117,7 @@ where
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
             Kind::Origin { body } => body.size_hint(),
-            Kind::Stored { tee } => tee.size_hint(),
-            Kind::Growing { reader } => SizeHint::with_exact(reader.left()),
+            Kind::Shared { reader } => reader.left().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

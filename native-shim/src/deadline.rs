@@ -31,7 +31,12 @@ impl Deadline {
                 *armed = at;
                 timer.as_mut().reset(at);
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            // A task that has used up its turn is told by no timer that its time is over: somebody who sends without a pause could hold it for ever.
+            let may_ask_timer = tokio::task::coop::has_budget_remaining();
+            if may_ask_timer && timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if !may_ask_timer && Instant::now() < at {
                 return Poll::Pending;
             }
             if at <= Instant::now() {

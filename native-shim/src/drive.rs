@@ -8,13 +8,13 @@ use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
-use tidegate_core::{Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step};
+use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step};
 
 use crate::body::{Body, BoxError};
-use crate::fill::{Gathering, Tee};
-use crate::growing::{self, Growing, Unshared};
+use crate::in_flight;
 use crate::node::{Node, Work};
 use crate::request_body::RequestBody;
+use crate::shared_body::SharedBody;
 use crate::store::{self, Entry};
 use crate::waiters::WakeGuard;
 
@@ -58,9 +58,9 @@ impl Drive {
                 }
                 Step::Lookup(next) => {
                     let now = node.now();
-                    // In this order: a response is stored before it leaves the nursery.
-                    let growing = node.nursery.get(next.key());
-                    self.found = Found { stored: node.store.get(next.key(), now), growing };
+                    // In this order: a response is stored before it is no longer on its way.
+                    let in_flight = node.in_flight.get(next.key());
+                    self.found = Found { stored: node.store.get(next.key(), now), in_flight };
                     self.found.with_heads(|heads| next.resume(heads, now))
                 }
                 step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return Self { step, ..self },
@@ -104,7 +104,9 @@ impl Drive {
                     self.wake = self.wake.or_else(|| next.leads().map(|key| node.waiters.guard(key)));
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
                     let result = upstream.fetch(attempt, body.clone()).await.map(Response::into_parts);
-                    ScopeGuard::into_inner(next).resume(keep_body(result, &mut answer), node.now())
+                    let result = keep_body(result, &mut answer);
+                    let result = result.map(|head| Answer { head, body_intact: body.is_intact() });
+                    ScopeGuard::into_inner(next).resume(result, node.now())
                 }
                 Step::Wait(next) => {
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
@@ -136,17 +138,17 @@ fn keep_body<B>(
 #[derive(Default)]
 struct Found {
     stored: Option<Arc<Entry>>,
-    growing: Vec<Arc<Growing>>,
+    in_flight: Vec<Arc<SharedBody>>,
 }
 
 impl Found {
     fn with_heads<T>(&self, use_them: impl FnOnce(&[Arc<Stored>]) -> T) -> T {
         let stored = self.stored.as_ref().map_or(&[][..], |entry| entry.heads());
-        if self.growing.is_empty() {
+        if self.in_flight.is_empty() {
             return use_them(stored);
         }
-        let growing = self.growing.iter().map(|growing| &growing.head);
-        use_them(&stored.iter().chain(growing).map(Arc::clone).collect::<Vec<_>>())
+        let in_flight = self.in_flight.iter().map(|shared| &shared.head);
+        use_them(&stored.iter().chain(in_flight).map(Arc::clone).collect::<Vec<_>>())
     }
 
     /// Returns pieces of the body of a response; all of it if there are none.
@@ -154,11 +156,13 @@ impl Found {
         if let Some(body) = self.stored.as_ref().and_then(|entry| entry.body(head)) {
             return Body::full(pieces.map_or_else(|| body.clone(), |pieces| assemble(body, &pieces)));
         }
-        let growing = self.growing.iter().find(|growing| Arc::ptr_eq(&growing.head, head));
+        let shared = self.in_flight.iter().find(|shared| Arc::ptr_eq(&shared.head, head));
         // A body that is not there must not look like an empty one.
-        let growing = growing.map_or_else(|| Growing::lost(head), Arc::clone);
-        let whole = || vec![Piece::Body(0..head.announced_length().unwrap_or(1))];
-        Body::growing(growing.read(pieces.unwrap_or_else(whole).into()))
+        let shared = shared.map_or_else(|| SharedBody::lost(head), Arc::clone);
+        Body::shared(match pieces {
+            Some(pieces) => shared.read(pieces),
+            None => shared.read_all(),
+        })
     }
 }
 
@@ -206,15 +210,12 @@ impl<U: Upstream> Finish<'_, U> {
             Err(other) => (self.answer.take(), Some(other)),
         };
         let Some(fetched) = fetched else { return other.unwrap_or_default() };
-        let stored = match growing::begin(self.node, fill, self.wake.take(), fetched) {
-            Ok(reader) => Body::growing(reader),
-            Err(unshared) => {
-                let Unshared { fill, wake, body } = *unshared;
-                Body::stored(Tee::new(body, Gathering::new(fill, wake, Arc::clone(self.node))))
-            }
+        let passed_on = match in_flight::begin(self.node, fill, self.wake.take(), fetched) {
+            Ok(reader) => Body::shared(reader),
+            Err(fetched) => Body::origin(fetched),
         };
         // What the client does not get is read to its end all the same.
-        other.unwrap_or(stored)
+        other.unwrap_or(passed_on)
     }
 
     /// Drives another exchange, for which nobody waits.
@@ -225,7 +226,7 @@ impl<U: Upstream> Finish<'_, U> {
         let work = Work::begin(&node);
         tokio::spawn(async move {
             let response = Box::pin(drive.run(work.node(), &upstream, RequestBody::Empty)).await;
-            // Dropping the body reads it to its end into the store.
+            // A task of its own reads the body into the store.
             drop(response);
         });
     }

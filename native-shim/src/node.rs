@@ -10,7 +10,7 @@ use tidegate_core::{Engine, Policy, Reply, Report, Step, Timestamp};
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
-use crate::growing::Nursery;
+use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random;
@@ -32,7 +32,7 @@ pub struct Node {
     pub(crate) clock: Clock,
     pub(crate) waiters: Arc<Waiters>,
     /// Responses on their way into the store.
-    pub(crate) nursery: Nursery,
+    pub(crate) in_flight: InFlight,
     /// Work under way for which no client waits.
     work: AtomicUsize,
 }
@@ -81,7 +81,7 @@ impl Node {
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
             clock,
             waiters: Arc::new(Waiters::new()),
-            nursery: Nursery::default(),
+            in_flight: InFlight::default(),
             work: AtomicUsize::new(0),
         }
     }

@@ -19,6 +19,11 @@ pub(crate) fn fresh_trace() -> u128 {
     u128::from(next()) << 64 | u128::from(next())
 }
 
+/// Returns a number from 0 on and below `end`, which is not 0.
+pub(crate) fn below(end: u64) -> u64 {
+    next() % end
+}
+
 /// The next number of this thread's sequence.
 fn next() -> u64 {
     STATE.with(|state| {

@@ -1,32 +1,63 @@
-//! The client's body on its way to an origin: streamed, counted, and kept whole for the next attempt while nothing of it is gone.
+//! The client's body on its way to an origin: streamed, counted, held to a least rate, and kept for the next attempt while it is small.
 
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tidegate_core::FailureKind;
+use tokio::time::Instant;
 
-/// A client's body. Clones are handles of the same body, so that each attempt can be given one.
+use crate::deadline::Deadline;
+
+/// Most bytes of a body that are kept, so that it can be sent once more.
+const KEPT_MAX: usize = 64 << 10;
+
+/// How long a client may send too slowly, or nothing, before it is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A client's body. Clones are handles of the same body, each for one attempt: it begins with what is kept of the body.
 #[derive(Debug, Default)]
 pub enum RequestBody<B> {
     /// There is none.
     #[default]
     Empty,
     /// It is being streamed.
-    Streamed(Arc<Mutex<Stream<B>>>),
+    Streamed(Handle<B>),
+}
+
+/// One attempt's view of a body.
+#[derive(Debug)]
+pub struct Handle<B> {
+    stream: Arc<Mutex<Stream<B>>>,
+    /// How many of the kept pieces this attempt has taken.
+    taken: usize,
 }
 
 /// A body and how far it is gone.
 #[derive(Debug)]
-pub struct Stream<B> {
+struct Stream<B> {
     body: Pin<Box<B>>,
+    announced: SizeHint,
     bytes_left: u64,
     progress: u64,
     stage: Stage,
+    /// All that has come, unless it has become too much.
+    kept: Option<Kept>,
+    pace: Pace,
+    /// Set when the client has sent all of it.
+    whole: Option<Arc<AtomicBool>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    pieces: Vec<Bytes>,
+    bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +71,28 @@ enum Stage {
     Failed(FailureKind),
 }
 
+/// How long the client has been waited for, against how much it has sent.
+#[derive(Debug)]
+struct Pace {
+    /// Bytes a second; 0 asks for none.
+    least: u64,
+    bytes: u64,
+    waited: Duration,
+    waiting_since: Option<Instant>,
+    deadline: Option<Deadline>,
+}
+
 /// Why a body cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyFault(pub FailureKind);
 
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0 == FailureKind::BodyTooLarge { "the body is too large" } else { "the client went away" })
+        f.write_str(match self.0 {
+            FailureKind::BodyTooLarge => "the body is too large",
+            FailureKind::BodyTooSlow => "the body came too slowly",
+            _ => "the client went away",
+        })
     }
 }
 
@@ -58,15 +104,24 @@ impl<B: Body> RequestBody<B> {
         if body.is_end_stream() {
             return Self::Empty;
         }
-        let stream = Stream { body: Box::pin(body), bytes_left: u64::MAX, progress: 0, stage: Stage::Handed };
-        Self::Streamed(Arc::new(Mutex::new(stream)))
+        let stream = Stream {
+            announced: body.size_hint(),
+            body: Box::pin(body),
+            bytes_left: u64::MAX,
+            progress: 0,
+            stage: Stage::Handed,
+            kept: Some(Kept::default()),
+            pace: Pace { least: 0, bytes: 0, waited: Duration::ZERO, waiting_since: None, deadline: None },
+            whole: None,
+        };
+        Self::Streamed(Handle { stream: Arc::new(Mutex::new(stream)), taken: 0 })
     }
 
     /// Says to the core whether a body follows.
     pub fn announced(&self) -> tidegate_core::RequestBody {
         match self {
             Self::Empty => tidegate_core::RequestBody::Empty,
-            Self::Streamed(stream) => match lock(stream).body.size_hint().exact() {
+            Self::Streamed(handle) => match handle.lock().announced.exact() {
                 Some(bytes) => tidegate_core::RequestBody::Sized(bytes),
                 None => tidegate_core::RequestBody::Streamed,
             },
@@ -77,19 +132,35 @@ impl<B: Body> RequestBody<B> {
 impl<B> RequestBody<B> {
     /// Bounds the body: with more bytes it fails.
     pub fn limit(&self, bytes_max: u64) {
-        if let Self::Streamed(stream) = self {
-            let mut stream = lock(stream);
+        if let Self::Streamed(handle) = self {
+            let mut stream = handle.lock();
             if stream.progress == 0 {
                 stream.bytes_left = bytes_max;
             }
         }
     }
 
-    /// Returns whether nothing of the body is gone.
+    /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing. `whole` is set when
+    /// the client has sent all of it.
+    pub(crate) fn watch(&self, least: u64, whole: Arc<AtomicBool>) {
+        match self {
+            Self::Empty => whole.store(true, Ordering::Relaxed),
+            Self::Streamed(handle) => {
+                let mut stream = handle.lock();
+                stream.pace.least = least;
+                stream.whole = Some(whole);
+            }
+        }
+    }
+
+    /// Returns whether the whole body can still be sent: nothing of it is gone, or what is gone is kept.
     pub fn is_intact(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(stream) => lock(stream).progress == 0,
+            Self::Streamed(handle) => {
+                let stream = handle.lock();
+                stream.kept.is_some() && !matches!(stream.stage, Stage::Failed(_))
+            }
         }
     }
 
@@ -100,8 +171,8 @@ impl<B> RequestBody<B> {
     {
         match self {
             Self::Empty => true,
-            Self::Streamed(stream) => {
-                let stream = lock(stream);
+            Self::Streamed(handle) => {
+                let stream = handle.lock();
                 stream.stage == Stage::Ended || stream.body.is_end_stream()
             }
         }
@@ -111,7 +182,7 @@ impl<B> RequestBody<B> {
     pub fn fault(&self) -> Option<FailureKind> {
         match self {
             Self::Empty => None,
-            Self::Streamed(stream) => match lock(stream).stage {
+            Self::Streamed(handle) => match handle.lock().stage {
                 Stage::Failed(kind) => Some(kind),
                 Stage::Waiting | Stage::Handed | Stage::Ended => None,
             },
@@ -121,55 +192,97 @@ impl<B> RequestBody<B> {
     /// Says whose fault it is that the time for a response has passed; nobody's if the body has moved since `seen`, which is brought up to date:
     /// then the time begins anew.
     pub(crate) fn overdue(&self, seen: &mut u64) -> Option<FailureKind> {
-        let Self::Streamed(stream) = self else {
+        let Self::Streamed(handle) = self else {
             return Some(FailureKind::ResponseTimeout);
         };
-        let stream = lock(stream);
+        let stream = handle.lock();
         if stream.progress != *seen {
             *seen = stream.progress;
             return None;
         }
         let client = stream.stage == Stage::Waiting;
-        Some(if client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout })
+        Some(if client { FailureKind::BodyTooSlow } else { FailureKind::ResponseTimeout })
     }
 }
 
-fn lock<B>(stream: &Mutex<Stream<B>>) -> MutexGuard<'_, Stream<B>> {
-    stream.lock().unwrap_or_else(PoisonError::into_inner)
+impl<B> Handle<B> {
+    fn lock(&self) -> MutexGuard<'_, Stream<B>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl<B> Clone for RequestBody<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,
-            Self::Streamed(stream) => Self::Streamed(Arc::clone(stream)),
+            Self::Streamed(handle) => Self::Streamed(Handle { stream: Arc::clone(&handle.stream), taken: 0 }),
         }
     }
 }
 
 impl<B: Body<Data = Bytes>> Stream<B> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        self.stage = Stage::Waiting;
-        let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
-            return Poll::Pending;
-        };
-        self.stage = Stage::Handed;
-        self.progress += 1;
-        match frame {
-            None => {
-                self.stage = Stage::Ended;
-                Poll::Ready(None)
-            }
-            Some(Err(_)) => Poll::Ready(Some(Err(self.fail(FailureKind::BodyAborted)))),
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                match self.bytes_left.checked_sub(u64::try_from(bytes).unwrap_or(u64::MAX)) {
-                    Some(left) => self.bytes_left = left,
-                    None => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooLarge)))),
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
+    /// Gives the kept piece at this position, or what comes next from the client.
+    fn poll(&mut self, taken: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(piece) = self.kept.as_ref().and_then(|kept| kept.pieces.get(*taken)) {
+            *taken += 1;
+            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
         }
+        match self.stage {
+            Stage::Ended => return Poll::Ready(None),
+            Stage::Failed(kind) => return Poll::Ready(Some(Err(BodyFault(kind)))),
+            Stage::Waiting | Stage::Handed => {}
+        }
+        loop {
+            self.stage = Stage::Waiting;
+            let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
+                if self.pace.is_too_slow(cx) {
+                    return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooSlow))));
+                }
+                return Poll::Pending;
+            };
+            self.stage = Stage::Handed;
+            self.progress += 1;
+            let piece = match frame {
+                None => {
+                    self.end();
+                    return Poll::Ready(None);
+                }
+                Some(Err(_)) => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyAborted)))),
+                Some(Ok(frame)) => frame.into_data(),
+            };
+            // Trailer fields are not passed on (RFC 9110, section 6.5.1): nothing here knows what they mean.
+            let Ok(piece) = piece else { continue };
+            let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            self.pace.moved(bytes);
+            match self.bytes_left.checked_sub(bytes) {
+                Some(left) => self.bytes_left = left,
+                None => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooLarge)))),
+            }
+            if self.body.is_end_stream() {
+                self.end();
+            }
+            self.keep(&piece, taken);
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+    }
+
+    fn end(&mut self) {
+        self.stage = Stage::Ended;
+        if let Some(whole) = &self.whole {
+            whole.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn keep(&mut self, piece: &Bytes, taken: &mut usize) {
+        let Some(kept) = &mut self.kept else { return };
+        if kept.bytes + piece.len() > KEPT_MAX {
+            self.kept = None;
+            return;
+        }
+        kept.bytes += piece.len();
+        // A copy, for the piece may be a small part of a large buffer.
+        kept.pieces.push(Bytes::copy_from_slice(piece));
+        *taken += 1;
     }
 
     fn fail(&mut self, kind: FailureKind) -> BodyFault {
@@ -178,28 +291,62 @@ impl<B: Body<Data = Bytes>> Stream<B> {
     }
 }
 
+impl Pace {
+    /// Returns whether the client has been waited for too long; wakes the task when it will have been.
+    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.least == 0 {
+            return false;
+        }
+        let now = Instant::now();
+        let since = *self.waiting_since.get_or_insert(now);
+        let waited = self.waited + now.duration_since(since);
+        let earned = Duration::from_secs_f64(self.bytes as f64 / self.least as f64);
+        let left = (PATIENCE + earned).saturating_sub(waited);
+        if left.is_zero() {
+            return true;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(left));
+        deadline.set(left);
+        deadline.poll(cx).is_ready()
+    }
+
+    fn moved(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = BodyFault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        match &*self {
+        match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(stream) => lock(stream).poll(cx),
+            Self::Streamed(Handle { stream, taken }) => {
+                stream.lock().unwrap_or_else(PoisonError::into_inner).poll(taken, cx)
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(stream) => lock(stream).body.is_end_stream(),
+            Self::Streamed(handle) => {
+                let stream = handle.lock();
+                let kept = stream.kept.as_ref().map_or(0, |kept| kept.pieces.len());
+                stream.stage == Stage::Ended && handle.taken >= kept
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(stream) => lock(stream).body.size_hint(),
+            Self::Streamed(handle) if handle.taken == 0 => handle.lock().announced.clone(),
+            Self::Streamed(_) => SizeHint::default(),
         }
     }
 }

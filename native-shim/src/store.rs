@@ -6,6 +6,7 @@
 mod budget;
 mod entry;
 mod ghost;
+mod held;
 mod queues;
 mod shard;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use tidegate_core::policy::StoreBounds;
 
 use budget::{Amount, Budget, Room, Short};
 use entry::Response;
+use held::Held;
 use shard::{Place, Shard};
 
 pub use entry::Entry;
@@ -42,13 +44,14 @@ pub struct Store {
     shards: Box<[RwLock<Shard>]>,
     budget: Budget,
     hasher: ahash::RandomState,
+    held: Held,
 }
 
 impl Store {
     /// Makes an empty store.
     pub fn new(bounds: StoreBounds) -> Self {
         let shards = (0..shards(bounds)).map(|_| RwLock::new(Shard::new())).collect();
-        Self { shards, budget: Budget::new(bounds), hasher: ahash::RandomState::new() }
+        Self { shards, budget: Budget::new(bounds), hasher: ahash::RandomState::new(), held: Held::default() }
     }
 
     /// Returns what is stored under the key and has not expired.
@@ -67,7 +70,7 @@ impl Store {
     /// Stores a response with its body. It is not stored if it is larger than the store, or would be with the others under its key.
     pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, joined_max: u64, now: Timestamp) {
         self.change(self.locate(key), now, move |responses| {
-            entry::place(responses, Arc::clone(&head), body.clone(), joined_max);
+            entry::place(responses, Arc::clone(&head), body.clone(), joined_max, &self.held);
             true
         });
     }
@@ -77,7 +80,7 @@ impl Store {
         self.change(self.locate(key), now, move |responses| {
             let found = responses.iter().find(|(head, _)| Arc::ptr_eq(head, old)).map(|(_, body)| body.clone());
             found.is_some_and(|body| {
-                entry::place(responses, Arc::clone(&new), body, 0);
+                entry::place(responses, Arc::clone(&new), body, 0, &self.held);
                 true
             })
         });
@@ -104,6 +107,16 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Takes the bytes of a body: they count as held until nobody has them any more, neither the store nor a client that is slow to read them.
+    pub(crate) fn hold(&self, body: Vec<u8>) -> Bytes {
+        self.held.hold(body)
+    }
+
+    /// Returns the bytes of the bodies that are stored, or were and are still being read.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.bytes()
     }
 
     /// Returns the number of keys.

@@ -1,16 +1,16 @@
 //! Connections to origins: one pool a thread, so that no request wakes another thread.
 //!
 //! A connection has no task of its own. Whoever waits for its response, and then whoever reads its body, drives it; an idle one is looked at when
-//! it is wanted again, and closed after [`IDLE`].
+//! it is wanted again, and closed after the time that the policy or the origin allows.
 
 mod body;
 mod connect;
 mod exchange;
 mod link;
 mod pool;
+mod socket;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Response;
 use hyper::body::Incoming;
@@ -22,9 +22,6 @@ use crate::tls::TlsFiles;
 
 pub use body::OriginBody;
 use pool::Pool;
-
-/// How long a connection may lie idle. Shorter than what common servers allow, so that they seldom close one while it is being used again.
-pub(crate) const IDLE: Duration = Duration::from_secs(15);
 
 /// Most idle connections of one origin in one thread.
 pub(crate) const IDLE_MAX: usize = 256;

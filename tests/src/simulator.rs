@@ -126,7 +126,8 @@ impl Simulator {
                 Step::Fetch(attempt, next) => {
                     let answer = origins.answer(&attempt, &mut self.now);
                     body = answer.as_ref().map_or_else(|_| Bytes::new(), |(_, body)| body.clone());
-                    next.resume(answer.map(|(head, _)| head), self.now)
+                    let body_intact = !attempt.body;
+                    next.resume(answer.map(|(head, _)| tidegate_core::Answer { head, body_intact }), self.now)
                 }
                 Step::Wait(next) => {
                     self.now = self.now.max(next.until());

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, request};
 use tidegate_core::cache::Stored;
 use tidegate_core::purge::{Purge, Target};
 use tidegate_core::report::CacheOutcome;
-use tidegate_core::{AwaitResponse, Engine, Failure, FailureKind, Policy, Reply, Source, Step, Timestamp};
+use tidegate_core::{Answer, AwaitResponse, Engine, Failure, FailureKind, Policy, Reply, Source, Step, Timestamp};
 use tidegate_tests::fixture::{CLIENT, START};
 
 const NOW: Timestamp = Timestamp::from_millis(START);
@@ -53,7 +53,7 @@ fn answer(next: Box<AwaitResponse>, status: u16, fields: &[(&'static str, &'stat
     let field =
         |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     head.headers.extend(fields.iter().map(field));
-    finished(next.resume(Ok(head), NOW))
+    finished(next.resume(Ok(Answer { head, body_intact: true }), NOW))
 }
 
 fn fail(next: Box<AwaitResponse>) -> Box<Reply> {

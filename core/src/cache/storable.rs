@@ -33,6 +33,8 @@ pub enum NotStored {
     NoLifetime,
     /// The body is larger than the profile allows.
     TooLarge,
+    /// The content is of a kind that has no end, such as server-sent events.
+    Endless,
     /// More or longer tags and groups than can be remembered.
     TooManyTags,
     /// A page under the name of a static file.
@@ -55,6 +57,7 @@ impl NotStored {
             Self::VaryStar => "vary_star",
             Self::NoLifetime => "no_lifetime",
             Self::TooLarge => "too_large",
+            Self::Endless => "endless",
             Self::TooManyTags => "too_many_tags",
             Self::Disguised => "disguised",
             Self::NoVarySearch => "no_vary_search",
@@ -72,6 +75,7 @@ impl NotStored {
             | Self::VaryStar
             | Self::NoLifetime
             | Self::TooLarge
+            | Self::Endless
             | Self::TooManyTags
             | Self::Disguised
             | Self::NoVarySearch => true,
@@ -95,6 +99,7 @@ pub fn check(
     let overriding = matches!(profile.mode, Mode::Override { .. });
     deny(method != Method::GET, NotStored::Method)?; // [9111-3-1]
     deny(!may_be_stored(status, response), NotStored::Status)?;
+    deny(is_endless(response), NotStored::Endless)?;
     check_directives(status, control)?;
     deny(
         response.contains_key(header::SET_COOKIE) && (overriding || !shares_cookies(control, freshness)),
@@ -150,6 +155,22 @@ fn may_be_stored(status: StatusCode, response: &HeaderMap) -> bool {
         StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => false,
         _ => !status.is_informational(),
     }
+}
+
+/// Returns whether a response is of a kind that goes on as long as somebody listens: what has no end is neither stored nor waited for.
+fn is_endless(response: &HeaderMap) -> bool {
+    const KINDS: [&str; 5] = [
+        "text/event-stream",
+        "multipart/x-mixed-replace",
+        "application/grpc",
+        "application/x-ndjson",
+        "application/stream+json",
+    ];
+    let kind = response.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    // A length is an end.
+    !response.contains_key(header::CONTENT_LENGTH)
+        && KINDS.iter().any(|endless| kind.get(..endless.len()).is_some_and(|start| start.eq_ignore_ascii_case(endless)))
 }
 
 /// The statuses whose caching requirements this cache implements.

@@ -7,8 +7,9 @@ use http::{HeaderMap, StatusCode, header, request, response};
 use super::lookup::AwaitTime;
 use super::{Caching, Exchange, RequestBody, Step, finish, settle};
 use crate::breaker::{Outcome, Permit, Rule};
-use crate::cache::{Asked, CacheKey, validation};
+use crate::cache::{Asked, CacheKey, date, validation};
 use crate::forward;
+use crate::framing::{self, Unreadable};
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
 use crate::retry::Setback;
@@ -28,6 +29,18 @@ pub struct Attempt {
     pub body_bytes_max: u64,
     /// Whether the client asks for another protocol: a 101 hands both connections over.
     pub upgrade: bool,
+    /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request once more, on a new connection, when a connection
+    /// that was used before has ended without a byte of an answer.
+    pub idempotent: bool,
+}
+
+/// An origin's answer, as far as its head.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status and header fields.
+    pub head: response::Parts,
+    /// Whether the client's body can still be sent whole, to another origin.
+    pub body_intact: bool,
 }
 
 /// Waits for an origin's answer.
@@ -66,8 +79,10 @@ pub enum FailureKind {
     Closed,
     /// The origin sent something that is not HTTP.
     Protocol,
-    /// The client stopped sending its body.
+    /// The client went away before it had sent all of its body.
     BodyAborted,
+    /// The client sent nothing of its body for too long.
+    BodyTooSlow,
     /// The client's body is larger than allowed.
     BodyTooLarge,
 }
@@ -93,6 +108,8 @@ pub(crate) struct Forward {
     asked: Asked,
     /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
     unconditional: bool,
+    /// How long an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
+    asked_to_wait: Millis,
 }
 
 impl Forward {
@@ -123,6 +140,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: 
         reopens: None,
         asked: Asked { at: now, born: exchange.engine.purges().last() },
         unconditional: false,
+        asked_to_wait: 0,
     };
     next(exchange, caching, forward, None, now)
 }
@@ -146,9 +164,14 @@ fn next(
     while forward.looked_at < bound {
         let again = forward.looked_at >= forward.order.len();
         if again && !forward.paused && forward.made > 0 {
+            // An origin that wants more time than the rule allows is not asked again.
+            if forward.asked_to_wait > route.retry.backoff_max {
+                break;
+            }
             let seed =
                 exchange.engine.seed() ^ u64::try_from(exchange.request.trace.id & u128::from(u64::MAX)).unwrap_or(0);
-            let pause = route.retry.pause(forward.made.saturating_add(1), seed);
+            let pause = route.retry.pause(forward.made.saturating_add(1), seed).max(forward.asked_to_wait);
+            forward.asked_to_wait = 0;
             if pause > 0 {
                 return AwaitTime::try_again(exchange, caching, forward, now.plus(pause));
             }
@@ -228,6 +251,7 @@ fn attempt(
         body: request.body != RequestBody::Empty,
         body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
         upgrade: request.websocket,
+        idempotent: request.head.method.is_idempotent(),
     };
     let next = AwaitResponse { exchange, caching, forward, origin, permit };
     Step::Fetch(Box::new(attempt), Box::new(next))
@@ -259,9 +283,12 @@ impl AwaitResponse {
 
     /// Takes the head of the origin's response, or why there is none. The shell keeps the body for [`super::Source::Origin`] and drops it if the
     /// next step is another attempt.
-    pub fn resume(self, answer: Result<response::Parts, Failure>, now: Timestamp) -> Step {
+    pub fn resume(self, answer: Result<Answer, Failure>, now: Timestamp) -> Step {
         match answer {
-            Ok(head) => self.answered(head, now),
+            Ok(Answer { mut head, body_intact }) => match framing::read_response(&mut head, self.exchange.request.websocket) {
+                Ok(()) => self.answered(head, body_intact, now),
+                Err(Unreadable) => self.failed(Failure { kind: FailureKind::Protocol, sent: true, body_intact }, now),
+            },
             Err(failure) => self.failed(failure, now),
         }
     }
@@ -280,7 +307,7 @@ impl AwaitResponse {
         finish::abandoned(*self.exchange, now)
     }
 
-    fn answered(mut self, head: response::Parts, now: Timestamp) -> Step {
+    fn answered(mut self, head: response::Parts, body_intact: bool, now: Timestamp) -> Step {
         let status = head.status;
         self.forward.sent = self.forward.sent.saturating_add(1);
         let rule = self.exchange.route.breaker.clone();
@@ -298,9 +325,9 @@ impl AwaitResponse {
             forward.looked_at = forward.looked_at.saturating_sub(1);
             return next(exchange, caching, forward, None, now);
         }
-        // A streamed body is spent once an origin has answered.
-        let intact = exchange.request.body == RequestBody::Empty;
-        if exchange.route.retry.allows(Setback::Status(status), &exchange.request.head.method, forward.sent, intact) {
+        let method = &exchange.request.head.method;
+        if exchange.route.retry.allows(Setback::Status(status), method, forward.sent, body_intact) {
+            forward.asked_to_wait = forward.asked_to_wait.max(retry_after(&head, now));
             return next(exchange, caching, forward, Some(Box::new(head)), now);
         }
         settle::from_origin(exchange, caching, head, forward.asked, now)
@@ -314,7 +341,8 @@ impl AwaitResponse {
             FailureKind::ResponseTimeout => (AttemptOutcome::ResponseTimeout, Refusal::OriginTimeout, true),
             FailureKind::Closed => (AttemptOutcome::Closed, Refusal::OriginFailed, true),
             FailureKind::Protocol => (AttemptOutcome::Protocol, Refusal::OriginFailed, true),
-            FailureKind::BodyAborted => (AttemptOutcome::RequestBody, Refusal::Malformed, false),
+            FailureKind::BodyAborted => (AttemptOutcome::RequestBody, Refusal::Abandoned, false),
+            FailureKind::BodyTooSlow => (AttemptOutcome::RequestBody, Refusal::BodyTooSlow, false),
             FailureKind::BodyTooLarge => (AttemptOutcome::RequestBody, Refusal::BodyTooLarge, false),
         };
         self.note(outcome, None, blames_origin.then_some(true), now);
@@ -346,6 +374,15 @@ impl AwaitResponse {
             circuit,
         });
     }
+}
+
+/// Returns how long a response asks to wait before the next request: a number of seconds, or a date.
+fn retry_after(head: &response::Parts, now: Timestamp) -> Millis {
+    let text = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return seconds.saturating_mul(1000);
+    }
+    date::parse(text, now).map_or(0, |at| at.since(now))
 }
 
 impl AttemptReport {

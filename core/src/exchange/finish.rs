@@ -86,7 +86,7 @@ pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Report {
 }
 
 pub(super) fn body_for(method: &Method, body: Vec<u8>) -> Source {
-    if method == Method::HEAD { Source::Empty } else { Source::Bytes(body.into()) }
+    if method == Method::HEAD || body.is_empty() { Source::Empty } else { Source::Bytes(body.into()) }
 }
 
 pub(super) fn end_unshared(lead: Option<Lead>, now: Timestamp) {

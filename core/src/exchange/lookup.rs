@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::fetch::Forward;
-use super::{Background, Caching, Exchange, Request, RequestBody, Step, fetch, finish, reuse};
+use super::{Background, Caching, Exchange, Request, RequestBody, Step, fetch, finish, reuse, settle};
 use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
 use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, variants};
@@ -17,16 +17,18 @@ use crate::purge::Verdict;
 use crate::report::{Bypass, CacheOutcome, CacheReport, Report, StepName};
 use crate::time::{Millis, Timestamp};
 
-/// How long a fetch for all may take before another request takes it over. A lead that is dropped ends at once.
-const LEAD_LEASE: Millis = 60_000;
+/// How long a fetch in the background may take before a request takes it over. A lead that is dropped ends at once.
+const BACKGROUND_LEASE: Millis = 60_000;
 
 /// Waits for the store's answer.
 #[derive(Debug)]
 pub struct AwaitLookup {
     exchange: Box<Exchange>,
     caching: Caching,
-    /// Until when another request's fetch is waited for.
+    /// Until when another request's fetch is waited for before somebody else takes it over.
     patience: Timestamp,
+    /// When no other request's fetch is waited for any more; none before the first wait.
+    gives_up: Option<Timestamp>,
 }
 
 /// Waits for time to pass.
@@ -63,6 +65,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         exchange,
         caching: Caching { profile, key, candidate: None, others: Vec::new(), void: Vec::new(), lead: None },
         patience,
+        gives_up: None,
     }
     .ask()
 }
@@ -201,7 +204,7 @@ impl AwaitLookup {
 
     fn serve_and_refresh(self, chosen: &Arc<Stored>, outcome: CacheOutcome, now: Timestamp) -> Step {
         let engine = self.exchange.engine.clone();
-        let background = match engine.flights().board(&self.caching.key, LEAD_LEASE, now) {
+        let background = match engine.flights().board(&self.caching.key, BACKGROUND_LEASE, now) {
             Boarding::Lead(lead) => {
                 let caching = Caching {
                     profile: Arc::clone(&self.caching.profile),
@@ -244,23 +247,44 @@ impl AwaitLookup {
         }
         // What answers a HEAD, a range or a requirement is of no use to others.
         let shareable = self.exchange.request.head.method == Method::GET && !is_particular(&self.exchange);
-        if shareable && self.caching.profile.coalesce > 0 {
-            match self.exchange.engine.flights().board(&self.caching.key, LEAD_LEASE, now) {
+        let lease = self.caching.profile.coalesce;
+        if shareable && lease > 0 && !self.is_private() {
+            match self.exchange.engine.flights().board(&self.caching.key, lease, now) {
                 Boarding::Lead(lead) => self.caching.lead = Some(lead),
-                Boarding::Follow if now < self.patience => return self.wait(),
-                Boarding::Follow | Boarding::Alone => {}
+                Boarding::Follow => return self.wait(now),
+                Boarding::Alone => {}
             }
         }
         fetch::start(self.exchange, Some(self.caching), now)
     }
 
-    fn wait(mut self) -> Step {
+    /// Returns whether the response will be this client's alone: nobody waits for it, and it waits for nobody.
+    fn is_private(&self) -> bool {
+        self.exchange.request.head.headers.contains_key(header::AUTHORIZATION) || self.clients_control().no_store
+    }
+
+    /// Waits for another request's fetch. If that takes too long, one of those who wait takes it over and the others go on waiting: they must not all
+    /// go to an origin that is slow already. Whoever has waited as long as an origin may take is told so.
+    fn wait(mut self, now: Timestamp) -> Step {
+        let gives_up = *self.gives_up.get_or_insert_with(|| now.plus(longest_fetch(&self.exchange)));
+        if now >= gives_up {
+            return settle::failed(self.exchange, Some(self.caching), Refusal::OriginTimeout, now);
+        }
+        if now >= self.patience {
+            self.patience = now.plus(self.caching.profile.coalesce);
+        }
         self.exchange.step(StepName::Wait);
         if let Some(report) = &mut self.exchange.report.cache {
             report.collapsed = true;
         }
-        Step::Wait(AwaitTime { until: self.patience, then: Then::LookUp(self) })
+        Step::Wait(AwaitTime { until: self.patience.min(gives_up), then: Then::LookUp(self) })
     }
+}
+
+/// Returns how long the slowest origin of the route may take to answer.
+fn longest_fetch(exchange: &Exchange) -> Millis {
+    let timeouts = exchange.route.pool.origins.iter().map(|origin| origin.timeouts);
+    timeouts.map(|timeouts| timeouts.connect.saturating_add(timeouts.response)).max().unwrap_or_default()
 }
 
 /// Returns whether a stored response has all that a request asks for. [9111-3.3-2]

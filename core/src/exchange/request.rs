@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::problem::Refusal;
 use crate::route::geo::Geo;
 use crate::trace::Trace;
-use crate::{forward, location, names, path};
+use crate::{authority, forward, framing, location, names, path};
 
 /// What a shell knows of a request besides its head.
 #[derive(Debug, Clone, Copy)]
@@ -97,14 +97,15 @@ pub struct Request {
 impl Request {
     /// Reads a request. The refusal says why it must not be answered, if so; the request is then good for a report only.
     pub(crate) fn read(policy: &Policy, mut head: http::request::Parts, client: Client) -> (Self, Option<Refusal>) {
-        let authority = authority(&head);
+        let authority = authority_of(&head);
         let normalised_path = path::normalised(head.uri.path());
         let ambiguous = path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
-        let refusal = check(policy, &head, authority.is_some(), ambiguous, client.body);
-        let websocket = forward::wants_websocket(&head);
-        forward::strip_hop_by_hop(&mut head.headers);
         let peer = unmapped(client.peer);
         let believed = policy.client.trusts(peer);
+        let of_scheme = believed || is_of_scheme(&head, client.scheme);
+        let refusal = check(policy, &head, authority.is_some(), ambiguous, of_scheme, client.body);
+        let websocket = forward::wants_websocket(&head);
+        forward::strip_hop_by_hop(&mut head.headers);
         let geo =
             client.geo.unwrap_or_else(|| if believed { Geo::from_headers(&head.headers) } else { Geo::default() });
         let scheme = if believed { forwarded_scheme(&head).unwrap_or(client.scheme) } else { client.scheme };
@@ -112,7 +113,7 @@ impl Request {
         // The same origin (RFC 9110, section 4.2.3).
         authority.truncate(location::without_default_port(scheme.as_str(), &authority).len());
         let request = Self {
-            host_length: host_length(&authority),
+            host_length: authority::host_length(&authority),
             normalised_path,
             authority,
             peer,
@@ -145,6 +146,7 @@ fn check(
     head: &http::request::Parts,
     has_authority: bool,
     ambiguous_path: bool,
+    of_scheme: bool,
     body: RequestBody,
 ) -> Option<Refusal> {
     let bounds = &policy.server.bounds;
@@ -155,15 +157,37 @@ fn check(
         () if head.method == Method::CONNECT => Some(Refusal::MethodNotAllowed),
         // Only CONNECT has a target that is an authority (RFC 9112, section 3.2.3).
         () if head.uri.authority().is_some() && head.uri.scheme().is_none() => Some(Refusal::Malformed),
+        () if !is_http(head) => Some(Refusal::Malformed),
         () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
         () if head.headers.len() > bounds.header_count_max || header_bytes > bounds.header_bytes_max => {
             Some(Refusal::HeadersTooLarge)
         }
         () if !has_authority => Some(Refusal::BadHost),
+        () if !of_scheme => Some(Refusal::Misdirected),
         () if ambiguous_path => Some(Refusal::AmbiguousPath),
         () if too_large => Some(Refusal::BodyTooLarge),
-        () => None,
+        () if framing::goes_round(&head.headers) => Some(Refusal::LoopDetected),
+        () => framing::check_request(head).or_else(|| ends_here(head)),
     }
+}
+
+/// Returns whether a target that names a scheme names one that is served.
+fn is_http(head: &http::request::Parts) -> bool {
+    head.uri.scheme().is_none_or(|scheme| *scheme == http::uri::Scheme::HTTP || *scheme == http::uri::Scheme::HTTPS)
+}
+
+/// Returns whether a target that names a scheme names the one by which it came (RFC 9110, section 7.4). An HTTP/2 client always names one, and
+/// a proxy that ends TLS names its own client's.
+fn is_of_scheme(head: &http::request::Parts, scheme: Scheme) -> bool {
+    head.version == http::Version::HTTP_2 || head.uri.scheme_str().is_none_or(|named| named == scheme.as_str())
+}
+
+/// Returns how a request is answered that must not be passed on any further (RFC 9110, section 7.6.2).
+fn ends_here(head: &http::request::Parts) -> Option<Refusal> {
+    if forward::passes_left(head) != Some(0) {
+        return None;
+    }
+    Some(if head.method == Method::OPTIONS { Refusal::FinalRecipient } else { Refusal::MethodNotAllowed })
 }
 
 /// How the client reached the proxy that this node believes.
@@ -178,25 +202,21 @@ fn forwarded_scheme(head: &http::request::Parts) -> Option<Scheme> {
     }
 }
 
-/// Finds the authority: the target's own if it has one (RFC 9112, section 3.2.2), otherwise the one Host field.
-fn authority(head: &http::request::Parts) -> Option<String> {
+/// Finds the authority: the target's own if it has one (RFC 9112, section 3.2.2), otherwise the one Host field. A field that is no host makes the
+/// request void all the same (section 3.2).
+fn authority_of(head: &http::request::Parts) -> Option<String> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
+    let host = match hosts.next() {
+        Some(host) => Some(authority::read(host.to_str().ok()?)?),
+        None => None,
+    };
     if hosts.next().is_some() {
         return None;
     }
-    let text = match head.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => host?.to_str().ok()?,
-    };
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    (!text.is_empty() && text.len() <= 255 && text.bytes().all(allowed)).then(|| text.to_ascii_lowercase())
-}
-
-fn host_length(authority: &str) -> usize {
-    let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
-    let port = authority.get(after_brackets..).and_then(|rest| rest.rfind(':'));
-    port.map_or(authority.len(), |at| after_brackets + at)
+    match head.uri.authority() {
+        Some(target) => authority::read(target.as_str()),
+        None => host,
+    }
 }
 
 #[cfg(test)]
@@ -207,22 +227,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_is_no_part_of_the_host() {
-        for (authority, host) in
-            [("a.example:80", "a.example"), ("a.example", "a.example"), ("[::1]:8080", "[::1]"), ("[::1]", "[::1]")]
-        {
-            assert_eq!(authority.get(..host_length(authority)), Some(host));
-        }
-    }
-
-    #[test]
     fn exactly_one_valid_host_is_needed() {
         let host = |hosts: &[&str], target: &str| {
             let mut builder = http::Request::builder().uri(target);
             for host in hosts {
                 builder = builder.header("host", *host);
             }
-            authority(&builder.body(()).unwrap().into_parts().0)
+            authority_of(&builder.body(()).unwrap().into_parts().0)
         };
         assert_eq!(host(&["Shop.Example:80"], "/"), Some("shop.example:80".into()));
         assert_eq!(host(&["other"], "http://shop.example/"), Some("shop.example".into()));
@@ -231,5 +242,6 @@ mod tests {
         assert_eq!(host(&["a/b"], "/"), None);
         assert_eq!(host(&[""], "/"), None);
         assert_eq!(host(&["user@a"], "/"), None);
+        assert_eq!(host(&["a/b"], "http://shop.example/"), None);
     }
 }

@@ -252,6 +252,8 @@ impl Compiler<'_> {
             connect: self.duration(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), 2000),
             response: self.duration(&at.key("response_timeout"), raw.response_timeout.as_ref(), 30_000),
             body: self.duration(&at.key("body_timeout"), raw.body_timeout.as_ref(), 30_000),
+            idle: self.duration(&at.key("idle_timeout"), raw.idle_timeout.as_ref(), 4000),
+            age: self.duration(&at.key("connection_age_max"), raw.connection_age_max.as_ref(), 30_000),
         };
         let position = match (raw.latitude, raw.longitude) {
             (None, None) => None,

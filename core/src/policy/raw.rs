@@ -168,6 +168,14 @@ pub struct RawOrigin {
     /// Longest pause inside a response body. Default: 30s.
     #[serde(default)]
     pub body_timeout: Option<String>,
+    /// How long an unused connection is kept; shorter if the origin says so (`Keep-Alive: timeout`). Keep it below the origin's own
+    /// time, or the origin closes connections just as they are used again. In a pod only. Default: 4s.
+    #[serde(default)]
+    pub idle_timeout: Option<String>,
+    /// How old a connection may be when it is used again; then another one is made, and the name resolved anew. In a pod only.
+    /// Default: 30s.
+    #[serde(default)]
+    pub connection_age_max: Option<String>,
     /// Sends the client's Host to the origin instead of the url's. In a pod only. Default: false.
     #[serde(default)]
     pub preserve_host: bool,

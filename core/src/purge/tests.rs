@@ -127,3 +127,25 @@ fn labels_of_different_kinds_differ() {
     assert!(all.iter().enumerate().all(|(i, one)| all.iter().skip(i + 1).all(|other| one != other)));
     assert_ne!(label(Kind::Url, &["a", "bc"]), label(Kind::Url, &["ab", "c"]));
 }
+
+#[test]
+fn changes_at_one_host_leave_the_responses_of_others() {
+    for seed in 0..3 {
+        let purges = Purges::new(seed);
+        for i in 0..120_000 {
+            purges.make(&hard(exact("attacker.example", &format!("/x{i}"), None)));
+        }
+        let void = |host: &str| {
+            let reached = |i: &usize| {
+                let path = format!("/p{i}");
+                let place = Place { scheme: "https", authority: host, host, path: &path, query: None };
+                purges.verdict(place, &[], 0) == Verdict::Void
+            };
+            (0..2000).filter(reached).count()
+        };
+        let hosts: Vec<String> = (0..20).map(|n| format!("victim-{n}.example")).collect();
+        let untouched = hosts.iter().filter(|host| void(host) == 0).count();
+        assert!(untouched >= 18, "{untouched} of 20 hosts keep all of their responses");
+        assert!(void("attacker.example") < 1000, "even the host itself keeps most");
+    }
+}

@@ -10,6 +10,7 @@ use tidegate_core::cache::Stored;
 use tidegate_core::cache::variants::{self, Put};
 
 use super::budget::Amount;
+use super::held::Held;
 
 /// One stored response: its head and its body.
 pub(super) type Response = (Arc<Stored>, Bytes);
@@ -73,14 +74,14 @@ impl Entry {
 }
 
 /// Puts a response among those of its key.
-pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes, joined_max: u64) {
+pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes, joined_max: u64, held: &Held) {
     let heads: Vec<_> = responses.iter().map(|(head, _)| Arc::clone(head)).collect();
     let Put { at, head, before, after } = variants::put(&heads, head, joined_max);
     let head = compact(&head);
     match at.and_then(|at| responses.get_mut(at)) {
         None => responses.push((head, body)),
         Some(old) if before.is_empty() && after.is_empty() => *old = (head, body),
-        Some(old) => *old = (head, [slice(&old.1, &before), body, slice(&old.1, &after)].concat().into()),
+        Some(old) => *old = (head, held.hold([slice(&old.1, &before), body, slice(&old.1, &after)].concat())),
     }
 }
 

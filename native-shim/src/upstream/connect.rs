@@ -2,27 +2,21 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::uri::Scheme;
 use rustls::pki_types::ServerName;
 use tidegate_core::FailureKind;
 use tidegate_core::route::Origin;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use super::socket::Socket;
 use crate::tls::TlsFiles;
 
-/// A connection to an origin.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Connects. Nothing of a request has been sent when this fails.
 pub(super) async fn connect(origin: &Origin, files: &TlsFiles) -> Result<Socket, FailureKind> {
@@ -38,79 +32,92 @@ async fn open(origin: &Origin, files: &TlsFiles) -> Result<Socket, FailureKind> 
     let stream = tcp(host, port).await.map_err(|_| FailureKind::Unreachable)?;
     let _ = stream.set_nodelay(true);
     if !secure {
-        return Ok(Socket::Plain(stream));
+        return Ok(Socket::plain(stream));
     }
     let name = origin.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(host);
     let name = ServerName::try_from(name.to_owned()).map_err(|_| FailureKind::Tls)?;
     let config = files.client(origin.tls.as_ref()).map_err(|_| FailureKind::Tls)?;
     let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| FailureKind::Tls)?;
-    Ok(Socket::Tls(Box::new(stream)))
+    Ok(Socket::tls(stream))
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return TcpStream::connect(SocketAddr::new(address, port)).await;
     }
+    let addresses = tokio::net::lookup_host((host, port)).await?;
+    first_of(families_in_turn(addresses)).await
+}
+
+/// Puts the addresses of both families in turn, each family in the resolver's order and the one that it prefers first (RFC 8305, section 4).
+fn families_in_turn(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let (mut preferred, mut others) = (Vec::new(), Vec::new());
+    for address in addresses {
+        let is_preferred = preferred.first().is_none_or(|first: &SocketAddr| first.is_ipv6() == address.is_ipv6());
+        if is_preferred { preferred.push(address) } else { others.push(address) }
+    }
+    let mut others = others.into_iter();
+    let mut ordered = Vec::new();
+    for address in preferred {
+        ordered.push(address);
+        ordered.extend(others.next());
+    }
+    ordered.extend(others);
+    ordered
+}
+
+/// Connects to the first address that answers. One that does not answer does not use up the time of the others.
+async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut left = addresses.into_iter();
+    let mut under_way = JoinSet::new();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in tokio::net::lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+    loop {
+        let next = left.next();
+        let is_last = next.is_none();
+        if let Some(address) = next {
+            under_way.spawn(TcpStream::connect(address));
+        }
+        tokio::select! {
+            ended = under_way.join_next() => match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(panicked)) => last = io::Error::other(panicked),
+                None => return Err(last),
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if !is_last => {}
         }
     }
-    Err(last)
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+    #[test]
+    fn neither_family_waits_for_the_whole_of_the_other() {
+        let ordered = families_in_turn(
+            addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]).into_iter(),
+        );
+        assert_eq!(ordered, addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]));
+        let ordered = families_in_turn(addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]).into_iter());
+        assert_eq!(ordered, addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]));
+        assert!(families_in_turn(std::iter::empty()).is_empty());
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let [only] = bufs {
-            // A plain send costs the kernel less.
-            return self.poll_write(cx, only);
-        }
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
+    #[tokio::test]
+    async fn an_address_that_refuses_leaves_the_next_one_its_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let gone = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        assert_eq!(first_of(vec![gone, open]).await.unwrap().peer_addr().unwrap(), open);
+        assert!(first_of(vec![gone]).await.is_err());
+        assert_eq!(first_of(Vec::new()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tidegate_core::route::Origin;
@@ -23,15 +23,22 @@ type Body = RequestBody<Incoming>;
 enum Broken {
     /// The connection was closed before it took the request, which comes back.
     Unused(Box<Request<Body>>),
+    /// The connection was closed before a byte of an answer came.
+    Silent,
     Failed(FailureKind),
 }
 
 pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Result<Response<OriginBody>, Failure> {
-    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade } = *attempt;
+    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent } = *attempt;
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
     body.limit(body_bytes_max);
+    if body.announced() == tidegate_core::RequestBody::Streamed {
+        // The client's library would send no content at all with GET if nothing said how it ends.
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let mut request = Request::from_parts(head, body.clone());
+    let mut repeated = false;
     let timeouts = origin.timeouts;
     if upgrade {
         // What is rare is boxed: it would make the future of every request larger.
@@ -39,19 +46,32 @@ pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Res
     }
     let idle = pool.of(&origin);
     loop {
-        let (mut link, fresh) = match idle.take() {
+        // What has been lost once on an idle connection is not given to another one.
+        let taken = if repeated { None } else { idle.take(&timeouts) };
+        let (mut link, fresh) = match taken {
             Some(link) => (link, false),
             None => (Box::pin(dial(pool, &origin)).await.map_err(|kind| unsent(kind, &body))?, true),
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
+        // A body is shared by its copies, so this one is as good as the request's own.
+        let again = (idempotent && !fresh).then(|| copy(&request, &body));
         match ask(&mut link, request, &body, timeouts.response).await {
             Ok(response) => {
+                link.heed(response.headers());
                 let pause_max = Duration::from_millis(timeouts.body);
                 return Ok(response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max)));
             }
             // It was closed while it lay idle: another connection carries the same request. That is transport, not a retry.
             Err(Broken::Unused(returned)) if !fresh => request = *returned,
             Err(Broken::Unused(_)) => return Err(unsent(FailureKind::Closed, &body)),
+            // The origin closed it just when it was used again. Nothing tells whether the request arrived, so only one that may arrive twice is repeated.
+            Err(Broken::Silent) if again.is_some() && body.is_intact() => {
+                repeated = true;
+                request = again.unwrap_or_default();
+            }
+            Err(Broken::Silent) => {
+                return Err(Failure { kind: FailureKind::Closed, sent: true, body_intact: body.is_intact() });
+            }
             Err(Broken::Failed(kind)) => {
                 return Err(Failure { kind, sent: true, body_intact: body.is_intact() });
             }
@@ -65,7 +85,7 @@ fn unsent(kind: FailureKind, body: &Body) -> Failure {
 
 async fn dial(pool: &Pool, origin: &Origin) -> Result<Box<Link>, FailureKind> {
     let socket = connect::connect(origin, &pool.files).await?;
-    Link::new(socket).await.map(Box::new).map_err(|_| FailureKind::Closed)
+    Link::new(socket, &origin.timeouts).await.map(Box::new).map_err(|_| FailureKind::Closed)
 }
 
 /// Sends the request and drives the connection until the response's head has come.
@@ -82,11 +102,11 @@ async fn ask(
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
                 Some(request) => Broken::Unused(Box::new(request)),
-                None => Broken::Failed(kind_of(error.error(), body)),
+                None => broken(link, kind_of(error.error(), body)),
             }));
         }
         if link.is_over() {
-            return Poll::Ready(Err(Broken::Failed(FailureKind::Closed)));
+            return Poll::Ready(Err(broken(link, FailureKind::Closed)));
         }
         while link.deadline.poll(cx).is_ready() {
             if let Some(kind) = body.overdue(&mut seen) {
@@ -97,6 +117,19 @@ async fn ask(
         Poll::Pending
     })
     .await
+}
+
+fn broken(link: &Link, kind: FailureKind) -> Broken {
+    let silent = kind == FailureKind::Closed && !link.heard.anything();
+    if silent { Broken::Silent } else { Broken::Failed(kind) }
+}
+
+fn copy(request: &Request<Body>, body: &Body) -> Request<Body> {
+    let mut copy = Request::new(body.clone());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }
 
 fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {

@@ -3,16 +3,18 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use tidegate_core::route::Timeouts;
 
-use super::connect::Socket;
+use super::socket::{Heard, Socket};
 use crate::deadline::Deadline;
+use crate::random;
 use crate::request_body::RequestBody;
 
 type Body = RequestBody<Incoming>;
@@ -22,10 +24,15 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendErro
 pub(crate) struct Link {
     sender: SendRequest<Body>,
     connection: Connection<TokioIo<Socket>, Body>,
+    pub(super) heard: Heard,
     /// When the origin is given up.
     pub(super) deadline: Deadline,
     /// Whether the connection has ended; it must not be driven any more.
     over: bool,
+    /// When it is too old to be used again.
+    expires: Instant,
+    /// How long the origin keeps it unused, as it has said last.
+    kept_for: Option<Duration>,
 }
 
 impl fmt::Debug for Link {
@@ -35,9 +42,20 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) async fn new(socket: Socket) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(socket: Socket, timeouts: &Timeouts) -> Result<Self, hyper::Error> {
+        let heard = socket.heard.clone();
         let (sender, connection) = Builder::new().handshake(TokioIo::new(socket)).await?;
-        let mut link = Self { sender, connection, deadline: Deadline::after(Duration::ZERO), over: false };
+        // Connections that were made together must not all be made again together.
+        let age = timeouts.age - timeouts.age / 4 * random::below(100) / 100;
+        let mut link = Self {
+            sender,
+            connection,
+            heard,
+            deadline: Deadline::after(Duration::ZERO),
+            over: false,
+            expires: Instant::now() + Duration::from_millis(age),
+            kept_for: None,
+        };
         // The first look makes the connection ready for a request.
         link.drive(&mut Context::from_waker(Waker::noop()));
         Ok(link)
@@ -58,10 +76,55 @@ impl Link {
 
     /// Queues a request. The answer comes while the connection is driven.
     pub(super) fn send(&mut self, request: Request<Body>) -> Answer {
+        self.heard.forget();
         Box::pin(self.sender.try_send_request(request))
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// Takes what an answer says about the connection's life.
+    pub(super) fn heed(&mut self, headers: &HeaderMap) {
+        let announced = headers.get(header::HeaderName::from_static("keep-alive"));
+        if let Some(kept_for) = announced.and_then(|value| kept_for(value.to_str().ok()?)) {
+            self.kept_for = Some(kept_for);
+        }
+    }
+
+    /// Returns whether it may be used again after it has lain idle since then.
+    pub(super) fn may_serve(&self, since: Instant, timeouts: &Timeouts) -> bool {
+        let idle_max = Duration::from_millis(timeouts.idle);
+        let idle_max = self.kept_for.map_or(idle_max, |kept_for| idle_max.min(kept_for));
+        let now = Instant::now();
+        now < self.expires && now.duration_since(since) < idle_max
+    }
+}
+
+/// Reads `timeout=5` among the parameters of Keep-Alive, in seconds (RFC 2068, section 19.7.1.1). The origin counts from another moment than this node, so
+/// something is taken off.
+fn kept_for(text: &str) -> Option<Duration> {
+    let mut parameters = text.split(',').filter_map(|parameter| parameter.split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let whole = Duration::from_secs(seconds.trim().trim_matches('"').parse().ok()?);
+    Some(whole.saturating_sub((whole / 2).min(Duration::from_secs(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_origin_says_of_its_patience_is_heeded() {
+        let millis = |text: &str| kept_for(text).map(|time| time.as_millis());
+        assert_eq!(millis("timeout=5"), Some(4000));
+        assert_eq!(millis("max=100, Timeout = 5"), Some(4000));
+        assert_eq!(millis("timeout=\"60\""), Some(59_000));
+        assert_eq!(millis("timeout=1"), Some(500));
+        assert_eq!(millis("timeout=0"), Some(0));
+        assert_eq!(millis("timeout=18446744073709551615"), Some(u128::from(u64::MAX - 1) * 1000));
+        for nothing in ["", "max=5", "timeout", "timeout=soon", "timeout=-1", "timeouts=5"] {
+            assert_eq!(millis(nothing), None, "{nothing}");
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tidegate_core::route::Origin;
+use tidegate_core::route::{Origin, Timeouts};
 
 use super::link::Link;
-use super::{IDLE, IDLE_MAX};
+use super::IDLE_MAX;
 use crate::tls::TlsFiles;
 
 /// A thread's idle connections.
@@ -65,13 +65,14 @@ impl Idle {
         self.origin.scheme == origin.scheme
             && self.origin.authority == origin.authority
             && self.origin.tls == origin.tls
+            && self.origin.timeouts == origin.timeouts
     }
 
     /// Takes the connection that was used last and is still open.
-    pub(super) fn take(&self) -> Option<Box<Link>> {
+    pub(super) fn take(&self, timeouts: &Timeouts) -> Option<Box<Link>> {
         loop {
             let (since, mut link) = self.links.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if since.elapsed() < IDLE && link.is_ready() {
+            if link.may_serve(since, timeouts) && link.is_ready() {
                 return Some(link);
             }
         }
@@ -89,10 +90,8 @@ impl Idle {
     }
 
     fn sweep(&self) {
-        let now = Instant::now();
+        let timeouts = &self.origin.timeouts;
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let young = links.iter().position(|(since, _)| now.duration_since(*since) < IDLE).unwrap_or(links.len());
-        links.drain(..young);
-        links.retain_mut(|(_, link)| link.is_ready());
+        links.retain_mut(|(since, link)| link.may_serve(*since, timeouts) && link.is_ready());
     }
 }

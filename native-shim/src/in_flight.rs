@@ -1,0 +1,241 @@
+//! Responses on their way into the store, which further clients may join.
+//!
+//! What is to be stored is read from its origin by a task of its own, as fast as the origin sends it: neither a slow client nor one that goes away holds up
+//! the others. Every client reads from what has come so far ([`shared_body`](crate::shared_body)).
+//!
+//! Memory is bounded by the profile for one response, and for all together by the store's bound: what is on its way, and what slow clients still hold of
+//! responses that the store has given up, together take no more than the store may. What finds no room is streamed to its client and not stored.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http_body::Body;
+use tidegate_core::Fill;
+use tidegate_core::cache::CacheKey;
+
+use crate::body::BoxError;
+use crate::node::{Node, Work};
+use crate::shared_body::{Reader, SharedBody};
+use crate::waiters::WakeGuard;
+
+type ByKey = HashMap<Box<[u8]>, Vec<Arc<SharedBody>>, ahash::RandomState>;
+
+/// The responses on their way, by key.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    /// How many there are, so that a lookup need not take the lock when there is none.
+    count: AtomicUsize,
+    /// Bytes that are on their way.
+    bytes: AtomicU64,
+    by_key: Mutex<ByKey>,
+}
+
+/// Room for bytes on their way. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    node: Arc<Node>,
+    bytes: u64,
+}
+
+impl Reservation {
+    fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), bytes: 0 }
+    }
+
+    /// Takes more room; says no when too much is on its way.
+    fn grow(&mut self, more: u64) -> bool {
+        let bound = self.node.engine().policy().store.bytes_max;
+        let most = bound.saturating_mul(2).saturating_sub(self.node.store.held_bytes()).min(bound);
+        let grown = |bytes: u64| bytes.checked_add(more).filter(|sum| *sum <= most);
+        let taken = self.node.in_flight.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        self.bytes += if taken { more } else { 0 };
+        taken
+    }
+
+    /// Gives room back.
+    fn shrink_to(&mut self, bytes: u64) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.node.in_flight.bytes.fetch_sub(less, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+impl InFlight {
+    /// Returns the responses on their way under a key.
+    pub(crate) fn get(&self, key: &CacheKey) -> Vec<Arc<SharedBody>> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        self.lock().get(key.as_bytes()).cloned().unwrap_or_default()
+    }
+
+    /// Returns how many bytes are reserved for what is on its way.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByKey> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, key: &CacheKey, shared: &Arc<SharedBody>) {
+        self.lock().entry(key.as_bytes().into()).or_default().push(Arc::clone(shared));
+        self.count.fetch_add(1, Ordering::Release);
+    }
+
+    /// Lets nobody join any more. Harmless if nobody could.
+    fn leave(&self, key: &CacheKey, shared: &Arc<SharedBody>) {
+        let mut by_key = self.lock();
+        let Some(all) = by_key.get_mut(key.as_bytes()) else { return };
+        let before = all.len();
+        all.retain(|other| !Arc::ptr_eq(other, shared));
+        let left = before - all.len();
+        if all.is_empty() {
+            by_key.remove(key.as_bytes());
+        }
+        self.count.fetch_sub(left, Ordering::Release);
+    }
+}
+
+/// Begins to read an origin's body into the store. The requests that wait for it may join from now on, so the lead and the guard that wakes them end here.
+/// Gives the body back if it has no room.
+pub(crate) fn begin<B>(node: &Arc<Node>, mut fill: Fill, wake: Option<WakeGuard>, body: B) -> Result<Reader, B>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return Err(body);
+    };
+    let length = fill.head.announced_length();
+    let mut reservation = Reservation::new(node);
+    if !reservation.grow(length.unwrap_or(0)) {
+        return Err(body);
+    }
+    let shared = Arc::new(SharedBody::new(Arc::clone(&fill.head)));
+    let reader = shared.read_all();
+    let lead = fill.lead.take();
+    let can_be_joined = lead.is_some();
+    let mut filling = Filling { work: Work::begin(node), fill, shared, reservation, length: 0 };
+    if body.is_end_stream() {
+        filling.store(Vec::new());
+        return Ok(reader);
+    }
+    if can_be_joined {
+        node.in_flight.enter(&filling.fill.key, &filling.shared);
+    }
+    // In this order: who is woken finds the response.
+    drop(lead);
+    drop(wake);
+    runtime.spawn(filling.read(body));
+    Ok(reader)
+}
+
+/// A body that is being read into the store. Dropped before it is whole, it is broken for all who read it.
+struct Filling {
+    work: Work,
+    fill: Fill,
+    shared: Arc<SharedBody>,
+    reservation: Reservation,
+    length: u64,
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.work.node().in_flight.leave(&self.fill.key, &self.shared);
+        // Unless it has ended well.
+        self.shared.end_broken();
+    }
+}
+
+impl Filling {
+    async fn read<B>(mut self, body: B)
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let mut body = pin!(body);
+        loop {
+            let piece = match next(body.as_mut()).await {
+                Next::Piece(piece) => piece,
+                Next::End => return self.store(Vec::new()),
+                Next::Broken => return,
+            };
+            if !self.has_room_for(&piece) {
+                self.shared.push(piece);
+                return self.pass_on(body).await;
+            }
+            self.length += piece.len() as u64;
+            if body.is_end_stream() {
+                // Before the last client may ask again.
+                return self.store(vec![piece]);
+            }
+            self.shared.push(piece);
+        }
+    }
+
+    /// Says whether the body can still be stored with one more piece.
+    fn has_room_for(&mut self, piece: &Bytes) -> bool {
+        let length = self.length + piece.len() as u64;
+        let beyond = length.saturating_sub(self.reservation.bytes);
+        length <= self.fill.body_bytes_max && (beyond == 0 || self.reservation.grow(beyond))
+    }
+
+    /// Stores the body, if it is whole.
+    fn store(&mut self, last: Vec<Bytes>) {
+        let Some(head) = self.fill.completed(self.length) else {
+            return;
+        };
+        let node = Arc::clone(self.work.node());
+        let body = node.store.hold(self.shared.concat(last));
+        node.store.put(&self.fill.key, head, body.clone(), self.fill.joined_max, node.now());
+        self.shared.end_whole(body);
+    }
+
+    /// Passes on what has become too large to be stored, at the pace of the slowest of those who read it already; nobody else may join.
+    async fn pass_on<B>(mut self, mut body: Pin<&mut B>)
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        self.work.node().in_flight.leave(&self.fill.key, &self.shared);
+        loop {
+            let Some(kept) = poll_fn(|cx| self.shared.poll_room(cx)).await else { return };
+            self.reservation.shrink_to(kept);
+            match next(body.as_mut()).await {
+                Next::Piece(piece) => self.shared.push(piece),
+                Next::End => return self.shared.end_passed_on(),
+                Next::Broken => return,
+            }
+        }
+    }
+}
+
+/// What comes next of a body.
+enum Next {
+    Piece(Bytes),
+    End,
+    Broken,
+}
+
+async fn next<B: Body<Data = Bytes>>(mut body: Pin<&mut B>) -> Next {
+    loop {
+        match poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            None => return Next::End,
+            Some(Err(_)) => return Next::Broken,
+            Some(Ok(frame)) => {
+                // Trailer fields are dropped. [9111-3.1-3]
+                if let Ok(piece) = frame.into_data() {
+                    return Next::Piece(piece);
+                }
+            }
+        }
+    }
+}

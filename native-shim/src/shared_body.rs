@@ -1,0 +1,257 @@
+//! The body of one response, read by any number of clients while it comes.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io::{Error, ErrorKind};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tidegate_core::cache::Stored;
+use tidegate_core::cache::range::Piece;
+
+use crate::body::BoxError;
+use crate::store;
+
+/// How far the origin of a body that is not kept may be ahead of its slowest reader, in bytes.
+const AHEAD_MAX: u64 = 256 << 10;
+
+/// A response whose body is on its way.
+pub(crate) struct SharedBody {
+    pub(crate) head: Arc<Stored>,
+    arrived: Mutex<Arrived>,
+}
+
+/// What has come of a body.
+#[derive(Default)]
+struct Arrived {
+    /// In order, each with where it ends in the body. What all have read of a body that is not kept is gone.
+    pieces: VecDeque<(u64, Bytes)>,
+    ended: Option<Ended>,
+    readers: HashMap<usize, Position, ahash::RandomState>,
+    readers_so_far: usize,
+    /// Who fetches the body, if that waits for the slowest reader.
+    writer: Option<Waker>,
+}
+
+/// How far a reader has come, and how to wake it.
+#[derive(Default)]
+struct Position {
+    read_to: u64,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Whole,
+    Broken,
+}
+
+impl fmt::Debug for SharedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBody").field("ended", &self.lock().ended).finish_non_exhaustive()
+    }
+}
+
+impl SharedBody {
+    /// Makes one of which nothing has come.
+    pub(crate) fn new(head: Arc<Stored>) -> Self {
+        Self { head, arrived: Mutex::default() }
+    }
+
+    /// Makes one of which nothing will come.
+    pub(crate) fn lost(head: &Arc<Stored>) -> Arc<Self> {
+        let lost = Self::new(Arc::clone(head));
+        lost.end_broken();
+        Arc::new(lost)
+    }
+
+    /// Reads all of the body, as it comes.
+    pub(crate) fn read_all(self: &Arc<Self>) -> Reader {
+        let length = self.head.announced_length();
+        self.reader(VecDeque::from([Piece::Body(0..length.unwrap_or(u64::MAX))]), length.is_none())
+    }
+
+    /// Reads pieces of a body whose length is known, as they come.
+    pub(crate) fn read(self: &Arc<Self>, pieces: Vec<Piece>) -> Reader {
+        self.reader(pieces.into(), false)
+    }
+
+    fn reader(self: &Arc<Self>, pieces: VecDeque<Piece>, is_open_ended: bool) -> Reader {
+        let mut arrived = self.lock();
+        arrived.readers_so_far += 1;
+        let number = arrived.readers_so_far;
+        arrived.readers.insert(number, Position::default());
+        Reader { shared: Arc::clone(self), number, pieces, is_open_ended }
+    }
+
+    /// Adds what has come.
+    pub(crate) fn push(&self, piece: Bytes) {
+        let mut arrived = self.lock();
+        let start = arrived.pieces.back().map_or(0, |(end, _)| *end);
+        arrived.pieces.push_back((start + piece.len() as u64, piece));
+        arrived.wake_readers();
+    }
+
+    /// Puts together all that has come, and these pieces after it.
+    pub(crate) fn concat(&self, last: Vec<Bytes>) -> Vec<u8> {
+        let arrived = self.lock();
+        let length = arrived.pieces.back().map_or(0, |(end, _)| usize::try_from(*end).unwrap_or(0));
+        let mut whole = Vec::with_capacity(length + last.iter().map(Bytes::len).sum::<usize>());
+        for piece in arrived.pieces.iter().map(|(_, piece)| piece).chain(&last) {
+            whole.extend_from_slice(piece);
+        }
+        whole
+    }
+
+    /// Ends with the bytes that the store has, from which all read on.
+    pub(crate) fn end_whole(&self, body: Bytes) {
+        let mut arrived = self.lock();
+        arrived.pieces = VecDeque::from([(body.len() as u64, body)]);
+        arrived.end(Ended::Whole);
+    }
+
+    /// Ends a body that has only been passed on.
+    pub(crate) fn end_passed_on(&self) {
+        self.lock().end(Ended::Whole);
+    }
+
+    /// Ends a body of which no more will come, unless it has ended.
+    pub(crate) fn end_broken(&self) {
+        self.lock().end(Ended::Broken);
+    }
+
+    /// Waits until the slowest reader has come near enough, and drops what all have read. Returns how many bytes are kept; `None` when nobody reads.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<u64>> {
+        let mut arrived = self.lock();
+        let Some(slowest) = arrived.readers.values().map(|position| position.read_to).min() else {
+            return Poll::Ready(None);
+        };
+        while arrived.pieces.len() > 1 && arrived.pieces.front().is_some_and(|(end, _)| *end <= slowest) {
+            arrived.pieces.pop_front();
+        }
+        let kept = arrived.pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        let end = arrived.pieces.back().map_or(0, |(end, _)| *end);
+        if end.saturating_sub(slowest) > AHEAD_MAX {
+            arrived.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(kept))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arrived> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrived {
+    fn end(&mut self, ended: Ended) {
+        self.ended.get_or_insert(ended);
+        self.wake_readers();
+    }
+
+    fn wake_readers(&mut self) {
+        for position in self.readers.values_mut() {
+            if let Some(waker) = position.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    /// Returns what is here of a range, from its start on and as far as one piece goes.
+    fn first_of(&self, range: &Range<u64>) -> Option<Bytes> {
+        let at = self.pieces.partition_point(|(end, _)| *end <= range.start);
+        let (end, piece) = self.pieces.get(at)?;
+        let start = end - piece.len() as u64;
+        Some(store::slice(piece, &(range.start - start..range.end.min(*end) - start)))
+    }
+}
+
+/// Reads a body that is still on its way.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    shared: Arc<SharedBody>,
+    number: usize,
+    pieces: VecDeque<Piece>,
+    /// Whether the end is where the origin ends.
+    is_open_ended: bool,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut arrived = self.shared.lock();
+        arrived.readers.remove(&self.number);
+        arrived.wake_writer();
+    }
+}
+
+impl Reader {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        loop {
+            let range = match self.pieces.front_mut() {
+                None => return Poll::Ready(None),
+                Some(Piece::Text(text)) => {
+                    let text = std::mem::take(text);
+                    self.pieces.pop_front();
+                    return Poll::Ready(Some(Ok(text)));
+                }
+                Some(Piece::Body(range)) => range,
+            };
+            if range.is_empty() {
+                self.pieces.pop_front();
+                continue;
+            }
+            let mut arrived = self.shared.lock();
+            let (piece, ended) = (arrived.first_of(range), arrived.ended);
+            let Some(position) = arrived.readers.get_mut(&self.number) else {
+                return Poll::Ready(None);
+            };
+            if let Some(piece) = piece {
+                range.start += piece.len() as u64;
+                position.read_to = range.start;
+                arrived.wake_writer();
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            return match ended {
+                Some(Ended::Whole) if self.is_open_ended => {
+                    drop(arrived);
+                    self.pieces.clear();
+                    Poll::Ready(None)
+                }
+                Some(Ended::Broken | Ended::Whole) => Poll::Ready(Some(Err(broken()))),
+                None => {
+                    position.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            };
+        }
+    }
+
+    /// Returns whether all has been read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.left() == Some(0)
+    }
+
+    /// Returns how many bytes are still to be read, if that is known.
+    pub(crate) fn left(&self) -> Option<u64> {
+        if self.is_open_ended && !self.pieces.is_empty() {
+            return None;
+        }
+        let length = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len() as u64,
+            Piece::Body(range) => range.end.saturating_sub(range.start),
+        };
+        Some(self.pieces.iter().map(length).sum())
+    }
+}
+
+fn broken() -> BoxError {
+    Error::new(ErrorKind::UnexpectedEof, "the origin did not send all of its body").into()
+}
