@@ -40,6 +40,7 @@ mod path;
 pub mod policy;
 pub mod problem;
 pub mod purge;
+mod query;
 pub mod report;
 pub mod retry;
 pub mod route;
