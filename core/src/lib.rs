@@ -49,8 +49,8 @@ mod trace;
 
 pub use engine::Engine;
 pub use exchange::{
-    Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, Client, Failure, FailureKind, Fill,
-    FillKind, Reply, RequestBody, Scheme, Source, Step,
+    Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd, BodySeen, Client, Failure,
+    FailureKind, Fill, FillKind, Hold, Reply, RequestBody, Scheme, Source, Step,
 };
 pub use flight::Lead;
 pub use policy::{Policy, PolicyError, Problem};

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use crate::fill::Tee;
 use crate::growing::Reader;
+use crate::watched::Watched;
 
 /// What goes wrong in a body.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -31,11 +32,18 @@ pin_project! {
         // Bytes at hand.
         Full { bytes: Bytes },
         // An origin's body.
-        Origin { #[pin] body: B },
+        Origin { #[pin] body: Watched<B> },
         // An origin's body that goes into the store too.
-        Stored { tee: Tee<B> },
+        Stored { tee: Tee<Watched<B>> },
         // A body that is on its way into the store.
         Growing { reader: Reader },
+    }
+}
+
+impl<B: HttpBody<Data = Bytes>> Body<B> {
+    /// Makes a body of an origin's stream.
+    pub fn origin(body: B) -> Self {
+        Self::watched(Watched::new(body))
     }
 }
 
@@ -45,13 +53,13 @@ impl<B> Body<B> {
         Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full { bytes } } }
     }
 
-    /// Makes a body of an origin's stream.
-    pub fn origin(body: B) -> Self {
+    /// Makes a body of an origin's stream that may be watched.
+    pub(crate) fn watched(body: Watched<B>) -> Self {
         Self { kind: Kind::Origin { body } }
     }
 
     /// Makes a body of an origin's stream that is gathered for the store.
-    pub(crate) fn stored(tee: Tee<B>) -> Self {
+    pub(crate) fn stored(tee: Tee<Watched<B>>) -> Self {
         Self { kind: Kind::Stored { tee } }
     }
 
@@ -66,7 +74,7 @@ impl<B> Body<B> {
     }
 
     /// Takes the origin's stream out, or returns the body as it is.
-    pub(crate) fn into_origin(self) -> Result<B, Self> {
+    pub(crate) fn into_origin(self) -> Result<Watched<B>, Self> {
         match self.kind {
             Kind::Origin { body } => Ok(body),
             kind @ (Kind::Empty | Kind::Full { .. } | Kind::Stored { .. } | Kind::Growing { .. }) => Err(Self { kind }),
@@ -105,7 +113,7 @@ where
         let bytes = match kind.as_mut().project() {
             Kinds::Empty => return Poll::Ready(None),
             Kinds::Full { bytes } => std::mem::take(bytes),
-            Kinds::Origin { body } => return body.poll_frame(cx).map_err(Into::into),
+            Kinds::Origin { body } => return body.poll_frame(cx),
             Kinds::Stored { tee } => return tee.poll_frame(cx),
             Kinds::Growing { reader } => return reader.poll(cx).map_ok(Frame::data),
         };
