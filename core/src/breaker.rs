@@ -5,7 +5,8 @@
 //! given out; when all of them have answered, their failure share closes or opens the circuit again.
 //!
 //! A permit ends exactly once, with its outcome, or expires. A permit of an older generation never moves the state. Nothing here needs a timer:
-//! every deadline is looked at when the next call comes.
+//! every deadline is looked at when the next call comes. What is remembered is when something began, not when it ends: a beginning that lies in the
+//! future, because the clock was set back, is taken to be now, so nothing lasts longer than its rule says from then on.
 
 mod window;
 
@@ -27,7 +28,7 @@ pub struct Rule {
     pub window: Window,
     /// Percentage of failed calls that opens.
     pub failure_rate: u8,
-    /// A call at least this long is slow.
+    /// A call at least this long is slow, as far as its origin was waited for.
     pub slow_call: Millis,
     /// Percentage of slow calls that opens.
     pub slow_rate: u8,
@@ -54,8 +55,8 @@ pub enum Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     generation: u64,
-    /// Identifies the lease while half open.
-    expires: Option<Timestamp>,
+    /// Number of the lease while half open.
+    lease: Option<u32>,
 }
 
 /// How a call ended.
@@ -63,7 +64,7 @@ pub struct Permit {
 pub struct Outcome {
     /// Whether it counts as a failure.
     pub failed: bool,
-    /// How long it took.
+    /// How long it took, from sending the request to the response's head or the failure.
     pub took: Millis,
 }
 
@@ -91,18 +92,33 @@ pub struct Breaker {
 #[derive(Debug, Clone)]
 enum State {
     Closed(Tally),
-    Open { until: Timestamp },
+    Open { since: Timestamp },
     HalfOpen(Trial),
 }
 
 /// What is known of the calls tried while half open.
 #[derive(Debug, Clone, Default)]
 struct Trial {
-    leases: Vec<Timestamp>,
+    leases: Vec<Lease>,
+    /// Leases given so far.
+    given: u32,
     answered: u32,
     failed: u32,
     slow: u32,
 }
+
+/// A call that is being tried.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    number: u32,
+    since: Timestamp,
+    lasts: Millis,
+    /// Whether the response's head has come, and then whether it was slow.
+    head: Option<bool>,
+}
+
+/// A call is tried again no sooner than this while others are under way.
+const PATIENCE: Millis = 1000;
 
 impl Breaker {
     /// Makes a closed breaker that has seen nothing.
@@ -125,24 +141,28 @@ impl Breaker {
     /// Returns when it is worth asking again.
     pub fn acquire(&mut self, rule: &Rule, lease: Millis, now: Timestamp) -> Result<Permit, Timestamp> {
         match &mut self.state {
-            State::Closed(_) => {
-                return Ok(Permit { generation: self.generation, expires: None });
+            State::Closed(_) => return Ok(Permit { generation: self.generation, lease: None }),
+            State::Open { since } => {
+                let over = now.since_guarded(since) >= rule.open;
+                if !over {
+                    return Err(since.plus(rule.open));
+                }
+                self.enter(State::HalfOpen(Trial::default()));
             }
-            State::Open { until } if now < *until => return Err(*until),
-            State::Open { .. } => self.enter(State::HalfOpen(Trial::default())),
-            State::HalfOpen(_) => {}
+            State::HalfOpen(trial) => {
+                trial.end_expired(now);
+                // Calls whose bodies go on for longer than a call may be tried have answered well.
+                self.conclude(rule, now);
+            }
         }
-        let State::HalfOpen(trial) = &mut self.state else {
-            return Err(now);
-        };
-        trial.leases.retain(|expires| now < *expires);
-        let in_flight = u32::try_from(trial.leases.len()).unwrap_or(u32::MAX);
-        if in_flight.saturating_add(trial.answered) >= rule.half_open_permits {
-            return Err(trial.leases.iter().min().copied().unwrap_or(now));
+        match &mut self.state {
+            State::Closed(_) => Ok(Permit { generation: self.generation, lease: None }),
+            State::Open { since } => Err(since.plus(rule.open)),
+            State::HalfOpen(trial) => {
+                let number = trial.lease(rule, lease.max(1), now)?;
+                Ok(Permit { generation: self.generation, lease: Some(number) })
+            }
         }
-        let expires = now.plus(lease.max(1));
-        trial.leases.push(expires);
-        Ok(Permit { generation: self.generation, expires: Some(expires) })
     }
 
     /// Takes a permit back with the call's outcome, or with `None` when the call says nothing about the origin. Returns the new state if it moved.
@@ -160,40 +180,141 @@ impl Breaker {
             State::Closed(tally) => {
                 let outcome = outcome?;
                 tally.add(outcome.failed, outcome.took >= rule.slow_call, now);
-                tally.trips(rule).then(|| self.open(rule, now))
+                tally.trips(rule).then(|| self.open(now))
             }
             State::Open { .. } => None,
             State::HalfOpen(trial) => {
-                let lease = trial.leases.iter().position(|e| Some(*e) == permit.expires);
-                if let Some(position) = lease {
-                    trial.leases.swap_remove(position);
-                }
-                let outcome = outcome.filter(|_| lease.is_some())?;
-                trial.answered += 1;
-                trial.failed += u32::from(outcome.failed);
-                trial.slow += u32::from(outcome.took >= rule.slow_call);
-                if trial.answered < rule.half_open_permits {
-                    return None;
-                }
-                let bad = reaches(trial.failed, trial.answered, rule.failure_rate)
-                    || reaches(trial.slow, trial.answered, rule.slow_rate);
-                if bad {
-                    return Some(self.open(rule, now));
-                }
-                self.enter(State::Closed(Tally::new(rule.window)));
-                Some(StateName::Closed)
+                trial.take(permit)?;
+                let outcome = outcome?;
+                trial.count(outcome.failed, outcome.took >= rule.slow_call);
+                self.conclude(rule, now)
             }
         }
     }
 
-    fn open(&mut self, rule: &Rule, now: Timestamp) -> StateName {
-        self.enter(State::Open { until: now.plus(rule.open) });
+    /// Learns that a response's head came well, `took` after it was asked for. A closed circuit counts the call now, and may be told worse by
+    /// [`Breaker::ended`]; a half-open one waits for the body, at most until the permit expires. Returns the new state if it moved.
+    pub fn answered(&mut self, rule: &Rule, permit: Permit, took: Millis, now: Timestamp) -> Option<StateName> {
+        if permit.generation != self.generation {
+            return None;
+        }
+        let slow = took >= rule.slow_call;
+        match &mut self.state {
+            State::Closed(tally) => {
+                tally.add(false, slow, now);
+                tally.trips(rule).then(|| self.open(now))
+            }
+            State::Open { .. } => None,
+            State::HalfOpen(trial) => {
+                if let Some(lease) = trial.leases.iter_mut().find(|lease| Some(lease.number) == permit.lease) {
+                    lease.head = Some(slow);
+                }
+                None
+            }
+        }
+    }
+
+    /// Learns how the body ended whose head came well: whether it failed, and whether it made slow a call that was not slow by its head. Returns the
+    /// new state if it moved.
+    pub fn ended(
+        &mut self,
+        rule: &Rule,
+        permit: Permit,
+        failed: bool,
+        made_slow: bool,
+        now: Timestamp,
+    ) -> Option<StateName> {
+        if permit.generation != self.generation {
+            return None;
+        }
+        match &mut self.state {
+            State::Closed(tally) => {
+                tally.worsen(failed, made_slow, now);
+                tally.trips(rule).then(|| self.open(now))
+            }
+            State::Open { .. } => None,
+            State::HalfOpen(trial) => {
+                let lease = trial.take(permit)?;
+                trial.count(failed, made_slow || lease.head == Some(true));
+                self.conclude(rule, now)
+            }
+        }
+    }
+
+    /// Closes or opens a half-open circuit when all calls that are tried have answered.
+    fn conclude(&mut self, rule: &Rule, now: Timestamp) -> Option<StateName> {
+        let State::HalfOpen(trial) = &self.state else {
+            return None;
+        };
+        if trial.answered < rule.half_open_permits {
+            return None;
+        }
+        let bad = reaches(trial.failed, trial.answered, rule.failure_rate)
+            || reaches(trial.slow, trial.answered, rule.slow_rate);
+        if bad {
+            return Some(self.open(now));
+        }
+        self.enter(State::Closed(Tally::new(rule.window)));
+        Some(StateName::Closed)
+    }
+
+    fn open(&mut self, now: Timestamp) -> StateName {
+        self.enter(State::Open { since: now });
         StateName::Open
     }
 
     fn enter(&mut self, state: State) {
         self.generation = self.generation.wrapping_add(1);
         self.state = state;
+    }
+}
+
+impl Trial {
+    /// Gives a lease out, or says when it is worth asking again: when a call that is tried will probably have answered. How long that takes nobody
+    /// knows; as long again as it has taken already is a fair guess.
+    fn lease(&mut self, rule: &Rule, lasts: Millis, now: Timestamp) -> Result<u32, Timestamp> {
+        let in_flight = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
+        if in_flight.saturating_add(self.answered) >= rule.half_open_permits {
+            let again = self.leases.iter().map(|lease| lease.worth_asking(now)).min();
+            return Err(again.unwrap_or(now));
+        }
+        let number = self.given;
+        self.given = self.given.wrapping_add(1);
+        self.leases.push(Lease { number, since: now, lasts, head: None });
+        Ok(number)
+    }
+
+    fn take(&mut self, permit: Permit) -> Option<Lease> {
+        let position = self.leases.iter().position(|lease| Some(lease.number) == permit.lease)?;
+        Some(self.leases.swap_remove(position))
+    }
+
+    fn count(&mut self, failed: bool, slow: bool) {
+        self.answered = self.answered.saturating_add(1);
+        self.failed += u32::from(failed);
+        self.slow += u32::from(slow);
+    }
+
+    /// Forgets calls that are lost, and counts those whose head has come.
+    fn end_expired(&mut self, now: Timestamp) {
+        let (mut answered, mut slow) = (0, 0);
+        self.leases.retain_mut(|lease| {
+            let runs = now.since_guarded(&mut lease.since) < lease.lasts;
+            if let Some(was_slow) = lease.head.filter(|_| !runs) {
+                answered += 1;
+                slow += u32::from(was_slow);
+            }
+            runs
+        });
+        self.answered = self.answered.saturating_add(answered);
+        self.slow += slow;
+    }
+}
+
+impl Lease {
+    fn worth_asking(&self, now: Timestamp) -> Timestamp {
+        let as_long_again = now.plus(now.since(self.since).max(PATIENCE));
+        as_long_again.min(self.since.plus(self.lasts))
     }
 }
 

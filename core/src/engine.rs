@@ -191,6 +191,30 @@ impl Engine {
         self.with_breaker(origin, rule, |breaker| breaker.record(rule, permit, outcome, now)).flatten()
     }
 
+    /// Tells a circuit that a response's head has come.
+    pub(crate) fn answered(
+        &self,
+        origin: &Origin,
+        rule: &Rule,
+        permit: Permit,
+        took: Millis,
+        now: Timestamp,
+    ) -> Option<StateName> {
+        self.with_breaker(origin, rule, |breaker| breaker.answered(rule, permit, took, now)).flatten()
+    }
+
+    /// Tells a circuit how the body after that head ended.
+    pub(crate) fn ended(
+        &self,
+        origin: &Origin,
+        rule: &Rule,
+        permit: Permit,
+        (failed, made_slow): (bool, bool),
+        now: Timestamp,
+    ) -> Option<StateName> {
+        self.with_breaker(origin, rule, |breaker| breaker.ended(rule, permit, failed, made_slow, now)).flatten()
+    }
+
     fn with_breaker<T>(&self, origin: &Origin, rule: &Rule, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
         let position = origin.index * self.0.policy.breakers.len() + rule.index;
         let breaker = self.0.breakers.get(position)?;

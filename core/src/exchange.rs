@@ -21,6 +21,7 @@ mod change;
 pub mod fetch;
 pub mod fill;
 pub mod finish;
+pub mod hold;
 mod keep;
 pub mod lookup;
 pub mod request;
@@ -48,6 +49,7 @@ pub use background::Background;
 pub use fetch::{Answer, Attempt, AwaitResponse, Failure, FailureKind};
 pub use fill::{Fill, FillKind};
 pub use finish::{Reply, Source};
+pub use hold::{BodyEnd, BodySeen, Hold};
 pub use lookup::{AwaitLookup, AwaitTime};
 pub use request::{Client, Request, RequestBody, Scheme};
 
@@ -74,6 +76,8 @@ pub(crate) struct Exchange {
     pub(crate) route: Arc<Route>,
     pub(crate) request: Request,
     pub(crate) report: Report,
+    /// Of the origin's response that is being answered with.
+    pub(crate) hold: Option<Hold>,
 }
 
 /// What the stages share when the route caches and nothing bypasses the store.
@@ -121,7 +125,8 @@ pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, kind: Kind, no
     let Some(route) = policy.route(&request.head.method, &request) else {
         return Step::Finish(Box::new(finish::refuse_unrouted(report, Refusal::NoRoute, now)));
     };
-    let mut exchange = Box::new(Exchange { engine: engine.clone(), route: Arc::clone(route), request, report });
+    let mut exchange =
+        Box::new(Exchange { engine: engine.clone(), route: Arc::clone(route), request, report, hold: None });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming { lookup::start(exchange, now) } else { admission::start(exchange, now) }
 }

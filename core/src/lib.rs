@@ -42,6 +42,7 @@ mod path;
 pub mod policy;
 pub mod problem;
 pub mod purge;
+mod query;
 pub mod report;
 pub mod retry;
 pub mod route;
@@ -50,8 +51,8 @@ mod trace;
 
 pub use engine::Engine;
 pub use exchange::{
-    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, Client, Failure, FailureKind, Fill,
-    FillKind, Reply, RequestBody, Scheme, Source, Step,
+    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd, BodySeen, Client,
+    Failure, FailureKind, Fill, FillKind, Hold, Reply, RequestBody, Scheme, Source, Step,
 };
 pub use flight::Lead;
 pub use policy::{Policy, PolicyError, Problem};

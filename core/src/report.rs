@@ -273,6 +273,10 @@ pub enum AttemptOutcome {
     Protocol,
     /// The client stopped sending its request body, or sent too much of it.
     RequestBody,
+    /// The origin answered, and its body broke off.
+    BodyBroken,
+    /// The origin answered, and paused inside its body for too long.
+    BodyTimeout,
     /// The exchange ended before the origin had answered: its client went away, or this node stopped.
     Abandoned,
 }

@@ -38,6 +38,13 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// Returns the milliseconds since something began, and takes a beginning that lies in the future to be now: the clock was set back, and what is
+    /// measured must not last longer than it may from here on.
+    pub fn since_guarded(self, began: &mut Self) -> Millis {
+        *began = self.min(*began);
+        self.since(*began)
+    }
+
     /// Returns the milliseconds since `earlier`, or 0 if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Millis {
         self.0.saturating_sub(earlier.0)

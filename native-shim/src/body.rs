@@ -10,6 +10,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::shared_body::Reader;
+use crate::watched::Watched;
 
 /// What goes wrong in a body.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -30,9 +31,16 @@ pin_project! {
         // Bytes at hand.
         Full { bytes: Bytes },
         // An origin's body.
-        Origin { #[pin] body: B },
+        Origin { #[pin] body: Watched<B> },
         // A body that is on its way into the store.
         Shared { reader: Reader },
+    }
+}
+
+impl<B: HttpBody<Data = Bytes>> Body<B> {
+    /// Makes a body of an origin's stream.
+    pub fn origin(body: B) -> Self {
+        Self::watched(Watched::new(body))
     }
 }
 
@@ -42,8 +50,8 @@ impl<B> Body<B> {
         Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full { bytes } } }
     }
 
-    /// Makes a body of an origin's stream.
-    pub fn origin(body: B) -> Self {
+    /// Makes a body of an origin's stream that may be watched.
+    pub(crate) fn watched(body: Watched<B>) -> Self {
         Self { kind: Kind::Origin { body } }
     }
 
@@ -58,7 +66,7 @@ impl<B> Body<B> {
     }
 
     /// Takes the origin's stream out, or returns the body as it is.
-    pub(crate) fn into_origin(self) -> Result<B, Self> {
+    pub(crate) fn into_origin(self) -> Result<Watched<B>, Self> {
         match self.kind {
             Kind::Origin { body } => Ok(body),
             kind @ (Kind::Empty | Kind::Full { .. } | Kind::Shared { .. }) => Err(Self { kind }),
@@ -96,7 +104,7 @@ where
         let bytes = match kind.as_mut().project() {
             Kinds::Empty => return Poll::Ready(None),
             Kinds::Full { bytes } => std::mem::take(bytes),
-            Kinds::Origin { body } => return body.poll_frame(cx).map_err(Into::into),
+            Kinds::Origin { body } => return body.poll_frame(cx),
             Kinds::Shared { reader } => return reader.poll(cx).map_ok(Frame::data),
         };
         kind.set(Kind::Empty);

@@ -17,6 +17,7 @@ use crate::request_body::RequestBody;
 use crate::shared_body::SharedBody;
 use crate::store::{self, Entry};
 use crate::waiters::WakeGuard;
+use crate::watched::Watched;
 
 /// Where attempts go: a pool of connections, or the service inside a tower layer.
 pub trait Upstream: Clone + Send + Sync + 'static {
@@ -96,7 +97,7 @@ impl Drive {
         upstream: &U,
         body: RequestBody<U::ClientBody>,
     ) -> Response<Body<U::Body>> {
-        let mut answer: Option<U::Body> = None;
+        let mut answer: Option<Watched<U::Body>> = None;
         loop {
             *self = self.advance(node);
             self.step = match self.step {
@@ -123,13 +124,13 @@ impl Drive {
     }
 }
 
-fn keep_body<B>(
+fn keep_body<B: HttpBody<Data = Bytes>>(
     result: Result<(response::Parts, B), Failure>,
-    answer: &mut Option<B>,
+    answer: &mut Option<Watched<B>>,
 ) -> Result<response::Parts, Failure> {
     *answer = None;
     result.map(|(head, body)| {
-        *answer = Some(body);
+        *answer = Some(Watched::new(body));
         head
     })
 }
@@ -171,23 +172,28 @@ struct Finish<'a, U: Upstream> {
     node: &'a Arc<Node>,
     upstream: &'a U,
     found: Found,
-    answer: Option<U::Body>,
+    answer: Option<Watched<U::Body>>,
     wake: Option<WakeGuard>,
 }
 
 impl<U: Upstream> Finish<'_, U> {
     fn reply(mut self, mut reply: Reply) -> Response<Body<U::Body>> {
         self.node.carry_out(&mut reply);
-        let Reply { head, source, fill, invalidate, background, report, .. } = reply;
+        let Reply { head, source, fill, invalidate, background, hold, report, .. } = reply;
         for key in &invalidate {
             self.node.store.remove(key);
+        }
+        // What is read of the origin's body, here or by another task, ends the exchange.
+        match hold.zip(self.answer.as_mut()) {
+            Some((hold, answer)) => answer.watch(hold, report, self.node),
+            None => self.node.record(&report),
         }
         let mut body = match source {
             Source::Empty => Body::default(),
             Source::Bytes(bytes) => Body::full(bytes),
             Source::Stored(stored) => self.found.body(&stored, None),
             Source::Pieces(stored, pieces) => self.found.body(&stored, Some(pieces)),
-            Source::Origin => self.answer.take().map_or_else(Body::default, Body::origin),
+            Source::Origin => self.answer.take().map_or_else(Body::default, Body::watched),
         };
         if let Some(fill) = fill {
             body = self.fill(fill, body);
@@ -195,7 +201,6 @@ impl<U: Upstream> Finish<'_, U> {
         if let Some(background) = background {
             self.background(background);
         }
-        self.node.record(&report);
         Response::from_parts(head, body)
     }
 
@@ -212,7 +217,7 @@ impl<U: Upstream> Finish<'_, U> {
         let Some(fetched) = fetched else { return other.unwrap_or_default() };
         let passed_on = match in_flight::begin(self.node, fill, self.wake.take(), fetched) {
             Ok(reader) => Body::shared(reader),
-            Err(fetched) => Body::origin(fetched),
+            Err(fetched) => Body::watched(fetched),
         };
         // What the client does not get is read to its end all the same.
         other.unwrap_or(passed_on)

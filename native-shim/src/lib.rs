@@ -29,6 +29,7 @@ mod tls;
 mod upstream;
 mod waiters;
 mod watch;
+mod watched;
 
 pub use access_log::AccessLog;
 pub use body::{Body, BoxError};

@@ -72,7 +72,7 @@ impl Histogram {
 pub(crate) const CACHE_OUTCOMES: usize = 12;
 pub(crate) const STATUS_CLASSES: usize = 6;
 pub(crate) const LIMIT_OUTCOMES: usize = 5;
-pub(crate) const ATTEMPT_OUTCOMES: usize = 10;
+pub(crate) const ATTEMPT_OUTCOMES: usize = 12;
 pub(crate) const REFUSALS: usize = Refusal::ALL.len();
 
 /// Requests of one route: a row for each status class, a column for each cache outcome; the rest as named.
@@ -201,7 +201,7 @@ impl Metrics {
         for attempt in &report.attempts {
             if let Some(counters) = tables.origins.find(&attempt.origin) {
                 counters.attempts.add(attempt_outcome(attempt.outcome), 1);
-                if attempt.outcome == AttemptOutcome::Response {
+                if attempt.status.is_some() {
                     counters.duration.observe(attempt.took_ms);
                 }
             }
@@ -250,5 +250,7 @@ fn attempt_outcome(outcome: AttemptOutcome) -> usize {
         AttemptOutcome::Protocol => 7,
         AttemptOutcome::RequestBody => 8,
         AttemptOutcome::Abandoned => 9,
+        AttemptOutcome::BodyBroken => 10,
+        AttemptOutcome::BodyTimeout => 11,
     }
 }

@@ -126,3 +126,59 @@ async fn a_body_that_is_not_read_to_its_end_costs_its_connection_only() {
     assert_eq!(proxy.get("/").await.text(), "two");
     assert_eq!(proxy.get("/").await.body.len(), 1 << 20);
 }
+
+/// The next origin answers once the circuit of the one whose bodies break off, or stall, has opened; log and metrics say what happened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_come_whole_is_a_failure_of_its_origin() {
+    for (ending, outcome) in [("breaks", "body_broken"), ("stalls", "body_timeout"), ("chunk", "body_broken")] {
+        for cached in [false, true] {
+            let bad = Origin::start(move |_, call| async move {
+                let framing = if ending == "chunk" { "transfer-encoding: chunked" } else { "content-length: 1000" };
+                call.write(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n3\r\nabc\r\n")).await;
+                if ending == "stalls" {
+                    call.read_some().await;
+                }
+                false
+            })
+            .await;
+            let next = good().await;
+            let breaker = "breaker = \"b\"\n[breakers.b]\nwindow = \"10 calls\"\nminimum_calls = 4\n";
+            let mut policy = two(&bad, &next).replace("access_log = \"off\"", "access_log = \"json\"") + breaker;
+            policy = policy.replace("response_timeout = \"1s\"", "body_timeout = \"100ms\"");
+            if cached {
+                policy = policy.replace("retry = \"twice\"", "retry = \"twice\"\ncache = \"c\"");
+                policy += "[cache.c]\nmode = \"override\"\nttl = \"1m\"\n";
+            }
+            let proxy = Proxy::start(&policy);
+            for i in 0..4 {
+                let mut client = proxy.client().await;
+                client.send(format!("GET /{i} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+                client.rest().await;
+            }
+            let measured = format!("tidegate_origin_attempts_total{{origin=\"one\",outcome=\"{outcome}\"}} 4");
+            until("all bodies have ended", || proxy.measures(&measured)).await;
+            let log = proxy.log();
+            assert_eq!(log.matches(outcome).count(), 4, "{log}");
+            assert_eq!(log.matches("\"circuit\":\"open\"").count(), 1, "{log}");
+            assert_eq!(proxy.get("/whole").await.text(), "two", "{ending}, cached: {cached}");
+            assert_eq!(bad.count(), 4);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_says_nothing_about_the_origin_and_is_recorded() {
+    let (origin, _gate) = Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc", "").await;
+    let proxy = Proxy::start(&policy(&origin, "").replace("access_log = \"off\"", "access_log = \"json\""));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(client.reply_head().await.status, 200);
+    drop(client);
+    let mut log = String::new();
+    until("the exchange is recorded", || {
+        log += &proxy.log();
+        !log.is_empty()
+    })
+    .await;
+    assert!(log.contains("\"outcome\":\"response\",\"status\":200"), "{log}");
+}

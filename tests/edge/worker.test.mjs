@@ -99,6 +99,25 @@ test("answers stream chunk by chunk, also while they are stored", async () => {
   assert.match(again.header("cache-status"), /hit/);
 });
 
+test("a body that breaks off is a failure of its origin, and one that nobody reads to its end is not", async () => {
+  const more = '[breakers.b]\nminimum_calls = 2\nwindow = "4 calls"\nfailure_rate = 100';
+  for (const announced of [true, false]) {
+    await worker.begin(policy({ more, route: 'breaker = "b"' }));
+    paths["/whole"] = (_, response) => response.end("whole");
+    paths["/cut"] = (_, response) => {
+      response.writeHead(200, announced ? { "content-length": "1000" } : {});
+      response.write("abc", () => setTimeout(() => response.destroy(), 20));
+    };
+    assert.equal(await (await get("/whole")).text(), "whole");
+    const outcomes = [];
+    for (let i = 0; i < 2; i++) {
+      await get("/cut").then(bytes).catch(() => {});
+      outcomes.push(...(await reports()).map(({ attempts }) => attempts[0]));
+    }
+    assert.deepEqual(outcomes.map(({ outcome }) => outcome), ["response", "body_broken", "body_broken"]);
+  }
+});
+
 test("request bodies stream, and keep their length where they have one", async () => {
   await worker.begin(policy());
   paths["/echo"] = (request, response) => {

@@ -10,7 +10,9 @@ use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::{Charged, charge_all};
-use tidegate_core::{Attempt, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report, Source, Step, Timestamp};
+use tidegate_core::{
+    Attempt, BodyEnd, BodySeen, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report, Source, Step, Timestamp,
+};
 
 /// What an origin says: a head and a body, or why there is none.
 pub type Answer = Result<(response::Parts, Bytes), Failure>;
@@ -82,6 +84,7 @@ impl Simulator {
         let step = self.engine.begin(head, client, self.now);
         let (mut reply, found, body) = self.drive(step, origins);
         self.engine.carry_out(&mut reply);
+        end_hold(&mut reply, self.now);
         let Reply { head, source, fill, invalidate, background, report, .. } = reply;
         let served = match &source {
             Source::Empty => Bytes::new(),
@@ -96,7 +99,8 @@ impl Simulator {
         self.invalidate(&invalidate);
         self.fill(fill, &body);
         let background = background.map(|work| {
-            let (reply, _, body) = self.drive(work.begin(self.now), origins);
+            let (mut reply, _, body) = self.drive(work.begin(self.now), origins);
+            end_hold(&mut reply, self.now);
             self.invalidate(&reply.invalidate);
             self.fill(reply.fill, &body);
             reply.report
@@ -160,6 +164,13 @@ impl Simulator {
         let Some(variant) = at.and_then(|at| variants.get_mut(at)) else { return variants.push((head, body)) };
         let joined = [&bytes(&Piece::Body(before), &variant.1)[..], &body, &bytes(&Piece::Body(after), &variant.1)];
         *variant = (head, joined.concat().into());
+    }
+}
+
+/// Every body comes whole, at once.
+fn end_hold(reply: &mut Reply, now: Timestamp) {
+    if let Some(hold) = reply.hold.take() {
+        hold.end(&mut reply.report, BodySeen::only(BodyEnd::Whole), now);
     }
 }
 

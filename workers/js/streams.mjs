@@ -73,6 +73,27 @@ export class ClientBody {
   }
 }
 
+// A stream that tells how it ended: an array of the stream to read and a promise of "whole", "broken" or "unwanted". With a length its Content-Length
+// stays.
+export function watched(stream, length) {
+  const through = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
+  const ended = stream.pipeTo(through.writable, { preventCancel: true }).then(
+    () => "whole",
+    () => whoseFault(stream),
+  );
+  return [through.readable, ended];
+}
+
+// A stream that has failed is closed with an error; one that nobody wants to read on is not closed.
+async function whoseFault(stream) {
+  const reader = stream.getReader();
+  let fault = "unwanted";
+  reader.closed.catch(() => (fault = "broken"));
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  if (fault === "unwanted") reader.cancel().catch(() => {});
+  return fault;
+}
+
 export function split(stream) {
   return stream.tee();
 }

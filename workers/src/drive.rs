@@ -1,12 +1,14 @@
 //! The loop: what the core asks for is done, and the core is told.
 
-use tidegate_core::{Background, Engine, FillKind, Reply, Source, Step};
+use futures_util::future::join;
+use http::header;
+use tidegate_core::{Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step};
 use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
 use crate::origin::{self, Answer};
 use crate::store::{Found, Store};
-use crate::streams::{self, ClientBody};
+use crate::streams::{self, ClientBody, Ending};
 use crate::{clock, limits, purges};
 
 /// One exchange's way to the platform.
@@ -66,31 +68,85 @@ impl Shell {
     /// Drives a revalidation to its end, the storing of its response included.
     pub(crate) async fn revalidate(&self, work: Background, log: bool) {
         let ended = self.drive(work.begin(clock::now())).await;
-        if log {
-            write_log(&ended.reply);
-        }
-        fill_alone(ended).await;
+        fill_alone(ended, log).await;
     }
 }
 
 /// Stores what an exchange ended with, for which no client waits.
-pub(crate) async fn fill_alone(ended: Ended) {
-    let Ended { reply, answer, .. } = ended;
-    invalidate(&reply.invalidate).await;
-    let Some(fill) = reply.fill else { return abandon(answer) };
-    store(fill, answer.and_then(|answer| answer.response.body())).await;
+pub(crate) async fn fill_alone(mut ended: Ended, log: bool) {
+    invalidate(&ended.reply.invalidate).await;
+    let (body, record) = ended.watch(log);
+    let fill = async {
+        match ended.reply.fill {
+            Some(fill) => store(fill, body).await,
+            None => body.iter().for_each(streams::discard),
+        }
+    };
+    join(fill, record.written()).await;
+}
+
+impl Ended {
+    /// Returns the body of the last answer, and what is to be recorded when it has ended.
+    fn watch(&mut self, log: bool) -> (Option<web_sys::ReadableStream>, Record) {
+        let answer = self.answer.as_ref();
+        let body = answer.and_then(|answer| answer.response.body());
+        let length =
+            answer.and_then(|answer| answer.head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+        let watched = body.as_ref().filter(|_| self.reply.hold.is_some());
+        let watched = watched.and_then(|body| streams::watched(body, length).ok());
+        let (body, ending) = watched.map_or((body, None), |(body, ending)| (Some(body), Some(ending)));
+        let record = Record { hold: self.reply.hold.take(), ending, report: self.reply.report.clone(), log };
+        (body, record)
+    }
+}
+
+/// What is recorded of an exchange when its origin's body has ended.
+pub(crate) struct Record {
+    hold: Option<Hold>,
+    /// None if there is no body.
+    ending: Option<Ending>,
+    report: Report,
+    log: bool,
+}
+
+impl Record {
+    /// Waits for the end of the body, and records.
+    pub(crate) async fn written(mut self) {
+        if let Some(hold) = self.hold {
+            let end = match self.ending {
+                Some(ending) => ending.reached().await,
+                None => BodyEnd::Whole,
+            };
+            hold.end(&mut self.report, BodySeen::only(end), clock::now());
+        }
+        if self.log {
+            write_log(&self.report);
+        }
+    }
+
+    /// Records at once, if nothing is to be waited for.
+    pub(crate) fn or_at_once(self) -> Option<Self> {
+        if self.hold.is_some() {
+            return Some(self);
+        }
+        if self.log {
+            write_log(&self.report);
+        }
+        None
+    }
 }
 
 /// Splits what an exchange ended with: the client's response, and what is left to do.
-pub(crate) fn respond(ended: Ended) -> Result<(web_sys::Response, Rest)> {
+pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response, Rest)> {
+    let (fetched, record) = ended.watch(log);
+    let record = record.or_at_once();
     let Ended { reply, mut found, answer } = ended;
     let Reply { head, source, fill, background, .. } = reply;
     let switched = source == Source::Origin && head.status == http::StatusCode::SWITCHING_PROTOCOLS;
     if let Some(answer) = answer.as_ref().filter(|_| switched) {
         let response = convert::switched(&head, &answer.response)?;
-        return Ok((response, Rest { fill: None, background }));
+        return Ok((response, Rest { fill: None, background, record }));
     }
-    let fetched = answer.and_then(|answer| answer.response.body());
     // A copy that nobody reads would pile up.
     let copies = fill.as_ref().is_some_and(|fill| fill.kind == FillKind::Insert);
     let (body, copy) = match (source, copies, fetched) {
@@ -114,24 +170,25 @@ pub(crate) fn respond(ended: Ended) -> Result<(web_sys::Response, Rest)> {
             (body, fetched.filter(|_| filling))
         }
     };
-    Ok((convert::response(&head, body)?, Rest { fill: fill.map(|fill| (fill, copy)), background }))
+    Ok((convert::response(&head, body)?, Rest { fill: fill.map(|fill| (fill, copy)), background, record }))
 }
 
 /// What is done after the client has its answer.
 pub(crate) struct Rest {
     pub(crate) fill: Option<(tidegate_core::Fill, Option<web_sys::ReadableStream>)>,
     pub(crate) background: Option<Background>,
+    pub(crate) record: Option<Record>,
 }
 
 impl Rest {
     pub(crate) fn is_some(&self) -> bool {
-        self.fill.is_some() || self.background.is_some()
+        self.fill.is_some() || self.background.is_some() || self.record.is_some()
     }
 }
 
 /// Writes a report as one line.
-pub(crate) fn write_log(reply: &Reply) {
-    match serde_json::to_string(&reply.report) {
+fn write_log(report: &Report) {
+    match serde_json::to_string(report) {
         Ok(line) => worker::console_log!("{line}"),
         Err(error) => worker::console_error!("a report cannot be written: {error}"),
     }

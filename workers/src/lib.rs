@@ -21,6 +21,7 @@ mod purges;
 mod store;
 mod streams;
 
+use futures_util::future::join;
 use tidegate_core::policy::AccessLog;
 use tidegate_core::problem::Refusal;
 use tidegate_core::{Client, RequestBody, Step, exchange};
@@ -49,13 +50,10 @@ async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_
         None => Step::Finish(Box::new(exchange::refuse_unread(Refusal::Malformed, &client, clock::now()))),
     };
     let mut ended = shell.drive(step).await;
-    if log {
-        drive::write_log(&ended.reply);
-    }
     // Whoever reads after this answer must not get what the request has changed.
     purges::carry_out(&shell.env, &engine, &mut ended.reply).await;
     drive::invalidate(&ended.reply.invalidate).await;
-    let (response, rest) = drive::respond(ended)?;
+    let (response, rest) = drive::respond(ended, log)?;
     if rest.is_some() {
         ctx.wait_until(finish(shell, rest, log));
     }
@@ -79,10 +77,19 @@ fn client_body(request: &web_sys::Request, client: &Client, max: u64) -> Result<
 
 /// Does what is left after the client has its answer.
 async fn finish(shell: Shell, rest: Rest, log: bool) {
-    if let Some((fill, body)) = rest.fill {
-        drive::store(fill, body).await;
-    }
-    if let Some(work) = rest.background {
+    let Rest { fill, background, record } = rest;
+    let store = async {
+        if let Some((fill, body)) = fill {
+            drive::store(fill, body).await;
+        }
+    };
+    let write = async {
+        if let Some(record) = record {
+            record.written().await;
+        }
+    };
+    join(store, write).await;
+    if let Some(work) = background {
         // The client's body belongs to the client's exchange.
         let shell = Shell { body: None, ..shell };
         shell.revalidate(work, log).await;

@@ -95,6 +95,6 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> Value {
     let told = ended.reply.head.headers.get(HeaderName::from_static("cache-status"));
     let told = told.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let status = ended.reply.head.status.as_u16();
-    drive::fill_alone(ended).await;
+    drive::fill_alone(ended, false).await;
     json!({ "url": url.to_string(), "status": status, "cache_status": told })
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use tidegate_core::BodyEnd;
 use tidegate_core::cache::range::Piece;
 use worker::js_sys;
 use worker::js_sys::futures::JsFuture;
@@ -38,6 +39,10 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub(crate) fn failure(this: &ClientBody) -> String;
 
+    /// A stream to read instead, and a promise that settles with how it ended. `length` is undefined when unknown.
+    #[wasm_bindgen(js_name = watched, catch)]
+    fn watch_stream(stream: &ReadableStream, length: JsValue) -> Result<js_sys::Array, JsValue>;
+
     /// Two streams of the same bytes.
     #[wasm_bindgen(catch)]
     fn split(stream: &ReadableStream) -> Result<js_sys::Array, JsValue>;
@@ -60,6 +65,29 @@ pub(crate) async fn collect(stream: Option<&ReadableStream>, max: u64) -> Result
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only a bound")]
     let bytes: JsValue = JsFuture::from(collect_bytes(stream, max as f64)?).await?;
     Ok(bytes.unchecked_into())
+}
+
+/// How a stream ends, some day.
+pub(crate) struct Ending(js_sys::Promise<js_sys::JsString>);
+
+impl Ending {
+    /// Waits for the end.
+    pub(crate) async fn reached(self) -> BodyEnd {
+        let how = JsFuture::from(self.0).await.ok().and_then(|how| how.as_string());
+        match how.as_deref() {
+            Some("whole") => BodyEnd::Whole,
+            Some("broken") => BodyEnd::Broken,
+            Some(_) | None => BodyEnd::Unwanted,
+        }
+    }
+}
+
+/// Makes a stream that tells how it ends. With a length it announces that length.
+pub(crate) fn watched(stream: &ReadableStream, length: Option<u64>) -> Result<(ReadableStream, Ending), JsValue> {
+    #[expect(clippy::cast_precision_loss, reason = "no body has 2^53 bytes")]
+    let length = length.map_or(JsValue::UNDEFINED, |bytes| JsValue::from_f64(bytes as f64));
+    let both = watch_stream(stream, length)?;
+    Ok((both.get(0).into(), Ending(both.get(1).unchecked_into())))
 }
 
 /// Makes two streams of one.

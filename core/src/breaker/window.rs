@@ -45,6 +45,21 @@ impl Tally {
         self.total.add(one);
     }
 
+    /// Makes the youngest call that was good a failed or slow one: its body ended badly.
+    pub(super) fn worsen(&mut self, failed: bool, slow: bool, now: Timestamp) {
+        if let Window::Time(span) = self.window {
+            self.forget_old(span, now);
+        }
+        if failed && let Some(cell) = self.cells.iter_mut().rev().find(|cell| cell.failed < cell.calls) {
+            cell.failed += 1;
+            self.total.failed = self.total.failed.saturating_add(1);
+        }
+        if slow && let Some(cell) = self.cells.iter_mut().rev().find(|cell| cell.slow < cell.calls) {
+            cell.slow += 1;
+            self.total.slow = self.total.slow.saturating_add(1);
+        }
+    }
+
     pub(super) fn trips(&self, rule: &Rule) -> bool {
         let Cell { calls, failed, slow, .. } = self.total;
         calls >= rule.minimum_calls
@@ -52,15 +67,28 @@ impl Tally {
     }
 
     fn add_timed(&mut self, one: Cell, span: Millis, now: Timestamp) {
-        let bucket = now.as_millis() / (span / BUCKETS).max(1);
-        while self.cells.front().is_some_and(|oldest| oldest.bucket.saturating_add(BUCKETS) <= bucket) {
-            self.forget_oldest();
-        }
+        let bucket = self.forget_old(span, now);
         match self.cells.back_mut() {
-            // A clock that steps back counts into the newest bucket.
+            // Threads that read the clock one after the other may count in the other order.
             Some(newest) if newest.bucket >= bucket => newest.add(one),
             Some(_) | None => self.cells.push_back(Cell { bucket, ..one }),
         }
+    }
+
+    /// Forgets what has left a window of time. Returns the number of the bucket that is now.
+    fn forget_old(&mut self, span: Millis, now: Timestamp) -> u64 {
+        let bucket = now.as_millis() / (span / BUCKETS).max(1);
+        let ahead = self.cells.back().map_or(0, |newest| newest.bucket.saturating_sub(bucket));
+        if ahead > 1 {
+            // The clock was set back: what was counted was counted until now.
+            for cell in &mut self.cells {
+                cell.bucket = cell.bucket.saturating_sub(ahead);
+            }
+        }
+        while self.cells.front().is_some_and(|oldest| oldest.bucket.saturating_add(BUCKETS) <= bucket) {
+            self.forget_oldest();
+        }
+        bucket
     }
 
     fn forget_oldest(&mut self) {

@@ -12,6 +12,7 @@ use crate::exchange::Request;
 use crate::hash;
 use crate::names;
 use crate::parts::push_part;
+use crate::query;
 use crate::route::Route;
 
 /// The bytes under which responses are stored. Injective: each part is preceded by its length, so no crafted URL equals another request's key.
@@ -64,7 +65,11 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
     }
     for name in &profile.key_cookies {
         push_part(&mut key, Some(name.as_bytes()));
-        push_part(&mut key, cookie::find(&request.head.headers, name));
+        // All of them, as they are written: which one counts is the origin's choice.
+        for found in cookie::all(&request.head.headers, name) {
+            push_part(&mut key, Some(found.text));
+        }
+        push_part(&mut key, None);
     }
     if profile.key_country {
         push_part(&mut key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes));
@@ -92,30 +97,33 @@ pub(crate) fn has_whole_query(profile: &Profile) -> bool {
     profile.query == Query::All && !profile.query_sort
 }
 
-/// Brings a query into the form that it has in keys.
+/// Brings a query into the form that it has in keys. What may matter to an origin stays in it.
 pub(crate) fn query<'a>(profile: &Profile, query: Option<&'a str>) -> Option<Cow<'a, str>> {
     let keeps: Box<dyn Fn(&str) -> bool> = match &profile.query {
         Query::All if !profile.query_sort => return query.map(Cow::Borrowed),
         Query::None => return None,
         Query::All => Box::new(|_| true),
-        // An encoded name may be any name to the origin, so it counts.
-        Query::Allow(names) => {
-            Box::new(|name| name.contains(['%', '+']) || names.iter().any(|pattern| named(pattern, name)))
-        }
-        Query::Deny(names) => Box::new(|name| !names.iter().any(|pattern| named(pattern, name))),
+        Query::Allow(names) => Box::new(|pair| query::pairs(pair).any(|pair| may_be_among(pair.name, names))),
+        Query::Deny(names) => Box::new(|pair| !query::pairs(pair).all(|pair| is_surely_among(pair.name, names))),
     };
-    let pairs = query.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
-    let mut kept: Vec<&str> = pairs.filter(|pair| keeps(pair.split('=').next().unwrap_or(""))).collect();
-    if profile.query_sort {
+    let raw = query.unwrap_or("");
+    let mut kept: Vec<&str> = raw.split('&').filter(|pair| !pair.is_empty() && keeps(pair)).collect();
+    if profile.query_sort && query::may_be_sorted(raw) {
         // By name only, and stably: the order of a repeated parameter's values may matter to the origin.
-        kept.sort_by_key(|pair| pair.split('=').next());
+        kept.sort_by_cached_key(|pair| query::group(pair.split('=').next().unwrap_or_default()));
     }
     // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the same.
     (!kept.is_empty()).then(|| kept.join("&").into())
 }
 
-fn named(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == name, |start| name.starts_with(start))
+/// An encoded name may be any name to the origin, so it counts.
+fn may_be_among(written: &str, names: &[String]) -> bool {
+    let is_encoded = written.bytes().any(|byte| matches!(byte, b'%' | b'+') || !byte.is_ascii());
+    is_encoded || names.iter().any(|name| query::may_be(written, name))
+}
+
+fn is_surely_among(written: &str, names: &[String]) -> bool {
+    names.iter().any(|name| query::is_surely(written, name))
 }
 
 /// All values of a field, each with its length, or `None` when it is absent.
@@ -166,5 +174,48 @@ mod tests {
         assert_ne!(query_part(&p, "a=1&%61=2"), query_part(&p, "a=1"));
         p.query = Query::None;
         assert_eq!(query_part(&p, "a=1"), query_part(&p, ""));
+    }
+
+    #[test]
+    fn what_may_matter_to_an_origin_stays() {
+        let mut p = profile(Mode::Respect);
+        p.query = Query::Deny(vec!["utm_*".into(), "id".into()]);
+        for matters in [
+            "utm_c=x;callback=evil",
+            "utm_c;callback",
+            "UTM_c=x",
+            "utm.c=x",
+            "%75tm_c=x",
+            "id[]=1",
+            "id[a]=1",
+            "ID=1",
+            "+id=1",
+            "amp;id=1",
+        ] {
+            assert_ne!(query_part(&p, matters), query_part(&p, ""), "{matters}");
+        }
+        assert_eq!(query_part(&p, "utm_c=x;utm_d=y;id=1"), query_part(&p, ""));
+        p.query = Query::Allow(vec!["id".into(), "user_id".into()]);
+        for matters in ["x=1;id=2", "ID=1", "id[]=1", "id.x=1", "[id]=1", "user.id=1", "user[id=1", "x+=1", "_id=1"] {
+            assert_ne!(query_part(&p, matters), query_part(&p, ""), "{matters}");
+        }
+        assert_eq!(query_part(&p, "x=1;y=id&ids=3&Y[]=4"), query_part(&p, ""));
+    }
+
+    #[test]
+    fn parameters_that_may_be_one_keep_their_order() {
+        let mut p = profile(Mode::Respect);
+        p.query_sort = true;
+        for (one, two) in [
+            ("a=1&A=2", "A=2&a=1"),
+            ("a[]=1&a=2", "a=2&a[]=1"),
+            ("a=1&%61=2", "%61=2&a=1"),
+            ("a.b=1&a_b=2", "a_b=2&a.b=1"),
+            ("x=1;a=2&a=3", "a=3&x=1;a=2"),
+            ("a=1&[a]=2", "[a]=2&a=1"),
+        ] {
+            assert_ne!(query_part(&p, one), query_part(&p, two), "{one}");
+        }
+        assert_eq!(query_part(&p, "b[x]=1&a[]=2&a[]=3"), query_part(&p, "a[]=2&a[]=3&b[x]=1"));
     }
 }

@@ -27,8 +27,8 @@ impl Background {
         let mut report = new_report(&request, Kind::Revalidation, from.report.time);
         report.route.clone_from(&from.report.route);
         report.cache.clone_from(&from.report.cache);
-        let exchange =
-            Box::new(Exchange { engine: from.engine.clone(), route: Arc::clone(&from.route), request, report });
+        let (engine, route) = (from.engine.clone(), Arc::clone(&from.route));
+        let exchange = Box::new(Exchange { engine, route, request, report, hold: None });
         Self { exchange, caching }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode, header, request, response};
 
 use super::lookup::AwaitTime;
-use super::{Caching, Exchange, RequestBody, Step, finish, settle};
-use crate::breaker::{Outcome, Permit, Rule};
+use super::{Caching, Exchange, Hold, RequestBody, Step, finish, settle};
+use crate::breaker::{Outcome, Permit, Rule, StateName};
 use crate::cache::{Asked, CacheKey, date, validation};
 use crate::forward;
 use crate::framing::{self, Unreadable};
@@ -310,12 +310,23 @@ impl AwaitResponse {
     fn answered(mut self, head: response::Parts, body_intact: bool, now: Timestamp) -> Step {
         let status = head.status;
         self.forward.sent = self.forward.sent.saturating_add(1);
-        let rule = self.exchange.route.breaker.clone();
-        let failed = rule.is_some_and(|rule| rule.failure_statuses.contains(&status.as_u16()));
-        self.note(AttemptOutcome::Response, Some(status.as_u16()), Some(failed), now);
-        let Self { exchange, mut caching, mut forward, .. } = self;
         let unconfirmed = |c: &Caching| c.validates() && c.confirmed(&head).is_none();
-        if status == StatusCode::NOT_MODIFIED && caching.as_ref().is_some_and(unconfirmed) {
+        let unconfirmed = status == StatusCode::NOT_MODIFIED && self.caching.as_ref().is_some_and(unconfirmed);
+        let (retry, method) = (&self.exchange.route.retry, &self.exchange.request.head.method);
+        let again = retry.allows(Setback::Status(status), method, self.forward.sent, body_intact);
+        let failed =
+            self.exchange.route.breaker.as_ref().is_some_and(|r| r.failure_statuses.contains(&status.as_u16()));
+        let bodiless = unconfirmed || again || status == StatusCode::SWITCHING_PROTOCOLS;
+        if failed || bodiless {
+            self.note(AttemptOutcome::Response, Some(status.as_u16()), Some(failed), now);
+        } else {
+            self.note_head(status.as_u16(), now);
+        }
+        if !bodiless {
+            self.hold(&head, now);
+        }
+        let Self { exchange, mut caching, mut forward, .. } = self;
+        if unconfirmed {
             // A 304 about another response than ours: ask the same origin again, without conditions.
             if let Some(caching) = &mut caching {
                 caching.candidate = None;
@@ -325,8 +336,7 @@ impl AwaitResponse {
             forward.looked_at = forward.looked_at.saturating_sub(1);
             return next(exchange, caching, forward, None, now);
         }
-        let method = &exchange.request.head.method;
-        if exchange.route.retry.allows(Setback::Status(status), method, forward.sent, body_intact) {
+        if again {
             forward.asked_to_wait = forward.asked_to_wait.max(retry_after(&head, now));
             return next(exchange, caching, forward, Some(Box::new(head)), now);
         }
@@ -358,6 +368,27 @@ impl AwaitResponse {
         settle::failed(exchange, caching, refusal, now)
     }
 
+    /// Records that the head has come: the circuit goes on watching the body.
+    fn note_head(&mut self, status: u16, now: Timestamp) {
+        let took = now.since(self.forward.asked.at);
+        let watched = self.exchange.route.breaker.as_ref().zip(self.permit);
+        let circuit =
+            watched.and_then(|(rule, permit)| self.exchange.engine.answered(&self.origin, rule, permit, took, now));
+        self.push(AttemptOutcome::Response, Some(status), circuit, now);
+    }
+
+    /// Keeps the attempt that was noted last open until its body has ended.
+    fn hold(&mut self, head: &response::Parts, now: Timestamp) {
+        let exchange = &mut self.exchange;
+        let last = exchange.report.attempts.len().saturating_sub(1);
+        let took = now.since(self.forward.asked.at);
+        let hold = Hold::new(last, took, &exchange.request.head.method, head);
+        exchange.hold = Some(match exchange.route.breaker.clone().zip(self.permit.take()) {
+            Some((rule, permit)) => hold.of_circuit(exchange.engine.clone(), Arc::clone(&self.origin), rule, permit),
+            None => hold,
+        });
+    }
+
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.
     fn note(&mut self, outcome: AttemptOutcome, status: Option<u16>, failed: Option<bool>, now: Timestamp) {
         let took: Millis = now.since(self.forward.asked.at);
@@ -365,12 +396,16 @@ impl AwaitResponse {
             let outcome = failed.map(|failed| Outcome { failed, took });
             self.exchange.engine.record(&self.origin, &rule, permit, outcome, now)
         });
+        self.push(outcome, status, circuit, now);
+    }
+
+    fn push(&mut self, outcome: AttemptOutcome, status: Option<u16>, circuit: Option<StateName>, now: Timestamp) {
         self.exchange.report.attempts.push(AttemptReport {
             origin: Arc::clone(&self.origin.name),
             region: self.origin.region.clone(),
             outcome,
             status,
-            took_ms: took,
+            took_ms: now.since(self.forward.asked.at),
             circuit,
         });
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Version, header, response};
 
 use super::background::Background;
-use super::fill::Fill;
+use super::fill::{Fill, FillKind};
+use super::hold::{BodyEnd, BodySeen, Hold};
 use super::{Exchange, Step};
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored, status};
@@ -34,6 +35,8 @@ pub struct Reply {
     pub purges: Vec<Purge>,
     /// Another exchange to drive, after the client has its answer.
     pub background: Option<Background>,
+    /// What ends with the origin's body; `None` if no such body is read. The shell tells it how the body ended, and records the report then.
+    pub hold: Option<Hold>,
     /// Every decision and its reason.
     pub report: Report,
 }
@@ -113,7 +116,7 @@ impl Draft {
     fn reply(self, mut report: Report) -> Reply {
         let Self { head, source, fill, invalidate, purges, background } = self;
         report.status = head.status.as_u16();
-        Reply { head, source, fill, invalidate, purges, background, report }
+        Reply { head, source, fill, invalidate, purges, background, hold: None, report }
     }
 }
 
@@ -130,7 +133,7 @@ impl Source {
 /// Writes what the report says into the reply's fields and ends the exchange.
 pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
     exchange.step(StepName::Finish);
-    let Exchange { route, mut report, .. } = *exchange;
+    let Exchange { route, mut report, hold, .. } = *exchange;
     let headers = &mut draft.head.headers;
     if let Some(cache) = &report.cache {
         headers.append(
@@ -145,5 +148,17 @@ pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Times
         forward::add_via(headers, Version::HTTP_11);
     }
     report.duration_ms = now.since(report.time);
-    Step::Finish(Box::new(draft.reply(report)))
+    let hold = if reads_body(&draft) { hold } else { end_at_once(hold, &mut report, now) };
+    Step::Finish(Box::new(Reply { hold, ..draft.reply(report) }))
+}
+
+/// Returns whether the shell reads the origin's body, for the client or for the store.
+fn reads_body(draft: &Draft) -> bool {
+    draft.source == Source::Origin || draft.fill.as_ref().is_some_and(|fill| fill.kind == FillKind::Insert)
+}
+
+/// Ends the hold of a response that needs no body.
+fn end_at_once(hold: Option<Hold>, report: &mut Report, now: Timestamp) -> Option<Hold> {
+    hold?.end(report, BodySeen::only(BodyEnd::Unwanted), now);
+    None
 }

@@ -85,7 +85,7 @@ fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
 /// Returns why a request with these fields has nothing to do with what is stored, if so.
 pub(super) fn bypass_by_fields(fields: &HeaderMap, profile: &Profile) -> Option<Bypass> {
     match () {
-        () if profile.bypass_cookies.iter().any(|name| cookie::find(fields, name).is_some()) => Some(Bypass::Cookie),
+        () if profile.bypass_cookies.iter().any(|name| cookie::has(fields, name)) => Some(Bypass::Cookie),
         () if profile.bypass_headers.iter().any(|name| fields.contains_key(name)) => Some(Bypass::Header),
         () => None,
     }

@@ -38,7 +38,9 @@ pub fn push(key: &mut Vec<u8>, part: &KeyPart, request: &Request, route: &str) {
             IpAddr::V6(v6) => push_part(key, Some(&cut(v6, *ipv6_prefix).octets())),
         },
         KeyPart::Header(name) => push_part(key, request.head.headers.get(name).map(http::HeaderValue::as_bytes)),
-        KeyPart::Cookie(name) => push_part(key, cookie::find(&request.head.headers, name)),
+        KeyPart::Cookie(name) => {
+            push_part(key, cookie::all(&request.head.headers, name).next().map(|found| found.value));
+        }
         KeyPart::Query(name) => push_part(key, query_value(request.head.uri.query(), name)),
         KeyPart::Path => push_part(key, Some(request.path().as_bytes())),
         KeyPart::Route => push_part(key, Some(route.as_bytes())),

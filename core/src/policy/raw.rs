@@ -378,7 +378,8 @@ pub struct RawBreaker {
     pub window: Option<String>,
     /// Percentage of failed calls that opens the circuit: 1 to 100. Default: 50.
     pub failure_rate: Option<u8>,
-    /// A call at least this long is slow. Default: 60s.
+    /// A call at least this long is slow: until the response's header fields have come, and in a pod as long as its body keeps the pod waiting. A body
+    /// may take as long again for each further MiB; a stream of events (text/event-stream) may take any time. Default: 60s.
     pub slow_call: Option<String>,
     /// Percentage of slow calls that opens the circuit: 1 to 100. Default: 100.
     pub slow_rate: Option<u8>,
@@ -388,7 +389,8 @@ pub struct RawBreaker {
     pub open: Option<String>,
     /// How many calls are tried before the circuit closes or opens again. Default: 3.
     pub half_open_permits: Option<u32>,
-    /// Statuses that count as failures. Default: 500, 502, 503, 504. Connection errors and timeouts always count.
+    /// Statuses that count as failures. Default: 500, 502, 503, 504. Connection errors and timeouts always count, and so does
+    /// a body that breaks off or pauses for longer than `body_timeout`.
     pub failure_statuses: Option<Vec<u16>>,
 }
 

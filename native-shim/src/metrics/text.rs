@@ -40,6 +40,8 @@ const ATTEMPT: [&str; super::ATTEMPT_OUTCOMES] = [
     "protocol",
     "request_body",
     "abandoned",
+    "body_broken",
+    "body_timeout",
 ];
 
 /// The text under construction.
