@@ -80,6 +80,10 @@ pub struct Bounds {
     pub tunnel_idle_timeout: Millis,
     /// Open client connections.
     pub connections_max: usize,
+    /// Open connections of one client address, unless it is a trusted proxy's.
+    pub connections_per_address_max: usize,
+    /// Least bytes a second at which a client sends a body and takes a reply, while it is waited for; 0 asks for none.
+    pub client_rate_min: u64,
 }
 
 /// Bounds of the memory store.

@@ -60,6 +60,8 @@ pub enum Refusal {
     Misdirected,
     /// An OPTIONS request that may not be passed on any further (Max-Forwards): it is answered here.
     FinalRecipient,
+    /// A connection has more exchanges under way than it may have streams: it leaves them behind and asks for more.
+    TooManyUnderWay,
 }
 
 /// What a refusal tells the client.
@@ -73,7 +75,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -99,6 +101,7 @@ impl Refusal {
         Self::LoopDetected,
         Self::Misdirected,
         Self::FinalRecipient,
+        Self::TooManyUnderWay,
     ];
 
     /// Returns the name used in JSON.
@@ -127,6 +130,7 @@ impl Refusal {
             Self::LoopDetected => "loop_detected",
             Self::Misdirected => "misdirected",
             Self::FinalRecipient => "final_recipient",
+            Self::TooManyUnderWay => "too_many_under_way",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -240,6 +244,7 @@ impl Refusal {
             Self::LoopDetected => text(StatusCode::LOOP_DETECTED, "Loop detected", "The request has passed through this service too often.", Some("proxy_loop_detected")),
             Self::Misdirected => text(StatusCode::MISDIRECTED_REQUEST, "Misdirected request", "The target names a scheme that is not served here.", error),
             Self::FinalRecipient => text(StatusCode::NO_CONTENT, "No content", "The request is not passed on any further.", None),
+            Self::TooManyUnderWay => text(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Wait for the answers to earlier requests.", denied),
             // No RFC knows this status; in logs it is the customary one.
             Self::Abandoned => text(
                 StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),

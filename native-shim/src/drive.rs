@@ -70,19 +70,26 @@ impl Drive {
     }
 
     /// Takes all steps to the end, and answers. Dropped before that, because the client has gone, it ends what only this client wanted, and goes on
-    /// with what may be changing something at the origin; as long as that is not too much.
+    /// with what may be changing something at the origin; as long as that is not too much. `client` is what the client takes up at this node; it is
+    /// kept as long as the work goes on.
     pub(crate) async fn run_to_the_end<U: Upstream>(
         self: Box<Self>,
         node: &Arc<Node>,
         upstream: &U,
         body: RequestBody<U::ClientBody>,
+        client: impl Send + 'static,
     ) -> Response<Body<U::Body>> {
         let outlives = matches!(&self.step, Step::Fetch(_, next) if next.outlives_its_client());
         let Some(work) = outlives.then(|| Work::begin_bounded(node)).flatten() else {
             return self.run(node, upstream, body).await;
         };
         let upstream = upstream.clone();
-        match tokio::spawn(async move { self.run(work.node(), &upstream, body).await }).await {
+        let work = async move {
+            let response = self.run(work.node(), &upstream, body).await;
+            drop(client);
+            response
+        };
+        match tokio::spawn(work).await {
             Ok(response) => response,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime ends, and this task with it.
@@ -247,6 +254,16 @@ fn assemble(body: &Bytes, pieces: &[Piece]) -> Bytes {
         [only] => bytes(only),
         _ => pieces.iter().map(bytes).collect::<Vec<_>>().concat().into(),
     }
+}
+
+/// Carries out the reply to what was refused before an exchange began.
+pub(crate) fn refused<B>(node: &Arc<Node>, reply: Reply) -> Response<Body<B>> {
+    node.record(&reply.report);
+    let body = match reply.source {
+        Source::Bytes(bytes) => Body::full(bytes),
+        Source::Empty | Source::Stored(_) | Source::Pieces(..) | Source::Origin => Body::default(),
+    };
+    Response::from_parts(reply.head, body)
 }
 
 /// Begins an exchange: answers at once if no origin is needed, and otherwise returns what is left to do.

@@ -133,6 +133,8 @@ pub struct Metrics {
     pub(crate) connections: AtomicI64,
     /// Connections closed at once, because there were too many.
     pub(crate) connections_refused: AtomicU64,
+    /// Replies that their clients did not read.
+    pub(crate) replies_cut: AtomicU64,
     /// Policies taken, and refused.
     pub(crate) reloads: [AtomicU64; 2],
 }
@@ -146,6 +148,7 @@ impl Metrics {
             refusals: Counters::default(),
             connections: AtomicI64::new(0),
             connections_refused: AtomicU64::new(0),
+            replies_cut: AtomicU64::new(0),
             reloads: Default::default(),
         };
         metrics.follow(policy);

@@ -14,6 +14,7 @@ use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random;
+use crate::server::Addresses;
 use crate::store::Store;
 use crate::waiters::Waiters;
 
@@ -30,6 +31,8 @@ pub struct Node {
     /// Where reports are written.
     pub access_log: AccessLog,
     pub(crate) clock: Clock,
+    /// Connections by client address.
+    pub(crate) addresses: Addresses,
     pub(crate) waiters: Arc<Waiters>,
     /// Responses on their way into the store.
     pub(crate) in_flight: InFlight,
@@ -80,6 +83,7 @@ impl Node {
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
             clock,
+            addresses: Addresses::default(),
             waiters: Arc::new(Waiters::new()),
             in_flight: InFlight::default(),
             work: AtomicUsize::new(0),

@@ -143,13 +143,10 @@ impl<B> RequestBody<B> {
     /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing. `whole` is set when
     /// the client has sent all of it.
     pub(crate) fn watch(&self, least: u64, whole: Arc<AtomicBool>) {
-        match self {
-            Self::Empty => whole.store(true, Ordering::Relaxed),
-            Self::Streamed(handle) => {
-                let mut stream = handle.lock();
-                stream.pace.least = least;
-                stream.whole = Some(whole);
-            }
+        if let Self::Streamed(handle) = self {
+            let mut stream = handle.lock();
+            stream.pace.least = least;
+            stream.whole = Some(whole);
         }
     }
 
@@ -300,7 +297,7 @@ impl Pace {
         let now = Instant::now();
         let since = *self.waiting_since.get_or_insert(now);
         let waited = self.waited + now.duration_since(since);
-        let earned = Duration::from_secs_f64(self.bytes as f64 / self.least as f64);
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / self.least);
         let left = (PATIENCE + earned).saturating_sub(waited);
         if left.is_zero() {
             return true;

@@ -1,10 +1,13 @@
 //! The listener: a thread for each core, each with its own runtime, its own socket on the shared port, and its own connections to origins.
 
 mod activity;
+mod addresses;
 mod admin;
 mod canned;
 mod connection;
+mod files;
 mod header_blocks;
+mod held;
 mod operations;
 mod service;
 mod tunnel;
@@ -24,12 +27,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use self::activity::{Registry, Signal, TICK};
+use self::activity::{LOOK_TICKS, Registry, Signal, TICK};
 use self::service::Shared;
 use crate::node::Node;
 use crate::tls::TlsFiles;
 use crate::upstream::Connections;
 
+pub(crate) use addresses::Addresses;
 pub use admin::Admin;
 
 /// Connections that wait to be accepted.
@@ -72,6 +76,14 @@ impl Server {
         for _ in 1..threads(server.threads) {
             listeners.push(listen(address)?);
         }
+        let connections_max = files::connections_max();
+        if connections_max < server.bounds.connections_max {
+            eprintln!(
+                "tidegate: this process may open too few files for connections_max = {}: it accepts {connections_max} connections; raise the limit \
+                 of open files (ulimit -n)",
+                server.bounds.connections_max,
+            );
+        }
         let (phase, watched) = watch::channel(Phase::Running);
         let mut running = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -80,6 +92,7 @@ impl Server {
                 registry: Arc::new(Registry::new(Arc::clone(node))),
                 tls: tls.clone(),
                 phase: watched.clone(),
+                connections_max,
             };
             let named = std::thread::Builder::new().name(format!("tidegate-{number}"));
             running.push(named.spawn(move || thread.run(listener))?);
@@ -141,6 +154,8 @@ struct Thread {
     registry: Arc<Registry>,
     tls: Option<TlsAcceptor>,
     phase: watch::Receiver<Phase>,
+    /// Most connections for which the process may open files.
+    connections_max: usize,
 }
 
 impl Thread {
@@ -173,9 +188,8 @@ impl Thread {
 
     fn accept(&self, stream: TcpStream, peer: SocketAddr) {
         let node = &self.shared.node;
-        let most = i64::try_from(node.engine().policy().server.bounds.connections_max).unwrap_or(i64::MAX);
         let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
-        let Some(place) = self.registry.enter(peer.ip(), scheme, most) else {
+        let Some(place) = self.registry.enter(peer.ip(), scheme, self.connections_max) else {
             node.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -208,7 +222,7 @@ async fn keep_time(shared: Arc<Shared>, registry: Arc<Registry>) {
     loop {
         interval.tick().await;
         let tick = registry.tick();
-        if tick.is_multiple_of(5) {
+        if tick.is_multiple_of(LOOK_TICKS) {
             registry.look_over(&shared.node.engine().policy().server.bounds);
         }
         if tick.is_multiple_of(20) {

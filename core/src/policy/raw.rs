@@ -68,8 +68,13 @@ pub struct RawServer {
     pub idle_timeout: Option<String>,
     /// Longest time without a byte in either direction on a connection that has switched to another protocol. Default: 1h.
     pub tunnel_idle_timeout: Option<String>,
-    /// Most open client connections. Default: 10000.
+    /// Most open client connections. A process that may open too few files holds fewer; it says so when it starts. Default: 10000.
     pub connections_max: Option<u32>,
+    /// Most open connections of one client address (of one /64 network with IPv6). Trusted proxies may have any number. Default: 1000.
+    pub connections_per_address_max: Option<u32>,
+    /// Least bytes a second at which a client must send a request body and take a reply, such as "240B"; the time in which the origin
+    /// is waited for does not count, and the first ten seconds are free. "0B" asks for nothing. Default: 240B.
+    pub client_rate_min: Option<String>,
 }
 
 /// Where access records go.

@@ -183,6 +183,10 @@ impl Metrics {
         let refused = self.connections_refused.load(Ordering::Relaxed);
         let help = "Connections closed at once because connections_max was reached.";
         page.single("tidegate_connections_refused_total", "counter", help, refused);
+        let help = "Replies that were given up because their clients had stopped reading them.";
+        page.single("tidegate_replies_cut_total", "counter", help, self.replies_cut.load(Ordering::Relaxed));
+        let help = "Bytes of the bodies that are stored, or were and are still being read.";
+        page.single("tidegate_store_held_bytes", "gauge", help, node.store.held_bytes());
         let help = "Lines of the access log that were dropped because its reader was too slow.";
         page.single("tidegate_access_log_dropped_total", "counter", help, node.access_log.dropped());
         let name = "tidegate_policy_reloads_total";

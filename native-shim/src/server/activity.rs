@@ -4,17 +4,28 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
 use tidegate_core::policy::Bounds;
 use tidegate_core::{Millis, Scheme};
 
 use super::header_blocks::Seen;
+use super::held::{Stream, Streams};
 use crate::node::Node;
+use crate::request_body::RequestBody;
 
 /// Length of a tick.
 pub(super) const TICK: Millis = 100;
+
+/// Ticks between two looks at all connections.
+pub(super) const LOOK_TICKS: u32 = 5;
+
+/// Most streams that an HTTP/2 client may have open.
+pub(super) const STREAMS_MAX: u32 = 256;
+
+/// How long a client may be too slow to take its reply.
+const PATIENCE: Millis = 10_000;
 
 /// Ticks between the polite end of an idle connection and its abrupt one.
 const GRACE_TICKS: u32 = 50;
@@ -40,7 +51,7 @@ pub(super) struct Activity {
     tick: Arc<AtomicU32>,
     /// Exchanges under way, and replies being streamed.
     in_flight: AtomicU32,
-    /// When a byte last moved.
+    /// When a byte last moved; with HTTP/2, when an exchange last began or ended: frames that are part of none keep no connection open.
     moved: AtomicU32,
     /// When the first byte of a head came that is not complete; 0 if there is none. With HTTP/2 the same of a request's header fields.
     head: AtomicU32,
@@ -55,17 +66,26 @@ pub(super) struct Activity {
     linger: AtomicBool,
     signal: AtomicU8,
     waker: Mutex<Option<Waker>>,
+    /// Whether all of the request under way has come (HTTP/1).
+    whole: Arc<AtomicBool>,
+    /// Bytes that the client took of the reply under way, and the ticks for which it was waited.
+    written: AtomicU64,
+    waited: AtomicU32,
+    streams: Streams,
 }
 
 impl Activity {
-    fn now(&self) -> u32 {
+    pub(super) fn now(&self) -> u32 {
         self.tick.load(Ordering::Relaxed)
     }
 
     pub(super) fn read(&self) {
+        if self.is_http2() {
+            return;
+        }
         let now = self.now();
         self.moved.store(now, Ordering::Relaxed);
-        let may_begin = self.in_flight.load(Ordering::Relaxed) == 0 && !self.http2.load(Ordering::Relaxed);
+        let may_begin = self.in_flight.load(Ordering::Relaxed) == 0;
         if may_begin && self.head.load(Ordering::Relaxed) == 0 {
             self.head.store(now, Ordering::Relaxed);
         }
@@ -85,9 +105,14 @@ impl Activity {
         self.head.store(self.now(), Ordering::Relaxed);
     }
 
-    pub(super) fn wrote(&self) {
-        self.moved.store(self.now(), Ordering::Relaxed);
-        self.blocked.store(0, Ordering::Relaxed);
+    pub(super) fn wrote(&self, bytes: usize) {
+        if !self.is_http2() {
+            self.moved.store(self.now(), Ordering::Relaxed);
+        }
+        if self.blocked.swap(0, Ordering::Relaxed) != 0 {
+            // Only who has been waited for is held to a rate.
+            self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn write_blocked(&self) {
@@ -131,14 +156,65 @@ impl Activity {
         self.linger.load(Ordering::Relaxed)
     }
 
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
     /// Marks an exchange as under way until the guard is dropped.
     pub(super) fn busy(self: &Arc<Self>) -> Busy {
-        if !self.http2.load(Ordering::Relaxed) {
+        if self.is_http2() {
+            self.moved.store(self.now(), Ordering::Relaxed);
+        } else {
             self.head.store(0, Ordering::Relaxed);
+            self.whole.store(false, Ordering::Relaxed);
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.unsent.store(true, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        Busy(Arc::new(UnderWay(Arc::clone(self))))
+    }
+
+    /// Follows the body of the request under way: whether all of it has come, and whether it comes fast enough.
+    pub(super) fn follow<B>(&self, body: &RequestBody<B>) {
+        match body {
+            RequestBody::Empty => self.whole.store(true, Ordering::Relaxed),
+            RequestBody::Streamed(_) => {
+                let least = self.node.engine().policy().server.bounds.client_rate_min;
+                body.watch(least, Arc::clone(&self.whole));
+            }
+        }
+    }
+
+    /// Returns whether the client waits for nothing but its reply. It may close its sending half then, and still gets the reply (RFC 9112, section 9.6).
+    pub(super) fn awaits_reply(&self) -> bool {
+        !self.is_http2() && self.in_flight.load(Ordering::Relaxed) > 0 && self.whole.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a stream with a reply.
+    pub(super) fn opened(&self, stream: Weak<Stream>) {
+        self.streams.add(stream);
+    }
+
+    /// Ends what the client has left alone for too long, though not its connection.
+    fn end_idle_streams(&self, bounds: &Bounds) {
+        if self.is_http2() {
+            let cut = self.streams.cut_idle(ticks(bounds.idle_timeout));
+            self.node.metrics.replies_cut.fetch_add(cut, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether the client takes its reply too slowly. Looked at each `LOOK_TICKS`.
+    fn is_too_slow(&self, bounds: &Bounds) -> bool {
+        if self.in_flight.load(Ordering::Relaxed) == 0 && !self.unsent.load(Ordering::Relaxed) {
+            self.written.store(0, Ordering::Relaxed);
+            self.waited.store(0, Ordering::Relaxed);
+            return false;
+        }
+        if bounds.client_rate_min == 0 || self.blocked.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let waited = self.waited.fetch_add(LOOK_TICKS, Ordering::Relaxed).saturating_add(LOOK_TICKS);
+        let earned = self.written.load(Ordering::Relaxed).saturating_mul(1000) / bounds.client_rate_min;
+        Millis::from(waited).saturating_mul(TICK) > PATIENCE.saturating_add(earned)
     }
 
     pub(super) fn tell(&self, signal: Signal) {
@@ -183,6 +259,10 @@ impl Activity {
 
     /// Says what the connection must be told by now.
     fn overdue(&self, bounds: &Bounds) -> Option<Signal> {
+        self.end_idle_streams(bounds);
+        if !self.tunnel.load(Ordering::Relaxed) && self.is_too_slow(bounds) {
+            return Some(Signal::Abort);
+        }
         let now = self.now();
         let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
         if self.tunnel.load(Ordering::Relaxed) {
@@ -212,12 +292,29 @@ fn ticks(time: Millis) -> u32 {
     u32::try_from(time / TICK).unwrap_or(u32::MAX).max(1)
 }
 
-/// An exchange under way.
-#[derive(Debug)]
-pub(super) struct Busy(Arc<Activity>);
+/// An exchange under way. Clones are of the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Busy(Arc<UnderWay>);
 
-impl Drop for Busy {
+#[derive(Debug)]
+struct UnderWay(Arc<Activity>);
+
+impl Busy {
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0.0
+    }
+
+    /// Returns whether the connection has more under way than it may have streams, because it has left earlier ones alone.
+    pub(super) fn is_one_too_many(&self) -> bool {
+        self.activity().in_flight.load(Ordering::Relaxed) > STREAMS_MAX
+    }
+}
+
+impl Drop for UnderWay {
     fn drop(&mut self) {
+        if self.0.is_http2() {
+            self.0.moved.store(self.0.now(), Ordering::Relaxed);
+        }
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -236,6 +333,8 @@ pub(super) struct Registry {
 pub(super) struct Place {
     registry: Arc<Registry>,
     number: u64,
+    /// Whether it counts as one of its address.
+    is_counted: bool,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -245,10 +344,18 @@ impl Registry {
         Self { tick: Arc::new(AtomicU32::new(1)), next: AtomicU64::new(0), open: Mutex::default(), node }
     }
 
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, most: i64) -> Option<Place> {
-        let open = &self.node.metrics.connections;
+    /// Gives a connection its place, if there is one: among all, of which there are at most so many, and among those of its address.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, connections_max: usize) -> Option<Place> {
+        let engine = self.node.engine();
+        let (bounds, open) = (&engine.policy().server.bounds, &self.node.metrics.connections);
+        let most = i64::try_from(bounds.connections_max.min(connections_max)).unwrap_or(i64::MAX);
         // Counted before it is compared: other threads accept at the same time.
         if open.fetch_add(1, Ordering::Relaxed) >= most {
+            open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let is_counted = !engine.policy().client.trusts(peer);
+        if is_counted && !self.node.addresses.enter(peer, bounds.connections_per_address_max) {
             open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -267,10 +374,14 @@ impl Registry {
             linger: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             waker: Mutex::new(None),
+            whole: Arc::default(),
+            written: AtomicU64::new(0),
+            waited: AtomicU32::new(0),
+            streams: Streams::default(),
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));
-        Some(Place { registry: Arc::clone(self), number, activity })
+        Some(Place { registry: Arc::clone(self), number, is_counted, activity })
     }
 
     /// Moves the coarse clock.
@@ -305,6 +416,10 @@ impl Registry {
 impl Drop for Place {
     fn drop(&mut self) {
         self.registry.open().remove(&self.number);
-        self.registry.node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        let node = &self.registry.node;
+        if self.is_counted {
+            node.addresses.leave(self.activity.peer);
+        }
+        node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

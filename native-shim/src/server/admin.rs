@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_core::operations;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::Phase;
 use super::operations::Operations;
@@ -23,6 +23,12 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::tls::TlsFiles;
 use crate::upstream::{Connections, OriginBody};
+
+/// Most connections at once; further ones wait.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a connection lives.
+const LIFE_MAX: Duration = Duration::from_mins(15);
 
 /// The admin listener.
 #[derive(Debug)]
@@ -53,7 +59,10 @@ impl Admin {
     /// Answers until it is dropped.
     pub async fn serve(self) {
         let this = Arc::new(self);
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
+            // It is never closed.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let Ok((stream, _)) = this.listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
@@ -62,9 +71,10 @@ impl Admin {
             tokio::spawn(async move {
                 let answer = service_fn(|request| async { Ok::<_, Infallible>(this.answer(request).await) });
                 let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_mins(1));
+                builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
                 // An error has ended the connection; there is nobody to tell.
-                let _ = builder.serve_connection(TokioIo::new(stream), answer).await;
+                let _ = tokio::time::timeout(LIFE_MAX, builder.serve_connection(TokioIo::new(stream), answer)).await;
+                drop(place);
             });
         }
     }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, Place, Signal};
+use super::activity::{Activity, Place, STREAMS_MAX, Signal};
 use super::canned;
 use super::header_blocks::PREFACE;
 use super::service::{Exchanges, Shared};
@@ -135,7 +135,7 @@ where
     wire.follow_header_blocks();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let head_max = head_bytes_max(&activity.node.engine().policy().server.bounds);
-    builder.max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX)).max_concurrent_streams(256);
+    builder.max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX)).max_concurrent_streams(STREAMS_MAX);
     let connection = builder.serve_connection(TokioIo::new(wire), exchanges);
     let mut connection = pin!(connection);
     let (mut registered, mut refused) = (false, false);

@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tidegate_core::Client;
+use tidegate_core::problem::Refusal;
+use tidegate_core::{Client, exchange};
 
-use super::activity::{Busy, Place};
+use super::activity::Place;
+use super::held::Held;
 use super::tunnel;
-use crate::body::{Body, BoxError};
+use crate::body::Body;
 use crate::drive;
 use crate::node::Node;
 use crate::random;
@@ -55,6 +55,12 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             body: body.announced(),
             fresh_trace: random::fresh_trace(),
         };
+        let activity = &self.place.activity;
+        activity.follow(&body);
+        if busy.is_one_too_many() {
+            let reply = exchange::refuse_unread(Refusal::TooManyUnderWay, &client, node.now());
+            return Answer::Ready(Some(Held::hold(drive::refused(node, reply), busy)));
+        }
         let step = node.begin(head, client);
         match drive::begin(node, upstream, step) {
             Ok(response) => {
@@ -64,7 +70,10 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             Err(drive) => {
                 let this = self.clone();
                 Answer::Driving(Box::pin(async move {
-                    let response = drive.run_to_the_end(&this.shared.node, &this.shared.upstream, body.clone()).await;
+                    let Shared { node, upstream } = &*this.shared;
+                    // Work that goes on without its client counts as the client's: it holds the connection's place.
+                    let client = (busy.clone(), Arc::clone(&this.place));
+                    let response = drive.run_to_the_end(node, upstream, body.clone(), client).await;
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)
                 }))
@@ -108,35 +117,5 @@ impl Future for Answer {
             Self::Ready(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
             Self::Driving(future) => future.as_mut().poll(cx).map(Ok),
         }
-    }
-}
-
-/// The body of a reply; while it is streamed its connection counts as busy.
-#[derive(Debug)]
-pub(super) struct Held {
-    body: Reply,
-    _busy: Option<Busy>,
-}
-
-impl Held {
-    fn hold(response: Response<Reply>, busy: Busy) -> Response<Self> {
-        response.map(|body| Self { _busy: (!body.is_at_hand()).then_some(busy), body })
-    }
-}
-
-impl HttpBody for Held {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

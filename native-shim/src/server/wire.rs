@@ -28,11 +28,13 @@ pub(super) struct Wire<T> {
     substitute: Option<Bytes>,
     shut_down: bool,
     lingered: usize,
+    /// Whether the client sends nothing more.
+    at_end: bool,
 }
 
 impl<T> Wire<T> {
     pub(super) fn new(io: T, activity: Arc<Activity>) -> Self {
-        Self { io, activity, prefix: Bytes::new(), blocks: None, substitute: None, shut_down: false, lingered: 0 }
+        Self { io, activity, prefix: Bytes::new(), blocks: None, substitute: None, shut_down: false, lingered: 0, at_end: false }
     }
 
     /// From here on the client speaks HTTP/2.
@@ -57,7 +59,7 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
     /// Notes what a write brought. `length` is what the caller wanted to write.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
-            Poll::Ready(_) => self.activity.wrote(),
+            Poll::Ready(written) => self.activity.wrote(*written.as_ref().unwrap_or(&0)),
             Poll::Pending => self.activity.write_blocked(),
         }
         written
@@ -113,11 +115,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if read.is_ready() && buf.filled().len() > before {
-            self.note_read(&buf.filled()[before..]);
+        if !self.at_end {
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            self.at_end = buf.filled().len() == before && buf.remaining() > 0;
         }
-        read
+        if self.at_end {
+            // The library takes the end of the requests for the client's end. It polls again when the reply is on its way.
+            return if self.activity.awaits_reply() { Poll::Pending } else { Poll::Ready(Ok(())) };
+        }
+        self.note_read(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,0 +1,84 @@
+//! How many connections each client address has open.
+//!
+//! Why: without a bound of its own one client takes every place that there is, and all others are turned away.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The open connections of all addresses of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses(Mutex<HashMap<u128, usize, ahash::RandomState>>);
+
+impl Addresses {
+    /// Counts one more connection, unless the address has as many as it may.
+    pub(super) fn enter(&self, address: IpAddr, most: usize) -> bool {
+        let mut open = self.lock();
+        let count = open.entry(network(address)).or_default();
+        if *count >= most {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    pub(super) fn leave(&self, address: IpAddr) {
+        let mut open = self.lock();
+        let network = network(address);
+        if let Some(count) = open.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&network);
+            }
+        }
+        // A crowd that has gone leaves its memory too.
+        if open.capacity() > 1024 && open.len() < open.capacity() / 8 {
+            open.shrink_to_fit();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u128, usize, ahash::RandomState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever has an IPv6 address has its whole /64 network.
+fn network(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().into(),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => address.to_ipv6_mapped().into(),
+            None => u128::from(address) & !u128::from(u64::MAX),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_own_places() {
+        let addresses = Addresses::default();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let enter = |text: &str| addresses.enter(address(text), 2);
+        assert!(enter("192.0.2.1") && enter("::ffff:192.0.2.1"));
+        assert!(!enter("192.0.2.1"));
+        assert!(enter("192.0.2.2"));
+        assert!(enter("2001:db8::1") && enter("2001:db8::2"), "one network");
+        assert!(!enter("2001:db8::3"));
+        assert!(enter("2001:db8:0:1::1"));
+        addresses.leave(address("192.0.2.1"));
+        assert!(enter("192.0.2.1"));
+    }
+
+    #[test]
+    fn nothing_is_left_of_those_who_have_gone() {
+        let addresses = Addresses::default();
+        let all = (0..10_000_u32).map(|n| IpAddr::from(n.to_be_bytes()));
+        assert!(all.clone().all(|address| addresses.enter(address, 1)));
+        all.for_each(|address| addresses.leave(address));
+        let open = addresses.lock();
+        assert!(open.is_empty() && open.capacity() <= 1024);
+    }
+}
