@@ -48,7 +48,11 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 fn is_name(host: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    !host.is_empty() && !host.starts_with('.') && !host.ends_with('.') && !host.contains("..") && host.bytes().all(allowed)
+    !host.is_empty()
+        && !host.starts_with('.')
+        && !host.ends_with('.')
+        && !host.contains("..")
+        && host.bytes().all(allowed)
 }
 
 /// Returns how much of an authority that was read is the host.
@@ -86,9 +90,40 @@ mod tests {
     #[test]
     fn what_is_no_host_is_none() {
         let wrong = [
-            "", ".", "..", ":80", "a:b", "a:80:80", "a:65536", "a:-1", "a:+1", "a: 1", "::1", "[::1", "::1]", "[::1]x", "x[::1]", "[a]",
-            "[]", "[[::1]]", "[::1]:x", "a]b", "a[b", "a/b", "user@a", "a b", "a,b", "a%41", "ä", ".a", "a..b", "a..", "[::1%25eth0]",
-            "a#b", "a?b", "a\\b",
+            "",
+            ".",
+            "..",
+            ":80",
+            "a:b",
+            "a:80:80",
+            "a:65536",
+            "a:-1",
+            "a:+1",
+            "a: 1",
+            "::1",
+            "[::1",
+            "::1]",
+            "[::1]x",
+            "x[::1]",
+            "[a]",
+            "[]",
+            "[[::1]]",
+            "[::1]:x",
+            "a]b",
+            "a[b",
+            "a/b",
+            "user@a",
+            "a b",
+            "a,b",
+            "a%41",
+            "ä",
+            ".a",
+            "a..b",
+            "a..",
+            "[::1%25eth0]",
+            "a#b",
+            "a?b",
+            "a\\b",
         ];
         for text in wrong {
             assert_eq!(read(text), None, "{text}");

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::request;
 
 use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
+use crate::cache::CacheKey;
 use crate::cache::search::Rules;
 use crate::exchange::{self, Client, Fill, Reply, Step};
 use crate::flight::Flights;
@@ -147,6 +148,11 @@ impl Engine {
     /// Returns the number of the last purge; 0 if there was none.
     pub fn last_purge(&self) -> purge::Number {
         self.0.purges.last()
+    }
+
+    /// Lets requests for a key go to their origins one by one for a while: its response has proved to be nothing that can be shared.
+    pub fn go_alone(&self, key: &CacheKey, now: Timestamp) {
+        self.0.flights.go_alone(key, now);
     }
 
     /// Counts the responses that are being fetched into the store, on behalf of every request that wants them.

@@ -95,6 +95,16 @@ impl Flights {
         Boarding::Lead(Lead { flights: Arc::clone(self), key, by })
     }
 
+    /// Lets requests for a key go alone for a while, unless somebody fetches it.
+    pub(crate) fn go_alone(&self, key: &CacheKey, now: Timestamp) {
+        let mut table = self.lock();
+        let key = hash::stable(key.as_bytes());
+        let is_led = matches!(table.keys.get(&key), Some(Flight::Led { until, .. }) if now < *until);
+        if !is_led && (table.keys.len() < KEYS_MAX || table.make_room(now)) {
+            table.keys.insert(key, Flight::Unshared { until: now.plus(UNSHARED_FOR) });
+        }
+    }
+
     /// Returns whether somebody fetches this key.
     pub(crate) fn is_led(&self, key: &CacheKey, now: Timestamp) -> bool {
         matches!(self.lock().keys.get(&hash::stable(key.as_bytes())), Some(Flight::Led { until, .. }) if now < *until)

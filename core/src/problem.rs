@@ -239,12 +239,36 @@ impl Refusal {
                 "None of the ranges lies in the response.",
                 None,
             ),
-            Self::TransferCoding => text(StatusCode::NOT_IMPLEMENTED, "Transfer coding not supported", "Send the body in chunks without any other transfer coding.", error),
-            Self::BodyTooSlow => text(StatusCode::REQUEST_TIMEOUT, "Request timeout", "The request body took too long to arrive.", error),
-            Self::LoopDetected => text(StatusCode::LOOP_DETECTED, "Loop detected", "The request has passed through this service too often.", Some("proxy_loop_detected")),
-            Self::Misdirected => text(StatusCode::MISDIRECTED_REQUEST, "Misdirected request", "The target names a scheme that is not served here.", error),
-            Self::FinalRecipient => text(StatusCode::NO_CONTENT, "No content", "The request is not passed on any further.", None),
-            Self::TooManyUnderWay => text(StatusCode::TOO_MANY_REQUESTS, "Too many requests", "Wait for the answers to earlier requests.", denied),
+            Self::TransferCoding => text(
+                StatusCode::NOT_IMPLEMENTED,
+                "Transfer coding not supported",
+                "Send the body in chunks without any other transfer coding.",
+                error,
+            ),
+            Self::BodyTooSlow => {
+                text(StatusCode::REQUEST_TIMEOUT, "Request timeout", "The request body took too long to arrive.", error)
+            }
+            Self::LoopDetected => text(
+                StatusCode::LOOP_DETECTED,
+                "Loop detected",
+                "The request has passed through this service too often.",
+                Some("proxy_loop_detected"),
+            ),
+            Self::Misdirected => text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "Misdirected request",
+                "The target names a scheme that is not served here.",
+                error,
+            ),
+            Self::FinalRecipient => {
+                text(StatusCode::NO_CONTENT, "No content", "The request is not passed on any further.", None)
+            }
+            Self::TooManyUnderWay => text(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests",
+                "Wait for the answers to earlier requests.",
+                denied,
+            ),
             // No RFC knows this status; in logs it is the customary one.
             Self::Abandoned => text(
                 StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),

@@ -311,7 +311,8 @@ impl Table {
     /// Lists the slots of a label: two anywhere, and for a change one among those of its host.
     fn slots_of<'a>(&self, slots: &'a [AtomicU64], label: Label) -> impl Iterator<Item = &'a AtomicU64> {
         let is_of_change = is_of_changes(label);
-        let (anywhere, of_hosts) = if is_of_change { slots.split_at(slots.len() / 3 * 2) } else { slots.split_at(slots.len()) };
+        let (anywhere, of_hosts) =
+            if is_of_change { slots.split_at(slots.len() / 3 * 2) } else { slots.split_at(slots.len()) };
         let drawn = hash::draw(self.seed, label);
         let (one, another) = (drawn & 0xffff_ffff, drawn >> 32);
         let region = hash::draw(self.seed, label >> 32) % REGIONS;

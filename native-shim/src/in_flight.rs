@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use tidegate_core::cache::CacheKey;
 
 use crate::body::BoxError;
 use crate::node::{Node, Work};
+use crate::reservation::Reservation;
 use crate::shared_body::{Reader, SharedBody};
 use crate::waiters::WakeGuard;
 
@@ -29,45 +30,7 @@ type ByKey = HashMap<Box<[u8]>, Vec<Arc<SharedBody>>, ahash::RandomState>;
 pub(crate) struct InFlight {
     /// How many there are, so that a lookup need not take the lock when there is none.
     count: AtomicUsize,
-    /// Bytes that are on their way.
-    bytes: AtomicU64,
     by_key: Mutex<ByKey>,
-}
-
-/// Room for bytes on their way. It is given back when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Reservation {
-    node: Arc<Node>,
-    bytes: u64,
-}
-
-impl Reservation {
-    fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), bytes: 0 }
-    }
-
-    /// Takes more room; says no when too much is on its way.
-    fn grow(&mut self, more: u64) -> bool {
-        let bound = self.node.engine().policy().store.bytes_max;
-        let most = bound.saturating_mul(2).saturating_sub(self.node.store.held_bytes()).min(bound);
-        let grown = |bytes: u64| bytes.checked_add(more).filter(|sum| *sum <= most);
-        let taken = self.node.in_flight.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
-        self.bytes += if taken { more } else { 0 };
-        taken
-    }
-
-    /// Gives room back.
-    fn shrink_to(&mut self, bytes: u64) {
-        let less = self.bytes.saturating_sub(bytes);
-        self.bytes -= less;
-        self.node.in_flight.bytes.fetch_sub(less, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.shrink_to(0);
-    }
 }
 
 impl InFlight {
@@ -77,11 +40,6 @@ impl InFlight {
             return Vec::new();
         }
         self.lock().get(key.as_bytes()).cloned().unwrap_or_default()
-    }
-
-    /// Returns how many bytes are reserved for what is on its way.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, ByKey> {
@@ -121,11 +79,11 @@ where
     if !reservation.grow(length.unwrap_or(0)) {
         return Err(body);
     }
-    let shared = Arc::new(SharedBody::new(Arc::clone(&fill.head)));
+    let shared = Arc::new(SharedBody::new(Arc::clone(&fill.head), reservation));
     let reader = shared.read_all();
     let lead = fill.lead.take();
     let can_be_joined = lead.is_some();
-    let mut filling = Filling { work: Work::begin(node), fill, shared, reservation, length: 0 };
+    let mut filling = Filling { work: Work::begin(node), fill, shared, length: 0 };
     if body.is_end_stream() {
         filling.store(Vec::new());
         return Ok(reader);
@@ -145,7 +103,6 @@ struct Filling {
     work: Work,
     fill: Fill,
     shared: Arc<SharedBody>,
-    reservation: Reservation,
     length: u64,
 }
 
@@ -169,6 +126,10 @@ impl Filling {
                 Next::End => return self.store(Vec::new()),
                 Next::Broken => return,
             };
+            // More than was announced is no complete body either.
+            if self.fill.head.announced_length().is_some_and(|announced| self.length + piece.len() as u64 > announced) {
+                return;
+            }
             if !self.has_room_for(&piece) {
                 self.shared.push(piece);
                 return self.pass_on(body).await;
@@ -185,8 +146,7 @@ impl Filling {
     /// Says whether the body can still be stored with one more piece.
     fn has_room_for(&mut self, piece: &Bytes) -> bool {
         let length = self.length + piece.len() as u64;
-        let beyond = length.saturating_sub(self.reservation.bytes);
-        length <= self.fill.body_bytes_max && (beyond == 0 || self.reservation.grow(beyond))
+        length <= self.fill.body_bytes_max && self.shared.reserve(length)
     }
 
     /// Stores the body, if it is whole.
@@ -201,14 +161,18 @@ impl Filling {
     }
 
     /// Passes on what has become too large to be stored, at the pace of the slowest of those who read it already; nobody else may join.
-    async fn pass_on<B>(mut self, mut body: Pin<&mut B>)
+    async fn pass_on<B>(self, mut body: Pin<&mut B>)
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        self.work.node().in_flight.leave(&self.fill.key, &self.shared);
+        let node = self.work.node();
+        node.in_flight.leave(&self.fill.key, &self.shared);
+        // The next one will be as large: nobody waits for it.
+        node.engine().go_alone(&self.fill.key, node.now());
         loop {
-            let Some(kept) = poll_fn(|cx| self.shared.poll_room(cx)).await else { return };
-            self.reservation.shrink_to(kept);
+            if poll_fn(|cx| self.shared.poll_room(cx)).await.is_none() {
+                return;
+            }
             match next(body.as_mut()).await {
                 Next::Piece(piece) => self.shared.push(piece),
                 Next::End => return self.shared.end_passed_on(),

@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod random;
 mod request_body;
+mod reservation;
 mod server;
 mod shared_body;
 mod store;

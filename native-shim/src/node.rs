@@ -14,7 +14,8 @@ use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random;
-use crate::server::Addresses;
+use crate::reservation::Reserved;
+use crate::server::Seats;
 use crate::store::Store;
 use crate::waiters::Waiters;
 
@@ -31,11 +32,13 @@ pub struct Node {
     /// Where reports are written.
     pub access_log: AccessLog,
     pub(crate) clock: Clock,
-    /// Connections by client address.
-    pub(crate) addresses: Addresses,
+    /// Who is connected.
+    pub(crate) seats: Seats,
     pub(crate) waiters: Arc<Waiters>,
     /// Responses on their way into the store.
     pub(crate) in_flight: InFlight,
+    /// Room that they take.
+    pub(crate) reserved: Reserved,
     /// Work under way for which no client waits.
     work: AtomicUsize,
 }
@@ -83,9 +86,10 @@ impl Node {
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
             clock,
-            addresses: Addresses::default(),
+            seats: Seats::default(),
             waiters: Arc::new(Waiters::new()),
             in_flight: InFlight::default(),
+            reserved: Reserved::default(),
             work: AtomicUsize::new(0),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,8 +50,8 @@ struct Stream<B> {
     /// All that has come, unless it has become too much.
     kept: Option<Kept>,
     pace: Pace,
-    /// Set when the client has sent all of it.
-    whole: Option<Arc<AtomicBool>>,
+    /// Who must know whether the client is waited for.
+    waiting: Option<Arc<Waiting>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +80,38 @@ struct Pace {
     waited: Duration,
     waiting_since: Option<Instant>,
     deadline: Option<Deadline>,
+}
+
+/// Whether more of a request's body is wanted from the client.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    waits: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Waiting {
+    pub(crate) fn begin(&self) {
+        if !self.waits.swap(true, Ordering::AcqRel)
+            && let Some(waker) = self.waker().take()
+        {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn end(&self) {
+        self.waits.store(false, Ordering::Release);
+    }
+
+    /// Waits until more is wanted.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        // In this order: who begins meanwhile finds the waker.
+        *self.waker() = Some(cx.waker().clone());
+        if self.waits.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a body cannot be sent.
@@ -112,7 +144,7 @@ impl<B: Body> RequestBody<B> {
             stage: Stage::Handed,
             kept: Some(Kept::default()),
             pace: Pace { least: 0, bytes: 0, waited: Duration::ZERO, waiting_since: None, deadline: None },
-            whole: None,
+            waiting: None,
         };
         Self::Streamed(Handle { stream: Arc::new(Mutex::new(stream)), taken: 0 })
     }
@@ -140,13 +172,13 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing. `whole` is set when
-    /// the client has sent all of it.
-    pub(crate) fn watch(&self, least: u64, whole: Arc<AtomicBool>) {
+    /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing. `waiting` is told
+    /// whether the client is waited for.
+    pub(crate) fn watch(&self, least: u64, waiting: Arc<Waiting>) {
         if let Self::Streamed(handle) = self {
             let mut stream = handle.lock();
             stream.pace.least = least;
-            stream.whole = Some(whole);
+            stream.waiting = Some(waiting);
         }
     }
 
@@ -232,16 +264,22 @@ impl<B: Body<Data = Bytes>> Stream<B> {
         loop {
             self.stage = Stage::Waiting;
             let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
+                if let Some(waiting) = &self.waiting {
+                    waiting.begin();
+                }
                 if self.pace.is_too_slow(cx) {
                     return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooSlow))));
                 }
                 return Poll::Pending;
             };
             self.stage = Stage::Handed;
+            if let Some(waiting) = &self.waiting {
+                waiting.end();
+            }
             self.progress += 1;
             let piece = match frame {
                 None => {
-                    self.end();
+                    self.stage = Stage::Ended;
                     return Poll::Ready(None);
                 }
                 Some(Err(_)) => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyAborted)))),
@@ -256,17 +294,10 @@ impl<B: Body<Data = Bytes>> Stream<B> {
                 None => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooLarge)))),
             }
             if self.body.is_end_stream() {
-                self.end();
+                self.stage = Stage::Ended;
             }
             self.keep(&piece, taken);
             return Poll::Ready(Some(Ok(Frame::data(piece))));
-        }
-    }
-
-    fn end(&mut self) {
-        self.stage = Stage::Ended;
-        if let Some(whole) = &self.whole {
-            whole.store(true, Ordering::Relaxed);
         }
     }
 

@@ -1,7 +1,6 @@
 //! The listener: a thread for each core, each with its own runtime, its own socket on the shared port, and its own connections to origins.
 
 mod activity;
-mod addresses;
 mod admin;
 mod canned;
 mod connection;
@@ -9,6 +8,7 @@ mod files;
 mod header_blocks;
 mod held;
 mod operations;
+mod seats;
 mod service;
 mod tunnel;
 mod wire;
@@ -33,8 +33,8 @@ use crate::node::Node;
 use crate::tls::TlsFiles;
 use crate::upstream::Connections;
 
-pub(crate) use addresses::Addresses;
 pub use admin::Admin;
+pub(crate) use seats::Seats;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;

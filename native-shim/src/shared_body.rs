@@ -12,6 +12,7 @@ use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
 
 use crate::body::BoxError;
+use crate::reservation::Reservation;
 use crate::store;
 
 /// How far the origin of a body that is not kept may be ahead of its slowest reader, in bytes.
@@ -29,6 +30,8 @@ struct Arrived {
     /// In order, each with where it ends in the body. What all have read of a body that is not kept is gone.
     pieces: VecDeque<(u64, Bytes)>,
     ended: Option<Ended>,
+    /// For the pieces, as long as the store does not count them.
+    reservation: Option<Reservation>,
     readers: HashMap<usize, Position, ahash::RandomState>,
     readers_so_far: usize,
     /// Who fetches the body, if that waits for the slowest reader.
@@ -56,15 +59,15 @@ impl fmt::Debug for SharedBody {
 
 impl SharedBody {
     /// Makes one of which nothing has come.
-    pub(crate) fn new(head: Arc<Stored>) -> Self {
-        Self { head, arrived: Mutex::default() }
+    pub(crate) fn new(head: Arc<Stored>, reservation: Reservation) -> Self {
+        let arrived = Arrived { reservation: Some(reservation), ..Arrived::default() };
+        Self { head, arrived: Mutex::new(arrived) }
     }
 
     /// Makes one of which nothing will come.
     pub(crate) fn lost(head: &Arc<Stored>) -> Arc<Self> {
-        let lost = Self::new(Arc::clone(head));
-        lost.end_broken();
-        Arc::new(lost)
+        let arrived = Arrived { ended: Some(Ended::Broken), ..Arrived::default() };
+        Arc::new(Self { head: Arc::clone(head), arrived: Mutex::new(arrived) })
     }
 
     /// Reads all of the body, as it comes.
@@ -84,6 +87,14 @@ impl SharedBody {
         let number = arrived.readers_so_far;
         arrived.readers.insert(number, Position::default());
         Reader { shared: Arc::clone(self), number, pieces, is_open_ended }
+    }
+
+    /// Takes room for so many bytes in all, if there is so much.
+    pub(crate) fn reserve(&self, bytes: u64) -> bool {
+        self.lock().reservation.as_mut().is_some_and(|reservation| {
+            let more = bytes.saturating_sub(reservation.bytes());
+            more == 0 || reservation.grow(more)
+        })
     }
 
     /// Adds what has come.
@@ -109,6 +120,7 @@ impl SharedBody {
     pub(crate) fn end_whole(&self, body: Bytes) {
         let mut arrived = self.lock();
         arrived.pieces = VecDeque::from([(body.len() as u64, body)]);
+        arrived.reservation = None;
         arrived.end(Ended::Whole);
     }
 
@@ -122,8 +134,8 @@ impl SharedBody {
         self.lock().end(Ended::Broken);
     }
 
-    /// Waits until the slowest reader has come near enough, and drops what all have read. Returns how many bytes are kept; `None` when nobody reads.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<u64>> {
+    /// Waits until the slowest reader has come near enough, and drops what all have read. `None` when nobody reads.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let mut arrived = self.lock();
         let Some(slowest) = arrived.readers.values().map(|position| position.read_to).min() else {
             return Poll::Ready(None);
@@ -132,12 +144,15 @@ impl SharedBody {
             arrived.pieces.pop_front();
         }
         let kept = arrived.pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        if let Some(reservation) = &mut arrived.reservation {
+            reservation.shrink_to(kept);
+        }
         let end = arrived.pieces.back().map_or(0, |(end, _)| *end);
         if end.saturating_sub(slowest) > AHEAD_MAX {
             arrived.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(Some(kept))
+        Poll::Ready(Some(()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Arrived> {

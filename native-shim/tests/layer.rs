@@ -152,7 +152,7 @@ async fn an_upload_may_take_long_as_long_as_it_moves() {
     let slow = Slow::body(5, Duration::from_millis(200));
     assert_eq!(call(&app, upload("/echo", slow)).await, (StatusCode::OK, "piece ".repeat(5)));
     let stalled = Slow::body(2, Duration::from_mins(1));
-    assert_eq!(call(&app, upload("/echo", stalled)).await.0, StatusCode::BAD_REQUEST, "the client is at fault");
+    assert_eq!(call(&app, upload("/echo", stalled)).await.0, StatusCode::REQUEST_TIMEOUT, "the client is at fault");
     let unread = Slow::body(2, Duration::from_millis(1));
     assert_eq!(call(&app, upload("/stuck", unread)).await.0, StatusCode::GATEWAY_TIMEOUT, "the service is at fault");
 }

@@ -94,6 +94,7 @@ async fn tls_speaks_the_protocol_that_the_client_chooses() {
     let (mut sender, connection) = http1::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let mut plain = request("/");
+    *plain.uri_mut() = "/".parse().unwrap();
     plain.headers_mut().insert("host", "t.example".parse().unwrap());
     let reply = sender.send_request(plain).await.unwrap();
     assert_eq!((reply.status(), reply.version()), (StatusCode::OK, Version::HTTP_11));

@@ -189,7 +189,7 @@ async fn a_client_that_goes_away_does_not_stop_the_fill() {
     let mut client = proxy.client().await;
     client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
     client.reply_head().await;
-    drop(client);
+    client.reset();
     until("the client is gone", || metric(&proxy, "tidegate_connections_open") == 0).await;
     go_on.notify_one();
     until("the rest is stored", || proxy.node.store.len() == 1).await;

@@ -192,13 +192,13 @@ async fn a_client_that_goes_away_leaves_its_report() {
     let mut follower = proxy.client().await;
     follower.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
     until("both are open", || proxy.measures("tidegate_connections_open 2")).await;
-    drop(client);
+    client.reset();
     until("it is counted", || proxy.measures(r#"tidegate_refusals_total{reason="abandoned"} 1"#)).await;
     assert!(proxy.measures(r#"tidegate_origin_attempts_total{origin="a",outcome="abandoned"} 1"#));
     let log = proxy.log();
     assert!(log.contains(r#""outcome":"abandoned""#) && log.contains(r#""status":499"#), "{log}");
     until("the follower asks the origin", || origin.count() == 2).await;
-    drop(follower);
+    follower.reset();
     until("it is counted too", || proxy.measures(r#"tidegate_refusals_total{reason="abandoned"} 2"#)).await;
 }
 
@@ -222,7 +222,7 @@ async fn what_a_client_has_changed_counts_although_it_has_gone() {
     let mut client = proxy.client().await;
     client.send("POST /cached/a HTTP/1.1\r\nhost: t.example\r\ncontent-length: 0\r\n\r\n").await;
     until("the origin is asked", || origin.count() == 2).await;
-    drop(client);
+    client.reset();
     until("the client has gone", || proxy.measures("tidegate_connections_open 0")).await;
     assert_eq!(proxy.node.store.len(), 1);
     go_on.notify_one();

@@ -1,8 +1,11 @@
 // What bodies need and Rust's bindings do not offer. Imported by the wasm module.
 
+// Most bytes of a body that are kept, so that it can be sent once more: as many as in a pod.
+const KEPT_MAX = 65536;
+
 // A client's request body on its way to an origin: bounded, and known to be whole or not.
 //
-// An origin takes it chunk by chunk. As long as none has taken any, another attempt can send it from the start.
+// An origin takes it chunk by chunk. As long as all that has been taken is kept, another attempt can send it from the start.
 export class ClientBody {
   #reader;
   #length;
@@ -11,6 +14,11 @@ export class ClientBody {
   // The chunk that was read from the client and that no origin has taken yet, and the reading of the next one: an attempt that ends does not end it.
   #held;
   #reading;
+  // The chunks that have been taken, in order, while they are few bytes.
+  #kept = [];
+  #keptBytes = 0;
+  // Which attempt sends; an earlier one takes no more.
+  #attempt = 0;
   #moved = false;
   intact = true;
   // Whether the client is waited for.
@@ -38,20 +46,35 @@ export class ClientBody {
   }
 
   async #send(writer, attempt) {
+    const number = ++this.#attempt;
     try {
+      for (const chunk of this.#kept) await writer.write(chunk);
       for (;;) {
         if (this.#held === undefined) await (this.#reading ??= this.#next());
+        if (number !== this.#attempt) return;
         if (this.#held === undefined) break;
+        const chunk = this.#held;
         // Settles when the origin has taken the chunk: these streams keep none.
-        await writer.write(this.#held);
+        await writer.write(chunk);
+        if (number !== this.#attempt) return;
         this.#held = undefined;
-        this.intact = false;
+        this.#keep(chunk);
         this.#moved = true;
       }
       await writer.close();
     } catch (error) {
       // An origin that wants no more of the body is no failure of the body.
       if (this.failure !== "") attempt.abort(error);
+    }
+  }
+
+  #keep(chunk) {
+    this.#keptBytes += chunk.byteLength;
+    if (this.#keptBytes <= KEPT_MAX) {
+      this.#kept.push(chunk);
+    } else {
+      this.#kept = [];
+      this.intact = false;
     }
   }
 

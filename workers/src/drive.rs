@@ -47,9 +47,11 @@ impl Shell {
                 Step::Fetch(attempt, next) => {
                     abandon(answer.take());
                     let outcome = origin::fetch(&attempt, self.body.as_ref()).await;
-                    let head = outcome.as_ref().map(|answer| answer.head.clone()).map_err(|failure| *failure);
+                    let body_intact = self.body.as_ref().is_none_or(ClientBody::intact);
+                    let told = outcome.as_ref().map_err(|failure| *failure);
+                    let told = told.map(|answer| tidegate_core::Answer { head: answer.head.clone(), body_intact });
                     answer = outcome.ok();
-                    next.resume(head, clock::now())
+                    next.resume(told, clock::now())
                 }
                 Step::Wait(next) => {
                     clock::wait(&next).await;

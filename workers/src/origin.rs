@@ -40,7 +40,7 @@ pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::
         None => {
             abort.abort();
             let client = body.is_some_and(ClientBody::waits);
-            Err(fail(if client { FailureKind::BodyAborted } else { FailureKind::ResponseTimeout }, true))
+            Err(fail(if client { FailureKind::BodyTooSlow } else { FailureKind::ResponseTimeout }, true))
         }
     }
 }

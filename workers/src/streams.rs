@@ -23,7 +23,7 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) fn open(this: &ClientBody, attempt: &AbortController) -> Result<ReadableStream, JsValue>;
 
-    /// Whether nothing of the body has been taken by an origin.
+    /// Whether the whole body can still be sent.
     #[wasm_bindgen(method, getter)]
     pub(crate) fn intact(this: &ClientBody) -> bool;
 

@@ -170,7 +170,9 @@ fn is_endless(response: &HeaderMap) -> bool {
     let kind = kind.split(';').next().unwrap_or_default().trim();
     // A length is an end.
     !response.contains_key(header::CONTENT_LENGTH)
-        && KINDS.iter().any(|endless| kind.get(..endless.len()).is_some_and(|start| start.eq_ignore_ascii_case(endless)))
+        && KINDS
+            .iter()
+            .any(|endless| kind.get(..endless.len()).is_some_and(|start| start.eq_ignore_ascii_case(endless)))
 }
 
 /// The statuses whose caching requirements this cache implements.

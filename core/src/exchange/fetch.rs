@@ -16,6 +16,9 @@ use crate::retry::Setback;
 use crate::route::{Origin, steering};
 use crate::time::{Millis, Timestamp};
 
+/// Header fields that a response may have whatever the policy allows requests: origins split cookies and tags over many.
+const RESPONSE_FIELDS: usize = 256;
+
 /// One request to send to one origin.
 #[derive(Debug)]
 pub struct Attempt {
@@ -32,6 +35,8 @@ pub struct Attempt {
     /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request once more, on a new connection, when a connection
     /// that was used before has ended without a byte of an answer.
     pub idempotent: bool,
+    /// Most header fields that the response may have.
+    pub header_count_max: usize,
 }
 
 /// An origin's answer, as far as its head.
@@ -252,6 +257,7 @@ fn attempt(
         body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
         upgrade: request.websocket,
         idempotent: request.head.method.is_idempotent(),
+        header_count_max: exchange.engine.policy().server.bounds.header_count_max.max(RESPONSE_FIELDS),
     };
     let next = AwaitResponse { exchange, caching, forward, origin, permit };
     Step::Fetch(Box::new(attempt), Box::new(next))
@@ -285,10 +291,14 @@ impl AwaitResponse {
     /// next step is another attempt.
     pub fn resume(self, answer: Result<Answer, Failure>, now: Timestamp) -> Step {
         match answer {
-            Ok(Answer { mut head, body_intact }) => match framing::read_response(&mut head, self.exchange.request.websocket) {
-                Ok(()) => self.answered(head, body_intact, now),
-                Err(Unreadable) => self.failed(Failure { kind: FailureKind::Protocol, sent: true, body_intact }, now),
-            },
+            Ok(Answer { mut head, body_intact }) => {
+                match framing::read_response(&mut head, self.exchange.request.websocket) {
+                    Ok(()) => self.answered(head, body_intact, now),
+                    Err(Unreadable) => {
+                        self.failed(Failure { kind: FailureKind::Protocol, sent: true, body_intact }, now)
+                    }
+                }
+            }
             Err(failure) => self.failed(failure, now),
         }
     }

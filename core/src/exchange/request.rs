@@ -159,7 +159,7 @@ fn check(
         () if head.uri.authority().is_some() && head.uri.scheme().is_none() => Some(Refusal::Malformed),
         () if !is_http(head) => Some(Refusal::Malformed),
         () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
-        () if head.headers.len() > bounds.header_count_max || header_bytes > bounds.header_bytes_max => {
+        () if field_count(&head.headers) > bounds.header_count_max || header_bytes > bounds.header_bytes_max => {
             Some(Refusal::HeadersTooLarge)
         }
         () if !has_authority => Some(Refusal::BadHost),
@@ -169,6 +169,12 @@ fn check(
         () if framing::goes_round(&head.headers) => Some(Refusal::LoopDetected),
         () => framing::check_request(head).or_else(|| ends_here(head)),
     }
+}
+
+/// Counts fields. An HTTP/2 client may send one Cookie field in any number of pieces (RFC 9113, section 8.2.3).
+fn field_count(headers: &http::HeaderMap) -> usize {
+    let crumbs = headers.get_all(header::COOKIE).iter().count();
+    headers.len() - crumbs.saturating_sub(1)
 }
 
 /// Returns whether a target that names a scheme names one that is served.

@@ -188,7 +188,11 @@ impl Compiler<'_> {
             idle_timeout: self.duration(&at("idle_timeout"), raw.idle_timeout.as_ref(), 60_000),
             tunnel_idle_timeout: self.duration(&at("tunnel_idle_timeout"), raw.tunnel_idle_timeout.as_ref(), 3_600_000),
             connections_max: raw.connections_max.unwrap_or(10_000).try_into().unwrap_or(usize::MAX),
-            connections_per_address_max: raw.connections_per_address_max.unwrap_or(1000).try_into().unwrap_or(usize::MAX),
+            connections_per_address_max: raw
+                .connections_per_address_max
+                .unwrap_or(1000)
+                .try_into()
+                .unwrap_or(usize::MAX),
             client_rate_min: self.bytes(&at("client_rate_min"), raw.client_rate_min.as_ref(), 240),
         };
         // The HTTP libraries of the shells hold no more than this.

@@ -175,7 +175,7 @@ impl Metrics {
         let help = "Bytes of the memory store in use for everything but bodies: keys, heads, tables.";
         page.single("tidegate_store_overhead_bytes", "gauge", help, node.store.overhead());
         let help = "Bytes reserved for responses on their way into the memory store.";
-        page.single("tidegate_store_filling_bytes", "gauge", help, node.in_flight.bytes());
+        page.single("tidegate_store_filling_bytes", "gauge", help, node.reserved.bytes());
         page.single("tidegate_store_entries", "gauge", "Keys in the memory store.", node.store.len());
         page.single("tidegate_limit_keys", "gauge", "Keys of limits counted.", node.limits.len());
         let open = self.connections.load(Ordering::Relaxed);

@@ -12,8 +12,9 @@ use tidegate_core::{Millis, Scheme};
 
 use super::header_blocks::Seen;
 use super::held::{Stream, Streams};
+use super::seats::Seat;
 use crate::node::Node;
-use crate::request_body::RequestBody;
+use crate::request_body::{RequestBody, Waiting};
 
 /// Length of a tick.
 pub(super) const TICK: Millis = 100;
@@ -26,6 +27,9 @@ pub(super) const STREAMS_MAX: u32 = 256;
 
 /// How long a client may be too slow to take its reply.
 const PATIENCE: Millis = 10_000;
+
+/// Ticks for which a client that sends nothing more is given its reply, if no byte of it moves.
+const HALF_CLOSED_TICKS: u32 = 100;
 
 /// Ticks between the polite end of an idle connection and its abrupt one.
 const GRACE_TICKS: u32 = 50;
@@ -66,8 +70,10 @@ pub(super) struct Activity {
     linger: AtomicBool,
     signal: AtomicU8,
     waker: Mutex<Option<Waker>>,
-    /// Whether all of the request under way has come (HTTP/1).
-    whole: Arc<AtomicBool>,
+    /// Whether more of the request under way is wanted (HTTP/1).
+    waiting: Arc<Waiting>,
+    /// Whether the client sends nothing more.
+    half_closed: AtomicBool,
     /// Bytes that the client took of the reply under way, and the ticks for which it was waited.
     written: AtomicU64,
     waited: AtomicU32,
@@ -166,27 +172,30 @@ impl Activity {
             self.moved.store(self.now(), Ordering::Relaxed);
         } else {
             self.head.store(0, Ordering::Relaxed);
-            self.whole.store(false, Ordering::Relaxed);
+            self.waiting.end();
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.unsent.store(true, Ordering::Relaxed);
         Busy(Arc::new(UnderWay(Arc::clone(self))))
     }
 
-    /// Follows the body of the request under way: whether all of it has come, and whether it comes fast enough.
+    /// Follows the body of the request under way: whether more of it is wanted, and whether it comes fast enough.
     pub(super) fn follow<B>(&self, body: &RequestBody<B>) {
-        match body {
-            RequestBody::Empty => self.whole.store(true, Ordering::Relaxed),
-            RequestBody::Streamed(_) => {
-                let least = self.node.engine().policy().server.bounds.client_rate_min;
-                body.watch(least, Arc::clone(&self.whole));
-            }
+        if !matches!(body, RequestBody::Empty) {
+            let least = self.node.engine().policy().server.bounds.client_rate_min;
+            body.watch(least, Arc::clone(&self.waiting));
         }
     }
 
-    /// Returns whether the client waits for nothing but its reply. It may close its sending half then, and still gets the reply (RFC 9112, section 9.6).
-    pub(super) fn awaits_reply(&self) -> bool {
-        !self.is_http2() && self.in_flight.load(Ordering::Relaxed) > 0 && self.whole.load(Ordering::Relaxed)
+    /// Waits until the end of what the client sends means anything: it may close its sending half when it has sent its request, and still gets the reply
+    /// (RFC 9112, section 9.6). One that has gone looks the same; so after a while without a byte it counts as gone.
+    pub(super) fn poll_end_matters(&self, cx: &Context<'_>) -> Poll<()> {
+        let serves = self.in_flight.load(Ordering::Relaxed) > 0 && !self.tunnel.load(Ordering::Relaxed);
+        if self.is_http2() || !serves {
+            return Poll::Ready(());
+        }
+        self.half_closed.store(true, Ordering::Relaxed);
+        self.waiting.poll(cx)
     }
 
     /// Takes note of a stream with a reply.
@@ -264,6 +273,11 @@ impl Activity {
             return Some(Signal::Abort);
         }
         let now = self.now();
+        if self.half_closed.load(Ordering::Relaxed)
+            && now.saturating_sub(self.moved.load(Ordering::Relaxed)) >= HALF_CLOSED_TICKS
+        {
+            self.waiting.begin();
+        }
         let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
         if self.tunnel.load(Ordering::Relaxed) {
             return (since(&self.moved) >= ticks(bounds.tunnel_idle_timeout)).then_some(Signal::Abort);
@@ -333,9 +347,9 @@ pub(super) struct Registry {
 pub(super) struct Place {
     registry: Arc<Registry>,
     number: u64,
-    /// Whether it counts as one of its address.
-    is_counted: bool,
     pub(super) activity: Arc<Activity>,
+    /// Kept by what goes on when the connection has ended.
+    pub(super) seat: Arc<Seat>,
 }
 
 impl Registry {
@@ -346,19 +360,8 @@ impl Registry {
 
     /// Gives a connection its place, if there is one: among all, of which there are at most so many, and among those of its address.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, connections_max: usize) -> Option<Place> {
-        let engine = self.node.engine();
-        let (bounds, open) = (&engine.policy().server.bounds, &self.node.metrics.connections);
-        let most = i64::try_from(bounds.connections_max.min(connections_max)).unwrap_or(i64::MAX);
-        // Counted before it is compared: other threads accept at the same time.
-        if open.fetch_add(1, Ordering::Relaxed) >= most {
-            open.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        let is_counted = !engine.policy().client.trusts(peer);
-        if is_counted && !self.node.addresses.enter(peer, bounds.connections_per_address_max) {
-            open.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+        let seat = Arc::new(Seat::take(&self.node, peer, connections_max)?);
+        self.node.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
             node: Arc::clone(&self.node),
             peer,
@@ -374,14 +377,15 @@ impl Registry {
             linger: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             waker: Mutex::new(None),
-            whole: Arc::default(),
+            waiting: Arc::default(),
+            half_closed: AtomicBool::new(false),
             written: AtomicU64::new(0),
             waited: AtomicU32::new(0),
             streams: Streams::default(),
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));
-        Some(Place { registry: Arc::clone(self), number, is_counted, activity })
+        Some(Place { registry: Arc::clone(self), number, activity, seat })
     }
 
     /// Moves the coarse clock.
@@ -416,10 +420,6 @@ impl Registry {
 impl Drop for Place {
     fn drop(&mut self) {
         self.registry.open().remove(&self.number);
-        let node = &self.registry.node;
-        if self.is_counted {
-            node.addresses.leave(self.activity.peer);
-        }
-        node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.registry.node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -71,8 +71,8 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                 let this = self.clone();
                 Answer::Driving(Box::pin(async move {
                     let Shared { node, upstream } = &*this.shared;
-                    // Work that goes on without its client counts as the client's: it holds the connection's place.
-                    let client = (busy.clone(), Arc::clone(&this.place));
+                    // Work that goes on without its client counts as the client's: it keeps the client's seat.
+                    let client = (busy.clone(), Arc::clone(&this.place.seat));
                     let response = drive.run_to_the_end(node, upstream, body.clone(), client).await;
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)

@@ -34,7 +34,16 @@ pub(super) struct Wire<T> {
 
 impl<T> Wire<T> {
     pub(super) fn new(io: T, activity: Arc<Activity>) -> Self {
-        Self { io, activity, prefix: Bytes::new(), blocks: None, substitute: None, shut_down: false, lingered: 0, at_end: false }
+        Self {
+            io,
+            activity,
+            prefix: Bytes::new(),
+            blocks: None,
+            substitute: None,
+            shut_down: false,
+            lingered: 0,
+            at_end: false,
+        }
     }
 
     /// From here on the client speaks HTTP/2.
@@ -120,8 +129,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
             self.at_end = buf.filled().len() == before && buf.remaining() > 0;
         }
         if self.at_end {
-            // The library takes the end of the requests for the client's end. It polls again when the reply is on its way.
-            return if self.activity.awaits_reply() { Poll::Pending } else { Poll::Ready(Ok(())) };
+            // The library takes the end of the requests for the client's end. It asks again when the reply is on its way.
+            return self.activity.poll_end_matters(cx).map(Ok);
         }
         self.note_read(&buf.filled()[before..]);
         Poll::Ready(Ok(()))

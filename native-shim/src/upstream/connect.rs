@@ -99,9 +99,8 @@ mod tests {
 
     #[test]
     fn neither_family_waits_for_the_whole_of_the_other() {
-        let ordered = families_in_turn(
-            addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]).into_iter(),
-        );
+        let ordered =
+            families_in_turn(addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]).into_iter());
         assert_eq!(ordered, addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]));
         let ordered = families_in_turn(addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]).into_iter());
         assert_eq!(ordered, addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]));

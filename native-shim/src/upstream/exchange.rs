@@ -29,7 +29,7 @@ enum Broken {
 }
 
 pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Result<Response<OriginBody>, Failure> {
-    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent } = *attempt;
+    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent, header_count_max } = *attempt;
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
     body.limit(body_bytes_max);
@@ -50,7 +50,7 @@ pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Res
         let taken = if repeated { None } else { idle.take(&timeouts) };
         let (mut link, fresh) = match taken {
             Some(link) => (link, false),
-            None => (Box::pin(dial(pool, &origin)).await.map_err(|kind| unsent(kind, &body))?, true),
+            None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, true),
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
         // A body is shared by its copies, so this one is as good as the request's own.
@@ -83,9 +83,9 @@ fn unsent(kind: FailureKind, body: &Body) -> Failure {
     Failure { kind, sent: false, body_intact: body.is_intact() }
 }
 
-async fn dial(pool: &Pool, origin: &Origin) -> Result<Box<Link>, FailureKind> {
+async fn dial(pool: &Pool, origin: &Origin, header_count_max: usize) -> Result<Box<Link>, FailureKind> {
     let socket = connect::connect(origin, &pool.files).await?;
-    Link::new(socket, &origin.timeouts).await.map(Box::new).map_err(|_| FailureKind::Closed)
+    Link::new(socket, &origin.timeouts, header_count_max).await.map(Box::new).map_err(|_| FailureKind::Closed)
 }
 
 /// Sends the request and drives the connection until the response's head has come.

@@ -42,9 +42,13 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) async fn new(socket: Socket, timeouts: &Timeouts) -> Result<Self, hyper::Error> {
+    pub(super) async fn new(
+        socket: Socket,
+        timeouts: &Timeouts,
+        header_count_max: usize,
+    ) -> Result<Self, hyper::Error> {
         let heard = socket.heard.clone();
-        let (sender, connection) = Builder::new().handshake(TokioIo::new(socket)).await?;
+        let (sender, connection) = Builder::new().max_headers(header_count_max).handshake(TokioIo::new(socket)).await?;
         // Connections that were made together must not all be made again together.
         let age = timeouts.age - timeouts.age / 4 * random::below(100) / 100;
         let mut link = Self {

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tidegate_core::route::{Origin, Timeouts};
 
-use super::link::Link;
 use super::IDLE_MAX;
+use super::link::Link;
 use crate::tls::TlsFiles;
 
 /// A thread's idle connections.

@@ -254,6 +254,13 @@ impl Reply {
     }
 }
 
+impl Client<TcpStream> {
+    /// Goes away at once, so that the other end learns of it.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub async fn send(&mut self, text: impl AsRef<[u8]>) {
         self.stream.write_all(text.as_ref()).await.unwrap();

@@ -1,18 +1,66 @@
-//! How many connections each client address has open.
+//! How many clients there may be, in all and of one address.
 //!
-//! Why: without a bound of its own one client takes every place that there is, and all others are turned away.
+//! Why: without a bound of its own one address takes every seat that there is, and all others are turned away. A connection takes a seat; what goes on
+//! for it at an origin when it has ended keeps the seat, so that nobody gets more by coming back.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The open connections of all addresses of a process.
+use crate::node::Node;
+
+/// The seats of a process that are taken.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Mutex<HashMap<u128, usize, ahash::RandomState>>);
+pub(crate) struct Seats {
+    taken: AtomicUsize,
+    addresses: Addresses,
+}
+
+/// A client's seat. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    node: Arc<Node>,
+    /// The address whose seat it is; none for a trusted proxy, behind which there is everybody.
+    address: Option<IpAddr>,
+}
+
+impl Seat {
+    /// Takes a seat for a connection from this address, if one is free: as the policy says, and no more than there are files for.
+    pub(super) fn take(node: &Arc<Node>, peer: IpAddr, connections_max: usize) -> Option<Self> {
+        let engine = node.engine();
+        let bounds = &engine.policy().server.bounds;
+        let most = bounds.connections_max.min(connections_max);
+        let address = (!engine.policy().client.trusts(peer)).then_some(peer);
+        // Counted before it is compared: other threads accept at the same time.
+        if node.seats.taken.fetch_add(1, Ordering::Relaxed) >= most {
+            node.seats.taken.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        if address.is_some_and(|peer| !node.seats.addresses.enter(peer, bounds.connections_per_address_max)) {
+            node.seats.taken.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self { node: Arc::clone(node), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.node.seats.addresses.leave(address);
+        }
+        self.node.seats.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The seats taken by address.
+#[derive(Debug, Default)]
+struct Addresses(Mutex<HashMap<u128, usize, ahash::RandomState>>);
 
 impl Addresses {
-    /// Counts one more connection, unless the address has as many as it may.
-    pub(super) fn enter(&self, address: IpAddr, most: usize) -> bool {
+    /// Counts one more, unless the address has as many as it may.
+    fn enter(&self, address: IpAddr, most: usize) -> bool {
         let mut open = self.lock();
         let count = open.entry(network(address)).or_default();
         if *count >= most {
@@ -22,7 +70,7 @@ impl Addresses {
         true
     }
 
-    pub(super) fn leave(&self, address: IpAddr) {
+    fn leave(&self, address: IpAddr) {
         let mut open = self.lock();
         let network = network(address);
         if let Some(count) = open.get_mut(&network) {

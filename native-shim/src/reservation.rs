@@ -1,0 +1,56 @@
+//! Room in memory for bodies that are on their way into the store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::node::Node;
+
+/// All the room that is taken, in bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Reserved(AtomicU64);
+
+impl Reserved {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Room for bytes on their way. It is given back when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    node: Arc<Node>,
+    bytes: u64,
+}
+
+impl Reservation {
+    pub(crate) fn new(node: &Arc<Node>) -> Self {
+        Self { node: Arc::clone(node), bytes: 0 }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes more room; says no when too much is on its way.
+    pub(crate) fn grow(&mut self, more: u64) -> bool {
+        let bound = self.node.engine().policy().store.bytes_max;
+        let most = bound.saturating_mul(2).saturating_sub(self.node.store.held_bytes()).min(bound);
+        let grown = |bytes: u64| bytes.checked_add(more).filter(|sum| *sum <= most);
+        let taken = self.node.reserved.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        self.bytes += if taken { more } else { 0 };
+        taken
+    }
+
+    /// Gives room back.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.node.reserved.0.fetch_sub(less, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
