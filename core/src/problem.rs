@@ -50,6 +50,10 @@ pub enum Refusal {
     PreconditionFailed,
     /// None of the ranges lies in the stored response.
     RangeNotSatisfiable,
+    /// The request does not say what a limit counts by, and the policy refuses then.
+    UnknownCaller,
+    /// The request names more callers than a limit charges.
+    AmbiguousCaller,
 }
 
 /// What a refusal tells the client.
@@ -63,7 +67,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -84,6 +88,8 @@ impl Refusal {
         Self::Abandoned,
         Self::PreconditionFailed,
         Self::RangeNotSatisfiable,
+        Self::UnknownCaller,
+        Self::AmbiguousCaller,
     ];
 
     /// Returns the name used in JSON.
@@ -107,6 +113,8 @@ impl Refusal {
             Self::Abandoned => "abandoned",
             Self::PreconditionFailed => "precondition_failed",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::UnknownCaller => "unknown_caller",
+            Self::AmbiguousCaller => "ambiguous_caller",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -214,6 +222,18 @@ impl Refusal {
                 "Range not satisfiable",
                 "None of the ranges lies in the response.",
                 None,
+            ),
+            Self::UnknownCaller => text(
+                StatusCode::BAD_REQUEST,
+                "Unknown caller",
+                "The request does not say who sends it, and a quota counts by that.",
+                denied,
+            ),
+            Self::AmbiguousCaller => text(
+                StatusCode::BAD_REQUEST,
+                "Ambiguous caller",
+                "The request names too many callers; a quota counts by who sends it.",
+                error,
             ),
             // No RFC knows this status; in logs it is the customary one.
             Self::Abandoned => text(
