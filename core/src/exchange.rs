@@ -74,6 +74,8 @@ pub enum Step {
 pub(crate) struct Exchange {
     pub(crate) engine: Engine,
     pub(crate) route: Arc<Route>,
+    /// The route that the request would take if its path were read as some origins read it; its limits count too.
+    pub(crate) read_as: Option<Arc<Route>>,
     pub(crate) request: Request,
     pub(crate) report: Report,
     /// Of the origin's response that is being answered with.
@@ -125,8 +127,9 @@ pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, kind: Kind, no
     let Some(route) = policy.route(&request.head.method, &request) else {
         return Step::Finish(Box::new(finish::refuse_unrouted(report, Refusal::NoRoute, now)));
     };
-    let mut exchange =
-        Box::new(Exchange { engine: engine.clone(), route: Arc::clone(route), request, report, hold: None });
+    let read_as = policy.other_reading(&request.head.method, &request, route).map(Arc::clone);
+    let (engine, route) = (engine.clone(), Arc::clone(route));
+    let mut exchange = Box::new(Exchange { engine, route, read_as, request, report, hold: None });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming { lookup::start(exchange, now) } else { admission::start(exchange, now) }
 }

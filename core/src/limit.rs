@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::time::{Millis, Timestamp};
 use gcra::Tat;
-use key::KeyPart;
+use key::{Absent, CounterKey, KeyPart};
 
 /// One rate limit of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Limit {
     pub quota: Quota,
     /// What shares one count, in order; empty is one count for all.
     pub key: Vec<KeyPart>,
+    /// What takes the place of a part of the key that a request does not have.
+    pub absent: Absent,
     /// What one request uses; at most the quota's burst.
     pub cost: u64,
     /// Whether the limit only reports.
@@ -57,8 +59,8 @@ pub enum OnStoreError {
 pub struct Charge {
     /// The limit.
     pub limit: Arc<Limit>,
-    /// Whose count; injective over (limit, key parts).
-    pub key: Vec<u8>,
+    /// Whose count.
+    pub key: CounterKey,
 }
 
 /// A limit's answer.
@@ -94,11 +96,27 @@ impl Charge {
     }
 }
 
+/// Says in which order counters that must be asked one by one are charged: those of few callers before those of many, so that a request which a narrow
+/// limit refuses has used nothing of a wide one, not even for a moment. Returns positions in `charges`.
+pub fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
+    let rate = |limit: &Limit| limit.quota.amount.saturating_mul(86_400_000) / limit.quota.period.max(1);
+    let mut order: Vec<(std::cmp::Reverse<usize>, u64, usize)> = charges
+        .iter()
+        .enumerate()
+        .map(|(at, charge)| (std::cmp::Reverse(charge.limit.key.len()), rate(&charge.limit), at))
+        .collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, _, at)| at).collect()
+}
+
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
 ///
-/// `states` holds the counter of each charge, in the same order, and is updated in place. A dry-run limit that refuses consumes nothing and
-/// refuses nothing.
+/// `states` holds the counter of each charge, in the same order, and is updated in place; no two charges have the same counter. A dry-run limit that
+/// refuses consumes nothing and refuses nothing. A refused request uses nothing, but no state may owe more than its quota lets it.
 pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp) -> Vec<Verdict> {
+    for (charge, state) in charges.iter().zip(states.iter_mut()) {
+        *state = gcra::clamped(&charge.limit.quota, *state, now);
+    }
     let checked: Vec<Verdict> = charges
         .iter()
         .zip(states.iter())
@@ -127,9 +145,16 @@ mod tests {
 
     fn charge(name: &str, amount: u64, dry_run: bool) -> Charge {
         let quota = Quota { amount, period: 60_000, burst: amount };
-        let limit =
-            Limit { name: name.into(), quota, key: vec![], cost: 1, dry_run, on_store_error: OnStoreError::Allow };
-        Charge { limit: Arc::new(limit), key: vec![] }
+        let limit = Limit {
+            name: name.into(),
+            quota,
+            key: vec![],
+            absent: Absent::Share,
+            cost: 1,
+            dry_run,
+            on_store_error: OnStoreError::Allow,
+        };
+        Charge { limit: Arc::new(limit), key: CounterKey::of(name.as_bytes()) }
     }
 
     #[test]

@@ -62,6 +62,10 @@ pub enum Refusal {
     FinalRecipient,
     /// A connection has more exchanges under way than it may have streams: it leaves them behind and asks for more.
     TooManyUnderWay,
+    /// The request does not say what a limit counts by, and the policy refuses then.
+    UnknownCaller,
+    /// The request names more callers than a limit charges.
+    AmbiguousCaller,
 }
 
 /// What a refusal tells the client.
@@ -75,7 +79,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -102,6 +106,8 @@ impl Refusal {
         Self::Misdirected,
         Self::FinalRecipient,
         Self::TooManyUnderWay,
+        Self::UnknownCaller,
+        Self::AmbiguousCaller,
     ];
 
     /// Returns the name used in JSON.
@@ -131,6 +137,8 @@ impl Refusal {
             Self::Misdirected => "misdirected",
             Self::FinalRecipient => "final_recipient",
             Self::TooManyUnderWay => "too_many_under_way",
+            Self::UnknownCaller => "unknown_caller",
+            Self::AmbiguousCaller => "ambiguous_caller",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -268,6 +276,18 @@ impl Refusal {
                 "Too many requests",
                 "Wait for the answers to earlier requests.",
                 denied,
+            ),
+            Self::UnknownCaller => text(
+                StatusCode::BAD_REQUEST,
+                "Unknown caller",
+                "The request does not say who sends it, and a quota counts by that.",
+                denied,
+            ),
+            Self::AmbiguousCaller => text(
+                StatusCode::BAD_REQUEST,
+                "Ambiguous caller",
+                "The request names too many callers; a quota counts by who sends it.",
+                error,
             ),
             // No RFC knows this status; in logs it is the customary one.
             Self::Abandoned => text(

@@ -29,7 +29,6 @@ pub(crate) fn all<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pai
 }
 
 /// Returns the values of every parameter that may have this name to an application, decoded, in their order.
-#[cfg_attr(not(test), expect(dead_code, reason = "keys of limits are about to use it"))]
 pub(crate) fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Vec<u8>> + use<'a> {
     all(query, name).map(|pair| decoded(pair.value.as_bytes()))
 }

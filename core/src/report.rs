@@ -112,6 +112,20 @@ pub struct LimitReport {
     pub retry_after_ms: Millis,
 }
 
+impl LimitReport {
+    /// Of the answers for several counts of one limit the tightest is told: what refuses before what allows, then what leaves least.
+    pub(crate) fn tightness(&self) -> (u8, std::cmp::Reverse<u64>, Millis) {
+        let outcome = match self.outcome {
+            LimitOutcome::Allowed => 0,
+            LimitOutcome::UnavailableAllowed => 1,
+            LimitOutcome::WouldReject => 2,
+            LimitOutcome::UnavailableDenied => 3,
+            LimitOutcome::Rejected => 4,
+        };
+        (outcome, std::cmp::Reverse(self.remaining), self.retry_after_ms)
+    }
+}
+
 /// What a limit decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

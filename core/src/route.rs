@@ -3,6 +3,7 @@
 pub mod continents;
 pub mod geo;
 pub mod matching;
+pub(crate) mod plain;
 pub mod steering;
 
 use std::sync::Arc;
@@ -134,6 +135,8 @@ pub struct Matcher {
     pub methods: Vec<Method>,
     /// Header fields, all of which must match; `None` matches any value.
     pub headers: Vec<(HeaderName, Option<String>)>,
+    /// Countries of the client, any of which must match; see [`geo::Geo::is_in`].
+    pub countries: Vec<Code>,
 }
 
 /// A host name or a wildcard, in lower case.

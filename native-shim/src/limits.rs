@@ -1,24 +1,28 @@
-//! The counters of rate limits in this process.
+//! The counters of rate limits in this process: some 30 bytes for each caller, however long its name is.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use tidegate_core::Timestamp;
 use tidegate_core::limit::gcra::Tat;
+use tidegate_core::limit::key::CounterKey;
 use tidegate_core::limit::{Charge, Charged, charge_all};
 
 const SHARDS: usize = 64;
 
-/// Most keys counted; beyond it the counter that is nearest to its rest is forgotten.
-const KEYS_MAX: usize = 1 << 20;
+/// Most keys counted; beyond it the counter that is nearest to its rest is forgotten. As many as fill tables of 2^14 places: 26 MiB in all.
+const KEYS_MAX: usize = SHARDS * ((1 << 14) / 8 * 7);
+
+/// Tables of so many places are not made smaller.
+const PLACES_MIN: usize = 64;
 
 /// How many counters are looked at to find one to forget.
 const SAMPLE: usize = 16;
 
 #[derive(Debug)]
 struct Counter {
-    key: Box<[u8]>,
-    hash: u64,
+    key: CounterKey,
     tat: Tat,
 }
 
@@ -35,6 +39,8 @@ pub struct Limits {
     shards: Box<[Mutex<Shard>]>,
     hasher: ahash::RandomState,
     keys_max: usize,
+    /// Counters forgotten before they were spent.
+    evicted: AtomicU64,
 }
 
 impl Default for Limits {
@@ -47,12 +53,13 @@ impl Limits {
     /// Makes counters for at most so many keys.
     pub fn bounded(keys_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: ahash::RandomState::new(), keys_max }
+        // Seeded, so that nobody can choose keys for one shard.
+        Self { shards, hasher: ahash::RandomState::new(), keys_max, evicted: AtomicU64::new(0) }
     }
 
     /// Charges all limits of one request: checks all, then consumes all, while nobody else can.
     pub fn charge(&self, charges: &[Charge], now: Timestamp) -> Vec<Charged> {
-        let hashes: Vec<u64> = charges.iter().map(|c| self.hasher.hash_one(c.key.as_slice())).collect();
+        let hashes: Vec<u64> = charges.iter().map(|c| self.hasher.hash_one(c.key)).collect();
         let mut locked = self.lock(&hashes);
         let mut states: Vec<Option<Tat>> =
             charges.iter().zip(&hashes).map(|(c, hash)| shard(&mut locked, *hash).read(&c.key, *hash)).collect();
@@ -60,7 +67,9 @@ impl Limits {
         let verdicts = charge_all(charges, &mut states, now);
         for (((charge, hash), state), before) in charges.iter().zip(&hashes).zip(states).zip(before) {
             if let Some(tat) = state.filter(|_| state != before) {
-                shard(&mut locked, *hash).write(&charge.key, *hash, tat, self.keys_max / SHARDS, now);
+                let shard = shard(&mut locked, *hash);
+                let evicted = shard.write(&self.hasher, Counter { key: charge.key, tat }, self.keys_max / SHARDS, now);
+                self.evicted.fetch_add(evicted, Ordering::Relaxed);
             }
         }
         verdicts.into_iter().map(Charged::Verdict).collect()
@@ -71,15 +80,27 @@ impl Limits {
         self.shards.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).counters.len()).sum()
     }
 
+    /// Returns how many counters were forgotten before they were spent, because there were too many.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many keys there is memory for.
+    pub fn capacity(&self) -> usize {
+        self.shards.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).counters.capacity()).sum()
+    }
+
     /// Returns whether no key is counted.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Forgets counters that say no more than none at all.
+    /// Forgets counters that say no more than none at all, and gives their memory back.
     pub fn sweep(&self, now: Timestamp) {
         for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).sweep(now);
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.sweep(now);
+            shard.shrink(&self.hasher);
         }
     }
 
@@ -104,40 +125,54 @@ fn shard<'a>(locked: &'a mut [(usize, MutexGuard<'_, Shard>)], hash: u64) -> &'a
 }
 
 impl Shard {
-    fn read(&self, key: &[u8], hash: u64) -> Option<Tat> {
-        self.counters.find(hash, |c| *c.key == *key).map(|c| c.tat)
+    fn read(&self, key: &CounterKey, hash: u64) -> Option<Tat> {
+        self.counters.find(hash, |c| c.key == *key).map(|c| c.tat)
     }
 
-    fn write(&mut self, key: &[u8], hash: u64, tat: Tat, most: usize, now: Timestamp) {
-        if let Some(counter) = self.counters.find_mut(hash, |c| *c.key == *key) {
-            counter.tat = tat;
-            return;
+    /// Writes a counter; returns how many others had to go.
+    fn write(&mut self, hasher: &ahash::RandomState, counter: Counter, most: usize, now: Timestamp) -> u64 {
+        let hash = hasher.hash_one(counter.key);
+        if let Some(known) = self.counters.find_mut(hash, |c| c.key == counter.key) {
+            known.tat = counter.tat;
+            return 0;
         }
+        let mut evicted = 0;
         if self.counters.len() >= most.max(1) {
-            self.make_room(most, now);
+            evicted = self.make_room(hasher, most, now);
         }
-        self.counters.insert_unique(hash, Counter { key: key.into(), hash, tat }, |c| c.hash);
+        self.counters.insert_unique(hash, counter, |c| hasher.hash_one(c.key));
+        evicted
     }
 
-    fn make_room(&mut self, most: usize, now: Timestamp) {
-        if now.since(self.swept) >= 1000 {
+    fn make_room(&mut self, hasher: &ahash::RandomState, most: usize, now: Timestamp) -> u64 {
+        if now.since_guarded(&mut self.swept) >= 1000 {
             self.sweep(now);
         }
+        let mut evicted = 0;
         while self.counters.len() >= most.max(1) {
             // Who is nearest to rest has least to gain from being forgotten.
-            let Some((hash, tat)) = self.counters.iter().take(SAMPLE).map(|c| (c.hash, c.tat)).min_by_key(|c| c.1)
-            else {
-                return;
+            let Some(key) = self.counters.iter().take(SAMPLE).min_by_key(|c| c.tat).map(|c| c.key) else {
+                return evicted;
             };
-            if let Ok(found) = self.counters.find_entry(hash, |c| c.tat == tat) {
+            if let Ok(found) = self.counters.find_entry(hasher.hash_one(key), |c| c.key == key) {
                 found.remove();
+                evicted += 1;
             }
         }
+        evicted
     }
 
     fn sweep(&mut self, now: Timestamp) {
         self.swept = now;
         self.counters.retain(|counter| !counter.tat.is_spent(now));
+    }
+
+    /// Gives memory back when most of the table is empty.
+    fn shrink(&mut self, hasher: &ahash::RandomState) {
+        let (used, places) = (self.counters.len(), self.counters.capacity());
+        if places > PLACES_MIN && used.saturating_mul(4) < places {
+            self.counters.shrink_to(used.saturating_mul(2), |c| hasher.hash_one(c.key));
+        }
     }
 }
 
@@ -145,6 +180,7 @@ impl Shard {
 mod tests {
     use std::sync::Arc;
 
+    use tidegate_core::limit::key::Absent;
     use tidegate_core::limit::{Limit, OnStoreError, Quota};
 
     use super::*;
@@ -152,8 +188,9 @@ mod tests {
     fn charge(name: &str, amount: u64, key: &str) -> Charge {
         let quota = Quota { amount, period: 60_000, burst: amount };
         let on_store_error = OnStoreError::Allow;
-        let limit = Limit { name: name.into(), quota, key: vec![], cost: 1, dry_run: false, on_store_error };
-        Charge { limit: Arc::new(limit), key: format!("{name}/{key}").into_bytes() }
+        let absent = Absent::Share;
+        let limit = Limit { name: name.into(), quota, key: vec![], absent, cost: 1, dry_run: false, on_store_error };
+        Charge { limit: Arc::new(limit), key: CounterKey::of(format!("{name}/{key}").as_bytes()) }
     }
 
     fn allowed(charged: &[Charged]) -> Vec<bool> {
@@ -179,7 +216,32 @@ mod tests {
             limits.charge(&[charge("one", 10, &i.to_string())], now);
         }
         assert!((200..=256).contains(&limits.len()), "{}", limits.len());
+        assert_eq!(limits.evicted(), 10_000 - limits.len() as u64);
         limits.sweep(now.plus(60_000));
         assert!(limits.is_empty());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_given_back() {
+        let limits = Limits::default();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let some = |count: usize| (0..count).map(|i| charge("one", 10, &i.to_string()));
+        for one in some(200_000) {
+            limits.charge(&[one], now);
+        }
+        assert!(limits.capacity() * (size_of::<Counter>() + 1) < 20 << 20, "{}", limits.capacity());
+        limits.sweep(now.plus(60_000));
+        assert!(limits.capacity() <= SHARDS * PLACES_MIN, "{}", limits.capacity());
+    }
+
+    #[test]
+    fn what_a_larger_quota_or_a_clock_ahead_has_left_does_not_stay() {
+        let limits = Limits::default();
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let ahead = now.plus(3_600_000);
+        assert_eq!(allowed(&limits.charge(&[charge("one", 1, "a")], ahead)), [true]);
+        // An hour back: refused as long as the quota says, and no longer.
+        assert_eq!(allowed(&limits.charge(&[charge("one", 1, "a")], now)), [false]);
+        assert_eq!(allowed(&limits.charge(&[charge("one", 1, "a")], now.plus(60_000))), [true]);
     }
 }

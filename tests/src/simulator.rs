@@ -114,7 +114,7 @@ impl Simulator {
         loop {
             step = match step {
                 Step::Charge(next) => {
-                    let keys: Vec<Vec<u8>> = next.charges().iter().map(|c| c.key.clone()).collect();
+                    let keys: Vec<Vec<u8>> = next.charges().iter().map(|c| c.key.as_bytes().to_vec()).collect();
                     let mut states: Vec<Option<Tat>> = keys.iter().map(|k| self.counters.get(k).copied()).collect();
                     let verdicts = charge_all(next.charges(), &mut states, self.now);
                     let changed = keys.into_iter().zip(states).filter_map(|(key, state)| Some((key, state?)));

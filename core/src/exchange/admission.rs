@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Exchange, Step, finish, lookup};
-use crate::limit::key;
+use super::{Exchange, Request, Step, finish, lookup};
+use crate::limit::key::{self, CounterKey, Keys};
 use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict};
-use crate::parts::push_part;
 use crate::problem::Refusal;
 use crate::report::{LimitOutcome, LimitReport, StepName};
+use crate::route::Route;
 use crate::time::Timestamp;
 
 /// Waits for the limits' answer.
@@ -18,21 +18,41 @@ pub struct AwaitVerdict {
 }
 
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
-    if exchange.route.limits.is_empty() {
+    let charges = match charges(&exchange) {
+        Ok(charges) => charges,
+        Err(refusal) => return finish::refuse(exchange, refusal, now),
+    };
+    if charges.is_empty() {
         return lookup::start(exchange, now);
     }
     exchange.step(StepName::Charge);
-    let charges = exchange.route.limits.iter().map(|limit| charge(limit, &exchange)).collect();
     Step::Charge(AwaitVerdict { exchange, charges })
 }
 
-fn charge(limit: &Arc<Limit>, exchange: &Exchange) -> Charge {
-    let mut bytes = Vec::with_capacity(64);
-    push_part(&mut bytes, Some(limit.name.as_bytes()));
-    for part in &limit.key {
-        key::push(&mut bytes, part, &exchange.request, &exchange.route.name);
+/// Lists what a request is charged: by its route, and by the one that it takes when its path is read otherwise.
+fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
+    let mut charges: Vec<Charge> = Vec::with_capacity(exchange.route.limits.len());
+    for route in [Some(&exchange.route), exchange.read_as.as_ref()].into_iter().flatten() {
+        for limit in &route.limits {
+            if charges.iter().any(|charge| Arc::ptr_eq(&charge.limit, limit)) {
+                continue;
+            }
+            let keys = counted(limit, &exchange.request, route)?;
+            charges.extend(keys.into_iter().map(|key| Charge { limit: Arc::clone(limit), key }));
+        }
     }
-    Charge { limit: Arc::clone(limit), key: bytes }
+    Ok(charges)
+}
+
+/// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
+fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<CounterKey>, Refusal> {
+    match key::keys(limit, request, &route.name) {
+        Keys::Of(keys) => Ok(keys),
+        Keys::TooMany(keys) if limit.dry_run => Ok(keys),
+        Keys::TooMany(_) => Err(Refusal::AmbiguousCaller),
+        Keys::Absent if !limit.dry_run => Err(Refusal::UnknownCaller),
+        Keys::Absent | Keys::Skipped => Ok(Vec::new()),
+    }
 }
 
 impl AwaitVerdict {
@@ -45,7 +65,16 @@ impl AwaitVerdict {
     pub fn resume(self, answers: &[Charged], now: Timestamp) -> Step {
         let Self { mut exchange, charges } = self;
         let answers = answers.iter().copied().chain(std::iter::repeat(Charged::Unavailable));
-        exchange.report.limits = charges.iter().zip(answers).map(|(charge, answer)| report(charge, answer)).collect();
+        let mut reports: Vec<LimitReport> = Vec::with_capacity(charges.len());
+        for (charge, answer) in charges.iter().zip(answers) {
+            let report = report(charge, answer);
+            match reports.last_mut().filter(|last| Arc::ptr_eq(&last.name, &report.name)) {
+                Some(last) if last.tightness() < report.tightness() => *last = report,
+                Some(_) => {}
+                None => reports.push(report),
+            }
+        }
+        exchange.report.limits = reports;
         let has = |outcome: LimitOutcome| exchange.report.limits.iter().any(|l| l.outcome == outcome);
         if has(LimitOutcome::Rejected) {
             return finish::refuse(exchange, Refusal::LimitExceeded, now);

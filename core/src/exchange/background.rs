@@ -28,7 +28,7 @@ impl Background {
         report.route.clone_from(&from.report.route);
         report.cache.clone_from(&from.report.cache);
         let (engine, route) = (from.engine.clone(), Arc::clone(&from.route));
-        let exchange = Box::new(Exchange { engine, route, request, report, hold: None });
+        let exchange = Box::new(Exchange { engine, route, read_as: None, request, report, hold: None });
         Self { exchange, caching }
     }
 

@@ -133,7 +133,7 @@ impl Source {
 /// Writes what the report says into the reply's fields and ends the exchange.
 pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
     exchange.step(StepName::Finish);
-    let Exchange { route, mut report, hold, .. } = *exchange;
+    let Exchange { route, read_as, mut report, hold, .. } = *exchange;
     let headers = &mut draft.head.headers;
     if let Some(cache) = &report.cache {
         headers.append(
@@ -142,7 +142,8 @@ pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Times
         );
     }
     if !report.limits.is_empty() {
-        fields::write(headers, route.rate_limit_policy.as_ref(), &report.limits);
+        let mut routes = [Some(&route), read_as.as_ref()].into_iter().flatten();
+        fields::write(headers, routes.find_map(|route| route.rate_limit_policy.as_ref()), &report.limits);
     }
     if matches!(draft.source, Source::Origin | Source::Stored(_) | Source::Pieces(..)) {
         forward::add_via(headers, Version::HTTP_11);

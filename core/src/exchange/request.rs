@@ -106,8 +106,8 @@ impl Request {
         let refusal = check(policy, &head, authority.is_some(), ambiguous, of_scheme, client.body);
         let websocket = forward::wants_websocket(&head);
         forward::strip_hop_by_hop(&mut head.headers);
-        let geo =
-            client.geo.unwrap_or_else(|| if believed { Geo::from_headers(&head.headers) } else { Geo::default() });
+        let named = policy.client.country_header.as_ref().filter(|_| believed);
+        let geo = client.geo.or_else(|| named.map(|field| Geo::from_headers(&head.headers, field))).unwrap_or_default();
         let scheme = if believed { forwarded_scheme(&head).unwrap_or(client.scheme) } else { client.scheme };
         let mut authority = authority.unwrap_or_default();
         // The same origin (RFC 9110, section 4.2.3).

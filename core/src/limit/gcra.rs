@@ -20,15 +20,21 @@ impl Tat {
     }
 }
 
-/// Uses `cost`, if it is available. A refusal leaves the state as it was.
+/// Uses `cost`, if it is available. A refusal uses nothing: the state is [`clamped`].
 pub fn charge(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> (Tat, Verdict) {
     let before = base(quota, state, now);
     let after = before.saturating_add(interval(quota).saturating_mul(cost));
     if after <= horizon(quota, now) {
         (Tat(after), verdict(quota, after, 0, now))
     } else {
-        (state.unwrap_or(Tat(before)), refusal(quota, before, after, now))
+        (clamped(quota, state, now).unwrap_or(Tat(before)), refusal(quota, before, after, now))
     }
+}
+
+/// Returns a state that owes no more than this quota lets anybody owe. One that a larger quota has left, or a clock that was ahead, would otherwise
+/// stay as long as that said.
+pub fn clamped(quota: &Quota, state: Option<Tat>, now: Timestamp) -> Option<Tat> {
+    state.map(|state| Tat(state.0.min(horizon(quota, now))))
 }
 
 /// Says what [`charge`] would answer, as if nothing had been used yet: `remaining` and `reset` are those before the charge.
@@ -106,6 +112,17 @@ mod tests {
         let day_ahead = Tat(at(86_400_000).as_nanos());
         let (_, verdict) = charge(&THOUSAND_A_MINUTE, Some(day_ahead), 1, at(0));
         assert_eq!(verdict.retry_after, 60);
+    }
+
+    #[test]
+    fn a_refused_client_waits_no_longer_than_it_is_told() {
+        // After a larger quota, and after a clock that was a day ahead.
+        let mut state = Some(Tat(at(86_400_000).as_nanos()));
+        for (millis, allowed) in [(0, false), (59, false), (60, true), (61, false), (120, true)] {
+            let (next, verdict) = charge(&THOUSAND_A_MINUTE, state, 1, at(millis));
+            assert_eq!(verdict.allowed, allowed, "after {millis} ms");
+            state = Some(next);
+        }
     }
 
     #[test]

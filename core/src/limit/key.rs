@@ -1,12 +1,28 @@
-//! What shares one count: keys of limits and of affinity.
+//! What shares one count, and what keeps affinity.
+//!
+//! One caller has one count, however it spells who it is. Equal are:
+//!
+//! - values of header fields with white space around them, and the scheme of Authorization in any case and with any number of spaces after it;
+//! - values of cookies and query parameters with quotes or white space around them, percent-encoded or not, under every spelling of the name that
+//!   applications accept ([`crate::cookie`], [`crate::query`]);
+//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end ([`crate::route::plain`]).
+//!
+//! A name that occurs several times with several values is charged for each of them, because which one counts is the application's choice.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::HeaderName;
+use http::{HeaderName, header};
+use sha2::{Digest, Sha256};
 
-use crate::cookie;
+use super::Limit;
 use crate::exchange::Request;
 use crate::parts::push_part;
+use crate::route::plain;
+use crate::{cookie, query};
+
+/// Most counts that one request is charged to by one limit.
+const KEYS_MAX: usize = 8;
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +36,7 @@ pub enum KeyPart {
     Header(HeaderName),
     /// A cookie.
     Cookie(String),
-    /// A query parameter, as it stands in the URL.
+    /// A query parameter.
     Query(String),
     /// The path.
     Path,
@@ -28,34 +44,212 @@ pub enum KeyPart {
     Route,
     /// The client's country.
     Country,
+    /// Whether the client's country is in the European Union.
+    EuropeanUnion,
 }
 
-/// Appends one part to a key: absent and empty differ, and no two sequences of parts give the same bytes.
-pub fn push(key: &mut Vec<u8>, part: &KeyPart, request: &Request, route: &str) {
-    match part {
-        KeyPart::Ip { ipv6_prefix } => match request.address {
-            IpAddr::V4(v4) => push_part(key, Some(&v4.octets())),
-            IpAddr::V6(v6) => push_part(key, Some(&cut(v6, *ipv6_prefix).octets())),
-        },
-        KeyPart::Header(name) => push_part(key, request.head.headers.get(name).map(http::HeaderValue::as_bytes)),
-        KeyPart::Cookie(name) => {
-            push_part(key, cookie::all(&request.head.headers, name).next().map(|found| found.value));
+/// What takes the place of a header field, cookie or query parameter that a request does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The client's address; IPv6 cut to this many leading bits.
+    Address {
+        /// 1 to 128.
+        ipv6_prefix: u8,
+    },
+    /// One count for all who do not have it.
+    Share,
+    /// Nothing: the limit does not apply.
+    Skip,
+    /// The request is refused.
+    Refuse,
+}
+
+/// Whose count: a digest of the limit's name and the parts of its key.
+///
+/// The same at the edge and in a pod, and of the same size for every caller. It is the first half of a SHA-256: to share somebody else's count a caller
+/// would have to find one of 2^128 inputs, and callers whose own keys collide only share a count with themselves.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterKey([u8; 16]);
+
+impl CounterKey {
+    /// Makes the key of some bytes, which must say who is counted by which limit.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut half = [0; 16];
+        for (to, from) in half.iter_mut().zip(Sha256::digest(bytes)) {
+            *to = from;
         }
-        KeyPart::Query(name) => push_part(key, query_value(request.head.uri.query(), name)),
-        KeyPart::Path => push_part(key, Some(request.path().as_bytes())),
-        KeyPart::Route => push_part(key, Some(route.as_bytes())),
-        KeyPart::Country => push_part(key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes)),
+        Self(half)
+    }
+
+    /// Returns the digest.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for CounterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// To which counts a limit charges a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// These.
+    Of(Vec<CounterKey>),
+    /// None: what the limit counts by is absent, and the limit does not apply then.
+    Skipped,
+    /// None: what the limit counts by is absent.
+    Absent,
+    /// More than are charged: the request names too many callers.
+    TooMany(Vec<CounterKey>),
+}
+
+/// Says to which counts a limit charges a request.
+pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
+    let mut start = Vec::with_capacity(64);
+    push_part(&mut start, Some(limit.name.as_bytes()));
+    let mut all = vec![start];
+    let mut too_many = false;
+    for part in &limit.key {
+        let values = values(part, request, route);
+        if values.is_empty() {
+            match limit.absent {
+                Absent::Skip => return Keys::Skipped,
+                Absent::Refuse => return Keys::Absent,
+                Absent::Share => {
+                    for key in &mut all {
+                        push_part(key, None);
+                    }
+                }
+                Absent::Address { ipv6_prefix } => {
+                    for key in &mut all {
+                        push_part(key, None);
+                        push_address(key, request.address, ipv6_prefix);
+                    }
+                }
+            }
+            continue;
+        }
+        too_many |= all.len() * values.len() > KEYS_MAX;
+        all = multiplied(all, &values);
+    }
+    let mut keys: Vec<CounterKey> = all.iter().map(|bytes| CounterKey::of(bytes)).collect();
+    keys.dedup();
+    if too_many { Keys::TooMany(keys) } else { Keys::Of(keys) }
+}
+
+/// Appends each value to each key, as far as the bound allows. The first value goes to all keys that there are.
+fn multiplied(mut all: Vec<Vec<u8>>, values: &[Cow<'_, [u8]>]) -> Vec<Vec<u8>> {
+    let before = if values.len() > 1 { all.clone() } else { Vec::new() };
+    let mut values = values.iter();
+    if let Some(first) = values.next() {
+        for key in &mut all {
+            push_part(key, Some(first));
+        }
+    }
+    for value in values {
+        for key in before.iter().take(KEYS_MAX.saturating_sub(all.len())) {
+            let mut key = key.clone();
+            push_part(&mut key, Some(value));
+            all.push(key);
+        }
+    }
+    all
+}
+
+/// Makes what keeps affinity; `None` if the request has none of the parts that clients name.
+pub(crate) fn affinity(parts: &[KeyPart], request: &Request, route: &str) -> Option<Vec<u8>> {
+    let mut stable = Vec::with_capacity(32);
+    let mut known = parts.is_empty();
+    for part in parts {
+        let values = values(part, request, route);
+        known |= !values.is_empty();
+        push_part(&mut stable, values.first().map(AsRef::as_ref));
+    }
+    known.then_some(stable)
+}
+
+/// Returns the values of a part, each once, in their order; none if the request does not have it.
+fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Cow<'a, [u8]>> {
+    let fields = &request.head.headers;
+    let one = |value: Cow<'a, [u8]>| vec![value];
+    match part {
+        KeyPart::Ip { ipv6_prefix } => {
+            let mut bytes = Vec::with_capacity(16);
+            match request.address {
+                IpAddr::V4(v4) => bytes.extend(v4.octets()),
+                IpAddr::V6(v6) => bytes.extend(cut(v6, *ipv6_prefix).octets()),
+            }
+            one(bytes.into())
+        }
+        KeyPart::Header(name) => {
+            once_each(fields.get_all(name).iter().map(|value| header_value(name, value.as_bytes())))
+        }
+        KeyPart::Cookie(name) => {
+            once_each(cookie::all(fields, name).map(|found| plain_value(&query::decoded(found.value)).into()))
+        }
+        KeyPart::Query(name) => {
+            let query = request.head.uri.query().unwrap_or_default();
+            once_each(query::values(query, name).map(|value| plain_value(&value).into()))
+        }
+        KeyPart::Path => one(plain::counted(request.path()).into_owned().into_bytes().into()),
+        KeyPart::Route => one(route.as_bytes().into()),
+        KeyPart::Country => one(request.geo.country_or_unknown().as_bytes().to_vec().into()),
+        KeyPart::EuropeanUnion => one(vec![u8::from(request.geo.is_in_european_union())].into()),
+    }
+}
+
+fn once_each<'a>(values: impl Iterator<Item = Cow<'a, [u8]>>) -> Vec<Cow<'a, [u8]>> {
+    let mut distinct: Vec<Cow<'a, [u8]>> = Vec::with_capacity(1);
+    for value in values {
+        // One more than are charged says that there are too many.
+        if distinct.len() <= KEYS_MAX && !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    distinct
+}
+
+fn header_value<'a>(name: &HeaderName, value: &'a [u8]) -> Cow<'a, [u8]> {
+    let value = trimmed(value);
+    if *name != header::AUTHORIZATION && *name != header::PROXY_AUTHORIZATION {
+        return value.into();
+    }
+    // RFC 9110, section 11.4: the scheme in any case, then spaces.
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at_checked(end).unwrap_or((value, b""));
+    [&scheme.to_ascii_lowercase()[..], b" ", trimmed(rest)].concat().into()
+}
+
+/// Returns a decoded value without the white space and the quotes around it.
+fn plain_value(value: &[u8]) -> Vec<u8> {
+    let bare = trimmed(value);
+    bare.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).map_or(bare, trimmed).to_vec()
+}
+
+/// Drops what some library trims as white space: that of Unicode in text, that of Latin-1 in other bytes.
+fn trimmed(value: &[u8]) -> &[u8] {
+    if let Ok(text) = std::str::from_utf8(value) {
+        return text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}').as_bytes();
+    }
+    let kept = |byte: &u8| *byte > b' ' && !matches!(byte, 0x7f..=0xa0);
+    let start = value.iter().position(kept).unwrap_or(value.len());
+    let end = value.iter().rposition(kept).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
+}
+
+fn push_address(key: &mut Vec<u8>, address: IpAddr, ipv6_prefix: u8) {
+    match address {
+        IpAddr::V4(v4) => push_part(key, Some(&v4.octets())),
+        IpAddr::V6(v6) => push_part(key, Some(&cut(v6, ipv6_prefix).octets())),
     }
 }
 
 fn cut(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
     let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
     Ipv6Addr::from(u128::from(address) & mask)
-}
-
-fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a [u8]> {
-    let pairs = query?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(n, _)| *n == name).map(|(_, value)| value.as_bytes()).next()
 }
 
 #[cfg(test)]
@@ -74,9 +268,24 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_query_value_is_not_an_absent_one() {
-        assert_eq!(query_value(Some("a=1&token"), "token"), Some(&b""[..]));
-        assert_eq!(query_value(Some("a=1"), "token"), None);
-        assert_eq!(query_value(None, "token"), None);
+    fn digests_are_fixed() {
+        // A change here makes every caller a new one.
+        assert_eq!(format!("{:?}", CounterKey::of(b"")), "e3b0c44298fc1c149afbf4c8996fb924");
+    }
+
+    #[test]
+    fn spellings_of_a_header_field_are_one_value() {
+        let key = HeaderName::from_static("x-api-key");
+        for value in [&b"KEY1"[..], b" KEY1", b"KEY1\t ", b"\xa0KEY1", b"\xc2\xa0KEY1 "] {
+            assert_eq!(header_value(&key, value), &b"KEY1"[..]);
+        }
+        for value in [&b"Bearer x"[..], b"bearer x", b"BEARER   x ", b" Bearer \tx"] {
+            assert_eq!(header_value(&header::AUTHORIZATION, value), &b"bearer x"[..]);
+        }
+        assert_ne!(header_value(&key, b"KEY1"), header_value(&key, b"key1"));
+        for value in [&b"a b"[..], b" a b\t", b"\"a b\"", b"\xc2\xa0\" a b\" ", b"\xa0a b"] {
+            assert_eq!(plain_value(value), b"a b");
+        }
+        assert_eq!(plain_value("\u{e0}\u{a0}".as_bytes()), "\u{e0}".as_bytes());
     }
 }

@@ -12,7 +12,7 @@ use super::raw::{
     RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering, RawStore,
 };
 use super::{Bounds, Policy, Server, StoreBounds, rules, units};
-use crate::client::{ClientPolicy, Network};
+use crate::client::{ClientPolicy, Nat64, Network};
 use crate::limit::key::KeyPart;
 use crate::names;
 use crate::route::geo::{Code, Position};
@@ -23,7 +23,8 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let source = Source::new(file, text);
     let raw: RawPolicy =
         toml::from_str(text).map_err(|error| PolicyError { problems: vec![source.refused(&error)] })?;
-    let mut c = Compiler { source, problems: Vec::new(), identity: Identity::default() };
+    let mut c = Compiler { source, problems: Vec::new(), identity: Identity::default(), ipv6_prefix: 64 };
+    c.ipv6_prefix = c.read_ipv6_prefix(&raw.client);
     c.identity = c.identity(&raw.client);
     let server = c.server(&raw.server);
     let client = c.client(&raw.client);
@@ -70,6 +71,8 @@ pub(super) struct Compiler<'a> {
     source: Source<'a>,
     problems: Vec<Problem>,
     identity: Identity,
+    /// Leading bits of an IPv6 address that are one client.
+    ipv6_prefix: u8,
 }
 
 /// Where user and workspace of a request are named.
@@ -150,27 +153,41 @@ impl Compiler<'_> {
 
     /// Reads the parts of a limit's or an affinity's key.
     pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
-        let parts = texts.iter().enumerate().filter_map(|(i, text)| match key_part(text, &self.identity) {
-            Ok(part) => Some(part),
-            Err(message) => {
-                self.wrong(&path.index(i), message);
-                None
-            }
-        });
+        let parts =
+            texts.iter().enumerate().filter_map(|(i, text)| match key_part(text, &self.identity, self.ipv6_prefix) {
+                Ok(part) => Some(part),
+                Err(message) => {
+                    self.wrong(&path.index(i), message);
+                    None
+                }
+            });
         parts.collect()
+    }
+
+    /// Returns how many leading bits of an IPv6 address are one client.
+    pub(super) fn ipv6_prefix(&self) -> u8 {
+        self.ipv6_prefix
+    }
+
+    fn read_ipv6_prefix(&mut self, raw: &RawClient) -> u8 {
+        let prefix = raw.ipv6_prefix.unwrap_or(64);
+        if !(1..=128).contains(&prefix) {
+            self.wrong(&KeyPath::of(&["client", "ipv6_prefix"]), "from 1 to 128");
+        }
+        prefix
     }
 
     fn identity(&mut self, raw: &RawClient) -> Identity {
         let default = Identity::default();
-        let mut named = |key: &str, text: Option<&String>, otherwise: KeyPart| match text.map(|t| key_part(t, &default))
-        {
-            None => otherwise,
-            Some(Ok(part @ (KeyPart::Header(_) | KeyPart::Cookie(_)))) => part,
-            Some(Ok(_) | Err(_)) => {
-                self.wrong(&KeyPath::of(&["client", key]), "write \"header:NAME\" or \"cookie:NAME\"");
-                otherwise
-            }
-        };
+        let mut named =
+            |key: &str, text: Option<&String>, otherwise: KeyPart| match text.map(|t| key_part(t, &default, 64)) {
+                None => otherwise,
+                Some(Ok(part @ (KeyPart::Header(_) | KeyPart::Cookie(_)))) => part,
+                Some(Ok(_) | Err(_)) => {
+                    self.wrong(&KeyPath::of(&["client", key]), "write \"header:NAME\" or \"cookie:NAME\"");
+                    otherwise
+                }
+            };
         let user = named("user", raw.user.as_ref(), default.user.clone());
         let workspace = named("workspace", raw.workspace.as_ref(), default.workspace.clone());
         Identity { user, workspace }
@@ -241,7 +258,22 @@ impl Compiler<'_> {
             None => default,
             Some(text) => self.header_name(&KeyPath::of(&["client", "address_header"]), text).unwrap_or(default),
         };
-        ClientPolicy { trusted_proxies, address_header }
+        let country_header = match raw.country_header.as_deref() {
+            None => Some(names::CF_IPCOUNTRY),
+            Some("off") => None,
+            Some(text) => self.header_name(&KeyPath::of(&["client", "country_header"]), text),
+        };
+        let mut nat64 = vec![Nat64::well_known()];
+        for (i, text) in raw.nat64_prefixes.iter().enumerate() {
+            match Nat64::parse(text) {
+                Some(gateway) => nat64.push(gateway),
+                None => self.wrong(
+                    &KeyPath::of(&["client", "nat64_prefixes"]).index(i),
+                    format!("`{text}` is not a NAT64 network; write IPv6 with /32, /40, /48, /56, /64 or /96: 2001:db8:64::/96"),
+                ),
+            }
+        }
+        ClientPolicy { trusted_proxies, address_header, country_header, nat64 }
     }
 
     fn store(&mut self, raw: &RawStore) -> StoreBounds {
@@ -410,10 +442,10 @@ fn origin_url(text: &str) -> Result<(Scheme, Authority), String> {
     }
 }
 
-fn key_part(text: &str, identity: &Identity) -> Result<KeyPart, String> {
+fn key_part(text: &str, identity: &Identity, ipv6_prefix: u8) -> Result<KeyPart, String> {
     let wrong = || {
         format!(
-            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace"
+            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, eu, user or workspace"
         )
     };
     match text.split_once(':') {
@@ -422,10 +454,11 @@ fn key_part(text: &str, identity: &Identity) -> Result<KeyPart, String> {
         Some(("query", name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
         Some(_) => Err(wrong()),
         None => match text {
-            "ip" => Ok(KeyPart::Ip { ipv6_prefix: 64 }),
+            "ip" => Ok(KeyPart::Ip { ipv6_prefix }),
             "path" => Ok(KeyPart::Path),
             "route" => Ok(KeyPart::Route),
             "country" => Ok(KeyPart::Country),
+            "eu" => Ok(KeyPart::EuropeanUnion),
             "user" => Ok(identity.user.clone()),
             "workspace" => Ok(identity.workspace.clone()),
             _ => match text.strip_prefix("ip/").and_then(|p| p.parse::<u8>().ok()) {

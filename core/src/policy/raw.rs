@@ -106,8 +106,18 @@ pub struct RawServerTls {
 pub struct RawClient {
     /// Networks whose forwarding header fields are believed, such as "10.0.0.0/8". Default: none.
     pub trusted_proxies: Vec<String>,
-    /// The header field with the client's address, read from the right past trusted proxies. Default: x-forwarded-for.
+    /// The header field with the client's address, read from the right past trusted proxies; what stands left of something unreadable is not believed.
+    /// "forwarded" is read as RFC 7239 says, every other field as a list of addresses. Default: x-forwarded-for.
     pub address_header: Option<String>,
+    /// The header field in which trusted proxies say the client's country by its two-letter code; "off": nobody says it in a field. With Cloudflare's
+    /// "cf-ipcountry" its fields for continent and place are read too. XX is an unknown country, T1 is Tor. A proxy that is trusted must set this field
+    /// or remove it: what it passes on from clients is believed. At the edge the platform says it. Default: cf-ipcountry.
+    pub country_header: Option<String>,
+    /// How many leading bits of an IPv6 address are one client, where a key says "ip": 1 to 128. Default: 64.
+    pub ipv6_prefix: Option<u8>,
+    /// IPv6 networks of NAT64 gateways (RFC 6052: /32, /40, /48, /56, /64 or /96): a client inside is the IPv4 client whose address is embedded.
+    /// `64:ff9b::/96` always is one.
+    pub nat64_prefixes: Vec<String>,
     /// Where the user of a request is named: "header:NAME" or "cookie:NAME". Default: header:x-user-id.
     pub user: Option<String>,
     /// Where the workspace of a request is named: "header:NAME" or "cookie:NAME". Default: header:x-workspace-id.
@@ -215,10 +225,12 @@ pub struct RawPool {
     /// continent, then distance, then as listed. Default: "ordered".
     #[serde(default)]
     pub steering: RawSteering,
-    /// For weighted steering: what stays with one origin; key parts as in a limit. Default: the client's address.
+    /// For weighted steering: what stays with one origin; key parts as in a limit. A request that has none of them goes to any origin, by weight.
+    /// Default: the client's address.
     #[serde(default)]
     pub affinity: Option<Vec<String>>,
-    /// For nearest steering: two-letter country code to origins, nearest first.
+    /// For nearest steering: two-letter country code to origins, nearest first. EU stands for every member of the European Union that is not named
+    /// itself, XX for an unknown country, T1 for Tor.
     #[serde(default)]
     pub countries: BTreeMap<String, OneOrMany>,
     /// For nearest steering: continent code (AF, AN, AS, EU, NA, OC, SA) to origins, nearest first.
@@ -349,9 +361,16 @@ pub struct RawLimit {
     /// Most that may be used at once. Default: the quota's amount.
     #[serde(default)]
     pub burst: Option<u64>,
-    /// What shares one count, in order: "ip" (IPv6 by /64), "ip/56", "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user",
-    /// "workspace". An empty list is one count for all.
+    /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56", "header:NAME", "cookie:NAME", "query:NAME", "path", "route",
+    /// "country", "eu", "user", "workspace". An empty list is one count for all. Spellings that applications take for the same are one value: white
+    /// space or quotes around it, percent-encoding, the scheme of Authorization in any case, paths in any case, with `;` parameters or a final slash. A
+    /// name that occurs several times with several values is charged for each of them; a request with more than 8 is refused.
     pub key: Vec<String>,
+    /// What counts instead of a header field, cookie or query parameter that a request does not have. "address": the client's address, so that whoever
+    /// is not named has a count of its own. "share": one count for all who do not have it; one of them can use it up for the others. "skip": nothing,
+    /// the limit does not apply; whoever leaves it out is not limited. "refuse": such requests get 400. Default: "address".
+    #[serde(default)]
+    pub absent: RawAbsent,
     /// What one request uses. Default: 1.
     #[serde(default)]
     pub cost: Option<u64>,
@@ -361,6 +380,22 @@ pub struct RawLimit {
     /// What happens when the counter cannot be reached: "allow" or "deny". Default: "allow".
     #[serde(default)]
     pub on_store_error: Option<RawOnStoreError>,
+}
+
+/// What counts instead of a part of a key that a request does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawAbsent {
+    /// The client's address.
+    #[default]
+    Address,
+    /// One count for all.
+    Share,
+    /// The limit does not apply.
+    Skip,
+    /// The request is refused.
+    Refuse,
 }
 
 /// What a limit does without its counter.
@@ -435,6 +470,8 @@ pub struct RawRoute {
     pub method: Option<OneOrMany>,
     /// Header fields and their values, all of which must match; "*" matches any value.
     pub header: BTreeMap<String, String>,
+    /// Two-letter codes of the client's country: "DE"; "EU" for every member of the European Union, "XX" for an unknown country, "T1" for Tor.
+    pub country: Option<OneOrMany>,
     /// The pool that answers.
     pub pool: String,
     /// The cache profile. Default: nothing is cached.

@@ -8,12 +8,16 @@ use http::{HeaderName, HeaderValue, Method};
 use super::compile::Compiler;
 use super::error::KeyPath;
 use super::list::OneOrMany;
-use super::raw::{RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry, RawRoute};
+use super::raw::{
+    RawAbsent, RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry, RawRoute,
+};
 use super::units;
 use crate::breaker::{self, Window};
 use crate::cache::{Mode, Profile, Query};
+use crate::limit::key::Absent;
 use crate::limit::{Limit, OnStoreError, Quota, fields};
 use crate::retry;
+use crate::route::geo::Code;
 use crate::route::matching::Glob;
 use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
 
@@ -133,6 +137,12 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         name: name.into(),
         quota: Quota { amount, period, burst },
         key,
+        absent: match raw.absent {
+            RawAbsent::Address => Absent::Address { ipv6_prefix: c.ipv6_prefix() },
+            RawAbsent::Share => Absent::Share,
+            RawAbsent::Skip => Absent::Skip,
+            RawAbsent::Refuse => Absent::Refuse,
+        },
         cost,
         dry_run: raw.dry_run,
         on_store_error: match raw.on_store_error {
@@ -358,7 +368,14 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
         }
     }
     let methods = methods(c, &at.key("method"), &list(&route.method));
-    Matcher { hosts, paths, methods, headers }
+    let mut countries = Vec::new();
+    for text in list(&route.country) {
+        match Code::parse(&text) {
+            Some(code) => countries.push(code),
+            None => c.wrong(&at.key("country"), format!("`{text}` is not a country; write DE, EU, XX or T1")),
+        }
+    }
+    Matcher { hosts, paths, methods, headers, countries }
 }
 
 fn host(text: &str) -> Option<HostPattern> {

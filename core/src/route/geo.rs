@@ -2,18 +2,30 @@
 
 use std::fmt;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::continents;
+use crate::names;
 
-/// A two-letter code of a country (ISO 3166-1) or a continent, in upper case.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// A two-letter code of a country (ISO 3166-1) or a continent, in upper case. Two codes of Cloudflare's are none of a country: `T1` is Tor, and `XX` a
+/// country that nobody knows. `EU` as a country stands for the European Union.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code([u8; 2]);
 
+/// The European Union, among countries; among continents Europe.
+const EU: Code = Code(*b"EU");
+
+/// A country that nobody knows.
+const UNKNOWN: Code = Code(*b"XX");
+
+/// The members of the European Union since 2020-02-01, as Cloudflare's `isEUCountry` has them.
+const MEMBERS: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
+
 impl Code {
-    /// Reads a code of two ASCII letters in either case.
+    /// Reads a code of two ASCII letters in either case, or `T1`.
     pub fn parse(text: &str) -> Option<Self> {
-        match text.as_bytes() {
+        match text.trim().as_bytes() {
+            [b't' | b'T', b'1'] => Some(Self(*b"T1")),
             [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
                 Some(Self([a.to_ascii_uppercase(), b.to_ascii_uppercase()]))
             }
@@ -21,14 +33,19 @@ impl Code {
         }
     }
 
-    /// Returns the two letters.
+    /// Reads the code of a client's country; `XX` is none.
+    pub fn of_country(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|code| *code != UNKNOWN)
+    }
+
+    /// Returns the two characters.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Returns the two letters.
+    /// Returns the two characters.
     pub fn as_str(&self) -> &str {
-        // Two ASCII letters by construction.
+        // Two ASCII characters by construction.
         std::str::from_utf8(&self.0).unwrap_or("")
     }
 }
@@ -42,7 +59,7 @@ impl fmt::Debug for Code {
 /// Where a client is, as far as known.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Geo {
-    /// Country.
+    /// Country; never `XX`.
     pub country: Option<Code>,
     /// Continent: AF, AN, AS, EU, NA, OC or SA. Found from the country when absent.
     pub continent: Option<Code>,
@@ -56,15 +73,38 @@ impl Geo {
         self.continent.or_else(|| continents::of(self.country?))
     }
 
-    /// Reads `cf-ipcountry`, `cf-ipcontinent`, `cf-iplatitude` and `cf-iplongitude`, as Cloudflare sends them to origins. Only for trusted peers.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-        let degrees = |name: &str| text(name).and_then(|v| v.trim().parse::<f64>().ok());
+    /// Returns the country, `XX` if it is not known.
+    pub fn country_or_unknown(&self) -> Code {
+        self.country.unwrap_or(UNKNOWN)
+    }
+
+    /// Returns whether the country is a member of the European Union.
+    pub fn is_in_european_union(&self) -> bool {
+        self.country.is_some_and(|country| MEMBERS.split(' ').any(|member| member == country.as_str()))
+    }
+
+    /// Returns whether the client is in this country, or for `EU` in a member of the European Union; nobody knows where is `XX`.
+    pub fn is_in(&self, code: Code) -> bool {
+        self.country_or_unknown() == code || (code == EU && self.is_in_european_union())
+    }
+
+    /// Reads where a client is from the field that the policy names for its country; with Cloudflare's also `cf-ipcontinent`, `cf-iplatitude` and
+    /// `cf-iplongitude`. Only for trusted peers. A field that occurs twice says nothing.
+    pub fn from_headers(headers: &HeaderMap, country: &HeaderName) -> Self {
+        let text = |name: &HeaderName| {
+            let mut lines = headers.get_all(name).iter();
+            lines.next().filter(|_| lines.next().is_none()).and_then(|value| value.to_str().ok())
+        };
+        let country_code = text(country).and_then(Code::of_country);
+        if *country != names::CF_IPCOUNTRY {
+            return Self { country: country_code, ..Self::default() };
+        }
+        let degrees = |name: &HeaderName| text(name).and_then(|v| v.trim().parse::<f64>().ok());
         Self {
-            country: text("cf-ipcountry").and_then(Code::parse),
-            continent: text("cf-ipcontinent").and_then(Code::parse),
-            position: degrees("cf-iplatitude")
-                .zip(degrees("cf-iplongitude"))
+            country: country_code,
+            continent: text(&names::CF_IPCONTINENT).and_then(Code::parse),
+            position: degrees(&names::CF_IPLATITUDE)
+                .zip(degrees(&names::CF_IPLONGITUDE))
                 .and_then(|(lat, lon)| Position::from_degrees(lat, lon)),
         }
     }
@@ -138,5 +178,29 @@ mod tests {
         assert_eq!(Code::parse("D"), None);
         assert_eq!(Code::parse("d1"), None);
         assert_eq!(Code::parse("de"), Code::parse("DE"));
+        assert_eq!(Code::parse("t1").map(|code| code.as_str().to_owned()).as_deref(), Some("T1"));
+        assert_eq!(Code::of_country("xx"), None);
+    }
+
+    #[test]
+    fn a_client_is_in_its_country_and_in_the_union() {
+        let of = |text: &str| Geo { country: Code::of_country(text), ..Geo::default() };
+        let is = |country: &str, code: &str| of(country).is_in(Code::parse(code).unwrap());
+        assert!(is("DE", "DE") && is("DE", "EU") && is("XX", "XX") && is("", "XX") && is("T1", "T1"));
+        assert!(!is("CH", "EU") && !is("GB", "EU") && !is("T1", "XX") && !is("XX", "EU") && !is("DE", "XX"));
+        assert_eq!(MEMBERS.split(' ').count(), 27);
+    }
+
+    #[test]
+    fn the_policy_says_which_field_names_the_country() {
+        let fields = crate::cache::tests_support::headers(&[
+            ("cf-ipcountry", "DE"),
+            ("x-country", "US"),
+            ("cf-iplatitude", "1"),
+        ]);
+        let own = HeaderName::from_static("x-country");
+        assert_eq!(Geo::from_headers(&fields, &own).country, Code::parse("US"));
+        let twice = crate::cache::tests_support::headers(&[("x-country", "DE"), ("x-country", "US")]);
+        assert_eq!(Geo::from_headers(&twice, &own), Geo::default());
     }
 }

@@ -2,16 +2,29 @@
 
 use http::{HeaderMap, Method};
 
-use super::{HostPattern, Matcher, PathPattern};
+use super::geo::Geo;
+use super::{HostPattern, Matcher, PathPattern, plain};
 
 impl Matcher {
-    /// Returns whether every condition holds. `host` is in lower case and without port.
+    /// Returns whether every condition but the place holds. `host` is in lower case and without port.
     pub fn matches(&self, method: &Method, host: &str, path: &str, headers: &HeaderMap) -> bool {
-        self.may_match(method, host, path)
-            && self.headers.iter().all(|(name, wanted)| match wanted {
-                None => headers.contains_key(name),
-                Some(wanted) => headers.get_all(name).iter().any(|v| v.as_bytes() == wanted.as_bytes()),
-            })
+        self.may_match(method, host, path) && self.has_fields(headers)
+    }
+
+    /// Returns what [`Matcher::matches`] does for a path as an origin may read it, which is compared with what the policy's paths are when they are
+    /// read so.
+    pub(crate) fn matches_read(&self, method: &Method, host: &str, read: &str, headers: &HeaderMap) -> bool {
+        any_or_empty(&self.methods, |m| m == method)
+            && self.is_for(host)
+            && any_or_empty(&self.paths, |p| p.matches_read(read))
+            && self.has_fields(headers)
+    }
+
+    fn has_fields(&self, headers: &HeaderMap) -> bool {
+        self.headers.iter().all(|(name, wanted)| match wanted {
+            None => headers.contains_key(name),
+            Some(wanted) => headers.get_all(name).iter().any(|v| v.as_bytes() == wanted.as_bytes()),
+        })
     }
 
     /// Returns whether requests for this URL match, if they have the right header fields.
@@ -19,6 +32,11 @@ impl Matcher {
         any_or_empty(&self.methods, |m| m == method)
             && self.is_for(host)
             && any_or_empty(&self.paths, |p| p.matches(path))
+    }
+
+    /// Returns whether requests from this place match, if the rest of them does.
+    pub fn is_for_place(&self, geo: &Geo) -> bool {
+        any_or_empty(&self.countries, |code| geo.is_in(*code))
     }
 
     /// Returns whether requests for this host match, if the rest of them does.
@@ -31,6 +49,7 @@ impl Matcher {
         covers_list(&self.methods, &other.methods, |a, b| a == b)
             && covers_list(&self.hosts, &other.hosts, HostPattern::covers)
             && covers_list(&self.paths, &other.paths, PathPattern::covers)
+            && covers_list(&self.countries, &other.countries, |a, b| a == b)
             && self.headers.iter().all(|wanted| {
                 other.headers.iter().any(|has| has.0 == wanted.0 && (wanted.1.is_none() || has.1 == wanted.1))
             })
@@ -71,6 +90,14 @@ impl PathPattern {
             Self::Exact(exact) => exact == path,
             Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
             Self::Glob(glob) => glob.matches(path),
+        }
+    }
+
+    fn matches_read(&self, read: &str) -> bool {
+        match self {
+            Self::Exact(exact) => plain::pattern(exact) == read,
+            Self::Prefix(prefix) => read.starts_with(&*plain::pattern(prefix)),
+            Self::Glob(glob) => Glob { pattern: plain::pattern(&glob.pattern).into_owned() }.matches(read),
         }
     }
 

@@ -12,11 +12,9 @@ pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
     match &pool.steering {
         Steering::Ordered => (0..pool.origins.len()).collect(),
         Steering::Weighted { affinity } => {
-            let mut stable = Vec::with_capacity(32);
-            for part in affinity {
-                key::push(&mut stable, part, request, route);
-            }
-            by_weight(pool, &stable)
+            // Who has nothing to stay with is spread by weight, request by request.
+            let stable = key::affinity(affinity, request, route);
+            by_weight(pool, &stable.unwrap_or_else(|| request.trace.id.to_be_bytes().to_vec()))
         }
         Steering::Nearest { countries, continents } => by_geography(pool, &request.geo, countries, continents),
     }
@@ -45,9 +43,14 @@ fn by_geography(
     countries: &[(super::geo::Code, Vec<usize>)],
     continents: &[(super::geo::Code, Vec<usize>)],
 ) -> Vec<usize> {
-    let listed = |map: &[(super::geo::Code, Vec<usize>)], code: Option<super::geo::Code>| {
-        map.iter().find(|(c, _)| Some(*c) == code).map_or_else(Vec::new, |(_, positions)| positions.clone())
+    let listed = |map: &[(super::geo::Code, Vec<usize>)], is: &dyn Fn(super::geo::Code) -> bool| {
+        map.iter().find(|(code, _)| is(*code)).map_or_else(Vec::new, |(_, positions)| positions.clone())
     };
+    let own = listed(countries, &|code| geo.country_or_unknown() == code);
+    // The European Union, where it is named.
+    let union = listed(countries, &|code| geo.country_or_unknown() != code && geo.is_in(code));
+    let continent = geo.continent();
+    let continent = listed(continents, &|code| continent == Some(code));
     let mut by_distance: Vec<usize> = (0..pool.origins.len()).collect();
     if let Some(client) = geo.position.map(super::geo::Position::direction) {
         let distance =
@@ -55,7 +58,7 @@ fn by_geography(
         by_distance.sort_by_key(distance);
     }
     let mut order = Vec::with_capacity(pool.origins.len());
-    let candidates = [listed(countries, geo.country), listed(continents, geo.continent()), by_distance];
+    let candidates = [own, union, continent, by_distance];
     for position in candidates.into_iter().flatten() {
         if !order.contains(&position) {
             order.push(position);

@@ -178,6 +178,8 @@ impl Metrics {
         page.single("tidegate_store_filling_bytes", "gauge", help, node.reserved.bytes());
         page.single("tidegate_store_entries", "gauge", "Keys in the memory store.", node.store.len());
         page.single("tidegate_limit_keys", "gauge", "Keys of limits counted.", node.limits.len());
+        let help = "Counters of limits that were forgotten before they were spent, because there were too many keys.";
+        page.single("tidegate_limit_keys_evicted_total", "counter", help, node.limits.evicted());
         let open = self.connections.load(Ordering::Relaxed);
         page.single("tidegate_connections_open", "gauge", "Open client connections.", open);
         let refused = self.connections_refused.load(Ordering::Relaxed);
