@@ -4,6 +4,7 @@ mod compile;
 mod error;
 mod lint;
 mod list;
+mod names;
 #[doc(hidden)]
 pub mod raw;
 mod rules;
@@ -11,7 +12,7 @@ pub mod units;
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::breaker;
 use crate::cache::{Mode, Profile};
@@ -40,6 +41,8 @@ pub struct Policy {
     pub breakers: Vec<Arc<breaker::Rule>>,
     /// First match wins.
     pub routes: Vec<Arc<Route>>,
+    /// Request header fields that the policy names, and which go to origins therefore although others like them do not.
+    pub passed: Vec<HeaderName>,
 }
 
 /// The pod's listener.

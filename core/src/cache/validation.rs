@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::control::{Control, split_list};
 use super::freshness;
-use super::{Asked, Profile, Stored, date, range, tags};
+use super::{Asked, Profile, Stored, date, range, storable, tags};
 use crate::names;
 use crate::time::Timestamp;
 
@@ -114,7 +114,7 @@ pub fn update(
     received: Timestamp,
 ) -> Stored {
     let mut headers = stored.headers.clone();
-    for name in not_modified.keys().filter(|name| !KEPT.contains(name)) {
+    for name in not_modified.keys().filter(|name| !KEPT.contains(name) && !storable::tells_a_quota(name)) {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
