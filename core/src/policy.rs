@@ -108,6 +108,11 @@ impl Policy {
         lint::lint(file, text)
     }
 
+    /// Lists what is valid and may be meant, but does not do everything that it seems to promise.
+    pub fn notes(file: &str, text: &str) -> Vec<Problem> {
+        lint::notes(file, text)
+    }
+
     /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that: the last route's first origin.
     pub fn fail_open_url(&self) -> Option<String> {
         let origin = self.routes.last()?.pool.origins.first().filter(|_| self.on_failure == OnFailure::Open)?;

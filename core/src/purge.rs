@@ -105,7 +105,17 @@ pub struct Exact {
 impl Purge {
     /// Spells a purge of a URL out for each form that its query may have in keys.
     pub(crate) fn spelt_out(&self, policy: &Policy) -> Vec<Self> {
-        let Target::Url { host, path, query } = &self.target else { return vec![self.clone()] };
+        let (host, path, query) = match &self.target {
+            Target::Url { host, path, query } => (host, path, query),
+            // A response that has more tags than are remembered may have this one.
+            Target::Tag(_) => {
+                let rest = Self { target: Target::Tag(ANY_TAG.to_owned()), soft: self.soft };
+                return vec![self.clone(), rest];
+            }
+            Target::All | Target::Exact(_) | Target::Host(_) | Target::Prefix(..) | Target::Group(..) => {
+                return vec![self.clone()];
+            }
+        };
         let (host, path) = (host_name(host), path::normalised(path).unwrap_or_else(|| path.clone()));
         let mut queries = vec![query.clone()];
         for profile in policy.profiles_at(&host, &path) {
@@ -230,6 +240,14 @@ fn host_name(text: &str) -> String {
 /// Returns the label of a tag, which has no case.
 pub(crate) fn tag(tag: &str) -> Label {
     label(Kind::Tag, &[&tag.to_ascii_lowercase()])
+}
+
+/// The tag of what has more tags than are remembered. No field can name it.
+const ANY_TAG: &str = "\n";
+
+/// Returns the label of what has more tags than are remembered.
+pub(crate) fn any_tag() -> Label {
+    tag(ANY_TAG)
 }
 
 /// Returns the label of a host's group.

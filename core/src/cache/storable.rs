@@ -33,7 +33,7 @@ pub enum NotStored {
     NoLifetime,
     /// The body is larger than the profile allows.
     TooLarge,
-    /// More or longer tags and groups than can be remembered.
+    /// Longer tags, or more or longer groups, than can be remembered.
     TooManyTags,
     /// A page under the name of a static file.
     Disguised,

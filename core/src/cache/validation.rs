@@ -128,10 +128,10 @@ pub fn update(
         headers.remove(name);
     }
     // Tags go with their fields; labels of URLs stay.
-    let before = tags::read(&stored.headers, host).unwrap_or_default();
+    let before = tags::read(&stored.headers, host).unwrap_or_default().labels;
     let mut labels = stored.labels.clone();
     labels.retain(|label| !before.contains(label));
-    labels.extend(tags::read(&headers, host).unwrap_or_default());
+    labels.extend(tags::read(&headers, host).unwrap_or_default().labels);
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
     let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
     Stored {

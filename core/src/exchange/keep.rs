@@ -152,7 +152,7 @@ pub(super) fn fill(
     if profile.armour && armour::is_disguised(exchange.request.path(), head.status, &head.headers) {
         return Err(NotStored::Disguised);
     }
-    let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
+    let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?.labels;
     let (key, is_shared) = key_to_store(exchange, home, head)?;
     if is_shared {
         // It can be purged by the URL that it was fetched with, or by the one without query.
@@ -178,6 +178,7 @@ pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: T
 /// Notes that a response is stored.
 pub(super) fn note(report: &mut CacheReport, stored: &Stored) {
     report.stored = true;
+    report.tags_cut = stored.labels.contains(&purge::any_tag());
     report.ttl_ms = Some(reuse::ttl(stored, stored.received));
 }
 

@@ -352,6 +352,7 @@ impl CacheReport {
             fetched_status: None,
             stored: false,
             not_stored: None,
+            tags_cut: false,
             collapsed: false,
             revalidates: false,
         }

@@ -252,7 +252,9 @@ pub struct RawProfile {
     #[serde(default)]
     pub share_authorized: bool,
     /// How long after its lifetime a response is served stale while it is revalidated in the background. In respect mode the origin's
-    /// stale-while-revalidate wins, and a response without a lifetime, or that sets a cookie, is not served stale. Default: 0s.
+    /// stale-while-revalidate wins; without a value it allows this time. What has no lifetime, sets a cookie, or comes with must-revalidate or
+    /// proxy-revalidate is not served stale, nor what comes with s-maxage, which forbids it to shared caches (RFC 9111, section 5.2.2.10), unless
+    /// stale-while-revalidate stands beside it. Default: 0s.
     #[serde(default)]
     pub grace: Option<String>,
     /// How long after its lifetime a response is served stale when every origin fails. In respect mode as for `grace`, with stale-if-error. Default: 1h
