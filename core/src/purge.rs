@@ -335,11 +335,16 @@ impl Purges {
         self.last.load(Ordering::Acquire)
     }
 
-    /// Makes a purge and returns its number.
-    pub(crate) fn make(&self, purge: &Purge) -> Number {
+    /// Makes a purge, spelt out, and returns its number.
+    pub(crate) fn make(&self, spelt_out: &[Purge]) -> Number {
         let _guard = self.lock();
         let number = self.last() + 1;
-        self.learn_alone(&[Made { number, ..Made::of(purge) }]);
+        // The table first, as below.
+        for purge in spelt_out {
+            self.set(&Made::of(purge), number);
+        }
+        self.highest.fetch_max(number, Ordering::AcqRel);
+        self.last.fetch_max(number, Ordering::AcqRel);
         number
     }
 
