@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::purge::{self, Label};
 use crate::time::{Millis, Timestamp};
-use freshness::Freshness;
+use freshness::{Freshness, Lifetimes};
 use vary::Nominated;
 
 pub use key::CacheKey;
@@ -35,6 +35,10 @@ pub struct Profile {
     pub name: Arc<str>,
     /// Who decides about storing.
     pub mode: Mode,
+    /// The lifetimes of redirects and errors in override mode.
+    pub lifetimes: Lifetimes,
+    /// Whether answers to requests with Authorization are for all, in override mode.
+    pub share_authorized: bool,
     /// How long after its lifetime a response is served while it is revalidated.
     pub grace: Millis,
     /// How long after its lifetime a response is served when every origin fails, if the policy says so.
@@ -45,17 +49,17 @@ pub struct Profile {
     pub query_sort: bool,
     /// Request header fields in the key.
     pub key_headers: Vec<HeaderName>,
-    /// Cookies in the key.
+    /// Cookies in the key; a trailing `*` matches any ending.
     pub key_cookies: Vec<String>,
     /// Whether the client's country is in the key.
     pub key_country: bool,
-    /// Cookies that bypass the store.
+    /// Cookies that bypass the store; a trailing `*` matches any ending.
     pub bypass_cookies: Vec<String>,
-    /// Header fields that bypass the store.
-    pub bypass_headers: Vec<HeaderName>,
+    /// Header fields that bypass the store; a trailing `*` matches any ending.
+    pub bypass_headers: Vec<String>,
     /// Largest body that is stored.
     pub body_bytes_max: u64,
-    /// The Cache-Control that clients get instead of the origin's.
+    /// The Cache-Control that clients get instead of the origin's, with successes that are stored.
     pub cache_control: Option<HeaderValue>,
     /// Whether a client's Cache-Control may cause a fetch.
     pub client_directives: bool,
@@ -187,6 +191,8 @@ pub(crate) mod tests_support {
         Profile {
             name: "p".into(),
             mode,
+            lifetimes: Lifetimes::default(),
+            share_authorized: false,
             grace: 0,
             keep: None,
             query: Query::All,

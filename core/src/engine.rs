@@ -97,8 +97,7 @@ impl Engine {
 
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.
     pub fn purge(&self, purge: &Purge) -> purge::Number {
-        let spelt_out = purge.spelt_out(self.policy());
-        spelt_out.iter().map(|purge| self.0.purges.make(purge)).max().unwrap_or_default()
+        self.0.purges.make(&purge.spelt_out(self.policy()))
     }
 
     /// Says what others must number and learn, for a purge to count everywhere.

@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header, req
 
 use crate::cache::control::split_list;
 use crate::cache::status::push_decimal;
-use crate::client::unmapped;
 use crate::exchange::Request;
 use crate::names;
 use crate::route::Origin;
@@ -25,6 +24,11 @@ static HOP_BY_HOP: [HeaderName; 8] = [
     header::PROXY_AUTHORIZATION,
 ];
 
+/// Returns whether a field speaks of one connection.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
 /// Drops hop-by-hop fields and those that Connection lists.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Most messages have one or none: a look over their names costs less than a search for each.
@@ -37,66 +41,6 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in doomed {
         headers.remove(name);
     }
-}
-
-/// Fields by which a client may make an origin answer for another host, path or method than those in the key.
-static OF_URLS: [HeaderName; 15] = [
-    HeaderName::from_static("front-end-https"),
-    HeaderName::from_static("x-forwarded-path"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-forwarded-scheme"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-ssl"),
-    HeaderName::from_static("x-forwarded-uri"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-http-host-override"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
-
-/// Fields by which a client may give itself another address. The one in `X-Forwarded-For` is known.
-static OF_CLIENTS: [HeaderName; 10] = [
-    HeaderName::from_static("cf-connecting-ip"),
-    HeaderName::from_static("client-ip"),
-    HeaderName::from_static("fastly-client-ip"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-cluster-client-ip"),
-    HeaderName::from_static("x-originating-ip"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-remote-addr"),
-    HeaderName::from_static("x-remote-ip"),
-];
-
-/// Drops fields that would make an origin's response another one than its key says (cache poisoning), unless they are in the key, or `known`.
-pub(crate) fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[HeaderName], known: Option<&HeaderName>) {
-    let unkeyed = |name: &HeaderName| OF_URLS.contains(name) || OF_CLIENTS.contains(name);
-    let doomed = |name: &&HeaderName| unkeyed(name) && !keyed.contains(name) && known != Some(*name);
-    let doomed: Vec<HeaderName> = headers.keys().filter(doomed).cloned().collect();
-    for name in doomed {
-        headers.remove(name);
-    }
-}
-
-/// Returns whether a request has such fields, or says of its client what is not known, where it went to an origin as it is.
-pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -> bool {
-    let headers = &request.head.headers;
-    let known = |value: &HeaderValue| {
-        let first = value.to_str().ok().and_then(|text| text.split(',').next());
-        first.and_then(|text| text.trim().parse().ok()).map(unmapped) == Some(request.address)
-    };
-    let misleads =
-        |name: &HeaderName, value: &HeaderValue| OF_URLS.contains(name) || (OF_CLIENTS.contains(name) && !known(value));
-    let another_scheme = |value: &HeaderValue| value.as_bytes() != request.scheme.as_str().as_bytes();
-    let continued = request.believed
-        && (headers.contains_key(header::FORWARDED)
-            || headers.get(names::X_FORWARDED_FOR).is_some_and(|value| !known(value))
-            || headers.get_all(names::X_FORWARDED_PROTO).iter().any(another_scheme));
-    continued || headers.iter().any(|(name, value)| misleads(name, value) && !keyed.contains(name))
 }
 
 /// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
@@ -136,6 +80,8 @@ pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &O
     }
     write_forwarding(&mut headers, request, asked, shared);
     add_via(&mut headers, request.head.version);
+    // RFC 8586, section 2. Whatever else is done to a request, this stays.
+    headers.append(names::CDN_LOOP, HeaderValue::from_static("tidegate"));
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = request.head.method.clone();
     head.uri = origin_form(&request.head.uri);

@@ -48,6 +48,7 @@ pub mod retry;
 pub mod route;
 pub mod time;
 mod trace;
+mod unkeyed;
 
 pub use engine::Engine;
 pub use exchange::{

@@ -4,6 +4,7 @@ mod compile;
 mod error;
 mod lint;
 mod list;
+mod names;
 #[doc(hidden)]
 pub mod raw;
 mod rules;
@@ -11,7 +12,7 @@ pub mod units;
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::breaker;
 use crate::cache::{Mode, Profile};
@@ -40,6 +41,8 @@ pub struct Policy {
     pub breakers: Vec<Arc<breaker::Rule>>,
     /// First match wins.
     pub routes: Vec<Arc<Route>>,
+    /// Request header fields that the policy names, and which go to origins therefore although others like them do not.
+    pub passed: Vec<HeaderName>,
 }
 
 /// The pod's listener.
@@ -107,6 +110,11 @@ impl Policy {
     /// Lists what is valid but surely not meant, such as a route that no request can reach.
     pub fn lint(file: &str, text: &str) -> Vec<Problem> {
         lint::lint(file, text)
+    }
+
+    /// Lists what is valid and may be meant, but does not do everything that it seems to promise.
+    pub fn notes(file: &str, text: &str) -> Vec<Problem> {
+        lint::notes(file, text)
     }
 
     /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that: the last route's first origin.

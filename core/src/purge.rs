@@ -112,7 +112,17 @@ pub struct Exact {
 impl Purge {
     /// Spells a purge of a URL out for each form that its query may have in keys.
     pub(crate) fn spelt_out(&self, policy: &Policy) -> Vec<Self> {
-        let Target::Url { host, path, query } = &self.target else { return vec![self.clone()] };
+        let (host, path, query) = match &self.target {
+            Target::Url { host, path, query } => (host, path, query),
+            // A response that has more tags than are remembered may have this one.
+            Target::Tag(_) => {
+                let rest = Self { target: Target::Tag(ANY_TAG.to_owned()), soft: self.soft };
+                return vec![self.clone(), rest];
+            }
+            Target::All | Target::Exact(_) | Target::Host(_) | Target::Prefix(..) | Target::Group(..) => {
+                return vec![self.clone()];
+            }
+        };
         let (host, path) = (host_name(host), path::normalised(path).unwrap_or_else(|| path.clone()));
         let mut queries = vec![query.clone()];
         for profile in policy.profiles_at(&host, &path) {
@@ -245,6 +255,14 @@ pub(crate) fn tag(tag: &str) -> Label {
     label(Kind::Tag, &[&tag.to_ascii_lowercase()])
 }
 
+/// The tag of what has more tags than are remembered. No field can name it.
+const ANY_TAG: &str = "\n";
+
+/// Returns the label of what has more tags than are remembered.
+pub(crate) fn any_tag() -> Label {
+    tag(ANY_TAG)
+}
+
 /// Returns the label of a host's group.
 pub(crate) fn group(host: &str, group: &str) -> Label {
     let host = without_dot(host);
@@ -352,11 +370,16 @@ impl Purges {
         self.last.load(Ordering::Acquire)
     }
 
-    /// Makes a purge and returns its number.
-    pub(crate) fn make(&self, purge: &Purge) -> Number {
+    /// Makes a purge, spelt out, and returns its number.
+    pub(crate) fn make(&self, spelt_out: &[Purge]) -> Number {
         let _guard = self.lock();
         let number = self.last() + 1;
-        self.learn_alone(&[Made { number, ..Made::of(purge) }]);
+        // The table first, as below.
+        for purge in spelt_out {
+            self.set(&Made::of(purge), number);
+        }
+        self.highest.fetch_max(number, Ordering::AcqRel);
+        self.last.fetch_max(number, Ordering::AcqRel);
         number
     }
 

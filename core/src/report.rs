@@ -146,6 +146,7 @@ pub enum LimitOutcome {
 /// What the cache did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct CacheReport {
     /// The profile.
     pub profile: Arc<str>,
@@ -172,6 +173,9 @@ pub struct CacheReport {
     /// Why it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_stored: Option<NotStored>,
+    /// Whether it has more tags than are remembered, so that every purge of a tag reaches it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tags_cut: bool,
     /// Whether this request waited for another one's fetch.
     pub collapsed: bool,
     /// Whether this request started a revalidation in the background.

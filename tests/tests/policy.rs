@@ -86,6 +86,60 @@ fn errors_name_file_line_key_and_fix() {
     );
 }
 
+/// Parses the valid policy with a profile, and returns what is wrong with it.
+fn wrong_with(profile: &str) -> Vec<String> {
+    let text = format!("{VALID}cache = \"c\"\n[cache.c]\n{profile}\n");
+    let said = Policy::parse("t", &text).map_or_else(|error| error.to_string(), |_| String::new());
+    said.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_that_can_never_match_are_refused() {
+    let lists = [
+        (
+            "bypass_cookies",
+            &["", "session=*", "session; path=/", "se*ion", "a b", "^auth", "a|b", "cart[1]", "s\u{e9}", "session,"][..],
+        ),
+        ("key_cookies", &["", "theme=dark", "th*me"]),
+        ("bypass_headers", &["", "x-*-preview", "x preview", "connection", "x:y"]),
+        ("key_headers", &["", "x-*", "x tenant", "te"]),
+        ("query_allow", &["", "a=1", "a&b", "a;b", "a*b", "gr\u{f6}\u{df}e", "a b"]),
+        ("query_deny", &["", "utm_*=x", "#a", "*_id"]),
+    ];
+    for (list, names) in lists {
+        for name in names {
+            let said = wrong_with(&format!("mode = \"respect\"\n{list} = [\"ok\", \"{name}\"]"));
+            assert!(said.len() == 1 && said[0].contains(&format!("cache.c.{list}[1]: ")), "{list} {name}: {said:?}");
+        }
+    }
+    let valid = "bypass_cookies = [\"next-auth.*\", \"*\", \"__Host-s\", \"AMCV_1%40Org\"]\nkey_cookies = [\"exp_*\"]\n\
+                 bypass_headers = [\"X-Preview\", \"x-debug-*\"]\nquery_deny = [\"utm_*\", \"user.id\", \"id[]\", \"a%20b\"]";
+    assert!(wrong_with(&format!("mode = \"respect\"\n{valid}")).is_empty());
+}
+
+#[test]
+fn lifetimes_by_status_are_those_of_what_is_stored() {
+    let overriding = "mode = \"override\"\nttl = \"1h\"";
+    for status in ["2xx", "200", "401", "429", "500", "5xx", "304", "4XX", "404 "] {
+        let said = wrong_with(&format!("{overriding}\nttl_by_status = {{ \"{status}\" = \"1s\" }}"));
+        assert!(said.len() == 1 && said[0].contains("is not stored in override mode"), "{status}: {said:?}");
+    }
+    assert!(
+        wrong_with(&format!("{overriding}\nttl_by_status = {{ 3xx = \"1m\", 4xx = \"0s\", 404 = \"1h\" }}")).is_empty()
+    );
+    assert_eq!(wrong_with("mode = \"respect\"\nttl_by_status = { 404 = \"1s\" }").len(), 1);
+    assert_eq!(wrong_with("mode = \"respect\"\nshare_authorized = true").len(), 1);
+}
+
+#[test]
+fn notes_say_what_origins_may_forbid() {
+    let text = format!("{VALID}cache = \"c\"\n[cache.c]\nmode = \"respect\"\ngrace = \"1m\"\nkeep = \"1d\"\n");
+    let notes: Vec<String> = Policy::notes("t", &text).iter().map(ToString::to_string).collect();
+    assert!(notes.len() == 2 && notes.iter().all(|note| note.contains("s-maxage")), "{notes:?}");
+    assert_eq!(Policy::lint("t", &text), []);
+    assert_eq!(Policy::notes("t", VALID), []);
+}
+
 #[test]
 fn what_is_not_toml_or_unknown_is_located_too() {
     check("[pools.main]", "[pools.main", &["tidegate.toml:5:12: unclosed table, expected `]`"]);

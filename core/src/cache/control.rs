@@ -1,7 +1,11 @@
 //! Cache-Control (RFC 9111, section 5.2), read tolerantly: names in any case, quoted values, repeated fields. Nothing here can fail.
 //! [9111-5.2.2-1]
 //!
-//! The fields that target this kind of cache (RFC 9213) are read strictly, as Structured Fields: an invalid one does not count at all.
+//! What is nearly right (`private; max-age=0`, `no_store`, a quote that is not closed) forbids what it may mean to forbid, and allows nothing: a page
+//! that is not stored costs a fetch, one that is stored by mistake is shown to others.
+//!
+//! The fields that target this kind of cache (RFC 9213) are read strictly, as Structured Fields: an invalid one does not count at all. In a valid one,
+//! what forbids does so with any value.
 
 use http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
@@ -45,9 +49,20 @@ pub struct Control {
     /// `min-fresh`
     pub min_fresh: Option<Seconds>,
     /// `stale-while-revalidate` (RFC 5861, section 3)
-    pub stale_while_revalidate: Option<Seconds>,
+    pub stale_while_revalidate: Option<Window>,
     /// `stale-if-error` (RFC 5861, section 4)
-    pub stale_if_error: Option<Seconds>,
+    pub stale_if_error: Option<Window>,
+    /// Whether something in the field is no directive, so that nothing is to be guessed.
+    pub malformed: bool,
+}
+
+/// For how long an origin lets a stale response be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// For so many seconds.
+    Seconds(Seconds),
+    /// It does not say: the directive has no value, as Next.js writes it.
+    Unsaid,
 }
 
 impl Control {
@@ -76,19 +91,30 @@ impl Control {
         let mut control = Self { targeted: true, ..Self::default() };
         for (name, member) in &members {
             let name = name.as_str().as_bytes();
-            // RFC 9213, section 2.1: a directive whose value has another type than its own is ignored.
-            let ListEntry::Item(item) = member else { continue };
+            // RFC 9213, section 2.1: a directive whose value has another type than its own is ignored. But what forbids does so with any value.
+            let ListEntry::Item(item) = member else {
+                control.forbid(name);
+                continue;
+            };
+            // `max-age=60;private` has a parameter, which nobody means.
+            for (parameter, _) in &item.params {
+                control.forbid(parameter.as_str().as_bytes());
+            }
             match &item.bare_item {
                 BareItem::Boolean(true) => control.set_flag(name),
+                BareItem::Boolean(false) => {}
                 BareItem::Integer(seconds) => {
                     if let Ok(seconds) = u64::try_from(i64::from(*seconds)) {
                         control.set_seconds(name, seconds);
                     }
+                    control.forbid(name);
                 }
                 BareItem::String(fields) => {
-                    control.withhold(name, fields.as_str().as_bytes());
+                    if !control.withhold(name, fields.as_str().as_bytes()) {
+                        control.forbid(name);
+                    }
                 }
-                _ => {}
+                _ => control.forbid(name),
             }
         }
         (!members.is_empty()).then_some(control)
@@ -100,9 +126,46 @@ impl Control {
             Some((name, rest)) => (name.trim_ascii(), rest.get(1..).unwrap_or_default()),
             None => (directive, &b""[..]),
         };
-        let seconds = seconds(value);
-        if !self.set_seconds(name, seconds) && !self.withhold(name, unquoted(value)) {
+        if !is_well_formed(name, split.map(|_| value)) {
+            self.add_malformed(directive, name);
+            return;
+        }
+        if split.is_none() && self.set_window(name, Window::Unsaid) {
+            return;
+        }
+        let is_more_than_a_flag =
+            self.set_seconds(name, seconds(value)) || (is_list(value) && self.withhold(name, unquoted(value)));
+        if !is_more_than_a_flag {
             self.set_flag(name);
+            self.forbid(name);
+        }
+    }
+
+    /// Takes what a directive forbids that is none, whatever word of it says so. A lifetime in it is over.
+    fn add_malformed(&mut self, directive: &[u8], name: &[u8]) {
+        self.malformed = true;
+        self.forbid(directive);
+        for word in words(directive) {
+            self.forbid(word);
+            if word.eq_ignore_ascii_case(b"max-age") || word.eq_ignore_ascii_case(b"s-maxage") {
+                self.set_seconds(word, 0);
+            }
+        }
+        self.set_seconds(name, 0);
+    }
+
+    /// Takes what a word forbids, in any spelling.
+    fn forbid(&mut self, word: &[u8]) {
+        let is = |known: &[u8]| {
+            word.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).eq(known.iter().copied())
+        };
+        match () {
+            () if is(b"nostore") => self.no_store = true,
+            () if is(b"nocache") => self.no_cache = true,
+            () if is(b"private") => self.private = true,
+            () if is(b"mustrevalidate") => self.must_revalidate = true,
+            () if is(b"proxyrevalidate") => self.proxy_revalidate = true,
+            () => {}
         }
     }
 
@@ -112,11 +175,20 @@ impl Control {
             () if name.eq_ignore_ascii_case(b"max-age") => &mut self.max_age,
             () if name.eq_ignore_ascii_case(b"s-maxage") => &mut self.s_maxage,
             () if name.eq_ignore_ascii_case(b"min-fresh") => &mut self.min_fresh,
+            () => return self.set_window(name, Window::Seconds(seconds)),
+        };
+        slot.get_or_insert(seconds);
+        true
+    }
+
+    /// Returns whether the directive is one that says for how long a stale response may be used.
+    fn set_window(&mut self, name: &[u8], window: Window) -> bool {
+        let slot = match () {
             () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => &mut self.stale_while_revalidate,
             () if name.eq_ignore_ascii_case(b"stale-if-error") => &mut self.stale_if_error,
             () => return false,
         };
-        slot.get_or_insert(seconds);
+        slot.get_or_insert(window);
         true
     }
 
@@ -143,10 +215,50 @@ impl Control {
             () if name.eq_ignore_ascii_case(b"proxy-revalidate") => self.proxy_revalidate = true,
             () if name.eq_ignore_ascii_case(b"must-understand") => self.must_understand = true,
             () if name.eq_ignore_ascii_case(b"only-if-cached") => self.only_if_cached = true,
+            () if self.set_window(name, Window::Unsaid) => {}
             // RFC 9111, section 5.2.3: unknown directives are ignored. [9111-5.2.3-1]
             () => {}
         }
     }
+}
+
+/// Returns whether this is a name, with a value that is in quotes or has none of what separates directives.
+fn is_well_formed(name: &[u8], value: Option<&[u8]>) -> bool {
+    let is_name = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
+    let is_value = |value: &[u8]| match value.trim_ascii() {
+        [b'"', quoted @ ..] => closes_at_its_end(quoted),
+        bare => bare.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b';')),
+    };
+    is_name && value.is_none_or(is_value)
+}
+
+/// Returns whether a quoted string, of which the first quote is left out, ends where the text does.
+fn closes_at_its_end(text: &[u8]) -> bool {
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => return bytes.as_slice().is_empty(),
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Returns whether the value of `private` or `no-cache` may be a list of field names, and is not `true` or `1`.
+fn is_list(value: &[u8]) -> bool {
+    let is = |known: &str| unquoted(value).eq_ignore_ascii_case(known.as_bytes());
+    let has_odd = unquoted(value).contains(&b'\'');
+    !has_odd
+        && !unquoted(value).iter().all(u8::is_ascii_digit)
+        && !["true", "false", "yes", "no", "on", "off"].into_iter().any(is)
+}
+
+/// The words of a text that is no list of directives.
+fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))).filter(|word| !word.is_empty())
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
@@ -223,6 +335,66 @@ mod tests {
             assert!(read(&[wrong]).private, "{wrong}");
         }
         assert!(read(&["private=\"a\", private"]).private);
+    }
+
+    #[test]
+    fn what_is_nearly_right_forbids_and_allows_nothing() {
+        for closed in [
+            "private; max-age=60",
+            "private;max-age=60",
+            "max-age=60; private",
+            "max-age=60 private",
+            "public, max-age=60;private",
+            "private max-age=60",
+            "x=\"a, private, max-age=60",
+            "max-age=\"60, private",
+            "private=\"a, max-age=60",
+            "no-cache=\"set-cookie, private",
+            "\"private\", max-age=60",
+            "private=1, max-age=60",
+            "private=true",
+            "private='x-a'",
+            "private:, max-age=60",
+            "Private.",
+            "private,max-age=60;x",
+            "\u{a0}private",
+            "public;x=\"y\";PRIVATE",
+        ] {
+            assert!(read(&[closed]).private, "{closed}");
+            let other = closed.to_lowercase().replace("private", "no-store");
+            assert!(read(&[&other]).no_store, "{other}");
+        }
+        for spelling in ["no_store", "nostore", "NoStore", "no store", "no-store=1", "no-store=\"x\"", "no--store"] {
+            assert!(read(&[spelling]).no_store, "{spelling}");
+        }
+        let odd = read(&["public; max-age=60"]);
+        assert!(!odd.public && odd.malformed && odd.max_age == Some(0));
+        assert!(!read(&["public=\"a"]).public);
+        let plain = read(&["x=\"private\", y=no-store, z=\"a; no-store\", no-transform, community=\"private\""]);
+        assert_eq!(plain, Control::default());
+        let split = read(&["x=\"a", "no-store, b\""]);
+        assert!(split.no_store, "each line is read alone");
+    }
+
+    #[test]
+    fn windows_may_have_no_length() {
+        let control = read(&["stale-while-revalidate, stale-if-error=3"]);
+        assert_eq!(control.stale_while_revalidate, Some(Window::Unsaid));
+        assert_eq!(control.stale_if_error, Some(Window::Seconds(3)));
+        assert_eq!(read(&["stale-while-revalidate="]).stale_while_revalidate, Some(Window::Seconds(0)));
+        let targeted = Control::of_response(&headers(&[("cdn-cache-control", "s-maxage=1, stale-while-revalidate")]));
+        assert_eq!(targeted.stale_while_revalidate, Some(Window::Unsaid));
+    }
+
+    #[test]
+    fn what_forbids_in_a_targeted_field_does_so_with_any_value() {
+        let plain = ("cache-control", "public, max-age=1");
+        for closed in
+            ["private; max-age=0", "max-age=60;private", "private=1", "private=(a b)", "private=\"\"", "private=a"]
+        {
+            assert!(Control::of_response(&headers(&[plain, ("cdn-cache-control", closed)])).private, "{closed}");
+        }
+        assert!(!Control::of_response(&headers(&[plain, ("cdn-cache-control", "private=?0")])).private);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use super::control::{Control, seconds, split_list};
+use super::control::{Control, Window, seconds, split_list};
 use super::{Mode, Profile, date};
 use crate::time::{Millis, Timestamp};
 
@@ -27,6 +27,36 @@ pub struct Freshness {
     pub always_validate: bool,
 }
 
+/// The lifetimes that override mode gives to what is no success. An error or a redirect is often wrong a moment later, and so must not live as long
+/// as what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of redirects, in milliseconds.
+    pub redirects: Millis,
+    /// Of errors, in milliseconds.
+    pub errors: Millis,
+    /// Of single statuses, which count before their class.
+    pub statuses: Vec<(StatusCode, Millis)>,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { redirects: 60_000, errors: 10_000, statuses: Vec::new() }
+    }
+}
+
+impl Lifetimes {
+    /// Returns the lifetime of a response in override mode, where successes have this one.
+    fn of(&self, status: StatusCode, ttl: Millis) -> Millis {
+        match self.statuses.iter().find(|(single, _)| *single == status) {
+            Some((_, lifetime)) => *lifetime,
+            None if status.is_redirection() => self.redirects,
+            None if status.is_client_error() || status.is_server_error() => self.errors,
+            None => ttl,
+        }
+    }
+}
+
 /// Computes the lifetimes of a response received at `received`.
 pub fn of(
     status: StatusCode,
@@ -36,7 +66,7 @@ pub fn of(
     received: Timestamp,
 ) -> Freshness {
     let (lifetime, explicit) = match profile.mode {
-        Mode::Override { ttl } => (ttl, true),
+        Mode::Override { ttl } => (profile.lifetimes.of(status, ttl), true),
         Mode::Respect | Mode::Never => match explicit_lifetime(headers, control, received) {
             Some(lifetime) => (lifetime, true),
             // [9111-4.2.2-1]
@@ -49,19 +79,22 @@ pub fn of(
     // [9111-5.2.2.2-2] [9111-5.2.2.8-1]
     let forbidden = respected && (control.must_revalidate || control.proxy_revalidate);
     let sets_cookie = headers.contains_key(header::SET_COOKIE) && !control.withheld.contains(&header::SET_COOKIE);
-    let window = |told: Option<u64>, configured: Millis| match told {
+    let window = |told: Option<Window>, configured: Millis| match told {
         Some(_) | None if forbidden => 0,
-        Some(told) if respected => told.saturating_mul(1000),
+        Some(Window::Seconds(told)) if respected => told.saturating_mul(1000),
         // RFC 9111, section 4.2.4: a prohibition by the origin wins, unless the policy overrides lifetimes anyway. [9111-4.2.4-1]
-        Some(_) | None if respected && must_validate_when_stale => 0,
+        None if respected && must_validate_when_stale => 0,
         // What was fresh for nobody else is stale for nobody else: it may be one client's page. And a cookie lives no longer than its response.
         Some(_) | None if respected && (lifetime == 0 || sets_cookie) => 0,
+        // An origin that allows it without saying for how long leaves that to the policy.
         Some(_) | None => configured,
     };
+    // An error or a redirect of a moment must not outlive it by far.
+    let bounded = |grace: Millis| if respected || status.is_success() { grace } else { grace.min(lifetime) };
     Freshness {
         lifetime,
         explicit,
-        grace: window(control.stale_while_revalidate, profile.grace),
+        grace: bounded(window(control.stale_while_revalidate, profile.grace)),
         keep: window(control.stale_if_error, profile.keep.unwrap_or(0)),
         keep_disconnected: window(control.stale_if_error, profile.keep.unwrap_or(KEPT_FOR_THE_DISCONNECTED)),
         always_validate: control.no_cache && respected,
@@ -87,7 +120,7 @@ fn explicit_lifetime(headers: &HeaderMap, control: &Control, received: Timestamp
 
 /// RFC 9111, section 4.2.2: a tenth of the time since the last modification, at most a day.
 fn heuristic_lifetime(status: StatusCode, headers: &HeaderMap, control: &Control, received: Timestamp) -> Millis {
-    if !(heuristically_cacheable(status) || control.public) {
+    if control.malformed || !(heuristically_cacheable(status) || control.public) {
         return 0;
     }
     let date = date::read(headers, header::DATE, received).unwrap_or(received);
@@ -176,6 +209,28 @@ mod tests {
         }
         assert_eq!(kept("s-maxage=1"), (0, 0, 0));
         assert_eq!(kept("s-maxage=1, stale-while-revalidate=2"), (2000, 0, 0));
+        assert_eq!(kept("s-maxage=1, stale-while-revalidate"), (5000, 0, 0));
+        assert_eq!(kept("max-age=1, stale-if-error, stale-while-revalidate"), (5000, 7000, 7000));
+        assert_eq!(kept("max-age=1, stale-while-revalidate=x"), (0, 7000, 7000));
+        assert_eq!(kept("s-maxage=1, must-revalidate, stale-while-revalidate"), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_no_success_has_a_lifetime_of_its_own() {
+        let mut profile = profile(Mode::Override { ttl: 1_000_000 });
+        profile.grace = 500_000;
+        let of = |profile: &Profile, status: u16| {
+            let (status, headers) =
+                (StatusCode::from_u16(status).unwrap(), headers(&[("cache-control", "max-age=9999")]));
+            let control = Control::read(&headers, header::CACHE_CONTROL);
+            let freshness = of(status, &headers, &control, profile, NOW);
+            (freshness.lifetime, freshness.grace)
+        };
+        assert_eq!([of(&profile, 200), of(&profile, 203), of(&profile, 206)], [(1_000_000, 500_000); 3]);
+        assert_eq!([of(&profile, 301), of(&profile, 302), of(&profile, 308)], [(60_000, 60_000); 3]);
+        assert_eq!([of(&profile, 404), of(&profile, 410)], [(10_000, 10_000); 2]);
+        profile.lifetimes = Lifetimes { redirects: 1, errors: 2, statuses: vec![(StatusCode::GONE, 9_000_000)] };
+        assert_eq!([of(&profile, 302), of(&profile, 404), of(&profile, 410)], [(1, 1), (2, 2), (9_000_000, 500_000)]);
     }
 
     /// [9111-4.2.3-1] [9111-5.1-1] [9111-5.1-2]

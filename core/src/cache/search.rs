@@ -12,6 +12,7 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::names;
 use crate::parts::push_part;
+use crate::query;
 
 /// Most paths whose rule is remembered; a response for another path is found under its whole query.
 const PATHS_MAX: usize = 10_000;
@@ -68,7 +69,8 @@ impl Rule {
         push_part(key, Some(if self.order { b"unordered" } else { b"ordered" }));
         push_part(key, Some(kind.as_bytes()));
         push_part(key, Some(names.join("\u{0}").as_bytes()));
-        let mut pairs: Vec<(String, String)> = pairs(query).filter(|(name, _)| self.matters(name)).collect();
+        let kept = query.split('&').filter(|text| !text.is_empty() && self.matters(text));
+        let mut pairs: Vec<(String, String)> = kept.map(pair).collect();
         if self.order {
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
         }
@@ -78,11 +80,12 @@ impl Rule {
         }
     }
 
-    fn matters(&self, name: &String) -> bool {
-        match &self.parameters {
-            Parameters::These(names) => !names.contains(name),
-            Parameters::AllBut(names) => names.contains(name),
-        }
+    /// Returns whether what stands between two `&` matters. To an origin that splits it at `;` too, it may be several parameters.
+    fn matters(&self, text: &str) -> bool {
+        query::pairs(text).any(|pair| match &self.parameters {
+            Parameters::These(names) => !names.contains(&decoded(pair.name)),
+            Parameters::AllBut(names) => names.iter().any(|name| query::may_be(pair.name, name)),
+        })
     }
 }
 
@@ -105,34 +108,15 @@ fn strings(member: &ListEntry) -> Option<Vec<String>> {
     list.items.iter().map(string).collect()
 }
 
-/// The pairs of a query, as forms are encoded.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
-    })
+/// Name and value, as forms are encoded.
+fn pair(text: &str) -> (String, String) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (decoded(name), decoded(value))
 }
 
 /// Decodes `+` and `%XX`; what is no UTF-8 afterwards is replaced.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let digit = |byte: Option<u8>| byte.and_then(|b| char::from(b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => match (digit(ahead.next()), digit(ahead.next())) {
-                (Some(high), Some(low)) => {
-                    rest = ahead;
-                    high << 4 | low
-                }
-                _ => byte,
-            },
-            _ => byte,
-        });
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&query::decoded(text.as_bytes())).into_owned()
 }
 
 /// The rules of paths that have one.
@@ -205,6 +189,10 @@ mod tests {
         assert!(same("params", "a=1&b=2", "") && same("params", "a=1", "c"));
         assert!(same("params, except=(\"a\")", "a=1&b=2", "c=3&a=1") && !same("params, except=(\"a\")", "a=1", "a=2"));
         assert!(same("key-order, params=(\"u\")", "%61=%31&u", "a=1") && same("key-order", "a", "a="));
+        assert!(
+            !same("params=(\"utm\")", "a=1&utm=x;callback=y", "a=1") && same("params=(\"utm\")", "utm=x;utm=y", "")
+        );
+        assert!(!same("params, except=(\"id\")", "x=1;id=2", "") && !same("params, except=(\"id\")", "id[]=1", ""));
         assert!(!same("key-order", "a=%2", "a=%02") && !same("key-order", "a=b&c=d", "a=b%26c=d"));
     }
 

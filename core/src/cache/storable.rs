@@ -1,6 +1,6 @@
 //! Whether a response may be stored (RFC 9111, section 3).
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use serde::Serialize;
 
 use super::control::Control;
@@ -35,7 +35,7 @@ pub enum NotStored {
     TooLarge,
     /// The content is of a kind that has no end, such as server-sent events.
     Endless,
-    /// More or longer tags and groups than can be remembered.
+    /// Longer tags, or more or longer groups, than can be remembered.
     TooManyTags,
     /// A page under the name of a static file.
     Disguised,
@@ -107,7 +107,7 @@ pub fn check(
     )?;
     // [9111-5.2.1.5-1]
     deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
-    deny(request.contains_key(header::AUTHORIZATION) && !shareable(control), NotStored::Authorization)?;
+    deny(request.contains_key(header::AUTHORIZATION) && !shareable(control, profile), NotStored::Authorization)?;
     // A 401, 429 or 500 says something about one request; a policy's lifetime would spread it.
     deny(overriding && (!understood(status) || status.is_server_error()), NotStored::Status)?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
@@ -122,13 +122,13 @@ pub fn check(
 ///
 /// # Errors
 /// Names the first rule that forbids it.
-pub fn check_updated(request: &HeaderMap, updated: &Stored) -> Result<(), NotStored> {
+pub fn check_updated(request: &HeaderMap, updated: &Stored, profile: &Profile) -> Result<(), NotStored> {
     let control = Control::of_response(&updated.headers);
     check_directives(updated.status, &control)?;
     let sets_cookie = updated.headers.contains_key(header::SET_COOKIE);
     deny(sets_cookie && !shares_cookies(&control, &updated.freshness), NotStored::SetCookie)?;
     // What one who is authorized has learned, others may not (RFC 9111, section 3.5).
-    deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control), NotStored::Authorization)?;
+    deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control, profile), NotStored::Authorization)?;
     deny(vary::is_star(&updated.headers), NotStored::VaryStar)?;
     // Only how many they are matters here, not whose.
     deny(tags::read(&updated.headers, "").is_err(), NotStored::TooManyTags)?;
@@ -151,9 +151,7 @@ fn deny(condition: bool, why: NotStored) -> Result<(), NotStored> {
 fn may_be_stored(status: StatusCode, response: &HeaderMap) -> bool {
     match status {
         StatusCode::PARTIAL_CONTENT => Part::of(status, response).is_some(),
-        // These answer the conditions and ranges of one request.
-        StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE => false,
-        _ => !status.is_informational(),
+        _ => !status.is_informational() && !SPEAKS_OF_ONE_REQUEST.contains(&status.as_u16()),
     }
 }
 
@@ -175,14 +173,32 @@ fn is_endless(response: &HeaderMap) -> bool {
             .any(|endless| kind.get(..endless.len()).is_some_and(|start| start.eq_ignore_ascii_case(endless)))
 }
 
+/// The statuses that answer one request, connection or client, and say nothing of what others would get:
+/// 226 (RFC 3229, section 10.4.1: a delta), 304, 412 and 416 (conditions and ranges), 407 (the credentials of the next hop), 408 (a request that was not
+/// sent to its end), 417 and 426 (Expect and Upgrade), 421 (RFC 9110, section 15.5.20: this connection), 425 (RFC 8470, section 5.2), 428, 429, 431 and
+/// 511 (RFC 6585, sections 3 to 6: "MUST NOT be stored by a cache").
+const SPEAKS_OF_ONE_REQUEST: [u16; 14] = [226, 304, 407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511];
+
+/// Returns whether a response header field tells one client what it may still use of the origin. Kept for others it would be wrong.
+pub(crate) fn tells_a_quota(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.contains("ratelimit") || name.contains("rate-limit")
+}
+
 /// The statuses whose caching requirements this cache implements.
-fn understood(status: StatusCode) -> bool {
+pub(crate) fn understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
-/// RFC 9111, section 3.5. [9111-3-6] [9111-3.5-1]
-fn shareable(control: &Control) -> bool {
-    control.public || control.must_revalidate || control.s_maxage.is_some()
+/// RFC 9111, section 3.5. Where the policy's lifetime replaces the origin's, a directive that makes the origin check each use is no permission: nobody
+/// would ask it. [9111-3-6] [9111-3.5-1]
+fn shareable(control: &Control, profile: &Profile) -> bool {
+    match profile.mode {
+        Mode::Override { .. } => {
+            profile.share_authorized || control.public || control.s_maxage.is_some_and(|seconds| seconds > 0)
+        }
+        Mode::Respect | Mode::Never => control.public || control.must_revalidate || control.s_maxage.is_some(),
+    }
 }
 
 /// A cookie is one client's, unless the origin says in so many words that the response may be used for others without asking it again: a guess at a
@@ -283,6 +299,12 @@ mod tests {
         assert_eq!(of(&Method::HEAD, StatusCode::OK), Err(NotStored::Method));
         assert_eq!(of(&Method::POST, StatusCode::OK), Err(NotStored::Method));
         assert_eq!(of(&Method::GET, StatusCode::EARLY_HINTS), Err(NotStored::Status));
+        for status in SPEAKS_OF_ONE_REQUEST {
+            assert_eq!(of(&Method::GET, StatusCode::from_u16(status).unwrap()), Err(NotStored::Status), "{status}");
+        }
+        for status in [201, 205, 303, 400, 401, 403, 409, 423, 424, 451, 500, 508, 599] {
+            assert_eq!(of(&Method::GET, StatusCode::from_u16(status).unwrap()), Ok(()), "{status}");
+        }
     }
 
     /// [9111-3-7]
@@ -293,6 +315,30 @@ mod tests {
         assert_eq!(checked(Mode::Respect, 302, &[], &[etag]), Err(NotStored::NoLifetime));
         assert_eq!(checked(Mode::Respect, 302, &[], &[etag, ("cache-control", "public")]), Ok(()));
         assert_eq!(checked(Mode::Respect, 302, &[], &[("expires", "Thu, 01 Jan 2099 00:00:00 GMT")]), Ok(()));
+    }
+
+    #[test]
+    fn override_shares_with_the_authorized_only_what_is_said_to_be_for_all() {
+        let auth = [("authorization", "Bearer x")];
+        let mode = Mode::Override { ttl: 60_000 };
+        for private in [
+            "",
+            "no-cache, must-revalidate",
+            "max-age=0, must-revalidate",
+            "s-maxage=0",
+            "must-revalidate",
+            "max-age=60",
+        ] {
+            let response = [("cache-control", private)];
+            assert_eq!(checked(mode, 200, &auth, &response), Err(NotStored::Authorization), "{private}");
+            assert_eq!(checked(mode, 200, &[], &response), Ok(()), "{private}");
+        }
+        for shared in ["public", "s-maxage=1", "public, max-age=0, must-revalidate"] {
+            assert_eq!(checked(mode, 200, &auth, &[("cache-control", shared)]), Ok(()), "{shared}");
+        }
+        let sharing = Profile { share_authorized: true, ..profile(mode) };
+        assert!(shareable(&Control::default(), &sharing));
+        assert!(!shareable(&Control::default(), &Profile { mode: Mode::Respect, ..sharing }));
     }
 
     #[test]

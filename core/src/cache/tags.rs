@@ -7,44 +7,60 @@ use super::control::split_list;
 use crate::names;
 use crate::purge::{self, Label};
 
-/// Most tags and groups of a response. One that has more is not stored: it could not be purged as its origin means.
-const LABELS_MAX: usize = 256;
+/// Most tags of a response that are remembered one by one, and most bytes of them: what Cloudflare takes. Of one that has more, the rest is one tag,
+/// which every purge of a tag reaches.
+const TAGS_MAX: usize = 1000;
+const TAG_BYTES_MAX: usize = 16 << 10;
 
-/// Most bytes of a tag or group.
+/// Most groups of a response. One that has more is not stored: it could not be purged as its origin means.
+const GROUPS_MAX: usize = 256;
+
+/// Most bytes of a tag or group. A response with a longer one is not stored.
 const LABEL_BYTES_MAX: usize = 1024;
 
-/// A response has more tags and groups, or longer ones, than can be remembered.
+/// A response has longer tags or groups, or more groups, than can be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
 
+/// The labels of a response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Those of its tags and groups, sorted.
+    pub labels: Vec<Label>,
+    /// Whether it has more tags than are remembered, so that any purge of a tag reaches it.
+    pub cut: bool,
+}
+
 /// Reads the labels of a response of this host.
-pub fn read(response: &HeaderMap, host: &str) -> Result<Vec<Label>, TooMany> {
-    let mut labels = Vec::new();
+pub fn read(response: &HeaderMap, host: &str) -> Result<Read, TooMany> {
+    let mut read = Read::default();
     if !FIELDS.iter().chain([&names::CACHE_GROUPS]).any(|name| response.contains_key(name)) {
-        return Ok(labels);
+        return Ok(read);
     }
-    let mut add = |text: &[u8], label: &dyn Fn(&str) -> Label| {
-        if labels.len() == LABELS_MAX || text.len() > LABEL_BYTES_MAX {
+    let lines = |name: &HeaderName| response.get_all(name).iter().map(HeaderValue::as_bytes);
+    let tags = lines(&names::CACHE_TAG).flat_map(split_list);
+    let keys = lines(&names::SURROGATE_KEY).flat_map(|line| line.split(u8::is_ascii_whitespace));
+    let mut bytes = 0;
+    for tag in tags.chain(keys).filter(|tag| !tag.is_empty()) {
+        if tag.len() > LABEL_BYTES_MAX {
             return Err(TooMany);
         }
-        labels.push(label(&String::from_utf8_lossy(text)));
-        Ok(())
-    };
-    let lines = |name: &HeaderName| response.get_all(name).iter().map(HeaderValue::as_bytes);
-    for tag in lines(&names::CACHE_TAG).flat_map(split_list) {
-        add(tag, &purge::tag)?;
-    }
-    for tag in lines(&names::SURROGATE_KEY).flat_map(|line| line.split(u8::is_ascii_whitespace)) {
-        if !tag.is_empty() {
-            add(tag, &purge::tag)?;
+        bytes += tag.len() + 1;
+        if bytes > TAG_BYTES_MAX || read.labels.len() == TAGS_MAX {
+            read.cut = true;
+            read.labels.push(purge::any_tag());
+            break;
         }
+        read.labels.push(purge::tag(&String::from_utf8_lossy(tag)));
     }
-    for group in groups(response, &names::CACHE_GROUPS) {
-        add(group.as_bytes(), &|name| purge::group(host, name))?;
+    let groups = groups(response, &names::CACHE_GROUPS);
+    if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > LABEL_BYTES_MAX) {
+        return Err(TooMany);
     }
-    labels.sort_unstable();
-    labels.dedup();
-    Ok(labels)
+    read.labels.extend(groups.iter().map(|group| purge::group(host, group)));
+    read.labels.sort_unstable();
+    read.labels.dedup();
+    Ok(read)
 }
 
 /// The fields that speak of tags to caches only.
@@ -91,8 +107,8 @@ mod tests {
         let mut expected: Vec<Label> = ["product-7", "list", "x", "home", "y"].map(purge::tag).to_vec();
         expected.extend(["One", "two"].map(|name| purge::group("shop.example", name)));
         expected.sort_unstable();
-        assert_eq!(read(&response, "shop.example"), Ok(expected));
-        assert_eq!(read(&headers(&[]), "shop.example"), Ok(vec![]));
+        assert_eq!(read(&response, "shop.example"), Ok(Read { labels: expected, cut: false }));
+        assert_eq!(read(&headers(&[]), "shop.example"), Ok(Read::default()));
     }
 
     #[test]
@@ -104,9 +120,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_remembered_is_said() {
-        let many: Vec<String> = (0..=LABELS_MAX).map(|i| i.to_string()).collect();
-        assert_eq!(read(&headers(&[("cache-tag", &many.join(","))]), ""), Err(TooMany));
-        assert!(read(&headers(&[("cache-tag", &many[1..].join(","))]), "").is_ok());
         assert_eq!(read(&headers(&[("surrogate-key", &"x".repeat(1025))]), ""), Err(TooMany));
+        let groups: Vec<String> = (0..=GROUPS_MAX).map(|i| format!("\"{i}\"")).collect();
+        assert_eq!(read(&headers(&[("cache-groups", &groups.join(","))]), ""), Err(TooMany));
+        assert!(read(&headers(&[("cache-groups", &groups[1..].join(","))]), "").is_ok());
+    }
+
+    #[test]
+    fn tags_are_bounded_by_bytes_and_the_rest_is_one() {
+        let read_of = |tags: &[String]| read(&headers(&[("cache-tag", &tags.join(","))]), "").unwrap();
+        let many: Vec<String> = (0..=TAGS_MAX).map(|i| i.to_string()).collect();
+        let (all, cut) = (read_of(&many[1..]), read_of(&many));
+        assert_eq!((all.labels.len(), all.cut), (TAGS_MAX, false));
+        assert_eq!((cut.labels.len(), cut.cut), (TAGS_MAX + 1, true));
+        let long: Vec<String> = (0..33).map(|i| format!("{i:0511}")).collect();
+        let (all, cut) = (read_of(&long[1..]), read_of(&long));
+        assert_eq!((all.labels.len(), all.cut), (32, false));
+        assert!(cut.cut && cut.labels.contains(&purge::any_tag()) && !all.labels.contains(&purge::any_tag()));
     }
 }

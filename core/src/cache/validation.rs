@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::control::{Control, split_list};
 use super::freshness;
-use super::{Asked, Profile, Stored, date, range, tags};
+use super::{Asked, Profile, Stored, date, range, storable, tags};
 use crate::names;
 use crate::time::Timestamp;
 
@@ -114,7 +114,7 @@ pub fn update(
     received: Timestamp,
 ) -> Stored {
     let mut headers = stored.headers.clone();
-    for name in not_modified.keys().filter(|name| !KEPT.contains(name)) {
+    for name in not_modified.keys().filter(|name| !KEPT.contains(name) && !storable::tells_a_quota(name)) {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -128,10 +128,10 @@ pub fn update(
         headers.remove(name);
     }
     // Tags go with their fields; labels of URLs stay.
-    let before = tags::read(&stored.headers, host).unwrap_or_default();
+    let before = tags::read(&stored.headers, host).unwrap_or_default().labels;
     let mut labels = stored.labels.clone();
     labels.retain(|label| !before.contains(label));
-    labels.extend(tags::read(&headers, host).unwrap_or_default());
+    labels.extend(tags::read(&headers, host).unwrap_or_default().labels);
     let freshness = freshness::of(stored.status, &headers, &control, profile, received);
     let initial_age = freshness::initial_age(not_modified, profile, asked.at, received);
     Stored {

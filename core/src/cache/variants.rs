@@ -28,7 +28,8 @@ pub struct Put {
 /// default response; of these the most recent by Date. [9111-4-3] [9111-4-8] [9111-4.1-2]
 pub fn choose<'a>(variants: impl IntoIterator<Item = &'a Arc<Stored>>, request: &HeaderMap) -> Option<&'a Arc<Stored>> {
     let rank = |v: &Stored| (!v.vary.is_empty(), date::read(&v.headers, header::DATE, v.received), v.received);
-    let matching = variants.into_iter().filter(|v| vary::matches(&v.vary, &v.headers, request));
+    let mut wanted = vary::Wanted::of(request);
+    let matching = variants.into_iter().filter(|v| wanted.matches(&v.vary, &v.headers));
     matching.reduce(|best, other| if rank(other) >= rank(best) { other } else { best })
 }
 

@@ -1,6 +1,8 @@
 //! Which stored response a request may use, when the response named request header fields (RFC 9111, section 4.1).
 
-use http::{HeaderMap, HeaderName, header};
+use std::cell::OnceCell;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::control::split_list;
 
@@ -43,39 +45,77 @@ fn values<'a>(names: impl Iterator<Item = &'a HeaderName>, request: &HeaderMap) 
 
 /// Returns whether a request has the values that chose a stored response with these header fields. [9111-4.1-1]
 pub fn matches(nominated: &[Nominated], response: &HeaderMap, request: &HeaderMap) -> bool {
-    nominated.iter().all(|(name, value)| {
-        normalised(request, name) == *value || (*name == header::ACCEPT_LANGUAGE && speaks_best(response, request))
-    })
+    Wanted::of(request).matches(nominated, response)
 }
 
-/// Returns whether a response is in the one language that the client likes best: no choice of the origin's could be better.
-fn speaks_best(response: &HeaderMap, request: &HeaderMap) -> bool {
-    let mut wanted = preferences(request, &header::ACCEPT_LANGUAGE);
+/// What a request wants, held against many stored responses: each field is brought into its normal form once.
+pub struct Wanted<'a> {
+    request: &'a HeaderMap,
+    forms: Vec<Nominated>,
+    /// The one language that the client likes best, once it was looked for.
+    language: OnceCell<Option<Vec<u8>>>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Takes a request's header fields.
+    pub fn of(request: &'a HeaderMap) -> Self {
+        Self { request, forms: Vec::new(), language: OnceCell::new() }
+    }
+
+    /// Returns whether the request has the values that chose a stored response with these header fields.
+    pub fn matches(&mut self, nominated: &[Nominated], response: &HeaderMap) -> bool {
+        nominated.iter().all(|(name, value)| {
+            self.form(name) == value.as_deref() || (*name == header::ACCEPT_LANGUAGE && self.likes_best(response))
+        })
+    }
+
+    fn form(&mut self, name: &HeaderName) -> Option<&[u8]> {
+        let at = self.forms.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.forms.push((name.clone(), normalised(self.request, name)));
+            self.forms.len() - 1
+        });
+        self.forms.get(at)?.1.as_deref()
+    }
+
+    /// Returns whether a response is in the one language that the client likes best: no choice of the origin's could be better.
+    fn likes_best(&self, response: &HeaderMap) -> bool {
+        let lines = response.get_all(header::CONTENT_LANGUAGE).iter();
+        let mut languages = lines.flat_map(|line| split_list(line.as_bytes()));
+        let Some(language) = languages.next().filter(|_| languages.next().is_none()) else {
+            return false;
+        };
+        let best = self.language.get_or_init(|| best_language(self.request));
+        best.as_ref().is_some_and(|best| language.eq_ignore_ascii_case(best))
+    }
+}
+
+/// Returns the language that a client likes better than all others.
+fn best_language(request: &HeaderMap) -> Option<Vec<u8>> {
+    let mut wanted = preferences(request, &header::ACCEPT_LANGUAGE)?;
     wanted.sort_by(Preference::best_first);
-    let best = match wanted.as_slice() {
-        [best] => best,
-        [best, next, ..] if next.quality < best.quality => best,
-        _ => return false,
-    };
-    let mut languages = response.get_all(header::CONTENT_LANGUAGE).iter().flat_map(|line| split_list(line.as_bytes()));
-    let language = languages.next();
-    let only = language.filter(|_| languages.next().is_none());
-    best.quality > 0 && only.is_some_and(|language| language.eq_ignore_ascii_case(&best.value))
+    let mut wanted = wanted.into_iter();
+    let best = wanted.next().filter(|best| best.quality > 0)?;
+    wanted.next().is_none_or(|next| next.quality < best.quality).then_some(best.value)
 }
 
 /// Brings values that mean the same into one form, as section 4.1 allows: field lines are combined, whitespace around list members is dropped. In
-/// Accept-Language and Accept-Encoding the order counts only between different qualities, and case does not.
+/// Accept-Language and Accept-Encoding the order counts only between different qualities, and case does not, as long as all of it is understood.
 fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
+    let mut form = Vec::new();
     if *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING {
-        let mut preferences = preferences(request, name);
-        preferences.sort_by(|a, b| Preference::best_first(a, b).then_with(|| a.value.cmp(&b.value)));
-        let members =
-            preferences.into_iter().map(|p| [p.value.as_slice(), b";", p.quality.to_string().as_bytes()].concat());
-        return Some(members.collect::<Vec<_>>().join(&b','));
+        if let Some(mut preferences) = preferences(request, name) {
+            preferences.sort_by(|a, b| Preference::best_first(a, b).then_with(|| a.value.cmp(&b.value)));
+            let members =
+                preferences.into_iter().map(|p| [p.value.as_slice(), b";", p.quality.to_string().as_bytes()].concat());
+            return Some(members.collect::<Vec<_>>().join(&b','));
+        }
+        // As it stands, and like nothing that is understood.
+        form.push(0);
     }
-    Some(lines.flat_map(|line| split_list(line.as_bytes())).collect::<Vec<_>>().join(&b','))
+    form.extend(lines.flat_map(|line| split_list(line.as_bytes())).collect::<Vec<_>>().join(&b','));
+    Some(form)
 }
 
 /// A language or a coding that a client accepts, in lower case, and its quality in thousandths (RFC 9110, section 12.4.2).
@@ -84,26 +124,39 @@ struct Preference {
     quality: u16,
 }
 
+/// Most members of a field that are looked at one by one, and most bytes. Browsers send a dozen.
+const PREFERENCES_MAX: usize = 64;
+const PREFERENCE_BYTES_MAX: usize = 1024;
+
 impl Preference {
     fn best_first(a: &Self, b: &Self) -> std::cmp::Ordering {
         b.quality.cmp(&a.quality)
     }
 
-    fn read(member: &[u8]) -> Self {
+    /// Reads a member; `None` if it is anything but a name and at most a quality: an origin may choose by what else is there.
+    fn read(member: &[u8]) -> Option<Self> {
         let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let value = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts.find_map(|part| part.strip_prefix(b"q=").or_else(|| part.strip_prefix(b"Q=")));
-        match weight.map(quality) {
-            None => Self { value, quality: 1000 },
-            Some(Some(quality)) => Self { value, quality },
-            // What is not understood stays as it is, and equals nothing else.
-            Some(None) => Self { value: member.to_vec(), quality: 1000 },
-        }
+        let value = parts.next().unwrap_or_default();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*' | b'_');
+        let quality = match (parts.next(), parts.next()) {
+            (None, _) => 1000,
+            (Some(weight), None) => quality(weight.strip_prefix(b"q=").or_else(|| weight.strip_prefix(b"Q="))?)?,
+            (Some(_), Some(_)) => return None,
+        };
+        (!value.is_empty() && value.iter().all(is_name)).then(|| Self { value: value.to_ascii_lowercase(), quality })
     }
 }
 
-fn preferences(request: &HeaderMap, name: &HeaderName) -> Vec<Preference> {
-    request.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).map(Preference::read).collect()
+/// Reads all preferences; `None` if one of them is not understood, or there are too many.
+fn preferences(request: &HeaderMap, name: &HeaderName) -> Option<Vec<Preference>> {
+    let lines = || request.get_all(name).iter();
+    if lines().map(HeaderValue::len).sum::<usize>() > PREFERENCE_BYTES_MAX {
+        return None;
+    }
+    let members = lines().flat_map(|line| split_list(line.as_bytes()));
+    let preferences: Vec<Preference> =
+        members.take(PREFERENCES_MAX + 1).map(Preference::read).collect::<Option<_>>()?;
+    (preferences.len() <= PREFERENCES_MAX).then_some(preferences)
 }
 
 /// Reads a weight: 0 to 1 with at most three decimals.
@@ -161,6 +214,44 @@ mod tests {
         assert!(!same("accept-encoding", "gzip", "gzip;q=x"));
         assert!(!same("x-list", "a, b", "b, a"));
         assert!(!same("x-list", "a", "A"));
+    }
+
+    #[test]
+    fn what_an_origin_may_choose_by_is_part_of_the_form() {
+        let form = |name: &'static str, value: &str| {
+            normalised(&headers(&[(name, value)]), &HeaderName::from_static(name)).unwrap()
+        };
+        for name in ["accept-language", "accept-encoding"] {
+            let mut forms = Vec::new();
+            for value in [
+                "de",
+                "de;x=1",
+                "de;q=1;x=1",
+                "de;x=1;q=1",
+                "de;q=0.5",
+                "de;q=0.5;x",
+                "de;",
+                "de;q=2",
+                "de;q=1;q=0",
+                "de x",
+                "\"de\"",
+                "de;1000",
+            ] {
+                forms.push(form(name, value));
+            }
+            let count = forms.len();
+            forms.sort();
+            forms.dedup();
+            assert_eq!(forms.len(), count);
+            assert_ne!(
+                form(name, "de;x=1, en"),
+                form(name, "en, de;x=1"),
+                "where one is not understood, the order stays"
+            );
+        }
+        let long = |last: &str| form("accept-language", &format!("{}{last}", "aa;q=0.5,".repeat(3000)));
+        assert_ne!(long("de"), long("en"));
+        assert_eq!(best_language(&headers(&[("accept-language", "de;x=1")])), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
 use crate::retry::Setback;
 use crate::route::{Origin, steering};
 use crate::time::{Millis, Timestamp};
+use crate::unkeyed;
 
 /// Header fields that a response may have whatever the policy allows requests: origins split cookies and tags over many.
 const RESPONSE_FIELDS: usize = 256;
@@ -236,12 +237,13 @@ fn attempt(
     if let Some(caching) = &mut caching {
         caching.forget_void(&exchange);
     }
-    let headers = if is_last(&exchange, caching.as_ref(), &forward) {
+    let mut headers = if is_last(&exchange, caching.as_ref(), &forward) {
         std::mem::take(&mut exchange.request.head.headers)
     } else {
         exchange.request.head.headers.clone()
     };
     let request = &exchange.request;
+    unkeyed::strip_always(&mut headers, request, &exchange.engine.policy().passed);
     let mut head = forward::request_head(request, headers, &origin, caching.is_some());
     request.trace.write(&mut head.headers, forward.made);
     if forward.unconditional {
@@ -266,7 +268,7 @@ fn attempt(
 /// Turns what the client asks for into what the store needs.
 fn prepare(headers: &mut HeaderMap, exchange: &Exchange, caching: &Caching) {
     let written_by_proxies = exchange.request.believed.then(|| &exchange.engine.policy().client.address_header);
-    forward::strip_unkeyed(headers, &caching.profile.key_headers, written_by_proxies);
+    unkeyed::strip(headers, &exchange.request, &caching.profile.key_headers, written_by_proxies);
     if caching.validates() {
         validation::make_conditional(headers, caching.candidate.as_ref(), &caching.others);
     } else if caching.lead.is_some() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, header, response};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, response};
 
 use super::fill::{Fill, FillKind};
 use super::finish::{self, Draft, Source};
@@ -61,7 +61,7 @@ pub(super) fn store(
         // The profile's word is for what the name promises, not for this.
         tags::strip(&mut head.headers);
     } else {
-        reuse::write_for_client(&mut head.headers, &profile);
+        reuse::write_for_client(&mut head, &profile, is_stored);
     }
     let answered = if is_stored { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
@@ -152,7 +152,7 @@ pub(super) fn fill(
     if profile.armour && armour::is_disguised(exchange.request.path(), head.status, &head.headers) {
         return Err(NotStored::Disguised);
     }
-    let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?;
+    let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?.labels;
     let (key, is_shared) = key_to_store(exchange, home, head)?;
     if is_shared {
         // It can be purged by the URL that it was fetched with, or by the one without query.
@@ -178,6 +178,7 @@ pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: T
 /// Notes that a response is stored.
 pub(super) fn note(report: &mut CacheReport, stored: &Stored) {
     report.stored = true;
+    report.tags_cut = stored.labels.contains(&purge::any_tag());
     report.ttl_ms = Some(reuse::ttl(stored, stored.received));
 }
 
@@ -193,6 +194,10 @@ fn new_stored(
     let mut headers = head.headers.clone(); // [9111-3.1-1]
     let initial_age = freshness::initial_age(&headers, profile, asked.at, now);
     headers.remove(header::AGE);
+    let quotas: Vec<HeaderName> = headers.keys().filter(|name| storable::tells_a_quota(name)).cloned().collect();
+    for name in quotas {
+        headers.remove(name);
+    }
     // RFC 9111, section 3.1. [9111-3.1-2] [9111-5.2.2.7-2]
     for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO].iter().chain(&control.withheld) {
         headers.remove(name);

@@ -86,9 +86,20 @@ fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
 pub(super) fn bypass_by_fields(fields: &HeaderMap, profile: &Profile) -> Option<Bypass> {
     match () {
         () if profile.bypass_cookies.iter().any(|name| cookie::has(fields, name)) => Some(Bypass::Cookie),
-        () if profile.bypass_headers.iter().any(|name| fields.contains_key(name)) => Some(Bypass::Header),
+        () if has_one_of(fields, &profile.bypass_headers) => Some(Bypass::Header),
         () => None,
     }
+}
+
+/// Returns whether there is a field with one of these names. CGI takes `_` for `-`.
+fn has_one_of(fields: &HeaderMap, names: &[String]) -> bool {
+    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let is = |field: &str, name: &str| {
+        let (wanted, open) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
+        let mut written = field.bytes().map(folded);
+        wanted.bytes().map(folded).all(|byte| written.next() == Some(byte)) && (open || written.next().is_none())
+    };
+    !names.is_empty() && fields.keys().any(|field| names.iter().any(|name| is(field.as_str(), name)))
 }
 
 impl AwaitLookup {
@@ -365,6 +376,7 @@ impl CacheReport {
             fetched_status: None,
             stored: false,
             not_stored: None,
+            tags_cut: false,
             collapsed: false,
             revalidates: false,
         }

@@ -28,7 +28,9 @@ pub(super) fn stored(
     if let Some(report) = &mut exchange.report.cache {
         report.revalidates = background.is_some();
     }
-    let (head, source) = from_store(&mut exchange, &caching.profile, stored, stored, now);
+    // What stands in for an error is not what the profile's promise is about.
+    let promised = outcome != CacheOutcome::StaleIfError;
+    let (head, source) = from_store(&mut exchange, &caching.profile, promised, stored, stored, now);
     finish::conclude(exchange, Draft { background, ..Draft::new(head, source) }, now)
 }
 
@@ -45,10 +47,11 @@ pub(super) fn confirmed(
     let updated = updated(&exchange, &profile, stored, not_modified, asked, now);
     let updated = Arc::new(updated);
     note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
-    let (mut head, source) = from_store(&mut exchange, &profile, &updated, stored, now);
     // A 304 may forbid what the stored response allowed.
-    let allowed = storable::check_updated(&exchange.request.head.headers, &updated);
+    let allowed = storable::check_updated(&exchange.request.head.headers, &updated, &profile);
     let allowed = allowed.and_then(|()| keep::check_rule(&profile, stored, &updated));
+    let promised = allowed.is_ok() && !not_modified.contains_key(header::SET_COOKIE);
+    let (mut head, source) = from_store(&mut exchange, &profile, promised, &updated, stored, now);
     let revoked = allowed.is_err_and(NotStored::speaks_of_the_response);
     if revoked || not_modified.contains_key(header::SET_COOKIE) {
         // These cookies are this client's; they are not merged into what all get.
@@ -98,10 +101,11 @@ pub(super) fn note_forbidden(exchange: &mut Exchange, why: NotStored, key: Cache
 }
 
 /// Writes a reply from the store: the stored fields and `Age`, as far as the client's conditions and ranges ask for them. The body is the one stored
-/// with `bodied`.
+/// with `bodied`. `promised` says whether the profile's Cache-Control holds for it.
 fn from_store(
     exchange: &mut Exchange,
     profile: &Profile,
+    promised: bool,
     stored: &Arc<Stored>,
     bodied: &Arc<Stored>,
     now: Timestamp,
@@ -111,7 +115,7 @@ fn from_store(
     head.headers = stored.headers.clone();
     // [9111-4-6]
     head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
-    write_for_client(&mut head.headers, profile);
+    write_for_client(&mut head, profile, promised);
     let whole = |method: &Method| {
         if method == Method::HEAD { Source::Empty } else { Source::Stored(Arc::clone(bodied)) }
     };
@@ -167,12 +171,19 @@ pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Par
 }
 
 /// Changes the fields that are meant for caches as the profile says, and else passes them on. [9111-5.2-1]
-pub(super) fn write_for_client(headers: &mut HeaderMap, profile: &Profile) {
+///
+/// The profile's Cache-Control is a promise about what all may have. It is written only to a success that is stored for all (`shared`), and never to a
+/// reply that sets a cookie: a cache in front would hand that on.
+pub(super) fn write_for_client(head: &mut response::Parts, profile: &Profile, shared: bool) {
     if profile.strip_tags {
-        tags::strip(headers);
+        tags::strip(&mut head.headers);
     }
-    if let Some(told) = &profile.cache_control {
-        headers.insert(header::CACHE_CONTROL, told.clone());
+    if let Some(told) = &profile.cache_control
+        && shared
+        && head.status.is_success()
+        && !head.headers.contains_key(header::SET_COOKIE)
+    {
+        head.headers.insert(header::CACHE_CONTROL, told.clone());
     }
 }
 

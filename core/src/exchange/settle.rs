@@ -14,6 +14,7 @@ use crate::problem::Refusal;
 use crate::purge::Place;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
+use crate::unkeyed;
 
 /// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
 pub(super) fn from_origin(
@@ -99,7 +100,7 @@ fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts
     let fields = &exchange.request.head.headers;
     let as_for_get = profile.mode == Mode::Respect
         && lookup::bypass_by_fields(fields, profile).is_none()
-        && !forward::says_more_than_is_known(&exchange.request, &profile.key_headers);
+        && !unkeyed::says_more_than_is_known(&exchange.request, &profile.key_headers);
     let named = head.headers.get(header::CONTENT_LOCATION).and_then(|value| value.to_str().ok());
     let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
     as_for_get
@@ -125,9 +126,10 @@ fn head_answered(
     } else {
         candidate.outdated(now)
     };
-    reuse::write_for_client(&mut head.headers, &profile);
-    let allowed = storable::check_updated(&exchange.request.head.headers, &stored);
-    if let Err(why) = allowed.and_then(|()| keep::check_rule(&profile, candidate, &stored)) {
+    let allowed = storable::check_updated(&exchange.request.head.headers, &stored, &profile);
+    let allowed = allowed.and_then(|()| keep::check_rule(&profile, candidate, &stored));
+    reuse::write_for_client(&mut head, &profile, same && allowed.is_ok());
+    if let Err(why) = allowed {
         let invalidate = reuse::note_forbidden(&mut exchange, why, key);
         return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
     }

@@ -16,8 +16,9 @@ use crate::client::{ClientPolicy, Nat64, Network};
 use crate::limit::key::KeyPart;
 use crate::names;
 use crate::route::geo::{Code, Position};
-use crate::route::{Origin, OriginTls, Pool, Steering, Timeouts};
+use crate::route::{Origin, OriginTls, Pool, Route, Steering, Timeouts};
 use crate::time::Millis;
+use crate::unkeyed;
 
 pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let source = Source::new(file, text);
@@ -42,9 +43,11 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
         .collect();
     let rules = rules::compile(&mut c, &raw);
     let routes = rules::routes(&mut c, &raw, &pools, &rules);
+    let underscored = c.underscored(&raw.server);
     if c.problems.is_empty() {
         let origins = sorted_by_index(origins);
         let on_failure = raw.edge.on_failure.unwrap_or(RawOnFailure::Closed);
+        let passed = passed(underscored, &routes, &client);
         return Ok(Policy {
             server,
             client,
@@ -52,12 +55,51 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
             on_failure,
             origins,
             breakers: rules.breakers.into_values().collect(),
+            passed,
             routes,
         });
     }
     let mut problems = c.problems;
     problems.sort_by_key(|p| (p.line, p.column));
     Err(PolicyError { problems })
+}
+
+/// Lists the request header fields that go to origins because a policy names them: those with `_`, and those of doubtful families that are in a key.
+fn passed(underscored: Vec<HeaderName>, routes: &[Arc<Route>], client: &ClientPolicy) -> Vec<HeaderName> {
+    let mut names = underscored;
+    names.push(client.address_header.clone());
+    let mut keyed: Vec<HeaderName> = Vec::new();
+    for route in routes {
+        names.extend(route.matcher.headers.iter().map(|(name, _)| name.clone()));
+        for limit in &route.limits {
+            names.extend(limit.key.iter().filter_map(named_field));
+        }
+        if let Steering::Weighted { affinity } = &route.pool.steering {
+            names.extend(affinity.iter().filter_map(named_field));
+        }
+        if let Some(profile) = &route.cache {
+            keyed.extend(profile.key_headers.iter().cloned());
+            names.extend(profile.bypass_headers.iter().filter_map(|name| HeaderName::try_from(name.as_str()).ok()));
+        }
+    }
+    names.retain(|name| name.as_str().contains('_'));
+    names.extend(keyed.into_iter().filter(|name| name.as_str().contains('_') || unkeyed::is_doubtful(name)));
+    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    names.dedup();
+    names
+}
+
+fn named_field(part: &KeyPart) -> Option<HeaderName> {
+    match part {
+        KeyPart::Header(name) => Some(name.clone()),
+        KeyPart::Ip { .. }
+        | KeyPart::Cookie(_)
+        | KeyPart::Query(_)
+        | KeyPart::Path
+        | KeyPart::Route
+        | KeyPart::Country
+        | KeyPart::EuropeanUnion => None,
+    }
 }
 
 fn sorted_by_index(origins: BTreeMap<&str, Arc<Origin>>) -> Vec<Arc<Origin>> {
@@ -122,9 +164,11 @@ impl Compiler<'_> {
     }
 
     pub(super) fn header_name(&mut self, path: &KeyPath, text: &str) -> Option<HeaderName> {
-        let name = HeaderName::try_from(text).ok();
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let name = HeaderName::try_from(text).ok().filter(|name| name.as_str().bytes().all(is_name));
         if name.is_none() {
-            self.wrong(path, format!("`{text}` is not a header field name; use letters, digits and hyphens"));
+            let hint = if text.contains('*') { "; there are no patterns here, write each name by itself" } else { "" };
+            self.wrong(path, format!("`{text}` is not a header field name; use letters, digits and hyphens{hint}"));
         }
         name
     }
@@ -239,6 +283,18 @@ impl Compiler<'_> {
             drain: self.duration(&at("drain"), raw.drain.as_ref(), 30_000),
             bounds,
         }
+    }
+
+    fn underscored(&mut self, raw: &RawServer) -> Vec<HeaderName> {
+        let at = KeyPath::of(&["server", "underscore_headers"]);
+        let mut names = Vec::new();
+        for (i, text) in raw.underscore_headers.iter().enumerate() {
+            if !text.contains('_') {
+                self.wrong(&at.index(i), format!("`{text}` has no `_`; such fields go to origins anyway"));
+            }
+            names.extend(self.header_name(&at.index(i), text));
+        }
+        names
     }
 
     fn client(&mut self, raw: &RawClient) -> ClientPolicy {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::error::{KeyPath, Problem, Source};
-use super::raw::{RawPolicy, RawSteering};
+use super::raw::{RawMode, RawPolicy, RawSteering};
 use super::{Policy, compile};
 use crate::route::Matcher;
 
@@ -17,6 +17,27 @@ pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
     problems.extend(doubtful(&policy, &raw, &source));
     problems.sort_by_key(|p| (p.line, p.column));
     problems
+}
+
+/// What a profile promises and origins may forbid.
+pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
+    let (Ok(_), Ok(raw)) = (compile::compile(file, text), toml::from_str::<RawPolicy>(text)) else {
+        return Vec::new();
+    };
+    let source = Source::new(file, text);
+    let mut notes = Vec::new();
+    for (name, profile) in raw.cache.iter().filter(|(_, profile)| profile.mode == RawMode::Respect) {
+        let windows = [("grace", &profile.grace, "stale-while-revalidate"), ("keep", &profile.keep, "stale-if-error")];
+        for (key, _, directive) in windows.into_iter().filter(|(_, window, _)| window.is_some()) {
+            let message = format!(
+                "not for what the origin sends with s-maxage (RFC 9111, section 5.2.2.10), must-revalidate or proxy-revalidate: shared caches may not \
+                 serve that stale; beside s-maxage the origin may add {directive}, with or without a number of seconds"
+            );
+            notes.push(source.problem(&KeyPath::of(&["cache", name, key]), message));
+        }
+    }
+    notes.sort_by_key(|note| (note.line, note.column));
+    notes
 }
 
 /// Routes behind one that takes all their requests.

@@ -54,6 +54,9 @@ pub struct RawServer {
     pub tls: Option<RawServerTls>,
     /// How long a stopping server waits for open exchanges. Default: 30s.
     pub drain: Option<String>,
+    /// Request header fields with an underscore that go to origins, such as "`api_key`". Others do not, unless the policy names them elsewhere: CGI, and what
+    /// comes from it, takes an underscore for a hyphen, so that a client could say what it may not. Default: none.
+    pub underscore_headers: Vec<String>,
     /// Most header fields a request may have. Default: 100.
     pub header_count_max: Option<u16>,
     /// Most bytes the header fields of a request may take, names and values. Default: 32KiB.
@@ -261,11 +264,22 @@ pub struct RawProfile {
     /// "respect": as the origin's Cache-Control and Expires say; what sets a cookie is stored only with a lifetime that they tell. "override": for `ttl`, whatever they say, unless no-store, private or Set-Cookie
     /// forbid it. "never": nothing is looked up or stored.
     pub mode: RawMode,
-    /// Freshness lifetime in override mode.
+    /// Freshness lifetime of successes in override mode.
     #[serde(default)]
     pub ttl: Option<String>,
+    /// Freshness lifetimes of redirects and errors in override mode: { "3xx" = "1m", "404" = "30s" }. A status counts before its class. Only statuses that
+    /// speak of what is there are stored in override mode: 300, 301, 302, 307, 308, 404, 405, 410, 414 and 451. Default: a minute for redirects and ten
+    /// seconds for errors, but no longer than `ttl`. `grace` is never longer for them than this.
+    #[serde(default)]
+    pub ttl_by_status: BTreeMap<String, String>,
+    /// Whether override mode shares answers to requests with Authorization. Only for what does not depend on who asks. Default: false: they are shared if
+    /// the origin says `public`, or `s-maxage` with a number above 0.
+    #[serde(default)]
+    pub share_authorized: bool,
     /// How long after its lifetime a response is served stale while it is revalidated in the background. In respect mode the origin's
-    /// stale-while-revalidate wins, and a response without a lifetime, or that sets a cookie, is not served stale. Default: 0s.
+    /// stale-while-revalidate wins; without a value it allows this time. What has no lifetime, sets a cookie, or comes with must-revalidate or
+    /// proxy-revalidate is not served stale, nor what comes with s-maxage, which forbids it to shared caches (RFC 9111, section 5.2.2.10), unless
+    /// stale-while-revalidate stands beside it. Default: 0s.
     #[serde(default)]
     pub grace: Option<String>,
     /// How long after its lifetime a response is served stale when every origin fails. In respect mode as for `grace`, with stale-if-error. Default: 1h
@@ -275,35 +289,40 @@ pub struct RawProfile {
     /// Which query parameters distinguish responses: "all" or "none". Default: "all".
     #[serde(default)]
     pub query: Option<RawQuery>,
-    /// Only these query parameters distinguish responses. A trailing `*` matches any ending.
+    /// Only these query parameters distinguish responses. A trailing `*` matches any ending. What an application may take for one of them, such as `ID`,
+    /// `id[]` or `x;id=1` for `id`, counts too.
     #[serde(default)]
     pub query_allow: Vec<String>,
-    /// These query parameters do not distinguish responses. A trailing `*` matches any ending: "utm_*".
+    /// These query parameters do not distinguish responses, spelt exactly so. A trailing `*` matches any ending: "utm_*".
     #[serde(default)]
     pub query_deny: Vec<String>,
-    /// Whether the order of query parameters is ignored. Default: false.
+    /// Whether the order of query parameters is ignored, that of different names: not in a query that applications may split in different ways. Default:
+    /// false.
     #[serde(default)]
     pub query_sort: bool,
-    /// Request header fields that distinguish responses. Fields that could make an origin answer for another URL or client, such as X-Original-URL
-    /// or X-Real-IP, go with a request for what may be stored only if they are here.
+    /// Request header fields that distinguish responses. Fields that could make an origin answer for another URL, method, address, country or user, such as
+    /// X-Original-URL, X-HTTP-Method, X-Real-IP or `X-Envoy-*`, go with a request for what may be stored only if they are here. What a trusted proxy says
+    /// of country, place and user goes on.
     #[serde(default)]
     pub key_headers: Vec<String>,
-    /// Cookies that distinguish responses.
+    /// Cookies that distinguish responses. Several of a name all count. A trailing `*` matches any ending. Spellings of a name that an application takes for
+    /// it (case, percent-encoding, `.` for `_` and the like) count as the name.
     #[serde(default)]
     pub key_cookies: Vec<String>,
     /// Whether the client's country distinguishes responses. Default: false.
     #[serde(default)]
     pub key_country: bool,
-    /// A request with one of these cookies is neither answered from the store nor stored.
+    /// A request with one of these cookies, as spelt for `key_cookies`, is neither answered from the store nor stored: "`wordpress_logged_in_*`".
     #[serde(default)]
     pub bypass_cookies: Vec<String>,
-    /// A request with one of these header fields is neither answered from the store nor stored.
+    /// A request with one of these header fields is neither answered from the store nor stored. A trailing `*` matches any ending; `_` counts as `-`.
     #[serde(default)]
     pub bypass_headers: Vec<String>,
     /// Largest body that is stored. Default: 8MiB.
     #[serde(default)]
     pub body_bytes_max: Option<String>,
-    /// The Cache-Control that clients get instead of the origin's; override mode only.
+    /// The Cache-Control that clients get instead of the origin's; override mode only. Only successes that are stored get it: what is not stored, errors,
+    /// redirects, and what stands in for a failing origin leave with the origin's.
     #[serde(default)]
     pub cache_control: Option<String>,
     /// Whether a client's own Cache-Control (no-cache, max-age, ...) may cause a fetch. Default: false, so that clients cannot burden the origin.

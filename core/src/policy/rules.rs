@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::compile::Compiler;
 use super::error::KeyPath;
@@ -11,15 +11,19 @@ use super::list::OneOrMany;
 use super::raw::{
     RawAbsent, RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry, RawRoute,
 };
-use super::units;
+use super::{names, units};
 use crate::breaker::{self, Window};
+use crate::cache::freshness::Lifetimes;
+use crate::cache::storable::understood;
 use crate::cache::{Mode, Profile, Query};
+use crate::forward;
 use crate::limit::key::Absent;
 use crate::limit::{Limit, OnStoreError, Quota, fields};
 use crate::retry;
 use crate::route::geo::Code;
 use crate::route::matching::Glob;
 use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
+use crate::time::Millis;
 
 /// Everything that a route names besides its pool.
 pub(super) struct Rules<'a> {
@@ -56,6 +60,18 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
     if !overriding && raw.cache_control.is_some() {
         c.wrong(&at.key("cache_control"), "cache_control is for mode = \"override\"");
     }
+    if !overriding && !raw.ttl_by_status.is_empty() {
+        c.wrong(
+            &at.key("ttl_by_status"),
+            "ttl_by_status is for mode = \"override\"; in respect mode the origin gives the lifetime",
+        );
+    }
+    if !overriding && raw.share_authorized {
+        c.wrong(
+            &at.key("share_authorized"),
+            "share_authorized is for mode = \"override\"; in respect mode the origin says what is shared",
+        );
+    }
     let cache_control = raw.cache_control.as_ref().and_then(|text| {
         let value = HeaderValue::from_str(text).ok();
         if value.is_none() {
@@ -63,12 +79,10 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         }
         value
     });
-    let mut names = |key: &str, list: &[String]| -> Vec<HeaderName> {
-        let path = at.key(key);
-        list.iter().enumerate().filter_map(|(i, text)| c.header_name(&path.index(i), text)).collect()
-    };
-    let key_headers = names("key_headers", &raw.key_headers);
-    let bypass_headers = names("bypass_headers", &raw.bypass_headers);
+    let key_headers = key_headers(c, &at.key("key_headers"), &raw.key_headers);
+    let bypass_headers = names::fields(c, &at.key("bypass_headers"), &raw.bypass_headers);
+    let key_cookies = names::cookies(c, &at.key("key_cookies"), &raw.key_cookies);
+    let bypass_cookies = names::cookies(c, &at.key("bypass_cookies"), &raw.bypass_cookies);
     Profile {
         name: name.into(),
         mode: match raw.mode {
@@ -76,14 +90,16 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
             RawMode::Override => Mode::Override { ttl },
             RawMode::Never => Mode::Never,
         },
+        lifetimes: lifetimes(c, &at.key("ttl_by_status"), &raw.ttl_by_status, ttl),
+        share_authorized: raw.share_authorized,
         grace: c.duration(&at.key("grace"), raw.grace.as_ref(), 0),
         keep: raw.keep.as_ref().map(|keep| c.duration(&at.key("keep"), Some(keep), 0)),
         query: query(c, &at, raw),
         query_sort: raw.query_sort,
         key_headers,
-        key_cookies: raw.key_cookies.clone(),
+        key_cookies,
         key_country: raw.key_country,
-        bypass_cookies: raw.bypass_cookies.clone(),
+        bypass_cookies,
         bypass_headers,
         body_bytes_max: c.bytes(&at.key("body_bytes_max"), raw.body_bytes_max.as_ref(), 8 << 20),
         cache_control,
@@ -96,12 +112,53 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
     }
 }
 
+/// Reads lifetimes by status. Those that are not written are no longer than that of successes.
+fn lifetimes(c: &mut Compiler<'_>, at: &KeyPath, raw: &BTreeMap<String, String>, ttl: Millis) -> Lifetimes {
+    let default = Lifetimes::default();
+    let mut lifetimes =
+        Lifetimes { redirects: default.redirects.min(ttl), errors: default.errors.min(ttl), statuses: Vec::new() };
+    for (status, text) in raw {
+        let path = at.key(status);
+        let lifetime = c.duration(&path, Some(text), 0);
+        let single = status
+            .parse::<StatusCode>()
+            .ok()
+            .filter(|status| !status.is_success() && !status.is_server_error() && understood(*status));
+        match (status.as_str(), single) {
+            ("3xx", _) => lifetimes.redirects = lifetime,
+            ("4xx", _) => lifetimes.errors = lifetime,
+            (_, Some(single)) => lifetimes.statuses.push((single, lifetime)),
+            (_, None) => c.wrong(
+                &path,
+                format!(
+                    "`{status}` is not stored in override mode, or has `ttl`; write 3xx, 4xx, or one of 300, 301, 302, 307, 308, 404, 405, 410, 414, 451"
+                ),
+            ),
+        }
+    }
+    lifetimes
+}
+
+fn key_headers(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for (i, text) in list.iter().enumerate() {
+        match c.header_name(&at.index(i), text) {
+            Some(name) if forward::is_hop_by_hop(&name) => c.wrong(&at.index(i), names::OF_A_CONNECTION),
+            Some(name) => names.push(name),
+            None => {}
+        }
+    }
+    names
+}
+
 fn query(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawProfile) -> Query {
+    let allowed = names::parameters(c, &at.key("query_allow"), &raw.query_allow);
+    let denied = names::parameters(c, &at.key("query_deny"), &raw.query_deny);
     match (raw.query, raw.query_allow.is_empty(), raw.query_deny.is_empty()) {
         (None | Some(RawQuery::All), true, true) => Query::All,
         (Some(RawQuery::None), true, true) => Query::None,
-        (None, false, true) => Query::Allow(raw.query_allow.clone()),
-        (None, true, false) => Query::Deny(raw.query_deny.clone()),
+        (None, false, true) => Query::Allow(allowed),
+        (None, true, false) => Query::Deny(denied),
         _ => {
             c.wrong(at, "use one of query, query_allow and query_deny");
             Query::All

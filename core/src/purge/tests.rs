@@ -39,7 +39,7 @@ fn a_purge_reaches_what_it_names_and_what_was_on_its_way() {
     for target in targets {
         let purges = Purges::default();
         let begun = purges.last();
-        let number = purges.make(&hard(target.clone()));
+        let number = purges.make(&[hard(target.clone())]);
         assert_eq!(purges.verdict(THIS, &labels, begun), Verdict::Void, "{target:?}");
         assert_eq!(purges.verdict(THIS, &labels, number), Verdict::Kept, "{target:?}");
     }
@@ -59,7 +59,7 @@ fn a_purge_reaches_nothing_else() {
         Target::Tag("product-77".into()),
         Target::Group("other.example".into(), "product-7".into()),
     ] {
-        purges.make(&hard(target));
+        purges.make(&[hard(target)]);
     }
     assert_eq!(purges.verdict(THIS, &[tag("product-7")], 0), Verdict::Kept);
 }
@@ -68,10 +68,10 @@ fn a_purge_reaches_nothing_else() {
 fn a_soft_purge_makes_stale_and_a_hard_one_wins() {
     let purges = Purges::default();
     let soft = Purge { target: Target::Host("shop.example".into()), soft: true };
-    purges.make(&soft);
+    purges.make(std::slice::from_ref(&soft));
     assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Stale);
-    purges.make(&hard(Target::All));
-    purges.make(&soft);
+    purges.make(&[hard(Target::All)]);
+    purges.make(std::slice::from_ref(&soft));
     assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Void);
     assert_eq!(purges.verdict(THIS, &[], 2), Verdict::Stale);
 }
@@ -81,7 +81,7 @@ fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
     let purges = Purges::default();
     let own = [hard(exact("shop.example:8443", "/a/b", Some("c=1")))];
     let stored = Stored { labels: vec![tag("t")], ..crate::cache::tests_support::stored(&[]) };
-    purges.make(&hard(url("shop.example", "/b", None)));
+    purges.make(&[hard(url("shop.example", "/b", None))]);
     assert_eq!(purges.make_all(&own, Some(&stored)), Some(2));
     assert_eq!(purges.make_all(&own, Some(&stored)), None, "the first change came after it was asked for");
     assert_eq!((purges.make_all(&own, None), purges.last()), (Some(4), 4));
@@ -93,7 +93,7 @@ fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
     ];
     for (target, soft) in targets.into_iter().flat_map(|target| [(target.clone(), false), (target, true)]) {
         let purges = Purges::default();
-        purges.make(&Purge { target: target.clone(), soft });
+        purges.make(&[Purge { target: target.clone(), soft }]);
         assert_eq!(purges.make_all(&own, Some(&stored)), None, "{target:?} {soft}");
     }
 }
@@ -133,7 +133,7 @@ fn changes_at_one_host_leave_the_responses_of_others() {
     for seed in 0..3 {
         let purges = Purges::new(seed);
         for i in 0..120_000 {
-            purges.make(&hard(exact("attacker.example", &format!("/x{i}"), None)));
+            purges.make(&[hard(exact("attacker.example", &format!("/x{i}"), None))]);
         }
         let void = |host: &str| {
             let reached = |i: &usize| {

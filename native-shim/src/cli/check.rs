@@ -31,16 +31,23 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let errors = Policy::parse(&name, &text).err().map(|error| error.problems).unwrap_or_default();
     let warnings = Policy::lint(&name, &text);
+    let notes = Policy::notes(&name, &text);
     let valid = errors.is_empty() && (warnings.is_empty() || !arguments.strict);
     if arguments.json {
         let list = |problems: &[Problem]| problems.iter().map(as_json).collect::<Vec<Value>>();
-        println!("{}", json!({ "valid": valid, "errors": list(&errors), "warnings": list(&warnings) }));
+        println!(
+            "{}",
+            json!({ "valid": valid, "errors": list(&errors), "warnings": list(&warnings), "notes": list(&notes) })
+        );
     } else {
         for problem in &errors {
             println!("{problem}");
         }
         for problem in &warnings {
             println!("{problem} [warning]");
+        }
+        for note in &notes {
+            println!("{note} [note]");
         }
         println!("{}", summary(&name, valid, errors.len(), warnings.len()));
     }

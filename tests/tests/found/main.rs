@@ -94,6 +94,13 @@ impl Site {
         }
     }
 
+    fn purge_tag(&mut self, tag: &str) {
+        let order = Order { tags: vec![tag.to_owned()], ..Order::default() };
+        for purge in order.purges().expect("an order") {
+            self.node.engine().purge(&purge);
+        }
+    }
+
     fn purge_softly(&mut self) {
         let order = Order { everything: true, soft: true, ..Order::default() };
         for purge in order.purges().expect("an order") {

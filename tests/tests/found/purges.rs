@@ -86,3 +86,19 @@ fn tags_that_a_304_takes_away_are_gone() {
     }
     assert_eq!(site.node.stored().map(|(head, _)| head.labels.len()).collect::<Vec<_>>(), [1]);
 }
+
+#[test]
+fn a_purge_of_any_tag_reaches_what_has_more_than_are_remembered() {
+    let mut site = site("mode = \"override\"\nttl = \"60s\"");
+    let tags = |count: usize| (0..count).map(|i| format!("tag-{i:04}")).collect::<Vec<_>>().join(" ");
+    site.says(200, &[], "page").origin.fields = vec![("surrogate-key", tags(900))];
+    site.get("/some");
+    site.origin.fields = vec![("surrogate-key", tags(3000))];
+    site.get("/many");
+    assert!(site.is_hit("/some") && site.is_hit("/many"));
+    site.purge_tag("tag-2999");
+    assert!(site.is_hit("/some") && !site.is_hit("/many"));
+    site.get("/many");
+    site.purge_tag("tag-0000");
+    assert!(!site.is_hit("/some") && !site.is_hit("/many"));
+}

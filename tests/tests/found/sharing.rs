@@ -77,3 +77,62 @@ fn what_is_disguised_is_not_promised_to_last() {
     let page = site.ask("GET", "/account/style.css", &[]);
     assert!(told(&page).1.contains("disguised") && !page.head.headers.contains_key("cache-control"));
 }
+
+#[test]
+fn the_policys_promise_is_not_made_of_what_a_304_takes_back() {
+    let profile = "mode = \"override\"\nttl = \"10s\"\ncache_control = \"public, max-age=31536000, immutable\"";
+    let told_after = |answer: &[&'static str], fields: &[&'static str]| {
+        let mut site = site(profile);
+        site.says(200, &["etag: \"1\""], "page").get("/");
+        site.seconds = 20;
+        let outcome = site.says(304, answer, "").ask("GET", "/", fields);
+        let field = outcome.head.headers.get("cache-control").map(|value| value.to_str().expect("text").to_owned());
+        field.is_some_and(|field| field.contains("31536000"))
+    };
+    assert!(told_after(&["etag: \"1\""], &[]));
+    for answer in [
+        &["etag: \"1\"", "cache-control: private"][..],
+        &["etag: \"1\"", "cache-control: no-store"],
+        &["etag: \"1\"", "set-cookie: sid=1"],
+        &["etag: \"1\"", "vary: *"],
+    ] {
+        assert!(!told_after(answer, &[]), "{answer:?}");
+    }
+    assert!(!told_after(&["etag: \"1\""], &["authorization: Bearer x"]));
+}
+
+#[test]
+fn what_an_origin_obeys_does_not_poison_what_is_shared() {
+    let mut site = site("mode = \"override\"\nttl = \"60s\"");
+    site.says(200, &[], "page");
+    for (page, field) in [
+        "x_forwarded_host: evil",
+        "X-HTTP-Method: DELETE",
+        "x-original-uri: /admin",
+        "x-forwarded-protocol: ftp",
+        "x-url-scheme: ftp",
+        "x-envoy-original-path: /admin",
+        "x-forwarded-user: root",
+        "cf-ipcity: Berlin",
+        "cf-ipcountry: DE",
+        "x-cluster-client-ip: 10.0.0.1",
+        "x-country-code: DE",
+        "x-real-scheme: ftp",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        site.ask("GET", &format!("/{page}"), &[field]);
+        let (name, _) = field.split_once(": ").expect("name: value");
+        assert!(!site.origin.asked.contains_key(name), "{field}");
+    }
+    let mut trusted = with_routes(
+        "[client]\ntrusted_proxies = [\"203.0.113.0/24\"]\n[cache.c]\nmode = \"override\"\nttl = \"60s\"\n\
+         [[routes]]\npool = \"main\"\ncache = \"c\"\n",
+    );
+    trusted.says(200, &[], "page");
+    trusted.ask("GET", "/", &["cf-ipcountry: DE", "x-forwarded-user: ann", "x-original-url: /admin", "x_a: 1"]);
+    let asked = &trusted.origin.asked;
+    assert!(asked.contains_key("cf-ipcountry") && asked.contains_key("x-forwarded-user"));
+    assert!(!asked.contains_key("x-original-url") && !asked.contains_key("x_a"));
+}

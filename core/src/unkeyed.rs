@@ -1,0 +1,316 @@
+//! Request header fields that origins obey although they are in no key.
+//!
+//! A client that makes an origin answer for another URL, host, method, address, country or user than those in the key poisons what is stored for all
+//! (cache poisoning). Frameworks and proxies know very many such fields, so families are looked at, not single names. They do not go with a request
+//! whose response may be stored, unless the profile has them in its key.
+//!
+//! Three kinds go with no request at all: names with `_`, which CGI and what comes from it take for the same name with `-`; `Proxy`, which CGI programs
+//! take for the address of their proxy (httpoxy); and what only a proxy may say of its client, if it comes from somebody else.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::client::unmapped;
+use crate::exchange::Request;
+use crate::names;
+
+/// What a field tells an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// What the request is about: its URL, host, scheme or method.
+    Target,
+    /// The client's address. The one in `X-Forwarded-For` is known.
+    Address,
+    /// The client's country.
+    Country,
+    /// Where the client is, or what a platform knows of it.
+    Place,
+    /// Who the client is, as a login layer tells.
+    Identity,
+}
+
+/// Written anew for each origin by `forward::request_head`.
+static WRITTEN: [HeaderName; 4] =
+    [header::FORWARDED, names::X_FORWARDED_FOR, names::X_FORWARDED_HOST, names::X_FORWARDED_PROTO];
+
+/// Of the families below, these are harmless: they are signed, or say nothing that an answer is made of.
+const HARMLESS: [&str; 9] = [
+    "access-control-request-method",
+    "cdn-loop",
+    "cf-access-jwt-assertion",
+    "cf-ew-via",
+    "cf-ray",
+    "cf-request-id",
+    "cf-worker",
+    "fastly-ff",
+    "x-forwarded-request-id",
+];
+
+/// What beginnings of names say. The first that fits counts.
+const BEGINNINGS: [(&str, Kind); 94] = [
+    ("x-forwarded-user", Kind::Identity),
+    ("x-forwarded-email", Kind::Identity),
+    ("x-forwarded-group", Kind::Identity),
+    ("x-forwarded-role", Kind::Identity),
+    ("x-forwarded-preferred-username", Kind::Identity),
+    ("x-forwarded-access-token", Kind::Identity),
+    ("x-forwarded-id-token", Kind::Identity),
+    ("x-forwarded-client-cert", Kind::Identity),
+    ("x-forwarded-tls", Kind::Identity),
+    ("x-remote-user", Kind::Identity),
+    ("x-remote-group", Kind::Identity),
+    ("remote-user", Kind::Identity),
+    ("x-auth-request-", Kind::Identity),
+    ("x-authenticated-", Kind::Identity),
+    ("x-authentik-", Kind::Identity),
+    ("x-webauth-", Kind::Identity),
+    ("x-goog-authenticated-", Kind::Identity),
+    ("x-goog-iap-", Kind::Identity),
+    ("x-amzn-oidc-", Kind::Identity),
+    ("x-amzn-mtls-", Kind::Identity),
+    ("x-ms-client-principal", Kind::Identity),
+    ("x-ms-token-", Kind::Identity),
+    ("cf-access-", Kind::Identity),
+    ("x-ssl-client-", Kind::Identity),
+    ("ssl-client-", Kind::Identity),
+    ("x-client-cert", Kind::Identity),
+    ("client-cert", Kind::Identity),
+    ("x-client-dn", Kind::Identity),
+    ("x-client-verify", Kind::Identity),
+    ("x-tls-client-", Kind::Identity),
+    ("x-consumer-", Kind::Identity),
+    ("x-credential-", Kind::Identity),
+    ("x-userinfo", Kind::Identity),
+    ("x-saml-", Kind::Identity),
+    ("x-pomerium-", Kind::Identity),
+    ("x-vouch-", Kind::Identity),
+    ("x-oidc-", Kind::Identity),
+    ("oidc-", Kind::Identity),
+    ("cf-visitor", Kind::Target),
+    ("cloudfront-forwarded-", Kind::Target),
+    ("cf-connecting-", Kind::Address),
+    ("cf-pseudo-", Kind::Address),
+    ("x-originating-", Kind::Address),
+    ("x-azure-clientip", Kind::Address),
+    ("x-azure-socketip", Kind::Address),
+    ("x-sucuri-clientip", Kind::Address),
+    ("x-remote-", Kind::Address),
+    ("remote-", Kind::Address),
+    ("cf-", Kind::Place),
+    ("cloudfront-", Kind::Place),
+    ("x-vercel-ip-", Kind::Place),
+    ("x-appengine-", Kind::Place),
+    ("x-country", Kind::Place),
+    ("x-geo", Kind::Place),
+    ("geo-", Kind::Place),
+    ("geoip", Kind::Place),
+    ("x-client-geo", Kind::Place),
+    ("fastly-geo", Kind::Place),
+    ("fastly-client", Kind::Place),
+    ("x-akamai-", Kind::Place),
+    ("akamai-", Kind::Place),
+    ("x-forward", Kind::Target),
+    ("forwarded-", Kind::Target),
+    ("x-original", Kind::Target),
+    ("x-rewrite", Kind::Target),
+    ("x-http-", Kind::Target),
+    ("x-method", Kind::Target),
+    ("x-envoy-", Kind::Target),
+    ("x-proxy-", Kind::Target),
+    ("x-backend-", Kind::Target),
+    ("x-middleware-", Kind::Target),
+    ("x-invoke-", Kind::Target),
+    ("x-now-", Kind::Target),
+    ("x-vercel-", Kind::Target),
+    ("x-matched-", Kind::Target),
+    ("x-accel-", Kind::Target),
+    ("x-sendfile", Kind::Target),
+    ("x-arr-", Kind::Target),
+    ("front-end-", Kind::Target),
+    ("x-url", Kind::Target),
+    ("x-uri", Kind::Target),
+    ("x-path", Kind::Target),
+    ("x-base-", Kind::Target),
+    ("x-script-name", Kind::Target),
+    ("x-request-uri", Kind::Target),
+    ("x-request-path", Kind::Target),
+    ("request-uri", Kind::Target),
+    ("x-scheme", Kind::Target),
+    ("x-host", Kind::Target),
+    ("x-server-", Kind::Target),
+    ("x-port", Kind::Target),
+    ("x-https", Kind::Target),
+    ("x-esi", Kind::Target),
+    ("surrogate-capability", Kind::Target),
+];
+
+/// What ends of names say.
+const ENDS: [(&str, Kind); 12] = [
+    ("-ip", Kind::Address),
+    ("-ips", Kind::Address),
+    ("-ipv4", Kind::Address),
+    ("-ipv6", Kind::Address),
+    ("clientip", Kind::Address),
+    ("-ip-address", Kind::Address),
+    ("-ipaddress", Kind::Address),
+    ("-addr", Kind::Address),
+    ("-country", Kind::Country),
+    ("-country-code", Kind::Country),
+    ("-ipcountry", Kind::Country),
+    ("-method", Kind::Target),
+];
+
+/// What ends of names with `x-` say.
+const ENDS_OF_EXTENSIONS: [&str; 9] =
+    ["-url", "-uri", "-host", "-hostname", "-port", "-scheme", "-proto", "-protocol", "-ssl"];
+
+fn kind(name: &HeaderName) -> Option<Kind> {
+    let name_text = name.as_str();
+    if WRITTEN.contains(name) || HARMLESS.contains(&name_text) {
+        return None;
+    }
+    if let Some((_, kind)) = ENDS.iter().find(|(end, kind)| *kind == Kind::Country && name_text.ends_with(end)) {
+        return Some(*kind);
+    }
+    if let Some((_, kind)) = BEGINNINGS.iter().find(|(start, _)| name_text.starts_with(start)) {
+        // Proxies that write X-Forwarded-Client-IP mean an address too.
+        let is_address =
+            *kind == Kind::Target && ENDS.iter().any(|(end, kind)| *kind == Kind::Address && name_text.ends_with(end));
+        return Some(if is_address { Kind::Address } else { *kind });
+    }
+    if let Some((_, kind)) = ENDS.iter().find(|(end, _)| name_text.ends_with(end)) {
+        return Some(*kind);
+    }
+    let is_target = name_text.contains("override")
+        || (name_text.starts_with("x-") && ENDS_OF_EXTENSIONS.iter().any(|end| name_text.ends_with(end)));
+    is_target.then_some(Kind::Target)
+}
+
+/// Returns whether a field may be kept from origins, whatever it says.
+pub(crate) fn is_doubtful(name: &HeaderName) -> bool {
+    kind(name).is_some()
+}
+
+/// Returns whether a field says what is known anyway.
+fn is_known(kind: Kind, value: &HeaderValue, request: &Request) -> bool {
+    let text = value.to_str().unwrap_or_default().trim();
+    match kind {
+        Kind::Address => text.parse().ok().map(unmapped) == Some(request.address),
+        Kind::Country => request.geo.country.as_ref().is_some_and(|country| country.as_bytes() == text.as_bytes()),
+        Kind::Target | Kind::Place | Kind::Identity => false,
+    }
+}
+
+/// Returns whether a field would make a response one that is not for all requests with the same key. Of those whom the policy trusts to say it, what
+/// is said of the client's place and identity is believed; what the request is about they may have passed on from anybody.
+fn misleads(name: &HeaderName, value: &HeaderValue, request: &Request) -> bool {
+    kind(name).is_some_and(|kind| match kind {
+        Kind::Target | Kind::Address => !is_known(kind, value, request),
+        Kind::Country | Kind::Place | Kind::Identity => !request.believed && !is_known(kind, value, request),
+    })
+}
+
+/// Drops fields that would make an origin's response another one than its key says, unless they are in the key, or `known`.
+pub(crate) fn strip(headers: &mut HeaderMap, request: &Request, keyed: &[HeaderName], known: Option<&HeaderName>) {
+    retain(headers, |name, value| keyed.contains(name) || known == Some(name) || !misleads(name, value, request));
+}
+
+/// Drops what goes with no request. `passed` are the fields that the policy names.
+pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &[HeaderName]) {
+    let is_of_cgi = |name: &HeaderName| name == "proxy" || name.as_str().contains('_');
+    let from_a_stranger = |name: &HeaderName, value: &HeaderValue| {
+        let text = name.as_str();
+        let is_of_proxies =
+            ["x-forward", "forwarded-", "x-envoy-", "client-cert"].iter().any(|start| text.starts_with(start));
+        !request.believed
+            && match kind(name) {
+                Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
+                Some(Kind::Target | Kind::Identity) => is_of_proxies,
+                Some(Kind::Place) | None => false,
+            }
+    };
+    retain(headers, |name, value| passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)));
+}
+
+/// Drops all values of a field of which one is to go.
+fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName, &HeaderValue) -> bool) {
+    let doomed: Vec<HeaderName> =
+        headers.iter().filter(|(name, value)| !keeps(name, value)).map(|(name, _)| name.clone()).collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// Returns whether a request has such fields, or says of its client what is not known, where it went to an origin as it is.
+pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -> bool {
+    let headers = &request.head.headers;
+    let first_is_known = |value: &HeaderValue| {
+        let first = value.to_str().ok().and_then(|text| text.split(',').next());
+        first.and_then(|text| text.trim().parse().ok()).map(unmapped) == Some(request.address)
+    };
+    let another_scheme = |value: &HeaderValue| value.as_bytes() != request.scheme.as_str().as_bytes();
+    let continued = request.believed
+        && (headers.contains_key(header::FORWARDED)
+            || headers.get(names::X_FORWARDED_FOR).is_some_and(|value| !first_is_known(value))
+            || headers.get_all(names::X_FORWARDED_PROTO).iter().any(another_scheme));
+    let says_more = |(name, value): (&HeaderName, &HeaderValue)| {
+        let personal = matches!(kind(name), Some(Kind::Identity | Kind::Place));
+        (personal || misleads(name, value, request)) && !keyed.contains(name)
+    };
+    continued || headers.iter().any(says_more)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn of(name: &str) -> Option<Kind> {
+        kind(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn families_are_known_by_their_names() {
+        let families = [
+            (
+                Kind::Target,
+                "x-http-method x-http-method-override x-method-override x-original-url x-original-uri x-original-host x-rewrite-url
+                 x-forwarded-protocol x-forwarded-scheme x-forwarded-prefix x-forwarded-port x-forwarded-ssl x-url-scheme x-scheme
+                 x-envoy-original-path x-envoy-decorator-operation front-end-https x-host x-forwarded-server x-proxy-host method-override
+                 x-middleware-subrequest x-invoke-status x-sendfile-type x-accel-mapping surrogate-capability cf-visitor x-real-scheme
+                 x-forward-host forwarded-host forwarded-proto x-arr-ssl x-override-url cloudfront-forwarded-proto",
+            ),
+            (
+                Kind::Address,
+                "x-real-ip true-client-ip client-ip x-client-ip cf-connecting-ip cf-connecting-ipv6 x-cluster-client-ip x-remote-ip
+                 x-remote-addr x-originating-ip x-azure-clientip wl-proxy-client-ip x-forwarded-client-ip x-forward-for-ip",
+            ),
+            (Kind::Country, "cf-ipcountry x-country-code x-geo-country cloudfront-viewer-country x-client-country"),
+            (Kind::Place, "cf-ipcity cf-ipcontinent cf-timezone cf-region x-geo-city cloudfront-is-mobile-viewer x-appengine-city"),
+            (
+                Kind::Identity,
+                "x-forwarded-user x-forwarded-email x-forwarded-groups x-remote-user remote-user x-auth-request-email client-cert
+                 client-cert-chain x-ssl-client-s-dn x-ms-client-principal-name x-forwarded-tls-client-cert cf-access-authenticated-user-email",
+            ),
+        ];
+        for (kind, names) in families {
+            for name in names.split_whitespace() {
+                assert_eq!(of(name), Some(kind), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_fields_are_in_no_family() {
+        let ordinary = "accept accept-language accept-encoding authorization cookie user-agent referer origin host content-type content-length range
+            if-none-match cache-control pragma dnt sec-fetch-mode sec-websocket-protocol upgrade-insecure-requests x-requested-with x-api-key
+            x-csrf-token x-request-id x-correlation-id x-b3-traceid traceparent tracestate x-amzn-trace-id x-cloud-trace-context
+            x-client-version x-client-data x-user-id x-workspace-id x-app-version x-device-id x-session-id access-control-request-method
+            access-control-request-headers via cdn-loop cf-ray forwarded x-forwarded-for x-forwarded-host x-forwarded-proto save-data priority
+            next-router-state-tree rsc hx-request hx-current-url x-tenant x-skip x-shipping x-description";
+        for name in ordinary.split_whitespace() {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
+}
