@@ -85,7 +85,7 @@ where
     let can_be_joined = lead.is_some();
     let mut filling = Filling { work: Work::begin(node), fill, shared, length: 0 };
     if body.is_end_stream() {
-        filling.store(Vec::new());
+        filling.store(&[]);
         return Ok(reader);
     }
     if can_be_joined {
@@ -123,7 +123,7 @@ impl Filling {
         loop {
             let piece = match next(body.as_mut()).await {
                 Next::Piece(piece) => piece,
-                Next::End => return self.store(Vec::new()),
+                Next::End => return self.store(&[]),
                 Next::Broken => return,
             };
             // More than was announced is no complete body either.
@@ -137,7 +137,7 @@ impl Filling {
             self.length += piece.len() as u64;
             if body.is_end_stream() {
                 // Before the last client may ask again.
-                return self.store(vec![piece]);
+                return self.store(&piece);
             }
             self.shared.push(piece);
         }
@@ -150,7 +150,7 @@ impl Filling {
     }
 
     /// Stores the body, if it is whole.
-    fn store(&mut self, last: Vec<Bytes>) {
+    fn store(&mut self, last: &[u8]) {
         let Some(head) = self.fill.completed(self.length) else {
             return;
         };

@@ -3,9 +3,8 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,8 +49,6 @@ struct Stream<B> {
     /// All that has come, unless it has become too much.
     kept: Option<Kept>,
     pace: Pace,
-    /// Who must know whether the client is waited for.
-    waiting: Option<Arc<Waiting>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,38 +77,6 @@ struct Pace {
     waited: Duration,
     waiting_since: Option<Instant>,
     deadline: Option<Deadline>,
-}
-
-/// Whether more of a request's body is wanted from the client.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    waits: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Waiting {
-    pub(crate) fn begin(&self) {
-        if !self.waits.swap(true, Ordering::AcqRel)
-            && let Some(waker) = self.waker().take()
-        {
-            waker.wake();
-        }
-    }
-
-    pub(crate) fn end(&self) {
-        self.waits.store(false, Ordering::Release);
-    }
-
-    /// Waits until more is wanted.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        // In this order: who begins meanwhile finds the waker.
-        *self.waker() = Some(cx.waker().clone());
-        if self.waits.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Why a body cannot be sent.
@@ -144,7 +109,6 @@ impl<B: Body> RequestBody<B> {
             stage: Stage::Handed,
             kept: Some(Kept::default()),
             pace: Pace { least: 0, bytes: 0, waited: Duration::ZERO, waiting_since: None, deadline: None },
-            waiting: None,
         };
         Self::Streamed(Handle { stream: Arc::new(Mutex::new(stream)), taken: 0 })
     }
@@ -172,13 +136,10 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing. `waiting` is told
-    /// whether the client is waited for.
-    pub(crate) fn watch(&self, least: u64, waiting: Arc<Waiting>) {
+    /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing.
+    pub(crate) fn hold_to(&self, least: u64) {
         if let Self::Streamed(handle) = self {
-            let mut stream = handle.lock();
-            stream.pace.least = least;
-            stream.waiting = Some(waiting);
+            handle.lock().pace.least = least;
         }
     }
 
@@ -264,18 +225,12 @@ impl<B: Body<Data = Bytes>> Stream<B> {
         loop {
             self.stage = Stage::Waiting;
             let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
-                if let Some(waiting) = &self.waiting {
-                    waiting.begin();
-                }
                 if self.pace.is_too_slow(cx) {
                     return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooSlow))));
                 }
                 return Poll::Pending;
             };
             self.stage = Stage::Handed;
-            if let Some(waiting) = &self.waiting {
-                waiting.end();
-            }
             self.progress += 1;
             let piece = match frame {
                 None => {
@@ -373,8 +328,95 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(handle) if handle.taken == 0 => handle.lock().announced.clone(),
+            Self::Streamed(handle) if handle.taken == 0 => handle.lock().announced,
             Self::Streamed(_) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// A client that sends one byte in each interval.
+    struct Dripping {
+        left: u32,
+        interval: Duration,
+        next: Pin<Box<tokio::time::Sleep>>,
+    }
+
+    impl Dripping {
+        fn body(bytes: u32, interval: Duration) -> RequestBody<Self> {
+            RequestBody::new(Self { left: bytes, interval, next: Box::pin(sleep(interval)) })
+        }
+    }
+
+    impl Body for Dripping {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            std::task::ready!(self.next.as_mut().poll(cx));
+            self.left -= 1;
+            self.next = Box::pin(sleep(self.interval));
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    async fn read(body: &RequestBody<Dripping>) -> Result<usize, FailureKind> {
+        body.clone().collect().await.map(|whole| whole.to_bytes().len()).map_err(|fault| fault.0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_is_given_up_and_one_that_is_slow_enough_is_not() {
+        let second = Duration::from_secs(1);
+        for (bytes, interval, least, expected) in [
+            (100, second, 2, Err(FailureKind::BodyTooSlow)),
+            (100, second, 1, Ok(100)),
+            (100, second, 0, Ok(100)),
+            (5, second, 240, Ok(5)),
+            (2, Duration::from_mins(10), 1, Err(FailureKind::BodyTooSlow)),
+        ] {
+            let body = Dripping::body(bytes, interval);
+            body.hold_to(least);
+            assert_eq!(read(&body).await, expected, "{bytes} {interval:?} {least}");
+            assert_eq!(body.fault(), expected.err());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_an_origin_takes_is_not_the_clients() {
+        let body = Dripping::body(100, Duration::from_millis(1));
+        body.hold_to(240);
+        let mut handle = body.clone();
+        for _ in 0..100 {
+            sleep(Duration::from_mins(1)).await;
+            handle.frame().await.unwrap().unwrap();
+        }
+        assert!(handle.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_body_can_be_sent_again_from_wherever_it_stopped() {
+        let body = Dripping::body(5, Duration::ZERO);
+        let mut first = body.clone();
+        first.frame().await.unwrap().unwrap();
+        drop(first);
+        assert!(body.is_intact());
+        assert_eq!((read(&body).await, read(&body).await), (Ok(5), Ok(5)));
+        assert!(body.is_intact() && body.is_spent());
+        let large = RequestBody::new(http_body_util::Full::new(Bytes::from(vec![0; KEPT_MAX + 1])));
+        assert!(large.is_intact(), "nothing of it is gone yet");
+        large.clone().collect().await.unwrap();
+        assert!(!large.is_intact());
     }
 }

@@ -7,6 +7,7 @@ mod connection;
 mod files;
 mod header_blocks;
 mod held;
+mod messages;
 mod operations;
 mod seats;
 mod service;

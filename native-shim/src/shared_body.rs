@@ -105,14 +105,15 @@ impl SharedBody {
         arrived.wake_readers();
     }
 
-    /// Puts together all that has come, and these pieces after it.
-    pub(crate) fn concat(&self, last: Vec<Bytes>) -> Vec<u8> {
+    /// Puts together all that has come, and the last piece after it.
+    pub(crate) fn concat(&self, last: &[u8]) -> Vec<u8> {
         let arrived = self.lock();
         let length = arrived.pieces.back().map_or(0, |(end, _)| usize::try_from(*end).unwrap_or(0));
-        let mut whole = Vec::with_capacity(length + last.iter().map(Bytes::len).sum::<usize>());
-        for piece in arrived.pieces.iter().map(|(_, piece)| piece).chain(&last) {
+        let mut whole = Vec::with_capacity(length + last.len());
+        for (_, piece) in &arrived.pieces {
             whole.extend_from_slice(piece);
         }
+        whole.extend_from_slice(last);
         whole
     }
 

@@ -182,3 +182,186 @@ async fn a_client_that_goes_away_says_nothing_about_the_origin_and_is_recorded()
     .await;
     assert!(log.contains("\"outcome\":\"response\",\"status\":200"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_origin_says_about_its_end_reaches_clients_once_or_not_at_all() {
+    let heads = [
+        ("content-length: 500\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200),
+        ("content-length: 5, 5\r\n\r\nhello", 200),
+        ("content-length: 5, 6\r\n\r\nhello", 502),
+        ("transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 502),
+        ("transfer-encoding: identity\r\n\r\nhello", 502),
+    ];
+    for (rest, status) in heads {
+        for version in ["1.1", "1.0"] {
+            let origin = Origin::start(move |_, call| async move {
+                call.write(format!("HTTP/{version} 200 OK\r\n{rest}")).await;
+                false
+            })
+            .await;
+            let proxy = Proxy::start(&policy(&origin, ""));
+            for path in ["/", "/cached/a"] {
+                let reply = proxy.get(path).await;
+                let is_either = version == "1.0" && rest.contains("chunked") && reply.status == 502;
+                assert!(reply.status == status || is_either, "{version} {rest} {reply:?}");
+                if reply.status == 200 {
+                    assert_eq!((reply.text(), reply.complete), ("hello", true), "{version} {rest}");
+                    assert!(reply.head.starts_with("http/1.1 "), "{}", reply.head);
+                    let both = reply.field("content-length").is_some() && reply.field("transfer-encoding").is_some();
+                    assert!(!both && !reply.head.contains(", 5"), "{}", reply.head);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_switches_no_protocol_that_nobody_asked_for() {
+    let asks = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n";
+    for (fields, protocol, status) in [("", "websocket", 502), (asks, "h2c", 502), (asks, "websocket", 101)] {
+        let origin = Origin::start(move |_, call| async move {
+            let head =
+                format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");
+            call.write(head).await
+        })
+        .await;
+        let proxy = Proxy::start(&policy(&origin, ""));
+        let mut client = proxy.client().await;
+        client.send(format!("GET / HTTP/1.1\r\nhost: t.example\r\n{fields}\r\n")).await;
+        assert_eq!(client.reply_head().await.status, status, "{fields} {protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_on_a_connection_that_the_origin_has_closed_is_sent_once_more() {
+    // It closes after each answer, and does not say so.
+    let origin = Origin::start(|_, call| async move {
+        call.answer("200 OK", "", "hello").await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    for request in [
+        "GET / HTTP/1.1\r\nhost: t.example\r\n\r\n",
+        "DELETE / HTTP/1.1\r\nhost: t.example\r\n\r\n",
+        "PUT / HTTP/1.1\r\nhost: t.example\r\ncontent-length: 3\r\n\r\nabc",
+    ] {
+        for _ in 0..50 {
+            client.send(request).await;
+            let reply = client.reply().await;
+            assert_eq!((reply.status, reply.text()), (200, "hello"), "{request}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_body_goes_to_the_next_origin_too_and_a_large_one_does_not() {
+    let busy = Origin::start(|head, call| async move {
+        read_body(&head, &call).await;
+        call.answer("503 Service Unavailable", "", "busy").await
+    })
+    .await;
+    let next = Origin::start(|head, call| async move {
+        let body = read_body(&head, &call).await;
+        call.answer("200 OK", "", &format!("{} bytes", body.len())).await
+    })
+    .await;
+    let proxy = Proxy::start(&two(&busy, &next));
+    for (method, length, status) in
+        [("PUT", 5, 200), ("DELETE", 5, 200), ("PUT", 64 << 10, 200), ("POST", 5, 503), ("PUT", (64 << 10) + 1, 503)]
+    {
+        let mut client = proxy.client().await;
+        let body = "x".repeat(length);
+        client.send(format!("{method} / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+        let reply = client.reply().await;
+        assert_eq!(reply.status, status, "{method} {length}");
+        if status == 200 {
+            assert_eq!(reply.text(), format!("{length} bytes"));
+        }
+    }
+}
+
+async fn read_body(head: &str, call: &support::Call) -> Vec<u8> {
+    let length = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = Vec::new();
+    while body.len() < length.unwrap_or(0) {
+        body.extend(call.read_some().await);
+    }
+    body
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_counts_although_the_rest_of_the_upload_could_not_be_sent() {
+    let origin = Origin::start(|_, call| async move {
+        call.answer("413 Content Too Large", "connection: close\r\n", "too large").await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    for _ in 0..20 {
+        let stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let upload = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            let head = format!("POST / HTTP/1.1\r\nhost: t.example\r\ncontent-length: {}\r\n\r\n", 8 << 20);
+            let _ = write.write_all(head.as_bytes()).await;
+            let _ = write.write_all(&vec![b'x'; 8 << 20]).await;
+            write
+        });
+        let mut client = support::Client { stream: tokio::io::join(read, tokio::io::sink()) };
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text()), (413, "too large"));
+        upload.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_responses_do_not_stop_the_clock() {
+    let origin = Origin::start(|_, call| async move {
+        let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(2000);
+        while call.write(&flood).await {}
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "").replace("response_timeout = \"5s\"", "response_timeout = \"300ms\""));
+    let reply = tokio::time::timeout(std::time::Duration::from_secs(20), proxy.get("/")).await.expect("it is given up");
+    assert!(reply.is_problem(504, "origin_timeout"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn origins_may_send_as_many_fields_as_clients() {
+    for (fields, bound, status) in
+        [(200, "", 200), (255, "", 200), (800, "", 502), (800, "header_count_max = 1000", 200)]
+    {
+        let origin = Origin::start(move |_, call| async move {
+            let many: String = (0..fields).map(|n| format!("x-{n}: 1\r\n")).collect();
+            call.answer("200 OK", &many, "hello").await
+        })
+        .await;
+        let proxy = Proxy::start(&policy(&origin, bound));
+        assert_eq!(proxy.get("/").await.status, status, "{fields} {bound}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_asks_for_time_is_not_asked_again_before() {
+    let answers = Arc::new(AtomicBool::new(false));
+    let recovers = Arc::clone(&answers);
+    let origin = Origin::start(move |_, call| {
+        let recovers = Arc::clone(&recovers);
+        async move {
+            if recovers.swap(true, Ordering::SeqCst) {
+                call.answer("200 OK", "", "hello").await
+            } else {
+                call.answer("503 Service Unavailable", "retry-after: 100\r\n", "busy").await
+            }
+        }
+    })
+    .await;
+    let one = two(&origin, &origin).replace("origins = [\"one\", \"two\"]", "origins = [\"one\"]");
+    let proxy = Proxy::start(&one);
+    let reply = proxy.get("/").await;
+    assert_eq!((reply.status, reply.text(), origin.count()), (503, "busy", 1), "it is passed on, with its Retry-After");
+    assert_eq!(reply.field("retry-after"), Some("100"));
+}

@@ -414,3 +414,106 @@ async fn who_has_joined_a_body_that_breaks_off_sees_that() {
     }
     assert!(proxy.node.store.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_without_a_length_is_read_at_its_origins_pace() {
+    let origin = Origin::start(|_, call| async move {
+        call.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        for _ in 0..64 {
+            call.write(format!("10000\r\n{}\r\n", "y".repeat(0x10000))).await;
+        }
+        call.write("0\r\n\r\n").await
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "").replace("\"64KiB\"", "\"8MiB\""));
+    let mut slow = proxy.client().await;
+    slow.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+    slow.reply_head().await;
+    // It reads nothing more, and holds nobody up.
+    let reply = proxy.get("/cached/a").await;
+    assert_eq!((reply.status, reply.body.len(), reply.complete), (200, 64 << 16, true));
+    until("it is stored", || proxy.node.store.len() == 1).await;
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_proves_too_large_reaches_all_who_have_joined_it_and_nobody_else() {
+    let go_on = Arc::new(Notify::new());
+    let gate = Arc::clone(&go_on);
+    let origin = Origin::start(move |_, call| {
+        let gate = Arc::clone(&gate);
+        async move {
+            call.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhead\r\n").await;
+            gate.notified().await;
+            for _ in 0..64 {
+                call.write(format!("10000\r\n{}\r\n", "y".repeat(0x10000))).await;
+            }
+            call.write("0\r\n\r\n").await
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = proxy.client().await;
+        client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+        assert_eq!(client.reply_head().await.status, 200);
+        clients.push(client);
+    }
+    assert_eq!(origin.count(), 1, "two have joined");
+    go_on.notify_one();
+    let read = |mut client: support::Client<tokio::net::TcpStream>| async move {
+        let mut bytes = 0;
+        while let Some(chunk) = client.chunk().await {
+            bytes += chunk.len();
+        }
+        bytes
+    };
+    let all = clients.into_iter().map(|client| tokio::spawn(read(client)));
+    for client in all.collect::<Vec<_>>() {
+        assert_eq!(client.await.unwrap(), (64 << 16) + 4);
+    }
+    until("nothing of it is kept", || metric(&proxy, "tidegate_store_filling_bytes") == 0).await;
+    assert!(proxy.node.store.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_one_clients_own_waits_for_nobody() {
+    for field in ["authorization: Bearer a", "cache-control: no-store"] {
+        let (origin, answer) = Origin::gated("", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+        let proxy = Proxy::start(&policy(&origin, ""));
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            let mut client = proxy.client().await;
+            client.send(format!("GET /respect/a HTTP/1.1\r\nhost: t.example\r\n{field}\r\n\r\n")).await;
+            clients.push(client);
+        }
+        until("all ask at once", || origin.count() == 5).await;
+        for _ in 0..5 {
+            answer.notify_one();
+        }
+        for mut client in clients {
+            answer.notify_one();
+            assert_eq!(client.reply().await.status, 200);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_the_store_has_given_up_count_as_long_as_they_are_read() {
+    const LENGTH: usize = 4 << 20;
+    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", &"x".repeat(LENGTH)).await }).await;
+    let bounds = "[store]\nbytes_max = \"8MiB\"\n[origins.a]";
+    let proxy = Proxy::start(&policy(&origin, "").replace("[origins.a]", bounds).replace("\"64KiB\"", "\"8MiB\""));
+    let mut readers = Vec::new();
+    for n in 0..12 {
+        let mut reader = proxy.client().await;
+        reader.send(format!("GET /cached/{n} HTTP/1.1\r\nhost: t.example\r\n\r\n")).await;
+        assert_eq!(reader.reply_head().await.status, 200);
+        readers.push(reader);
+        let held = metric(&proxy, "tidegate_store_held_bytes") + metric(&proxy, "tidegate_store_filling_bytes");
+        assert!(held <= 20 << 20, "{held} bytes after {n} readers that read nothing");
+    }
+    drop(readers);
+    until("no more is held than is stored", || metric(&proxy, "tidegate_store_held_bytes") <= 8 << 20).await;
+}

@@ -5,7 +5,7 @@
 use http::{HeaderValue, StatusCode, request};
 use tidegate_core::report::AttemptOutcome;
 use tidegate_core::{
-    AwaitResponse, BodyEnd, BodySeen, Engine, Failure, FailureKind, Hold, Policy, Report, Step, Timestamp,
+    Answer, AwaitResponse, BodyEnd, BodySeen, Engine, Failure, FailureKind, Hold, Policy, Report, Step, Timestamp,
 };
 use tidegate_tests::fixture::{CLIENT, START};
 
@@ -43,7 +43,9 @@ fn head(next: Box<AwaitResponse>, media: &'static str, now: Timestamp) -> (Hold,
     head.status = StatusCode::OK;
     head.headers.insert("content-length", HeaderValue::from_static("10"));
     head.headers.insert("content-type", HeaderValue::from_static(media));
-    let Step::Finish(reply) = next.resume(Ok(head), now) else { panic!("it is answered") };
+    let Step::Finish(reply) = next.resume(Ok(Answer { head, body_intact: true }), now) else {
+        panic!("it is answered")
+    };
     (reply.hold.expect("its body is awaited"), reply.report)
 }
 

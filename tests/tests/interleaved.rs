@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, request};
 use tidegate_core::cache::Stored;
+use tidegate_core::exchange::AwaitTime;
+use tidegate_core::problem::Refusal;
 use tidegate_core::purge::{Purge, Target};
 use tidegate_core::report::CacheOutcome;
 use tidegate_core::{Answer, AwaitResponse, Engine, Failure, FailureKind, Policy, Reply, Source, Step, Timestamp};
@@ -26,17 +28,32 @@ fn begin(engine: &Engine, path: &str) -> Step {
 }
 
 fn begin_with(engine: &Engine, method: Method, path: &str) -> Step {
+    begin_as(engine, method, path, &[])
+}
+
+fn begin_asking(engine: &Engine, path: &str, fields: &[(&'static str, &'static str)]) -> Step {
+    begin_as(engine, Method::GET, path, fields)
+}
+
+fn begin_as(engine: &Engine, method: Method, path: &str, fields: &[(&'static str, &'static str)]) -> Step {
     let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
     head.method = method;
     head.uri = path.parse().expect("a path");
     head.headers.insert("host", HeaderValue::from_static("a.example"));
+    for (name, value) in fields {
+        head.headers.insert(*name, HeaderValue::from_static(value));
+    }
     engine.begin(head, CLIENT, NOW)
 }
 
 /// Gives the store's answer to a step that asks for it.
 fn look_up(step: Step, stored: &[Arc<Stored>]) -> Step {
+    look_up_at(step, stored, NOW)
+}
+
+fn look_up_at(step: Step, stored: &[Arc<Stored>], now: Timestamp) -> Step {
     let Step::Lookup(next) = step else { panic!("not a lookup: {step:?}") };
-    next.resume(stored, NOW)
+    next.resume(stored, now)
 }
 
 /// Asks an origin, with nothing or something stored.
@@ -169,4 +186,66 @@ fn what_a_change_leaves_is_dropped_if_another_change_came_between() {
         engine.carry_out_as(&mut reply, &made);
         assert_eq!(reply.fill.is_some(), stored);
     }
+}
+
+#[test]
+fn a_fetch_that_takes_too_long_is_taken_over_by_one_while_the_others_wait_on() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"\ncoalesce = \"5s\"", 1);
+    let _leader = fetch(&engine, "/", &[]);
+    let waiting = |step: Step| match step {
+        Step::Wait(wait) => wait,
+        step => panic!("it does not wait: {step:?}"),
+    };
+    let mut waits: Vec<AwaitTime> = (0..10).map(|_| waiting(look_up(begin(&engine, "/"), &[]))).collect();
+    let mut fetches = Vec::new();
+    let mut refused = 0;
+    for round in 1..=10 {
+        let now = NOW.plus(round * 5000);
+        let mut still = Vec::new();
+        for wait in waits {
+            assert!(wait.until() <= now, "nobody waits longer than the policy says");
+            match look_up_at(wait.resume(now), &[], now) {
+                Step::Wait(wait) => still.push(wait),
+                Step::Fetch(_, next) => fetches.push(next),
+                Step::Finish(reply) => {
+                    assert_eq!(reply.report.refusal, Some(Refusal::OriginTimeout));
+                    refused += 1;
+                }
+                step @ (Step::Charge(_) | Step::Lookup(_)) => panic!("not so far: {step:?}"),
+            }
+        }
+        waits = still;
+        assert!(fetches.len() <= usize::try_from(round).unwrap(), "one more fetch in each round");
+    }
+    // An origin may take 2 s to connect and 30 s to answer.
+    assert_eq!((fetches.len() + refused, waits.len()), (10, 0));
+    assert!((5..=7).contains(&fetches.len()), "{}", fetches.len());
+}
+
+#[test]
+fn what_is_one_clients_own_neither_leads_nor_follows() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
+    for field in [("authorization", "Bearer a"), ("cache-control", "no-store")] {
+        let own = || look_up(begin_asking(&engine, "/", &[field]), &[]);
+        let Step::Fetch(_, first) = own() else { panic!("it asks at once") };
+        assert!(first.leads().is_none(), "{field:?}");
+        let leader = fetch(&engine, "/", &[]);
+        assert!(leader.leads().is_some(), "another one leads meanwhile");
+        assert!(matches!(own(), Step::Fetch(..)), "it does not wait for that");
+    }
+}
+
+#[test]
+fn what_has_no_end_is_neither_stored_nor_waited_for() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
+    for kind in ["text/event-stream", "Text/Event-Stream; charset=utf-8", "multipart/x-mixed-replace;boundary=a"] {
+        let path = format!("/{}", kind.len());
+        let reply = answer(fetch(&engine, &path, &[]), 200, &[("content-type", kind)]);
+        assert!(reply.fill.is_none(), "{kind}");
+        let Step::Fetch(_, next) = look_up(begin(&engine, &path), &[]) else { panic!("{kind}: it waits") };
+        assert!(next.leads().is_none(), "{kind}: nor does the next one make others wait");
+    }
+    let whole =
+        answer(fetch(&engine, "/", &[]), 200, &[("content-type", "text/event-stream"), ("content-length", "5")]);
+    assert!(whole.fill.is_some(), "a length is an end");
 }

@@ -12,12 +12,15 @@ use tidegate_core::{Millis, Scheme};
 
 use super::header_blocks::Seen;
 use super::held::{Stream, Streams};
+use super::messages::Content;
 use super::seats::Seat;
 use crate::node::Node;
-use crate::request_body::{RequestBody, Waiting};
 
 /// Length of a tick.
 pub(super) const TICK: Millis = 100;
+
+/// A body in chunks.
+const CHUNKED: u64 = u64::MAX;
 
 /// Ticks between two looks at all connections.
 pub(super) const LOOK_TICKS: u32 = 5;
@@ -66,12 +69,14 @@ pub(super) struct Activity {
     http2: AtomicBool,
     /// Whether the connection has switched to another protocol.
     tunnel: AtomicBool,
+    /// Bytes of the body of the request under way, or [`CHUNKED`] (HTTP/1).
+    content: AtomicU64,
+    /// Whether the target of the last head has a fragment (HTTP/1).
+    fragment: AtomicBool,
     /// Whether bytes that the client still sends are read before the connection is closed, so that it gets to see the reply.
     linger: AtomicBool,
     signal: AtomicU8,
     waker: Mutex<Option<Waker>>,
-    /// Whether more of the request under way is wanted (HTTP/1).
-    waiting: Arc<Waiting>,
     /// Whether the client sends nothing more.
     half_closed: AtomicBool,
     /// Bytes that the client took of the reply under way, and the ticks for which it was waited.
@@ -154,6 +159,36 @@ impl Activity {
         self.tunnel.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of whether the target of the head that has come has a fragment.
+    pub(super) fn set_fragment(&self, has_fragment: bool) {
+        self.fragment.store(has_fragment, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_fragment(&self) -> bool {
+        self.fragment.load(Ordering::Relaxed)
+    }
+
+    /// Returns what is known of the body of the request that has become an exchange.
+    pub(super) fn content(&self) -> Content {
+        match self.content.load(Ordering::Relaxed) {
+            CHUNKED => Content::Chunked,
+            bytes => Content::Sized(bytes),
+        }
+    }
+
+    /// Takes note of the body of a request that becomes an exchange.
+    pub(super) fn set_content(&self, content: Content) {
+        let content = match content {
+            Content::Chunked => CHUNKED,
+            Content::Sized(bytes) => bytes,
+        };
+        self.content.store(content, Ordering::Relaxed);
+    }
+
     pub(super) fn linger(&self) {
         self.linger.store(true, Ordering::Relaxed);
     }
@@ -172,30 +207,25 @@ impl Activity {
             self.moved.store(self.now(), Ordering::Relaxed);
         } else {
             self.head.store(0, Ordering::Relaxed);
-            self.waiting.end();
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.unsent.store(true, Ordering::Relaxed);
         Busy(Arc::new(UnderWay(Arc::clone(self))))
     }
 
-    /// Follows the body of the request under way: whether more of it is wanted, and whether it comes fast enough.
-    pub(super) fn follow<B>(&self, body: &RequestBody<B>) {
-        if !matches!(body, RequestBody::Empty) {
-            let least = self.node.engine().policy().server.bounds.client_rate_min;
-            body.watch(least, Arc::clone(&self.waiting));
-        }
+    /// Returns the least bytes a second that the policy asks of clients.
+    pub(super) fn rate_min(&self) -> u64 {
+        self.node.engine().policy().server.bounds.client_rate_min
     }
 
-    /// Waits until the end of what the client sends means anything: it may close its sending half when it has sent its request, and still gets the reply
-    /// (RFC 9112, section 9.6). One that has gone looks the same; so after a while without a byte it counts as gone.
-    pub(super) fn poll_end_matters(&self, cx: &Context<'_>) -> Poll<()> {
-        let serves = self.in_flight.load(Ordering::Relaxed) > 0 && !self.tunnel.load(Ordering::Relaxed);
-        if self.is_http2() || !serves {
-            return Poll::Ready(());
+    /// Takes note that the client sends nothing more. Returns whether that means nothing: it may close its sending half when it has sent its request, and
+    /// still gets the reply (RFC 9112, section 9.6). One that has gone looks the same; so after a while without a byte it counts as gone.
+    pub(super) fn serves_half_closed(&self) -> bool {
+        let serves = !self.is_http2() && !self.is_tunnel() && self.in_flight.load(Ordering::Relaxed) > 0;
+        if serves {
+            self.half_closed.store(true, Ordering::Relaxed);
         }
-        self.half_closed.store(true, Ordering::Relaxed);
-        self.waiting.poll(cx)
+        serves
     }
 
     /// Takes note of a stream with a reply.
@@ -273,12 +303,11 @@ impl Activity {
             return Some(Signal::Abort);
         }
         let now = self.now();
-        if self.half_closed.load(Ordering::Relaxed)
-            && now.saturating_sub(self.moved.load(Ordering::Relaxed)) >= HALF_CLOSED_TICKS
-        {
-            self.waiting.begin();
-        }
         let since = |mark: &AtomicU32| now.saturating_sub(mark.load(Ordering::Relaxed));
+        let half_closed = self.half_closed.load(Ordering::Relaxed) && !self.is_tunnel();
+        if half_closed && since(&self.moved) >= HALF_CLOSED_TICKS {
+            return Some(Signal::Abort);
+        }
         if self.tunnel.load(Ordering::Relaxed) {
             return (since(&self.moved) >= ticks(bounds.tunnel_idle_timeout)).then_some(Signal::Abort);
         }
@@ -374,10 +403,11 @@ impl Registry {
             unsent: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            content: AtomicU64::new(0),
+            fragment: AtomicBool::new(false),
             linger: AtomicBool::new(false),
             signal: AtomicU8::new(0),
             waker: Mutex::new(None),
-            waiting: Arc::default(),
             half_closed: AtomicBool::new(false),
             written: AtomicU64::new(0),
             waited: AtomicU32::new(0),

@@ -13,6 +13,7 @@ use tidegate_core::{Client, exchange};
 
 use super::activity::Place;
 use super::held::Held;
+use super::messages::Content;
 use super::tunnel;
 use crate::body::Body;
 use crate::drive;
@@ -56,9 +57,22 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             fresh_trace: random::fresh_trace(),
         };
         let activity = &self.place.activity;
-        activity.follow(&body);
-        if busy.is_one_too_many() {
-            let reply = exchange::refuse_unread(Refusal::TooManyUnderWay, &client, node.now());
+        if client.body != tidegate_core::RequestBody::Empty {
+            body.hold_to(activity.rate_min());
+        }
+        activity.set_content(match client.body {
+            tidegate_core::RequestBody::Empty => Content::Sized(0),
+            tidegate_core::RequestBody::Sized(bytes) => Content::Sized(bytes),
+            tidegate_core::RequestBody::Streamed => Content::Chunked,
+        });
+        let refusal = if busy.is_one_too_many() {
+            Some(Refusal::TooManyUnderWay)
+        } else {
+            activity.has_fragment().then_some(Refusal::Malformed)
+        };
+        if let Some(refusal) = refusal {
+            self.note_unread(&body);
+            let reply = exchange::refuse_unread(refusal, &client, node.now());
             return Answer::Ready(Some(Held::hold(drive::refused(node, reply), busy)));
         }
         let step = node.begin(head, client);
@@ -104,6 +118,7 @@ impl Exchanges {
 }
 
 /// The reply, at hand or on its way.
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and lives for one look")]
 pub(super) enum Answer {
     Ready(Option<Response<Held>>),
     Driving(Pin<Box<dyn Future<Output = Response<Held>> + Send>>),

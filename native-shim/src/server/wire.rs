@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::activity::Activity;
 use super::canned;
 use super::header_blocks::HeaderBlocks;
+use super::messages::{Fault, Messages};
 
 /// Most bytes read and thrown away before a connection is closed.
 const LINGER_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +25,8 @@ pub(super) struct Wire<T> {
     prefix: Bytes,
     /// Where in its requests' header fields an HTTP/2 client is.
     blocks: Option<HeaderBlocks>,
+    /// Where in its requests an HTTP/1 client is.
+    messages: Messages,
     /// The reply written in place of hyper's.
     substitute: Option<Bytes>,
     shut_down: bool,
@@ -39,6 +42,7 @@ impl<T> Wire<T> {
             activity,
             prefix: Bytes::new(),
             blocks: None,
+            messages: Messages::new(),
             substitute: None,
             shut_down: false,
             lingered: 0,
@@ -51,11 +55,34 @@ impl<T> Wire<T> {
         self.blocks = Some(HeaderBlocks::new());
     }
 
-    fn note_read(&mut self, bytes: &[u8]) {
+    /// Takes note of bytes on their way to the library. Returns how many of them it may have now.
+    fn note_read(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.activity.read();
         if let Some(blocks) = &mut self.blocks {
             self.activity.header_block(blocks.follow(bytes));
+            return Ok(bytes.len());
         }
+        if self.activity.is_tunnel() {
+            return Ok(bytes.len());
+        }
+        if self.messages.is_pending() {
+            self.messages.begin(self.activity.content());
+        }
+        let taken = self.messages.follow(bytes).map_err(|Fault::BareLineFeed| {
+            io::Error::new(io::ErrorKind::InvalidData, "a line of trailer fields ends with a line feed alone")
+        })?;
+        if self.messages.is_pending() {
+            self.activity.set_fragment(self.messages.has_fragment());
+        }
+        Ok(taken)
+    }
+
+    /// Returns whether all of the request under way has come.
+    fn request_is_whole(&mut self) -> bool {
+        if self.messages.is_pending() {
+            self.messages.begin(self.activity.content());
+        }
+        self.messages.is_between()
     }
 
     /// Puts bytes back that were read.
@@ -117,10 +144,11 @@ impl<T: AsyncRead + Unpin> Wire<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
-            let length = self.prefix.len().min(buf.remaining());
-            let bytes = self.prefix.split_to(length);
+            let mut bytes = self.prefix.slice(..self.prefix.len().min(buf.remaining()));
+            let taken = self.note_read(&bytes)?;
+            self.prefix.advance(taken);
+            bytes.truncate(taken);
             buf.put_slice(&bytes);
-            self.note_read(&bytes);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -130,9 +158,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
         }
         if self.at_end {
             // The library takes the end of the requests for the client's end. It asks again when the reply is on its way.
-            return self.activity.poll_end_matters(cx).map(Ok);
+            let is_masked = self.request_is_whole() && self.activity.serves_half_closed();
+            return if is_masked { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
-        self.note_read(&buf.filled()[before..]);
+        let taken = self.note_read(&buf.filled()[before..])?;
+        if before + taken < buf.filled().len() {
+            self.prefix = Bytes::copy_from_slice(&buf.filled()[before + taken..]);
+            buf.set_filled(before + taken);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -74,14 +74,14 @@ impl Entry {
 }
 
 /// Puts a response among those of its key.
-pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes, joined_max: u64, held: &Held) {
+pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes, joined_max: u64, counted: &Held) {
     let heads: Vec<_> = responses.iter().map(|(head, _)| Arc::clone(head)).collect();
     let Put { at, head, before, after } = variants::put(&heads, head, joined_max);
     let head = compact(&head);
     match at.and_then(|at| responses.get_mut(at)) {
         None => responses.push((head, body)),
         Some(old) if before.is_empty() && after.is_empty() => *old = (head, body),
-        Some(old) => *old = (head, held.hold([slice(&old.1, &before), body, slice(&old.1, &after)].concat())),
+        Some(old) => *old = (head, counted.hold([slice(&old.1, &before), body, slice(&old.1, &after)].concat())),
     }
 }
 
