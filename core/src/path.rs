@@ -38,7 +38,7 @@ pub(crate) fn has_dot_segment(path: &str) -> bool {
     let bytes = path.as_bytes();
     let begins_with_a_dot = bytes.windows(2).any(|pair| matches!(pair, [b'/' | b'\\', b'.']));
     // Nearly every path leaves here.
-    if !begins_with_a_dot && !bytes.contains(&b'%') {
+    if !begins_with_a_dot && !may_hide_a_dot(bytes) {
         return false;
     }
     let mut path = bytes.to_vec();
@@ -54,6 +54,17 @@ pub(crate) fn has_dot_segment(path: &str) -> bool {
     }
     // Nothing is encoded so many times for a good reason.
     true
+}
+
+/// Returns whether something is encoded that may be a dot after decoding it again, or stand before one.
+fn may_hide_a_dot(path: &[u8]) -> bool {
+    let is_suspect = |rest: &[u8]| {
+        matches!(
+            rest,
+            [b'u' | b'U', ..] | [b'2', b'5', ..] | [b'C', b'0' | b'1', ..] | [b'E', b'0', ..] | [_, _, b'.', ..]
+        )
+    };
+    path.split(|byte| *byte == b'%').skip(1).any(is_suspect)
 }
 
 /// How many times a path is decoded at most.

@@ -128,8 +128,8 @@ const STATIC: [&str; 119] = [
     "zst",
 ];
 
-/// Endings of names of data, which may well be JSON.
-const DATA: [&str; 6] = ["json", "map", "js", "mjs", "webmanifest", "jsx"];
+/// Endings of names of data, which may well be JSON or XML.
+const DATA: [&str; 11] = ["json", "map", "js", "mjs", "webmanifest", "jsx", "svg", "svgz", "rss", "atom", "mpd"];
 
 /// Returns whether a response is a page although the last segment of its path names a static file. Errors are pages everywhere.
 pub fn is_disguised(path: &str, status: StatusCode, response: &HeaderMap) -> bool {
@@ -175,7 +175,7 @@ const DELIMITERS: &[u8] = b";#?&,!@:=$|\0\t\n\r";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Page {
     Html,
-    Json,
+    Data,
 }
 
 fn page(response: &HeaderMap) -> Option<Page> {
@@ -187,13 +187,19 @@ fn page(response: &HeaderMap) -> Option<Page> {
 fn page_of(kind: &str) -> Option<Page> {
     let kind = kind.split(';').next()?.trim();
     let is = |known: &str| kind.eq_ignore_ascii_case(known);
-    let json = || {
+    let ends = |with: &str| {
+        kind.get(kind.len().saturating_sub(with.len())..).is_some_and(|end| end.eq_ignore_ascii_case(with))
+    };
+    let data = || {
         is("application/json")
-            || kind.get(kind.len().saturating_sub(5)..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
+            || is("text/xml")
+            || is("application/xml")
+            || ends("+json")
+            || (ends("+xml") && !is("image/svg+xml"))
     };
     match () {
         () if is("text/html") || is("application/xhtml+xml") => Some(Page::Html),
-        () if json() => Some(Page::Json),
+        () if data() => Some(Page::Data),
         () => None,
     }
 }
@@ -254,6 +260,10 @@ mod tests {
             ("/x.css", "text/css"),
             ("/x.js", "text/javascript"),
             ("/data.json", "application/json"),
+            ("/feed.rss", "application/rss+xml"),
+            ("/logo.svg", "text/xml"),
+            ("/logo.css", "image/svg+xml"),
+            ("/sitemap.xml", "application/xml"),
             ("/x.html", "text/html"),
             ("/css", "text/html"),
             ("/x.css/account", "text/html"),
@@ -266,6 +276,7 @@ mod tests {
         ] {
             assert!(!disguised(path, kind), "{path} {kind}");
         }
+        assert!(disguised("/me/x.css", "application/xml") && disguised("/me/x.png", "application/atom+xml"));
         assert!(disguised("/x.css", "text/css, text/html"));
         assert!(!is_disguised("/x.css", StatusCode::NOT_FOUND, &headers(&[("content-type", "text/html")])));
         assert!(!is_disguised("/x.css", StatusCode::OK, &headers(&[])));

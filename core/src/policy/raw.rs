@@ -334,7 +334,8 @@ pub struct RawProfile {
     /// Whether `Cache-Tag` and `Surrogate-Key` are kept from clients. Default: false, so that another cache in front can read them.
     #[serde(default)]
     pub strip_tags: bool,
-    /// Whether a page (HTML or JSON) that comes under the name of a static file, such as `/account/x.css`, is not stored. Default: true.
+    /// Whether a page (HTML, JSON or XML) that comes under the name of a static file, such as `/account/x.css` or `/account/x.css;a`, is not stored. Default:
+    /// true.
     #[serde(default)]
     pub deception_armour: Option<bool>,
     /// Whether Cache-Status shows a fingerprint of the cache key, for those who look for what two requests do not share. Default: false.
