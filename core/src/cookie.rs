@@ -11,7 +11,7 @@
 //!
 //! Several cookies of a name are all seen: which one counts is the application's choice.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::query;
 
@@ -36,6 +36,13 @@ pub(crate) fn all<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<It
 /// Returns whether there is a cookie with this name in any spelling.
 pub(crate) fn has(headers: &HeaderMap, name: &str) -> bool {
     all(headers, name).next().is_some()
+}
+
+/// Returns whether a value with open quotes may go on in the next Cookie field, once an origin gets them as one.
+pub(crate) fn runs_on(headers: &HeaderMap) -> bool {
+    let lines = || headers.get_all(header::COOKIE).iter();
+    let is_open = |line: &HeaderValue| line.as_bytes().iter().fold(false, |open, byte| open ^ (*byte == b'"'));
+    lines().nth(1).is_some() && lines().any(is_open)
 }
 
 /// Returns a value as most applications take it: without the white space and the quotes around it, percent-decoded.
@@ -215,7 +222,6 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use http::HeaderValue;
 
     fn fields(lines: &[&[u8]]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -305,6 +311,7 @@ mod tests {
         assert_eq!(texts(&[b"lang=\"de\"; x=1"], "lang"), ["lang=\"de\""]);
         assert_eq!(texts(&[b"lang=de, fr; x=1"], "lang"), ["lang=de, fr"]);
         assert_eq!(texts(&[b"x=1 lang=de"], "lang"), ["lang=de"]);
+        assert!(runs_on(&fields(&[b"lang=\"de", b"x=1\""])) && !runs_on(&fields(&[b"lang=\"de\"", b"x=1"])));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, header};
 
 use super::search::{Rule, Rules};
 use super::{Profile, Query};
@@ -70,6 +70,9 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
             push_part(&mut key, Some(found.text));
         }
         push_part(&mut key, None);
+    }
+    if !profile.key_cookies.is_empty() && cookie::runs_on(&request.head.headers) {
+        push_part(&mut key, combined(&request.head.headers, &header::COOKIE).as_deref());
     }
     if profile.key_country {
         push_part(&mut key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes));

@@ -28,9 +28,7 @@ pub(super) fn stored(
     if let Some(report) = &mut exchange.report.cache {
         report.revalidates = background.is_some();
     }
-    // What stands in for an error is not what the profile's promise is about.
-    let promised = outcome != CacheOutcome::StaleIfError;
-    let (head, source) = from_store(&mut exchange, &caching.profile, promised, stored, stored, now);
+    let (head, source) = from_store(&mut exchange, &caching.profile, true, stored, stored, now);
     finish::conclude(exchange, Draft { background, ..Draft::new(head, source) }, now)
 }
 

@@ -504,6 +504,9 @@ fn key_part(text: &str, identity: &Identity, ipv6_prefix: u8) -> Result<KeyPart,
             "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, eu, user or workspace"
         )
     };
+    if text.contains('*') {
+        return Err(format!("`{text}` has a star, and there are no patterns here; write each name by itself"));
+    }
     match text.split_once(':') {
         Some(("header", name)) => HeaderName::try_from(name).map(KeyPart::Header).map_err(|_| wrong()),
         Some(("cookie", name)) if !name.is_empty() => Ok(KeyPart::Cookie(name.to_owned())),

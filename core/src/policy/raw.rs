@@ -321,8 +321,8 @@ pub struct RawProfile {
     /// Largest body that is stored. Default: 8MiB.
     #[serde(default)]
     pub body_bytes_max: Option<String>,
-    /// The Cache-Control that clients get instead of the origin's; override mode only. Only successes that are stored get it: what is not stored, errors,
-    /// redirects, and what stands in for a failing origin leave with the origin's.
+    /// The Cache-Control that clients get instead of the origin's; override mode only. Only successes that are stored get it, fresh or stale: what is not
+    /// stored, errors and redirects leave with the origin's.
     #[serde(default)]
     pub cache_control: Option<String>,
     /// Whether a client's own Cache-Control (no-cache, max-age, ...) may cause a fetch. Default: false, so that clients cannot burden the origin.
