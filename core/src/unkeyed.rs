@@ -230,7 +230,12 @@ pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &
         let text = name.as_str();
         let is_of_proxies =
             ["x-forward", "forwarded-", "x-envoy-", "client-cert"].iter().any(|start| text.starts_with(start));
+        let may_be_one = is_of_proxies
+            || ["x-", "cf-", "remote-"].iter().any(|start| text.starts_with(start))
+            || ["ip", "addr", "country"].iter().any(|part| text.contains(part));
+        // Nearly all fields leave here.
         !request.believed
+            && may_be_one
             && match kind(name) {
                 Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
                 Some(Kind::Target | Kind::Identity) => is_of_proxies,
