@@ -250,6 +250,17 @@ test("a count is one for each key, and survives a failed instance", async () => 
   assert.equal(await charge("192.0.2.8"), 200);
 });
 
+test("a refused request uses nothing of a limit that others share, not even for a moment", async () => {
+  const more = '[limits.wide]\nquota = "4/min"\nkey = []\n[limits.narrow]\nquota = "1/min"\nkey = ["user"]';
+  await worker.begin(policy({ more, route: 'limits = ["wide", "narrow"]' }));
+  const ask = async (user) => (await get("/", { headers: { "x-user-id": user } })).status;
+  const greedy = Array.from({ length: 30 }, () => ask("greedy"));
+  const others = ["a", "b", "c"].map(ask);
+  assert.deepEqual(await Promise.all(others), [200, 200, 200]);
+  assert.equal((await Promise.all(greedy)).filter((status) => status === 200).length, 1);
+  assert.equal(await ask("d"), 429);
+});
+
 test("without its counter a limit does what the policy says", async () => {
   for (const [rule, status, outcome] of [["allow", 200, "unavailable_allowed"], ["deny", 503, "unavailable_denied"]]) {
     await worker.begin(policy({ ...LIMITED, more: `${LIMITED.more}\non_store_error = "${rule}"` }));

@@ -70,9 +70,9 @@ fn version(cf: &JsValue, headers: &mut HeaderMap) -> Version {
     }
 }
 
-/// Where the platform says that the client is. `XX` and `T1` stand for the unknown and for Tor.
+/// Where the platform says that the client is.
 fn geo(cf: &JsValue) -> Option<Geo> {
-    let country = text(cf, "country").and_then(|code| Code::parse(&code)).filter(|code| code.as_str() != "XX");
+    let country = text(cf, "country").and_then(|code| Code::of_country(&code));
     let continent = text(cf, "continent").and_then(|code| Code::parse(&code));
     let degrees = |member| text(cf, member).and_then(|text| text.parse::<f64>().ok());
     let position =

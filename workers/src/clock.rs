@@ -40,15 +40,13 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Waits until the wait that the core asks for is over.
+/// Waits until the wait that the core asks for is over. A clock that is set back meanwhile does not make it longer.
 pub(crate) async fn wait(next: &AwaitTime) {
-    loop {
-        let now = now();
-        if next.is_over(now) {
-            return;
-        }
-        let left = next.until().since(now);
-        sleep(if next.flight().is_some() { left.min(POLL) } else { left }).await;
+    let mut budget = next.until().since(now());
+    while budget > 0 && !next.is_over(now()) {
+        let nap = if next.flight().is_some() { budget.min(POLL) } else { budget };
+        sleep(nap).await;
+        budget = budget.saturating_sub(nap);
     }
 }
 

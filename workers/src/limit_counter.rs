@@ -30,6 +30,8 @@ pub(crate) struct Ask {
 /// What a counter does.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Act {
+    /// Says what a charge would be answered.
+    Peek,
     Charge,
     Refund,
 }
@@ -52,6 +54,13 @@ pub(crate) struct Said {
     retry_after: Millis,
 }
 
+impl Answer {
+    /// Returns whether the cost was, or would be, available.
+    pub(crate) fn allows(&self) -> bool {
+        self.charged.allowed
+    }
+}
+
 impl Ask {
     pub(crate) fn new(act: Act, charge: &Charge, now: Timestamp) -> Self {
         let Quota { amount, period, burst } = charge.limit.quota;
@@ -59,18 +68,22 @@ impl Ask {
     }
 
     /// Does what is asked, on the state.
-    fn act(&self, state: Option<Tat>) -> (Tat, Answer) {
+    fn act(&self, state: Option<Tat>) -> (Option<Tat>, Answer) {
         let Self { act, amount, period, burst, cost, now } = *self;
         let quota = Quota { amount, period, burst };
         let checked = gcra::peek(&quota, state, cost, now).into();
         match act {
+            Act::Peek => {
+                let next = gcra::clamped(&quota, state, now);
+                (next, Answer { checked, charged: checked })
+            }
             Act::Charge => {
                 let (next, verdict) = gcra::charge(&quota, state, cost, now);
-                (next, Answer { checked, charged: verdict.into() })
+                (Some(next), Answer { checked, charged: verdict.into() })
             }
             Act::Refund => {
                 let next = gcra::refund(&quota, state.unwrap_or(Tat(0)), cost, now);
-                (next, Answer { checked, charged: checked })
+                (Some(next), Answer { checked, charged: checked })
             }
         }
     }
@@ -116,10 +129,13 @@ impl DurableObject for LimitCounter {
         // From here to the write nothing is awaited, so no other request comes between.
         let before = self.tat.get();
         let (next, answer) = ask.act(before);
-        if before != Some(next) {
-            self.save(next)?;
+        // Who is only looked at leaves nothing behind.
+        if let Some(next) = next {
+            if before != Some(next) {
+                self.save(next)?;
+            }
+            self.prepare_alarm(next).await?;
         }
-        self.prepare_alarm(next).await?;
         Response::ok(serde_json::to_string(&answer)?)
     }
 

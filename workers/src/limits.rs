@@ -1,8 +1,7 @@
 //! Limits are charged: one Durable Object counts one key, with the core's own function.
 
 use futures_util::future::join_all;
-use sha2::{Digest, Sha256};
-use tidegate_core::limit::{Charge, Charged, Verdict};
+use tidegate_core::limit::{Charge, Charged, order_of_charging};
 use tidegate_core::{Millis, Timestamp};
 use worker::{Env, Method, Request, RequestInit, Result};
 
@@ -15,20 +14,44 @@ const PATIENCE: Millis = 1000;
 
 /// Charges all limits or, if one refuses the request, none, as [`tidegate_core::limit::charge_all`] does.
 ///
-/// All counters are charged at once, which is one round trip for nearly every request. Only when one refuses, the others are given back what they
-/// took, and say what they had said before.
+/// The first counter is charged while the others are looked at; only when all of them allow the request are those charged too, one after the other.
+/// So a request that is refused has used nothing of a limit which it shares with others, and what it has used of its own is given back. It costs
+/// one round trip for each limit.
 pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec<Charged> {
-    let answers = join_all(charges.iter().map(|charge| ask(env, charge, Act::Charge, now))).await;
-    let said: Vec<Charged> = answers
-        .iter()
-        .map(|a| a.as_ref().map_or(Charged::Unavailable, |a| Charged::Verdict(a.charged.into())))
-        .collect();
-    if !charges.iter().zip(&said).any(|(charge, answer)| charge.refuses(*answer)) {
-        return said;
+    let order = order_of_charging(charges);
+    let first = order.first().copied();
+    let act = |at: usize| if first == Some(at) { Act::Charge } else { Act::Peek };
+    let mut answers = join_all(charges.iter().enumerate().map(|(at, charge)| ask(env, charge, act(at), now))).await;
+    let mut taken: Vec<usize> = first.into_iter().collect();
+    if !refused(charges, &answers) {
+        for at in order.into_iter().skip(1) {
+            let Some((charge, answer)) = charges.get(at).zip(answers.get_mut(at)) else { continue };
+            // Who has not answered once is not waited for again, and a dry run that refuses uses nothing.
+            if !answer.is_some_and(|answer| answer.allows()) {
+                continue;
+            }
+            *answer = ask(env, charge, Act::Charge, now).await;
+            taken.push(at);
+            if charge.refuses(charged(answer.as_ref())) {
+                break;
+            }
+        }
     }
-    let taken = charges.iter().zip(&said).filter(|(_, a)| matches!(a, Charged::Verdict(Verdict { allowed: true, .. })));
-    join_all(taken.map(|(charge, _)| ask(env, charge, Act::Refund, now))).await;
+    if !refused(charges, &answers) {
+        return answers.iter().map(|answer| charged(answer.as_ref())).collect();
+    }
+    let used = |at: &usize| answers.get(*at).is_some_and(|answer| answer.is_some_and(|answer| answer.allows()));
+    let given_back = taken.iter().filter(|at| used(at)).filter_map(|at| charges.get(*at));
+    join_all(given_back.map(|charge| ask(env, charge, Act::Refund, now))).await;
     answers.iter().map(|a| a.as_ref().map_or(Charged::Unavailable, |a| Charged::Verdict(a.checked.into()))).collect()
+}
+
+fn charged(answer: Option<&Answer>) -> Charged {
+    answer.map_or(Charged::Unavailable, |answer| Charged::Verdict(answer.charged.into()))
+}
+
+fn refused(charges: &[Charge], answers: &[Option<Answer>]) -> bool {
+    charges.iter().zip(answers).any(|(charge, answer)| charge.refuses(charged(answer.as_ref())))
 }
 
 /// Asks one counter; `None` if it does not answer in time.
@@ -48,7 +71,7 @@ async fn ask(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Option<Ans
 }
 
 async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result<Answer> {
-    let counter = env.durable_object("LIMITS")?.get_by_name(&hex(&Sha256::digest(&charge.key)))?;
+    let counter = env.durable_object("LIMITS")?.get_by_name(&hex(charge.key.as_bytes()))?;
     let ask = serde_json::to_string(&Ask::new(act, charge, now))?;
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_body(Some(ask.into()));
