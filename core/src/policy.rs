@@ -128,9 +128,7 @@ impl Policy {
         let may_match = move |route: &&Arc<Route>| route.matcher.may_match(&Method::GET, host, path);
         // The first route that asks for no field takes all requests that are left.
         let mut taken = false;
-        let open = move |route: &&Arc<Route>| {
-            !std::mem::replace(&mut taken, route.matcher.headers.is_empty() && route.matcher.countries.is_empty())
-        };
+        let open = move |route: &&Arc<Route>| !std::mem::replace(&mut taken, route.matcher.headers.is_empty());
         let profiles = self.routes.iter().filter(may_match).take_while(open).filter_map(|route| route.cache.as_deref());
         profiles.filter(|profile| profile.mode != Mode::Never)
     }
@@ -144,18 +142,14 @@ impl Policy {
     /// Finds the first route that matches, for this method instead of the request's own.
     pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
         let (host, path) = (request.host(), request.path());
-        self.routes.iter().find(|route| {
-            route.matcher.matches(method, host, path, &request.head.headers) && route.matcher.is_for_place(&request.geo)
-        })
+        self.routes.iter().find(|route| route.matcher.matches(method, host, path, &request.head.headers))
     }
 
     /// Returns the route that the request takes if its path is read as some origins read it, where that is another one.
     pub(crate) fn other_reading(&self, method: &Method, request: &Request, route: &Arc<Route>) -> Option<&Arc<Route>> {
         let read = plain::read(request.path())?;
         let (host, fields) = (request.host(), &request.head.headers);
-        let other = self.routes.iter().find(|route| {
-            route.matcher.matches_read(method, host, &read, fields) && route.matcher.is_for_place(&request.geo)
-        });
+        let other = self.routes.iter().find(|route| route.matcher.matches_read(method, host, &read, fields));
         other.filter(|other| !Arc::ptr_eq(other, route))
     }
 }

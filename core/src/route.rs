@@ -135,8 +135,6 @@ pub struct Matcher {
     pub methods: Vec<Method>,
     /// Header fields, all of which must match; `None` matches any value.
     pub headers: Vec<(HeaderName, Option<String>)>,
-    /// Countries of the client, any of which must match; see [`geo::Geo::is_in`].
-    pub countries: Vec<Code>,
 }
 
 /// A host name or a wildcard, in lower case.

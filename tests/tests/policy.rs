@@ -192,3 +192,16 @@ fn the_examples_are_valid_and_have_no_lints() {
         assert_eq!(Policy::lint(&name, &text), [], "{name}");
     }
 }
+
+#[test]
+fn what_is_said_of_clients_and_counts_is_checked() {
+    check(
+        "[[routes]]",
+        "[client]\nipv6_prefix = 200\nnat64_prefixes = [\"64:ff9b::/90\"]\ncountry_header = \"a b\"\n[[routes]]",
+        &[
+            "tidegate.toml:9:1: client.ipv6_prefix: from 1 to 128",
+            "tidegate.toml:10:19: client.nat64_prefixes[0]: `64:ff9b::/90` is not a NAT64 network; write IPv6 with /32, /40, /48, /56, /64 or /96: 2001:db8:64::/96",
+            "tidegate.toml:11:1: client.country_header: `a b` is not a header field name; use letters, digits and hyphens",
+        ],
+    );
+}

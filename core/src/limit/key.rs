@@ -44,8 +44,6 @@ pub enum KeyPart {
     Route,
     /// The client's country.
     Country,
-    /// Whether the client's country is in the European Union.
-    EuropeanUnion,
 }
 
 /// What takes the place of a header field, cookie or query parameter that a request does not have.
@@ -197,7 +195,6 @@ fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Co
         KeyPart::Path => one(plain::counted(request.path()).into_owned().into_bytes().into()),
         KeyPart::Route => one(route.as_bytes().into()),
         KeyPart::Country => one(request.geo.country_or_unknown().as_bytes().to_vec().into()),
-        KeyPart::EuropeanUnion => one(vec![u8::from(request.geo.is_in_european_union())].into()),
     }
 }
 

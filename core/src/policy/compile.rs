@@ -501,7 +501,7 @@ fn origin_url(text: &str) -> Result<(Scheme, Authority), String> {
 fn key_part(text: &str, identity: &Identity, ipv6_prefix: u8) -> Result<KeyPart, String> {
     let wrong = || {
         format!(
-            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, eu, user or workspace"
+            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace"
         )
     };
     if text.contains('*') {
@@ -517,7 +517,6 @@ fn key_part(text: &str, identity: &Identity, ipv6_prefix: u8) -> Result<KeyPart,
             "path" => Ok(KeyPart::Path),
             "route" => Ok(KeyPart::Route),
             "country" => Ok(KeyPart::Country),
-            "eu" => Ok(KeyPart::EuropeanUnion),
             "user" => Ok(identity.user.clone()),
             "workspace" => Ok(identity.workspace.clone()),
             _ => match text.strip_prefix("ip/").and_then(|p| p.parse::<u8>().ok()) {

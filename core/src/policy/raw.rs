@@ -382,7 +382,7 @@ pub struct RawLimit {
     #[serde(default)]
     pub burst: Option<u64>,
     /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56", "header:NAME", "cookie:NAME", "query:NAME", "path", "route",
-    /// "country", "eu", "user", "workspace". An empty list is one count for all. Spellings that applications take for the same are one value: white
+    /// "country", "user", "workspace". An empty list is one count for all. Spellings that applications take for the same are one value: white
     /// space or quotes around it, percent-encoding, the scheme of Authorization in any case, paths in any case, with `;` parameters or a final slash. A
     /// name that occurs several times with several values is charged for each of them; a request with more than 8 is refused.
     pub key: Vec<String>,
@@ -490,8 +490,6 @@ pub struct RawRoute {
     pub method: Option<OneOrMany>,
     /// Header fields and their values, all of which must match; "*" matches any value.
     pub header: BTreeMap<String, String>,
-    /// Two-letter codes of the client's country: "DE"; "EU" for every member of the European Union, "XX" for an unknown country, "T1" for Tor.
-    pub country: Option<OneOrMany>,
     /// The pool that answers.
     pub pool: String,
     /// The cache profile. Default: nothing is cached.

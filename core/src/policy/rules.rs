@@ -20,7 +20,6 @@ use crate::forward;
 use crate::limit::key::Absent;
 use crate::limit::{Limit, OnStoreError, Quota, fields};
 use crate::retry;
-use crate::route::geo::Code;
 use crate::route::matching::Glob;
 use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
 use crate::time::Millis;
@@ -425,14 +424,7 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
         }
     }
     let methods = methods(c, &at.key("method"), &list(&route.method));
-    let mut countries = Vec::new();
-    for text in list(&route.country) {
-        match Code::parse(&text) {
-            Some(code) => countries.push(code),
-            None => c.wrong(&at.key("country"), format!("`{text}` is not a country; write DE, EU, XX or T1")),
-        }
-    }
-    Matcher { hosts, paths, methods, headers, countries }
+    Matcher { hosts, paths, methods, headers }
 }
 
 fn host(text: &str) -> Option<HostPattern> {

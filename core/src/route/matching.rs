@@ -2,11 +2,10 @@
 
 use http::{HeaderMap, Method};
 
-use super::geo::Geo;
 use super::{HostPattern, Matcher, PathPattern, plain};
 
 impl Matcher {
-    /// Returns whether every condition but the place holds. `host` is in lower case and without port.
+    /// Returns whether every condition holds. `host` is in lower case and without port.
     pub fn matches(&self, method: &Method, host: &str, path: &str, headers: &HeaderMap) -> bool {
         self.may_match(method, host, path) && self.has_fields(headers)
     }
@@ -34,11 +33,6 @@ impl Matcher {
             && any_or_empty(&self.paths, |p| p.matches(path))
     }
 
-    /// Returns whether requests from this place match, if the rest of them does.
-    pub fn is_for_place(&self, geo: &Geo) -> bool {
-        any_or_empty(&self.countries, |code| geo.is_in(*code))
-    }
-
     /// Returns whether requests for this host match, if the rest of them does.
     pub fn is_for(&self, host: &str) -> bool {
         any_or_empty(&self.hosts, |h| h.matches(host))
@@ -49,7 +43,6 @@ impl Matcher {
         covers_list(&self.methods, &other.methods, |a, b| a == b)
             && covers_list(&self.hosts, &other.hosts, HostPattern::covers)
             && covers_list(&self.paths, &other.paths, PathPattern::covers)
-            && covers_list(&self.countries, &other.countries, |a, b| a == b)
             && self.headers.iter().all(|wanted| {
                 other.headers.iter().any(|has| has.0 == wanted.0 && (wanted.1.is_none() || has.1 == wanted.1))
             })
