@@ -110,8 +110,7 @@ impl ClientPolicy {
         let mut client = peer;
         let lines = headers.get_all(&self.address_header).iter().rev();
         for member in lines.flat_map(|line| forwarded::members(line.as_bytes())) {
-            let node = if self.address_header == header::FORWARDED { forwarded::node(member) } else { Some(member) };
-            let Some(address) = node.and_then(forwarded_address) else {
+            let Some(address) = self.node(member).and_then(forwarded_address) else {
                 return client;
             };
             client = self.plain(address);
@@ -120,6 +119,27 @@ impl ClientPolicy {
             }
         }
         client
+    }
+
+    fn node<'a>(&self, member: &'a [u8]) -> Option<&'a [u8]> {
+        if self.address_header == header::FORWARDED { forwarded::parameter(member, b"for") } else { Some(member) }
+    }
+
+    /// Returns how the client reached the proxies that are trusted, as Forwarded says where that names the client; only for trusted peers.
+    pub(crate) fn forwarded_protocol<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+        if self.address_header != header::FORWARDED {
+            return None;
+        }
+        let mut protocol = None;
+        let lines = headers.get_all(&self.address_header).iter().rev();
+        for member in lines.flat_map(|line| forwarded::members(line.as_bytes())) {
+            protocol = forwarded::parameter(member, b"proto").or(protocol);
+            let address = self.node(member).and_then(forwarded_address);
+            if address.is_none_or(|address| !self.trusts(self.plain(address))) {
+                break;
+            }
+        }
+        protocol
     }
 
     /// An IPv4 client is the same one behind a dual-stack listener and behind NAT64.

@@ -108,7 +108,7 @@ impl Request {
         forward::strip_hop_by_hop(&mut head.headers);
         let named = policy.client.country_header.as_ref().filter(|_| believed);
         let geo = client.geo.or_else(|| named.map(|field| Geo::from_headers(&head.headers, field))).unwrap_or_default();
-        let scheme = if believed { forwarded_scheme(&head).unwrap_or(client.scheme) } else { client.scheme };
+        let scheme = if believed { forwarded_scheme(policy, &head).unwrap_or(client.scheme) } else { client.scheme };
         let mut authority = authority.unwrap_or_default();
         // The same origin (RFC 9110, section 4.2.3).
         authority.truncate(location::without_default_port(scheme.as_str(), &authority).len());
@@ -197,9 +197,11 @@ fn ends_here(head: &http::request::Parts) -> Option<Refusal> {
 }
 
 /// How the client reached the proxy that this node believes.
-fn forwarded_scheme(head: &http::request::Parts) -> Option<Scheme> {
+fn forwarded_scheme(policy: &Policy, head: &http::request::Parts) -> Option<Scheme> {
     // Proxies behind each other write a list; the first one is the client's. Some name a WebSocket.
-    let first = head.headers.get(names::X_FORWARDED_PROTO)?.to_str().ok()?.split(',').next()?.trim();
+    let in_forwarded = policy.client.forwarded_protocol(&head.headers);
+    let said = in_forwarded.or_else(|| head.headers.get(names::X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes))?;
+    let first = std::str::from_utf8(said).ok()?.split(',').next()?.trim().trim_matches('"');
     let is_one_of = |names: [&str; 2]| names.iter().any(|name| first.eq_ignore_ascii_case(name));
     match () {
         () if is_one_of(["http", "ws"]) => Some(Scheme::Http),
