@@ -97,8 +97,7 @@ fn named_field(part: &KeyPart) -> Option<HeaderName> {
         | KeyPart::Query(_)
         | KeyPart::Path
         | KeyPart::Route
-        | KeyPart::Country
-        | KeyPart::EuropeanUnion => None,
+        | KeyPart::Country => None,
     }
 }
 
