@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header, request, response};
 
 use crate::cache::control::split_list;
+use crate::forward;
 use crate::names;
 use crate::problem::Refusal;
 
@@ -50,6 +51,18 @@ pub(crate) fn read_response(head: &mut response::Parts, websocket: bool) -> Resu
         headers.remove(header::CONTENT_LENGTH);
     }
     one_length(headers)
+}
+
+/// Returns the fields of an interim response as a client may have them; `None` if it is not for clients: 100 answers an expectation of this node, and 101
+/// is no interim response (RFC 9110, section 15.2).
+pub fn interim_fields(status: StatusCode, headers: &HeaderMap) -> Option<HeaderMap> {
+    if !status.is_informational() || status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS {
+        return None;
+    }
+    let mut headers = headers.clone();
+    forward::strip_hop_by_hop(&mut headers);
+    headers.remove(header::CONTENT_LENGTH);
+    Some(headers)
 }
 
 /// Several equal lengths become one; different ones say nothing.

@@ -16,6 +16,7 @@ mod clock;
 mod deadline;
 mod drive;
 mod in_flight;
+mod interim;
 mod layer;
 mod limits;
 mod metrics;

@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use tidegate_core::{Attempt, Failure};
 
 use crate::drive::Upstream;
+use crate::interim::Interim;
 use crate::request_body::RequestBody;
 use crate::tls::TlsFiles;
 
@@ -28,17 +29,26 @@ pub(crate) const IDLE_MAX: usize = 256;
 
 /// A thread's connections to all origins.
 #[derive(Debug, Clone)]
-pub struct Connections(Arc<Pool>);
+pub struct Connections {
+    pool: Arc<Pool>,
+    /// Where interim responses go, if the client takes any.
+    interim: Option<Arc<Interim>>,
+}
 
 impl Connections {
     /// Makes an empty pool. Files of origins' TLS come from `files`.
     pub fn new(files: Arc<TlsFiles>) -> Self {
-        Self(Arc::new(Pool::new(files)))
+        Self { pool: Arc::new(Pool::new(files)), interim: None }
     }
 
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self) {
-        self.0.sweep();
+        self.pool.sweep();
+    }
+
+    /// Returns the same connections, for a client that takes interim responses.
+    pub(crate) fn with_interim(&self, interim: Arc<Interim>) -> Self {
+        Self { pool: Arc::clone(&self.pool), interim: Some(interim) }
     }
 }
 
@@ -51,6 +61,6 @@ impl Upstream for Connections {
         attempt: Box<Attempt>,
         body: RequestBody<Incoming>,
     ) -> impl Future<Output = Result<Response<OriginBody>, Failure>> {
-        exchange::fetch(&self.0, attempt, body)
+        exchange::fetch(&self.pool, attempt, body, self.interim.as_ref())
     }
 }

@@ -229,3 +229,26 @@ async fn what_a_client_has_changed_counts_although_it_has_gone() {
     until("the stored response is dropped", || proxy.node.store.is_empty()).await;
     assert!(proxy.log().contains(r#""method":"POST","scheme":"http","host":"t.example","path":"/cached/a""#));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_responses_reach_clients_that_know_them_before_the_answer() {
+    let early = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+    let (origin, go_on) = Origin::gated(early, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    for path in ["/a", "/cached/a"] {
+        let mut client = proxy.client().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n")).await;
+        let hints = client.reply_head().await;
+        assert_eq!((hints.status, hints.field("link")), (103, Some("</a.css>; rel=preload")), "{path}");
+        go_on.notify_one();
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text()), (200, "hello"), "{path}");
+    }
+    // What is stored comes without.
+    assert_eq!(proxy.get("/cached/a").await.status, 200);
+    let mut old = proxy.client().await;
+    old.send("GET /b HTTP/1.0\r\nhost: t.example\r\n\r\n").await;
+    until("the origin is asked", || origin.count() == 3).await;
+    go_on.notify_one();
+    assert_eq!(old.reply().await.status, 200);
+}

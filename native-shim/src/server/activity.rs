@@ -14,6 +14,7 @@ use super::header_blocks::Seen;
 use super::held::{Stream, Streams};
 use super::messages::Content;
 use super::seats::Seat;
+use crate::interim::Interim;
 use crate::node::Node;
 
 /// Length of a tick.
@@ -83,6 +84,8 @@ pub(super) struct Activity {
     written: AtomicU64,
     waited: AtomicU32,
     streams: Streams,
+    /// Interim responses to the request under way (HTTP/1).
+    pub(super) interim: Arc<Interim>,
 }
 
 impl Activity {
@@ -412,6 +415,7 @@ impl Registry {
             written: AtomicU64::new(0),
             waited: AtomicU32::new(0),
             streams: Streams::default(),
+            interim: Arc::default(),
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));

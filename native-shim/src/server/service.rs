@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tidegate_core::problem::Refusal;
@@ -47,6 +47,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
         let busy = self.place.activity.busy();
         let Shared { node, upstream, .. } = &*self.shared;
         let (mut head, body) = request.into_parts();
+        let takes_interim = head.version == Version::HTTP_11;
         let client_upgrade = if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
         let body = RequestBody::new(body);
         let client = Client {
@@ -87,6 +88,9 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                     let Shared { node, upstream } = &*this.shared;
                     // Work that goes on without its client counts as the client's: it keeps the client's seat.
                     let client = (busy.clone(), Arc::clone(&this.place.seat));
+                    let interim =
+                        takes_interim.then(|| upstream.with_interim(Arc::clone(&this.place.activity.interim)));
+                    let upstream = interim.as_ref().unwrap_or(upstream);
                     let response = drive.run_to_the_end(node, upstream, body.clone(), client).await;
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)

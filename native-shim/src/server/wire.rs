@@ -33,6 +33,10 @@ pub(super) struct Wire<T> {
     lingered: usize,
     /// Whether the client sends nothing more.
     at_end: bool,
+    /// Interim responses of which a part may have been written.
+    interim: Bytes,
+    /// Whether all that the library has begun to write is written.
+    is_between: bool,
 }
 
 impl<T> Wire<T> {
@@ -47,6 +51,8 @@ impl<T> Wire<T> {
             shut_down: false,
             lingered: 0,
             at_end: false,
+            interim: Bytes::new(),
+            is_between: true,
         }
     }
 
@@ -113,6 +119,22 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
         Poll::Ready(Ok(length))
     }
 
+    /// Writes interim responses, if nothing of the library's is half written.
+    fn write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let interim = self.activity.interim.take();
+        if self.is_between && !interim.is_empty() {
+            self.interim = interim;
+        }
+        while !self.interim.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.interim.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn substitutes(&mut self, first: &[u8]) -> bool {
         if self.substitute.is_none()
             && first.get(9) == Some(&b'4')
@@ -172,6 +194,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.write_interim(cx))?;
+        self.is_between = false;
         let written = if self.substitutes(buf) {
             self.write_substitute(cx, buf.len())
         } else {
@@ -181,6 +205,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The library flushes when it has written all that it has.
+        self.is_between = true;
+        ready!(self.write_interim(cx))?;
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         match &flushed {
             Poll::Ready(_) => self.activity.flushed(),
@@ -203,6 +230,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.write_interim(cx))?;
+        self.is_between = false;
         let written = if self.substitutes(bufs.first().map_or(&[], |first| first)) {
             let length = bufs.iter().map(|b| b.len()).sum();
             self.write_substitute(cx, length)

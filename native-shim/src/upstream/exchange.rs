@@ -1,6 +1,7 @@
 //! One attempt: a connection is taken or made, the request sent, the response's head awaited.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::connect;
 use super::link::Link;
 use super::pool::Pool;
 use crate::deadline::Deadline;
+use crate::interim::Interim;
 use crate::request_body::RequestBody;
 
 type Body = RequestBody<Incoming>;
@@ -28,7 +30,12 @@ enum Broken {
     Failed(FailureKind),
 }
 
-pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Result<Response<OriginBody>, Failure> {
+pub(super) async fn fetch(
+    pool: &Pool,
+    attempt: Box<Attempt>,
+    body: Body,
+    interim: Option<&Arc<Interim>>,
+) -> Result<Response<OriginBody>, Failure> {
     let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent, header_count_max } = *attempt;
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
@@ -53,6 +60,12 @@ pub(super) async fn fetch(pool: &Pool, attempt: Box<Attempt>, body: Body) -> Res
             None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, true),
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
+        if let Some(interim) = interim {
+            let interim = Arc::clone(interim);
+            hyper::ext::on_informational(&mut request, move |response| {
+                interim.pass_on(response.status(), response.headers());
+            });
+        }
         // A body is shared by its copies, so this one is as good as the request's own.
         let again = (idempotent && !fresh).then(|| copy(&request, &body));
         match ask(&mut link, request, &body, timeouts.response).await {

@@ -1,0 +1,79 @@
+//! Interim responses (1xx) of an origin on their way to an HTTP/1.1 client, such as 103 Early Hints.
+//!
+//! The library that serves clients sends none. So they are written as bytes between two of its messages, and only there.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tidegate_core::framing;
+
+/// Most bytes that wait to be written; what comes beyond is dropped, for nobody needs it.
+const BYTES_MAX: usize = 16 << 10;
+
+/// The interim responses that wait to be written to a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Interim {
+    any: AtomicBool,
+    waiting: Mutex<Vec<u8>>,
+}
+
+impl Interim {
+    /// Takes an origin's interim response, if it is one for the client.
+    pub(crate) fn pass_on(&self, status: StatusCode, headers: &HeaderMap) {
+        let Some(headers) = framing::interim_fields(status, headers) else { return };
+        let mut text = Vec::with_capacity(128);
+        let reason = status.canonical_reason().unwrap_or("");
+        let _ = write!(text, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
+        for (name, value) in &headers {
+            text.extend_from_slice(name.as_str().as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value.as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+        let mut waiting = self.waiting();
+        if waiting.len() + text.len() <= BYTES_MAX {
+            waiting.extend_from_slice(&text);
+            self.any.store(true, Ordering::Release);
+        }
+    }
+
+    /// Takes what waits to be written.
+    pub(crate) fn take(&self) -> Bytes {
+        if !self.any.swap(false, Ordering::AcqRel) {
+            return Bytes::new();
+        }
+        std::mem::take(&mut *self.waiting()).into()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_for_clients_is_passed_on_and_not_without_end() {
+        let interim = Interim::default();
+        let mut fields = HeaderMap::new();
+        fields.insert("link", "</a.css>; rel=preload".parse().unwrap());
+        fields.insert("connection", "close".parse().unwrap());
+        fields.insert("content-length", "5".parse().unwrap());
+        interim.pass_on(StatusCode::CONTINUE, &fields);
+        interim.pass_on(StatusCode::SWITCHING_PROTOCOLS, &fields);
+        assert!(interim.take().is_empty());
+        interim.pass_on(StatusCode::from_u16(103).unwrap(), &fields);
+        assert_eq!(&interim.take()[..], b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
+        for _ in 0..10_000 {
+            interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
+        }
+        assert!(interim.take().len() <= BYTES_MAX);
+        assert!(interim.take().is_empty());
+    }
+}
