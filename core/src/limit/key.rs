@@ -4,8 +4,8 @@
 //!
 //! - values of header fields with white space around them, and the scheme of Authorization in any case and with any number of spaces after it;
 //! - values of cookies and query parameters with quotes or white space around them, percent-encoded or not, under every spelling of the name that
-//!   applications accept ([`crate::cookie`], [`crate::query`]);
-//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end ([`crate::route::plain`]).
+//!   applications accept (`cookie.rs`, `query.rs`);
+//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end (`route/plain.rs`).
 //!
 //! A name that occurs several times with several values is charged for each of them, because which one counts is the application's choice.
 
