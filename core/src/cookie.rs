@@ -45,14 +45,6 @@ pub(crate) fn runs_on(headers: &HeaderMap) -> bool {
     lines().nth(1).is_some() && lines().any(is_open)
 }
 
-/// Returns a value as most applications take it: without the white space and the quotes around it, percent-decoded.
-#[cfg_attr(not(test), expect(dead_code, reason = "keys of limits are about to use it"))]
-pub(crate) fn plain(value: &[u8]) -> Vec<u8> {
-    let bare = trimmed(value);
-    let bare = bare.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(bare);
-    query::decoded(bare)
-}
-
 /// What may be a cookie.
 struct Candidate<'a> {
     name: &'a [u8],
@@ -210,12 +202,6 @@ fn is_space(byte: u8) -> bool {
     byte <= b' ' || byte >= 0x7f
 }
 
-fn trimmed(value: &[u8]) -> &[u8] {
-    let start = value.iter().position(|byte| !is_space(*byte)).unwrap_or(value.len());
-    let end = value.iter().rposition(|byte| !is_space(*byte)).map_or(start, |last| last + 1);
-    value.get(start..end).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
@@ -312,14 +298,5 @@ mod tests {
         assert_eq!(texts(&[b"lang=de, fr; x=1"], "lang"), ["lang=de, fr"]);
         assert_eq!(texts(&[b"x=1 lang=de"], "lang"), ["lang=de"]);
         assert!(runs_on(&fields(&[b"lang=\"de", b"x=1\""])) && !runs_on(&fields(&[b"lang=\"de\"", b"x=1"])));
-    }
-
-    #[test]
-    fn values_are_plain_without_their_wrapping() {
-        let plain = |value: &[u8]| String::from_utf8(plain(value)).unwrap();
-        for value in [&b"a b"[..], b" a%20b ", b"\"a b\"", b"\xa0\"a%20b\"\t"] {
-            assert_eq!(plain(value), "a b");
-        }
-        assert_eq!(plain(b"\"a"), "\"a");
     }
 }
