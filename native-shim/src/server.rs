@@ -57,6 +57,7 @@ pub struct Server {
     address: SocketAddr,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
+    connections_max: usize,
 }
 
 impl Server {
@@ -78,13 +79,6 @@ impl Server {
             listeners.push(listen(address)?);
         }
         let connections_max = files::connections_max();
-        if connections_max < server.bounds.connections_max {
-            eprintln!(
-                "tidegate: this process may open too few files for connections_max = {}: it accepts {connections_max} connections; raise the limit \
-                 of open files (ulimit -n)",
-                server.bounds.connections_max,
-            );
-        }
         let (phase, watched) = watch::channel(Phase::Running);
         let mut running = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -98,12 +92,17 @@ impl Server {
             let named = std::thread::Builder::new().name(format!("tidegate-{number}"));
             running.push(named.spawn(move || thread.run(listener))?);
         }
-        Ok(Self { address, phase, threads: running })
+        Ok(Self { address, phase, threads: running, connections_max })
     }
 
     /// Returns where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns how many clients may be connected for all that the process may open files, whatever the policy says.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max
     }
 
     /// Moves the server on in its life; it never goes back.

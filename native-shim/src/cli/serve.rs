@@ -91,6 +91,12 @@ async fn look_after(
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut stopping = false;
     eprintln!("tidegate: serving on {}", server.address());
+    let (wanted, possible) = (node.engine().policy().server.bounds.connections_max, server.connections_max());
+    if possible < wanted {
+        eprintln!(
+            "tidegate: connections_max is {wanted}, but this process may open files for {possible} only; raise the limit (ulimit -n)"
+        );
+    }
     while !server.is_over() {
         tokio::select! {
             _ = look.tick() => tell(&file.look(node, files)),
