@@ -12,6 +12,9 @@ pub(crate) fn read(text: &str) -> Option<String> {
     if text.len() > BYTES_MAX {
         return None;
     }
+    if is_plain(text.as_bytes()) {
+        return Some(text.to_owned());
+    }
     let (host, port) = split(text);
     let mut authority = if host.starts_with('[') {
         let inner = host.strip_prefix('[')?.strip_suffix(']')?;
@@ -32,6 +35,19 @@ pub(crate) fn read(text: &str) -> Option<String> {
         authority.push_str(&port.to_string());
     }
     Some(authority)
+}
+
+/// Returns whether an authority is a host name as it is to be written: nearly all are.
+fn is_plain(text: &[u8]) -> bool {
+    let mut before = b'.';
+    for byte in text {
+        let allowed = byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        if !allowed && (*byte != b'.' || before == b'.') {
+            return false;
+        }
+        before = *byte;
+    }
+    before != b'.'
 }
 
 /// Splits off what stands behind the last colon outside brackets.
@@ -57,7 +73,7 @@ fn is_name(host: &str) -> bool {
 
 /// Returns how much of an authority that was read is the host.
 pub(crate) fn host_length(authority: &str) -> usize {
-    split(authority).0.len()
+    if authority.as_bytes().contains(&b':') { split(authority).0.len() } else { authority.len() }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
 
 /// Writes the head of a request to an origin, from the client's header fields. The URI has origin form. `shared` says whether others may get the response.
 pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &Origin, shared: bool) -> request::Parts {
-    headers.reserve(8);
+    headers.reserve(10);
     // As it is in the key.
     let asked = HeaderValue::from_str(&request.authority).ok();
     if let Some(left) = passes_left(&request.head) {
@@ -103,9 +103,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// Returns over how many more nodes a request may pass, if it says so (RFC 9110, section 7.6.2).
 pub(crate) fn passes_left(head: &request::Parts) -> Option<u64> {
-    let is_counted = head.method == Method::OPTIONS || head.method == Method::TRACE;
-    let value = head.headers.get(header::MAX_FORWARDS).filter(|_| is_counted)?;
-    value.to_str().ok()?.parse().ok()
+    if head.method != Method::OPTIONS && head.method != Method::TRACE {
+        return None;
+    }
+    head.headers.get(header::MAX_FORWARDS)?.to_str().ok()?.parse().ok()
 }
 
 fn origin_form(uri: &Uri) -> Uri {

@@ -17,15 +17,15 @@ pub(crate) struct Unreadable;
 /// Returns why a request whose fields say this about its body must not be answered, if so.
 pub(crate) fn check_request(head: &request::Parts) -> Option<Refusal> {
     let headers = &head.headers;
-    if headers.contains_key(header::TRANSFER_ENCODING) && !is_chunked(headers) {
+    let is_coded = headers.contains_key(header::TRANSFER_ENCODING);
+    if is_coded && !is_chunked(headers) {
         return Some(Refusal::TransferCoding);
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let first = lengths.next()?;
     let is_one_number = lengths.next().is_none() && decimal(first.as_bytes()).is_some();
     // Both at once is how requests are smuggled.
-    let is_chunked_too = headers.contains_key(header::TRANSFER_ENCODING);
-    (!is_one_number || is_chunked_too).then_some(Refusal::Malformed)
+    (!is_one_number || is_coded).then_some(Refusal::Malformed)
 }
 
 /// Checks the head of an origin's response and makes it say one thing. `websocket` says whether the request asked to switch to that protocol.

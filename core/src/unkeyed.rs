@@ -170,28 +170,46 @@ const ENDS_OF_EXTENSIONS: [&str; 9] =
 
 fn kind(name: &HeaderName) -> Option<Kind> {
     let name_text = name.as_str();
-    if WRITTEN.contains(name) || HARMLESS.contains(&name_text) {
+    if !may_have_kind(name_text) || WRITTEN.contains(name) || HARMLESS.contains(&name_text) {
         return None;
     }
-    if let Some((_, kind)) = ENDS.iter().find(|(end, kind)| *kind == Kind::Country && name_text.ends_with(end)) {
+    if let Some((_, kind)) = ENDS.iter().find(|(end, kind)| *kind == Kind::Country && ends(name_text, end)) {
         return Some(*kind);
     }
     let (beginnings, rest) = match name_text.strip_prefix("x-") {
         Some(rest) => (&BEGINNINGS_OF_EXTENSIONS[..], rest),
         None => (&BEGINNINGS[..], name_text),
     };
-    if let Some((_, kind)) = beginnings.iter().find(|(start, _)| rest.starts_with(start)) {
+    if let Some((_, kind)) = beginnings.iter().find(|(start, _)| begins(rest, start)) {
         // Proxies that write X-Forwarded-Client-IP mean an address too.
         let is_address =
-            *kind == Kind::Target && ENDS.iter().any(|(end, kind)| *kind == Kind::Address && name_text.ends_with(end));
+            *kind == Kind::Target && ENDS.iter().any(|(end, kind)| *kind == Kind::Address && ends(name_text, end));
         return Some(if is_address { Kind::Address } else { *kind });
     }
-    if let Some((_, kind)) = ENDS.iter().find(|(end, _)| name_text.ends_with(end)) {
+    if let Some((_, kind)) = ENDS.iter().find(|(end, _)| ends(name_text, end)) {
         return Some(*kind);
     }
-    let is_target = name_text.contains("override")
-        || (name_text.starts_with("x-") && ENDS_OF_EXTENSIONS.iter().any(|end| name_text.ends_with(end)));
+    let is_target = (name_text.as_bytes().contains(&b'v') && name_text.contains("override"))
+        || (name_text.starts_with("x-") && ENDS_OF_EXTENSIONS.iter().any(|end| ends(name_text, end)));
     is_target.then_some(Kind::Target)
+}
+
+/// Returns whether a name has a first letter of `BEGINNINGS`, a last one of `ENDS`, or something else that is looked for: a quick look, for every field of
+/// every request comes here, and most leave.
+fn may_have_kind(name: &str) -> bool {
+    let begins = matches!(name.as_bytes(), [b'x' | b'r' | b'c' | b's' | b'o' | b'g' | b'f' | b'a', ..]);
+    let ends = matches!(name.as_bytes(), [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e' | b'd']);
+    begins || ends || name.as_bytes().contains(&b'v')
+}
+
+/// As `starts_with`; one look is enough for nearly all of the many beginnings.
+fn begins(text: &str, start: &str) -> bool {
+    text.as_bytes().first() == start.as_bytes().first() && text.starts_with(start)
+}
+
+/// As `ends_with`; one look is enough for nearly all of the many ends.
+fn ends(text: &str, end: &str) -> bool {
+    text.as_bytes().last() == end.as_bytes().last() && text.ends_with(end)
 }
 
 /// Returns whether a field may be kept from origins, whatever it says.
@@ -225,26 +243,39 @@ pub(crate) fn strip(headers: &mut HeaderMap, request: &Request, keyed: &[HeaderN
 
 /// Drops what goes with no request. `passed` are the fields that the policy names.
 pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &[HeaderName]) {
-    let is_of_cgi = |name: &HeaderName| name == "proxy" || name.as_str().contains('_');
+    let is_of_cgi = |name: &HeaderName| name.as_str() == "proxy" || name.as_str().as_bytes().contains(&b'_');
     let from_a_stranger = |name: &HeaderName, value: &HeaderValue| {
         let text = name.as_str();
+        // Nearly all fields leave here.
+        if request.believed || !may_be_of_a_stranger(text) {
+            return false;
+        }
         let is_of_proxies =
             ["x-forward", "forwarded-", "x-envoy-", "client-cert"].iter().any(|start| text.starts_with(start));
-        let may_be_one = is_of_proxies
-            || ["x-", "cf-", "remote-"].iter().any(|start| text.starts_with(start))
-            || ["ip", "addr", "country"].iter().any(|part| text.contains(part));
-        // Nearly all fields leave here.
-        !request.believed
-            && may_be_one
-            && match kind(name) {
-                Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
-                Some(Kind::Target | Kind::Identity) => is_of_proxies,
-                // Where the platform knows the place, these are its own.
-                Some(Kind::Place) => text.starts_with("cf-ip") && request.geo == Geo::default(),
-                None => false,
-            }
+        match kind(name) {
+            Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
+            Some(Kind::Target | Kind::Identity) => is_of_proxies,
+            // Where the platform knows the place, these are its own.
+            Some(Kind::Place) => text.starts_with("cf-ip") && request.geo == Geo::default(),
+            None => false,
+        }
     };
     retain(headers, |name, value| passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)));
+}
+
+/// Returns whether it is worth to look at a name more closely: quick, for every field of every request comes here.
+fn may_be_of_a_stranger(name: &str) -> bool {
+    match name.as_bytes() {
+        [b'x', b'-', ..] | [b'c', b'f', b'-', ..] => true,
+        [b'r' | b'f' | b'c', ..]
+            if ["remote-", "forwarded-", "client-cert"].iter().any(|start| name.starts_with(start)) =>
+        {
+            true
+        }
+        // The last letters of `ENDS`.
+        [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e'] => ENDS.iter().any(|(end, _)| ends(name, end)),
+        _ => false,
+    }
 }
 
 /// Drops all values of a field of which one is to go.
@@ -284,6 +315,21 @@ mod tests {
 
     fn of(name: &str) -> Option<Kind> {
         kind(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn the_quick_looks_pass_over_nothing_in_the_tables() {
+        let extensions = BEGINNINGS_OF_EXTENSIONS.iter().map(|(start, _)| format!("x-{start}q"));
+        let others = BEGINNINGS.iter().map(|(start, _)| format!("{start}q"));
+        let ends = ENDS.iter().map(|(end, _)| format!("q{end}"));
+        for name in extensions.chain(others).chain(ends).chain(["q-override-q".to_owned()]) {
+            assert!(may_have_kind(&name), "{name}");
+        }
+        let of_strangers = ENDS.iter().filter(|(_, kind)| matches!(kind, Kind::Address | Kind::Country));
+        for name in of_strangers.map(|(end, _)| format!("q{end}")).chain(["x-q", "cf-q", "remote-q"].map(String::from))
+        {
+            assert!(may_be_of_a_stranger(&name), "{name}");
+        }
     }
 
     #[test]

@@ -182,7 +182,9 @@ const SPEAKS_OF_ONE_REQUEST: [u16; 14] = [226, 304, 407, 408, 412, 416, 417, 421
 /// Returns whether a response header field tells one client what it may still use of the origin. Kept for others it would be wrong.
 pub(crate) fn tells_a_quota(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.contains("ratelimit") || name.contains("rate-limit")
+    // Few names have this, and every field of every response comes here.
+    let may_tell = name.as_bytes().windows(5).any(|letters| letters == b"limit");
+    may_tell && (name.contains("ratelimit") || name.contains("rate-limit"))
 }
 
 /// The statuses whose caching requirements this cache implements.
