@@ -41,7 +41,7 @@ pub(crate) fn read_response(head: &mut response::Parts, websocket: bool) -> Resu
     }
     let headers = &mut head.headers;
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        if !is_chunked(headers) {
+        if !is_chunked(headers) && !is_no_coding(headers) {
             return Err(Unreadable);
         }
         // The coding counts (RFC 9112, section 6.3).
@@ -99,6 +99,17 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let only = codings.next().is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
     only && codings.next().is_none()
+}
+
+/// Returns whether a response names one coding that does not exist, or `identity`: then its body is what comes until the connection is closed
+/// (RFC 9112, section 6.3). What is coded in a known way would reach clients in a coding that nobody tells them.
+fn is_no_coding(headers: &HeaderMap) -> bool {
+    const CODINGS: [&str; 6] = ["chunked", "compress", "deflate", "gzip", "x-compress", "x-gzip"];
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let only = lines.next().and_then(|line| line.to_str().ok()).filter(|_| lines.next().is_none());
+    only.is_some_and(|text| {
+        !text.contains([',', ';']) && !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(text.trim()))
+    })
 }
 
 fn switches_to_websocket(headers: &HeaderMap) -> bool {
@@ -227,14 +238,18 @@ mod tests {
         assert_eq!(response(200, &[("content-length", "5"), ("content-length", " 5")]), Ok(five));
         let chunked = headers(&[("transfer-encoding", "chunked")]);
         assert_eq!(response(200, &[("transfer-encoding", "chunked"), ("content-length", "500")]), Ok(chunked));
+        for none in ["identity", "x3rj"] {
+            assert_eq!(response(200, &[("transfer-encoding", none)]), Ok(headers(&[("transfer-encoding", none)])));
+        }
         assert_eq!(response(204, &[("content-length", "0")]), Ok(headers(&[])));
-        let unreadable: [(u16, &[(&str, &str)]); 10] = [
+        let unreadable: [(u16, &[(&str, &str)]); 11] = [
             (200, &[("content-length", "5, 6")]),
             (200, &[("content-length", "5"), ("content-length", "6")]),
             (200, &[("content-length", "5,")]),
             (200, &[("content-length", "-5")]),
             (200, &[("transfer-encoding", "gzip, chunked")]),
             (200, &[("transfer-encoding", "gzip")]),
+            (200, &[("transfer-encoding", "identity, chunked")]),
             (101, &[("upgrade", "websocket")]),
             (103, &[]),
             (600, &[]),
