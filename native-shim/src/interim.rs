@@ -43,10 +43,12 @@ impl Interim {
 
     /// Takes what waits to be written.
     pub(crate) fn take(&self) -> Bytes {
-        if !self.any.swap(false, Ordering::AcqRel) {
+        if !self.any.load(Ordering::Acquire) {
             return Bytes::new();
         }
-        std::mem::take(&mut *self.waiting()).into()
+        let mut waiting = self.waiting();
+        self.any.store(false, Ordering::Release);
+        std::mem::take(&mut *waiting).into()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {

@@ -111,7 +111,7 @@ impl Messages {
             }
             State::Target => {
                 let (line, ends) = to_line_feed(bytes);
-                self.fragment |= line.contains(&b'#');
+                self.fragment |= memchr::memchr(b'#', line).is_some();
                 if ends {
                     self.state = State::Fields { line: false };
                 }
@@ -119,6 +119,7 @@ impl Messages {
             }
             State::Fields { line } => {
                 let (text, ends) = to_line_feed(bytes);
+                // Nearly every line shows at its first letter that it is not empty.
                 *line |= text.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
                 if ends {
                     self.state = if *line { State::Fields { line: false } } else { State::Pending };
@@ -195,7 +196,7 @@ impl Chunk {
 
 /// Returns the bytes up to and with the first line feed, and whether there is one.
 fn to_line_feed(bytes: &[u8]) -> (&[u8], bool) {
-    match bytes.iter().position(|byte| *byte == b'\n') {
+    match memchr::memchr(b'\n', bytes) {
         Some(at) => (bytes.get(..=at).unwrap_or(bytes), true),
         None => (bytes, false),
     }
