@@ -35,25 +35,39 @@ struct Table {
 impl Table {
     /// Forgets what is over, at most once a second, because every request waits meanwhile. Returns whether there is room.
     fn make_room(&mut self, now: Timestamp) -> bool {
-        if now.since(self.swept) >= 1000 {
+        if now.since_guarded(&mut self.swept) >= 1000 {
             self.swept = now;
-            self.keys.retain(|_, flight| now < flight.until());
+            self.keys.retain(|_, flight| flight.runs(now));
         }
         self.keys.len() < KEYS_MAX
     }
+
+    /// Returns what goes on with a key, if anything does.
+    fn role(&mut self, key: u64, now: Timestamp) -> Option<Role> {
+        let flight = self.keys.get_mut(&key)?;
+        flight.runs(now).then_some(flight.role)
+    }
 }
 
+/// What goes on with a key, since when and for how long. A beginning that lies in the future, because the clock was set back, is taken to be now.
 #[derive(Debug, Clone, Copy)]
-enum Flight {
-    Led { by: u64, until: Timestamp },
-    Unshared { until: Timestamp },
+struct Flight {
+    role: Role,
+    since: Timestamp,
+    lasts: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Somebody fetches it for all.
+    Led { by: u64 },
+    /// All fetch it for themselves.
+    Unshared,
 }
 
 impl Flight {
-    fn until(self) -> Timestamp {
-        match self {
-            Self::Led { until, .. } | Self::Unshared { until } => until,
-        }
+    fn runs(&mut self, now: Timestamp) -> bool {
+        now.since_guarded(&mut self.since) < self.lasts
     }
 }
 
@@ -81,17 +95,17 @@ impl Flights {
     pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, lease: Millis, now: Timestamp) -> Boarding {
         let mut table = self.lock();
         let key = hash::stable(key.as_bytes());
-        match table.keys.get(&key) {
-            Some(Flight::Led { until, .. }) if now < *until => return Boarding::Follow,
-            Some(Flight::Unshared { until }) if now < *until => return Boarding::Alone,
-            Some(_) | None => {}
+        match table.role(key, now) {
+            Some(Role::Led { .. }) => return Boarding::Follow,
+            Some(Role::Unshared) => return Boarding::Alone,
+            None => {}
         }
         if table.keys.len() >= KEYS_MAX && !table.make_room(now) {
             return Boarding::Alone;
         }
         table.next = table.next.wrapping_add(1);
         let by = table.next;
-        table.keys.insert(key, Flight::Led { by, until: now.plus(lease) });
+        table.keys.insert(key, Flight { role: Role::Led { by }, since: now, lasts: lease });
         Boarding::Lead(Lead { flights: Arc::clone(self), key, by })
     }
 
@@ -99,20 +113,21 @@ impl Flights {
     pub(crate) fn go_alone(&self, key: &CacheKey, now: Timestamp) {
         let mut table = self.lock();
         let key = hash::stable(key.as_bytes());
-        let is_led = matches!(table.keys.get(&key), Some(Flight::Led { until, .. }) if now < *until);
+        let is_led = matches!(table.role(key, now), Some(Role::Led { .. }));
         if !is_led && (table.keys.len() < KEYS_MAX || table.make_room(now)) {
-            table.keys.insert(key, Flight::Unshared { until: now.plus(UNSHARED_FOR) });
+            table.keys.insert(key, Flight { role: Role::Unshared, since: now, lasts: UNSHARED_FOR });
         }
     }
 
     /// Returns whether somebody fetches this key.
     pub(crate) fn is_led(&self, key: &CacheKey, now: Timestamp) -> bool {
-        matches!(self.lock().keys.get(&hash::stable(key.as_bytes())), Some(Flight::Led { until, .. }) if now < *until)
+        matches!(self.lock().role(hash::stable(key.as_bytes()), now), Some(Role::Led { .. }))
     }
 
     /// Counts the keys that somebody fetches.
     pub(crate) fn led(&self, now: Timestamp) -> usize {
-        self.lock().keys.values().filter(|flight| matches!(flight, Flight::Led { until, .. } if now < *until)).count()
+        let leads = |flight: &mut Flight| flight.runs(now) && matches!(flight.role, Role::Led { .. });
+        self.lock().keys.values_mut().map(leads).filter(|leads| *leads).count()
     }
 
     // A panic elsewhere cannot leave the table half changed.
@@ -122,11 +137,16 @@ impl Flights {
 }
 
 impl Lead {
+    /// Returns whether nobody has taken it over.
+    fn is_in(&self, table: &Table) -> bool {
+        table.keys.get(&self.key).is_some_and(|flight| flight.role == Role::Led { by: self.by })
+    }
+
     /// Ends the lead and lets requests for the key go alone for a while, because its response cannot be shared.
     pub fn end_unshared(self, now: Timestamp) {
         let mut table = self.flights.lock();
-        if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
-            table.keys.insert(self.key, Flight::Unshared { until: now.plus(UNSHARED_FOR) });
+        if self.is_in(&table) {
+            table.keys.insert(self.key, Flight { role: Role::Unshared, since: now, lasts: UNSHARED_FOR });
         }
     }
 }
@@ -134,7 +154,7 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         let mut table = self.flights.lock();
-        if matches!(table.keys.get(&self.key), Some(Flight::Led { by, .. }) if *by == self.by) {
+        if self.is_in(&table) {
             table.keys.remove(&self.key);
         }
     }
@@ -170,6 +190,15 @@ mod tests {
         let Boarding::Lead(_next) = flights.board(&key("a"), 100, at(100)) else { panic!("the lead has expired") };
         drop(lost);
         assert!(flights.is_led(&key("a"), at(101)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_no_lead_alive_for_longer_than_it_may_last() {
+        let flights = Arc::new(Flights::default());
+        let Boarding::Lead(_lost) = flights.board(&key("a"), 100, at(3_600_000)) else { panic!("the first leads") };
+        assert!(flights.is_led(&key("a"), at(0)));
+        assert!(flights.is_led(&key("a"), at(99)));
+        assert!(!flights.is_led(&key("a"), at(100)));
     }
 
     #[test]
