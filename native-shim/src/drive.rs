@@ -26,6 +26,11 @@ pub trait Upstream: Clone + Send + Sync + 'static {
     /// The origin's body.
     type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
+    /// Returns the same for work of which no client waits for anything.
+    fn for_nobody(&self) -> Self {
+        self.clone()
+    }
+
     /// Sends one attempt to its origin.
     fn fetch(
         &self,
@@ -232,7 +237,7 @@ impl<U: Upstream> Finish<'_, U> {
 
     /// Drives another exchange, for which nobody waits.
     fn background(&self, background: Background) {
-        let (node, upstream) = (Arc::clone(self.node), self.upstream.clone());
+        let (node, upstream) = (Arc::clone(self.node), self.upstream.for_nobody());
         let wake = node.waiters.guard(background.key());
         let drive = Box::new(Drive { step: background.begin(node.now()), found: Found::default(), wake: Some(wake) });
         let work = Work::begin(&node);

@@ -11,6 +11,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -22,6 +23,9 @@ use crate::node::{Node, Work};
 use crate::reservation::Reservation;
 use crate::shared_body::{Reader, SharedBody};
 use crate::waiters::WakeGuard;
+
+/// How long the slowest reader of a body that is only passed on may hold up the others at a time.
+const HELD_UP_MAX: Duration = Duration::from_secs(5);
 
 type ByKey = HashMap<Box<[u8]>, Vec<Arc<SharedBody>>, ahash::RandomState>;
 
@@ -71,14 +75,17 @@ pub(crate) fn begin<B>(node: &Arc<Node>, mut fill: Fill, wake: Option<WakeGuard>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-        return Err(body);
-    };
     let length = fill.head.announced_length();
     let mut reservation = Reservation::new(node);
-    if !reservation.grow(length.unwrap_or(0)) {
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    let Some(runtime) = runtime.filter(|_| reservation.grow(length.unwrap_or(0))) else {
+        // Those who wait would find no room one after the other. In this order: who is woken finds that nobody leads.
+        if let Some(lead) = fill.lead.take() {
+            lead.end_unshared(node.now());
+        }
+        drop(wake);
         return Err(body);
-    }
+    };
     let shared = Arc::new(SharedBody::new(Arc::clone(&fill.head), reservation));
     let reader = shared.read_all();
     let lead = fill.lead.take();
@@ -170,8 +177,14 @@ impl Filling {
         // The next one will be as large: nobody waits for it.
         node.engine().go_alone(&self.fill.key, node.now());
         loop {
-            if poll_fn(|cx| self.shared.poll_room(cx)).await.is_none() {
-                return;
+            let room = poll_fn(|cx| self.shared.poll_room(cx));
+            match tokio::time::timeout(HELD_UP_MAX, room).await {
+                Ok(Some(())) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.shared.cut_slowest();
+                    continue;
+                }
             }
             match next(body.as_mut()).await {
                 Next::Piece(piece) => self.shared.push(piece),

@@ -16,13 +16,28 @@ const BYTES_MAX: usize = 16 << 10;
 /// The interim responses that wait to be written to a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
+    /// Whether a request waits for its answer: before and after that an interim response would belong to another one.
+    open: AtomicBool,
     any: AtomicBool,
     waiting: Mutex<Vec<u8>>,
 }
 
 impl Interim {
+    /// A request that takes interim responses begins.
+    pub(crate) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// The request has its answer.
+    pub(crate) fn close(&self) {
+        self.open.store(false, Ordering::Release);
+    }
+
     /// Takes an origin's interim response, if it is one for the client.
     pub(crate) fn pass_on(&self, status: StatusCode, headers: &HeaderMap) {
+        if !self.open.load(Ordering::Acquire) {
+            return;
+        }
         let Some(headers) = framing::interim_fields(status, headers) else { return };
         let mut text = Vec::with_capacity(128);
         let reason = status.canonical_reason().unwrap_or("");
@@ -63,6 +78,9 @@ mod tests {
     #[test]
     fn only_what_is_for_clients_is_passed_on_and_not_without_end() {
         let interim = Interim::default();
+        interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
+        assert!(interim.take().is_empty(), "nobody waits for it");
+        interim.open();
         let mut fields = HeaderMap::new();
         fields.insert("link", "</a.css>; rel=preload".parse().unwrap());
         fields.insert("connection", "close".parse().unwrap());
@@ -76,6 +94,9 @@ mod tests {
             interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
         }
         assert!(interim.take().len() <= BYTES_MAX);
+        assert!(interim.take().is_empty());
+        interim.close();
+        interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
         assert!(interim.take().is_empty());
     }
 }

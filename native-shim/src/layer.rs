@@ -161,7 +161,7 @@ where
     type Body = R;
 
     async fn fetch(&self, attempt: Box<Attempt>, body: RequestBody<B>) -> Result<Response<R>, Failure> {
-        let Attempt { origin, mut head, body: has_body, body_bytes_max, .. } = *attempt;
+        let Attempt { origin, mut head, body: has_body, body_bytes_max, repeatable, .. } = *attempt;
         head.uri = self.uri.clone();
         if let Some(host) = &self.host {
             head.headers.insert(header::HOST, host.clone());
@@ -171,6 +171,9 @@ where
         head.extensions = self.extensions.clone();
         let body = if has_body { body } else { RequestBody::Empty };
         body.limit(body_bytes_max);
+        if !repeatable {
+            body.is_sent_once();
+        }
         let request = Request::from_parts(head, body.clone());
         let mut service = self.service.clone();
         let answer = async {

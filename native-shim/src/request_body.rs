@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,6 +17,11 @@ use crate::deadline::Deadline;
 
 /// Most bytes of a body that are kept, so that it can be sent once more.
 const KEPT_MAX: usize = 64 << 10;
+
+/// Most bytes that are kept of all bodies of a process.
+const KEPT_OF_ALL_MAX: usize = 64 << 20;
+
+static KEPT_OF_ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// How long a client may send too slowly, or nothing, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,7 +40,7 @@ pub enum RequestBody<B> {
 #[derive(Debug)]
 pub struct Handle<B> {
     stream: Arc<Mutex<Stream<B>>>,
-    /// How many of the kept pieces this attempt has taken.
+    /// How many of the kept bytes this attempt has taken.
     taken: usize,
 }
 
@@ -51,10 +57,29 @@ struct Stream<B> {
     pace: Pace,
 }
 
+/// Bytes of a body, counted among those of all bodies.
 #[derive(Debug, Default)]
-struct Kept {
-    pieces: Vec<Bytes>,
-    bytes: usize,
+struct Kept(Vec<u8>);
+
+impl Kept {
+    /// Keeps more; says no when it is too much, of this body or of all.
+    fn add(&mut self, piece: &[u8]) -> bool {
+        if self.0.len() + piece.len() > KEPT_MAX {
+            return false;
+        }
+        let more = |all: usize| all.checked_add(piece.len()).filter(|all| *all <= KEPT_OF_ALL_MAX);
+        let has_room = KEPT_OF_ALL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        if has_room {
+            self.0.extend_from_slice(piece);
+        }
+        has_room
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        KEPT_OF_ALL.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +113,13 @@ impl fmt::Display for BodyFault {
         f.write_str(match self.0 {
             FailureKind::BodyTooLarge => "the body is too large",
             FailureKind::BodyTooSlow => "the body came too slowly",
-            _ => "the client went away",
+            FailureKind::Unreachable
+            | FailureKind::ConnectTimeout
+            | FailureKind::Tls
+            | FailureKind::ResponseTimeout
+            | FailureKind::Closed
+            | FailureKind::Protocol
+            | FailureKind::BodyAborted => "the client went away",
         })
     }
 }
@@ -136,6 +167,16 @@ impl<B> RequestBody<B> {
         }
     }
 
+    /// Says that the body is sent once at most, so that nothing of it need be kept.
+    pub(crate) fn is_sent_once(&self) {
+        if let Self::Streamed(handle) = self {
+            let mut stream = handle.lock();
+            if stream.progress == 0 {
+                stream.kept = None;
+            }
+        }
+    }
+
     /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing.
     pub(crate) fn hold_to(&self, least: u64) {
         if let Self::Streamed(handle) = self {
@@ -149,7 +190,8 @@ impl<B> RequestBody<B> {
             Self::Empty => true,
             Self::Streamed(handle) => {
                 let stream = handle.lock();
-                stream.kept.is_some() && !matches!(stream.stage, Stage::Failed(_))
+                let can_be_sent = stream.progress == 0 || stream.kept.is_some();
+                can_be_sent && !matches!(stream.stage, Stage::Failed(_))
             }
         }
     }
@@ -213,9 +255,10 @@ impl<B> Clone for RequestBody<B> {
 impl<B: Body<Data = Bytes>> Stream<B> {
     /// Gives the kept piece at this position, or what comes next from the client.
     fn poll(&mut self, taken: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        if let Some(piece) = self.kept.as_ref().and_then(|kept| kept.pieces.get(*taken)) {
-            *taken += 1;
-            return Poll::Ready(Some(Ok(Frame::data(piece.clone()))));
+        let again = self.kept.as_ref().and_then(|kept| kept.0.get(*taken..)).filter(|rest| !rest.is_empty());
+        if let Some(rest) = again {
+            *taken += rest.len();
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(rest)))));
         }
         match self.stage {
             Stage::Ended => return Poll::Ready(None),
@@ -258,14 +301,11 @@ impl<B: Body<Data = Bytes>> Stream<B> {
 
     fn keep(&mut self, piece: &Bytes, taken: &mut usize) {
         let Some(kept) = &mut self.kept else { return };
-        if kept.bytes + piece.len() > KEPT_MAX {
+        if kept.add(piece) {
+            *taken += piece.len();
+        } else {
             self.kept = None;
-            return;
         }
-        kept.bytes += piece.len();
-        // A copy, for the piece may be a small part of a large buffer.
-        kept.pieces.push(Bytes::copy_from_slice(piece));
-        *taken += 1;
     }
 
     fn fail(&mut self, kind: FailureKind) -> BodyFault {
@@ -319,7 +359,7 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
             Self::Empty => true,
             Self::Streamed(handle) => {
                 let stream = handle.lock();
-                let kept = stream.kept.as_ref().map_or(0, |kept| kept.pieces.len());
+                let kept = stream.kept.as_ref().map_or(0, |kept| kept.0.len());
                 stream.stage == Stage::Ended && handle.taken >= kept
             }
         }

@@ -18,6 +18,10 @@ use crate::store;
 /// How far the origin of a body that is not kept may be ahead of its slowest reader, in bytes.
 const AHEAD_MAX: u64 = 256 << 10;
 
+/// Pieces below this are put together, up to so many bytes.
+const SMALL: usize = 4 << 10;
+const TAIL_MAX: usize = 16 << 10;
+
 /// A response whose body is on its way.
 pub(crate) struct SharedBody {
     pub(crate) head: Arc<Stored>,
@@ -27,8 +31,12 @@ pub(crate) struct SharedBody {
 /// What has come of a body.
 #[derive(Default)]
 struct Arrived {
-    /// In order, each with where it ends in the body. What all have read of a body that is not kept is gone.
+    /// In order, each with where it ends in the body.
     pieces: VecDeque<(u64, Bytes)>,
+    /// Small pieces behind them, put together: each of them alone would take more than its own bytes.
+    tail: Vec<u8>,
+    /// Up to where the body is no longer kept, because all have read it and it is not to be stored.
+    dropped_to: u64,
     ended: Option<Ended>,
     /// For the pieces, as long as the store does not count them.
     reservation: Option<Reservation>,
@@ -100,19 +108,27 @@ impl SharedBody {
     /// Adds what has come.
     pub(crate) fn push(&self, piece: Bytes) {
         let mut arrived = self.lock();
-        let start = arrived.pieces.back().map_or(0, |(end, _)| *end);
-        arrived.pieces.push_back((start + piece.len() as u64, piece));
+        if piece.len() >= SMALL {
+            arrived.close_tail();
+            arrived.append(piece);
+        } else {
+            arrived.tail.extend_from_slice(&piece);
+            if arrived.tail.len() >= TAIL_MAX {
+                arrived.close_tail();
+            }
+        }
         arrived.wake_readers();
     }
 
     /// Puts together all that has come, and the last piece after it.
     pub(crate) fn concat(&self, last: &[u8]) -> Vec<u8> {
         let arrived = self.lock();
-        let length = arrived.pieces.back().map_or(0, |(end, _)| usize::try_from(*end).unwrap_or(0));
+        let length = usize::try_from(arrived.end_of_all()).unwrap_or(0);
         let mut whole = Vec::with_capacity(length + last.len());
         for (_, piece) in &arrived.pieces {
             whole.extend_from_slice(piece);
         }
+        whole.extend_from_slice(&arrived.tail);
         whole.extend_from_slice(last);
         whole
     }
@@ -121,6 +137,7 @@ impl SharedBody {
     pub(crate) fn end_whole(&self, body: Bytes) {
         let mut arrived = self.lock();
         arrived.pieces = VecDeque::from([(body.len() as u64, body)]);
+        arrived.tail = Vec::new();
         arrived.reservation = None;
         arrived.end(Ended::Whole);
     }
@@ -141,19 +158,29 @@ impl SharedBody {
         let Some(slowest) = arrived.readers.values().map(|position| position.read_to).min() else {
             return Poll::Ready(None);
         };
-        while arrived.pieces.len() > 1 && arrived.pieces.front().is_some_and(|(end, _)| *end <= slowest) {
-            arrived.pieces.pop_front();
-        }
-        let kept = arrived.pieces.iter().map(|(_, piece)| piece.len() as u64).sum();
+        arrived.drop_to(slowest);
+        let end = arrived.end_of_all();
+        let kept = end - arrived.dropped_to;
         if let Some(reservation) = &mut arrived.reservation {
             reservation.shrink_to(kept);
         }
-        let end = arrived.pieces.back().map_or(0, |(end, _)| *end);
         if end.saturating_sub(slowest) > AHEAD_MAX {
             arrived.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(Some(()))
+    }
+
+    /// Breaks the reply of the slowest reader off, if others wait for it.
+    pub(crate) fn cut_slowest(&self) {
+        let mut arrived = self.lock();
+        let slowest = arrived.readers.iter().min_by_key(|(_, position)| position.read_to).map(|(number, _)| *number);
+        if arrived.readers.len() > 1
+            && let Some(position) = slowest.and_then(|number| arrived.readers.remove(&number))
+            && let Some(waker) = position.waker
+        {
+            waker.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Arrived> {
@@ -162,6 +189,34 @@ impl SharedBody {
 }
 
 impl Arrived {
+    fn end_of_pieces(&self) -> u64 {
+        self.pieces.back().map_or(self.dropped_to, |(end, _)| *end)
+    }
+
+    fn end_of_all(&self) -> u64 {
+        self.end_of_pieces() + self.tail.len() as u64
+    }
+
+    fn append(&mut self, piece: Bytes) {
+        let start = self.end_of_pieces();
+        self.pieces.push_back((start + piece.len() as u64, piece));
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.append(tail.into());
+        }
+    }
+
+    /// Drops the pieces before a position.
+    fn drop_to(&mut self, position: u64) {
+        while let Some((end, _)) = self.pieces.front().filter(|(end, _)| *end <= position) {
+            self.dropped_to = *end;
+            self.pieces.pop_front();
+        }
+    }
+
     fn end(&mut self, ended: Ended) {
         self.ended.get_or_insert(ended);
         self.wake_readers();
@@ -181,12 +236,15 @@ impl Arrived {
         }
     }
 
-    /// Returns what is here of a range, from its start on and as far as one piece goes.
+    /// Returns what is here of a range, from its start on and as far as one piece goes; never nothing.
     fn first_of(&self, range: &Range<u64>) -> Option<Bytes> {
         let at = self.pieces.partition_point(|(end, _)| *end <= range.start);
-        let (end, piece) = self.pieces.get(at)?;
-        let start = end - piece.len() as u64;
-        Some(store::slice(piece, &(range.start - start..range.end.min(*end) - start)))
+        let (start, piece) = match self.pieces.get(at) {
+            Some((end, piece)) => (end - piece.len() as u64, piece.clone()),
+            None => (self.end_of_pieces(), Bytes::copy_from_slice(&self.tail)),
+        };
+        let piece = store::slice(&piece, &(range.start.checked_sub(start)?..range.end - start));
+        (!piece.is_empty()).then_some(piece)
     }
 }
 
@@ -225,9 +283,13 @@ impl Reader {
                 continue;
             }
             let mut arrived = self.shared.lock();
+            if range.start < arrived.dropped_to {
+                // It came too late for what is only passed on.
+                return Poll::Ready(Some(Err(broken())));
+            }
             let (piece, ended) = (arrived.first_of(range), arrived.ended);
             let Some(position) = arrived.readers.get_mut(&self.number) else {
-                return Poll::Ready(None);
+                return Poll::Ready(Some(Err("others have waited too long for this client".into())));
             };
             if let Some(piece) = piece {
                 range.start += piece.len() as u64;
@@ -270,4 +332,79 @@ impl Reader {
 
 fn broken() -> BoxError {
     Error::new(ErrorKind::UnexpectedEof, "the origin did not send all of its body").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{NOW, variant};
+
+    fn shared() -> Arc<SharedBody> {
+        let head = variant(1, NOW);
+        let mut head = Stored::clone(&head);
+        head.headers.remove("content-length");
+        Arc::new(SharedBody { head: Arc::new(head), arrived: Mutex::default() })
+    }
+
+    fn read(reader: &mut Reader) -> Poll<Option<Result<Bytes, String>>> {
+        let polled = reader.poll(&mut Context::from_waker(Waker::noop()));
+        polled.map(|piece| piece.map(|piece| piece.map_err(|error| error.to_string())))
+    }
+
+    #[test]
+    fn small_pieces_cost_little_and_all_read_the_same() {
+        let shared = shared();
+        let mut first = shared.read_all();
+        let mut seen = Vec::new();
+        for n in 0..100_000_u32 {
+            shared.push(Bytes::copy_from_slice(&[n.to_be_bytes()[3]]));
+            if n % 1000 == 0 {
+                while let Poll::Ready(Some(Ok(piece))) = read(&mut first) {
+                    assert!(!piece.is_empty());
+                    seen.extend_from_slice(&piece);
+                }
+            }
+        }
+        assert!(shared.lock().pieces.len() <= 100_000 / TAIL_MAX + 1);
+        let whole = shared.concat(&[]);
+        shared.end_passed_on();
+        let mut late = shared.read_all();
+        let mut all = Vec::new();
+        for (reader, bytes) in [(&mut first, &mut seen), (&mut late, &mut all)] {
+            while let Poll::Ready(Some(piece)) = read(reader) {
+                bytes.extend_from_slice(&piece.unwrap());
+            }
+        }
+        assert_eq!((seen.len(), seen == whole, all == whole), (100_000, true, true));
+    }
+
+    #[test]
+    fn who_comes_after_something_was_dropped_is_told_so() {
+        let shared = shared();
+        let mut first = shared.read_all();
+        for _ in 0..4 {
+            shared.push(Bytes::from(vec![0; SMALL]));
+        }
+        for _ in 0..3 {
+            assert!(matches!(read(&mut first), Poll::Ready(Some(Ok(piece))) if piece.len() == SMALL));
+        }
+        assert_eq!(shared.poll_room(&mut Context::from_waker(Waker::noop())), Poll::Ready(Some(())));
+        assert!(matches!(read(&mut shared.read_all()), Poll::Ready(Some(Err(_)))));
+        assert!(matches!(read(&mut first), Poll::Ready(Some(Ok(_)))));
+    }
+
+    #[test]
+    fn one_who_holds_up_others_is_cut_off_and_one_alone_is_not() {
+        let shared = shared();
+        let mut slow = shared.read_all();
+        shared.cut_slowest();
+        shared.push(Bytes::from(vec![0; SMALL]));
+        assert!(matches!(read(&mut slow), Poll::Ready(Some(Ok(_)))));
+        let mut quick = shared.read_all();
+        shared.push(Bytes::from(vec![0; 2 * SMALL]));
+        while let Poll::Ready(Some(Ok(_))) = read(&mut quick) {}
+        shared.cut_slowest();
+        assert!(matches!(read(&mut slow), Poll::Ready(Some(Err(_)))));
+        assert!(read(&mut quick).is_pending());
+    }
 }

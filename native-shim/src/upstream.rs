@@ -56,6 +56,10 @@ impl Upstream for Connections {
     type ClientBody = Incoming;
     type Body = OriginBody;
 
+    fn for_nobody(&self) -> Self {
+        Self { pool: Arc::clone(&self.pool), interim: None }
+    }
+
     fn fetch(
         &self,
         attempt: Box<Attempt>,

@@ -36,6 +36,8 @@ pub struct Attempt {
     /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request once more, on a new connection, when a connection
     /// that was used before has ended without a byte of an answer.
     pub idempotent: bool,
+    /// Whether the request may be sent again after it has reached an origin: by its method, or by the retry rule.
+    pub repeatable: bool,
     /// Most header fields that the response may have.
     pub header_count_max: usize,
 }
@@ -259,6 +261,7 @@ fn attempt(
         body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
         upgrade: request.websocket,
         idempotent: request.head.method.is_idempotent(),
+        repeatable: request.head.method.is_idempotent() || exchange.route.retry.methods.contains(&request.head.method),
         header_count_max: exchange.engine.policy().server.bounds.header_count_max.max(RESPONSE_FIELDS),
     };
     let next = AwaitResponse { exchange, caching, forward, origin, permit };

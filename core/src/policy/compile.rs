@@ -255,6 +255,13 @@ impl Compiler<'_> {
                 .unwrap_or(usize::MAX),
             client_rate_min: self.bytes(&at("client_rate_min"), raw.client_rate_min.as_ref(), 240),
         };
+        for (key, most) in
+            [("connections_max", raw.connections_max), ("connections_per_address_max", raw.connections_per_address_max)]
+        {
+            if most == Some(0) {
+                self.wrong(&at(key), "nobody could connect; write 1 or more");
+            }
+        }
         // The HTTP libraries of the shells hold no more than this.
         if bounds.header_bytes_max > 256 << 10 || bounds.uri_bytes_max > 60_000 || bounds.header_count_max > 1000 {
             self.wrong(

@@ -62,11 +62,12 @@ impl Addresses {
     /// Counts one more, unless the address has as many as it may.
     fn enter(&self, address: IpAddr, most: usize) -> bool {
         let mut open = self.lock();
-        let count = open.entry(network(address)).or_default();
-        if *count >= most {
+        let network = network(address);
+        let count = open.get(&network).copied().unwrap_or_default();
+        if count >= most {
             return false;
         }
-        *count += 1;
+        open.insert(network, count + 1);
         true
     }
 

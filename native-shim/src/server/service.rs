@@ -91,7 +91,10 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                     let interim =
                         takes_interim.then(|| upstream.with_interim(Arc::clone(&this.place.activity.interim)));
                     let upstream = interim.as_ref().unwrap_or(upstream);
+                    let interim = &this.place.activity.interim;
+                    interim.open();
                     let response = drive.run_to_the_end(node, upstream, body.clone(), client).await;
+                    interim.close();
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)
                 }))

@@ -121,9 +121,11 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
 
     /// Writes interim responses, if nothing of the library's is half written.
     fn write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let interim = self.activity.interim.take();
-        if self.is_between && !interim.is_empty() {
-            self.interim = interim;
+        if self.interim.is_empty() {
+            let interim = self.activity.interim.take();
+            if self.is_between {
+                self.interim = interim;
+            }
         }
         while !self.interim.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))?;

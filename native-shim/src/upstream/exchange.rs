@@ -36,10 +36,14 @@ pub(super) async fn fetch(
     body: Body,
     interim: Option<&Arc<Interim>>,
 ) -> Result<Response<OriginBody>, Failure> {
-    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent, header_count_max } = *attempt;
+    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent, repeatable, header_count_max } =
+        *attempt;
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
     body.limit(body_bytes_max);
+    if !repeatable {
+        body.is_sent_once();
+    }
     if body.announced() == tidegate_core::RequestBody::Streamed {
         // The client's library would send no content at all with GET if nothing said how it ends.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -70,6 +74,7 @@ pub(super) async fn fetch(
         let again = (idempotent && !fresh).then(|| copy(&request, &body));
         match ask(&mut link, request, &body, timeouts.response).await {
             Ok(response) => {
+                link.heard.an_answer();
                 link.heed(response.headers());
                 let pause_max = Duration::from_millis(timeouts.body);
                 return Ok(response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max)));

@@ -6,24 +6,47 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// Whether an origin has sent a byte since it was last asked.
+/// Most bytes that are read before the head of an answer is whole: interim responses without end must not keep a thread.
+const BEFORE_ANSWER_MAX: usize = 1 << 20;
+
+/// Stands for what comes after the head.
+const ANSWERED: usize = usize::MAX;
+
+/// How many bytes an origin has sent since it was last asked, until its answer's head is there.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<AtomicBool>);
+pub(super) struct Heard(Arc<AtomicUsize>);
 
 impl Heard {
     pub(super) fn forget(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn anything(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// The head of the answer is there: from now on its body is read, as long as it may be.
+    pub(super) fn an_answer(&self) {
+        self.0.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    fn add(&self, bytes: usize) -> io::Result<()> {
+        let before = self.0.load(Ordering::Relaxed);
+        if before == ANSWERED {
+            return Ok(());
+        }
+        self.0.store(before + bytes, Ordering::Relaxed);
+        if before + bytes > BEFORE_ANSWER_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the origin sends too much before its answer"));
+        }
+        Ok(())
     }
 }
 
@@ -78,12 +101,12 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        let read = match &mut this.stream {
+        let read: Poll<io::Result<()>> = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            this.heard.0.store(true, Ordering::Relaxed);
+            this.heard.add(buf.filled().len() - before)?;
         }
         read
     }
