@@ -15,6 +15,7 @@ use super::{Bounds, Policy, Server, StoreBounds, rules, units};
 use crate::client::{ClientPolicy, Nat64, Network};
 use crate::limit::key::KeyPart;
 use crate::names;
+use crate::operations;
 use crate::route::geo::{Code, Position};
 use crate::route::{Origin, OriginTls, Pool, Route, Steering, Timeouts};
 use crate::time::Millis;
@@ -279,9 +280,23 @@ impl Compiler<'_> {
             threads: raw.threads,
             access_log: raw.access_log.unwrap_or(RawAccessLog::Json),
             tls: raw.tls.clone(),
+            admin_hosts: self.admin_hosts(raw),
             drain: self.duration(&at("drain"), raw.drain.as_ref(), 30_000),
             bounds,
         }
+    }
+
+    fn admin_hosts(&mut self, raw: &RawServer) -> Vec<String> {
+        let at = KeyPath::of(&["server", "admin_hosts"]);
+        for (i, text) in raw.admin_hosts.iter().enumerate() {
+            if !operations::is_name(text) {
+                let message = format!(
+                    "`{text}` is not a host; write tidegate.default.svc or *.pods.example, without scheme and port"
+                );
+                self.wrong(&at.index(i), message);
+            }
+        }
+        raw.admin_hosts.iter().map(|text| text.trim_end_matches('.').to_ascii_lowercase()).collect()
     }
 
     fn underscored(&mut self, raw: &RawServer) -> Vec<HeaderName> {
