@@ -186,7 +186,7 @@ impl Compiler<'_> {
         // What was written but is wrong itself has been reported already.
         if found.is_none() && !written.contains(&name) {
             let known = if written.is_empty() {
-                "none is defined".to_owned()
+                format!("none is defined; {}", how_to_define(kind, name))
             } else {
                 format!("defined are: {}", written.join(", "))
             };
@@ -438,7 +438,7 @@ impl Compiler<'_> {
             members.push(Arc::clone(found));
         }
         if raw.origins.is_empty() {
-            self.wrong(&at.key("origins"), "a pool needs at least one origin");
+            self.wrong(&at.key("origins"), "a pool needs at least one origin: write origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\"");
         }
         let steering = match raw.steering {
             RawSteering::Ordered => Steering::Ordered,
@@ -489,6 +489,25 @@ impl Compiler<'_> {
         }
         compiled
     }
+}
+
+/// Says what to write for a name to be defined, in full.
+pub(super) fn how_to_define(kind: &str, name: &str) -> String {
+    let table = match kind {
+        "pool" => {
+            return format!(
+                "write [pools.{name}] with origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\""
+            );
+        }
+        "origin" => return format!("write [origins.{name}] with url = \"http://HOST\""),
+        "cache profile" => return format!("write [cache.{name}] with mode = \"respect\", or leave this out"),
+        "limit" => {
+            return format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out");
+        }
+        "breaker" => "breakers",
+        _ => "retry",
+    };
+    format!("write [{table}.{name}], or leave this out")
 }
 
 fn origin_url(text: &str) -> Result<(Scheme, Authority), String> {
