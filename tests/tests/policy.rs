@@ -208,6 +208,7 @@ fn what_is_said_of_clients_and_counts_is_checked() {
 
 /// A fault, a part of the error's text that says what to write, and the policy in which somebody has done exactly that.
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn advice_of_an_error_leads_to_no_other_error() {
     let pool = "[origins.a]\nurl = \"http://a.example\"\n[pools.main]\norigins = [\"a\"]\n";
     let route = "[[routes]]\npool = \"main\"\n";

@@ -132,13 +132,11 @@ async fn begin(env: &Env) -> Result<Beginning> {
 }
 
 async fn within_patience(env: &Env, key: &str) -> Read {
-    match clock::within(PATIENCE, Box::pin(read(env, key))).await {
-        Some(read) => read,
-        None => {
-            worker::console_error!("KV did not answer within {PATIENCE} ms");
-            Read::Failed
-        }
+    if let Some(read) = clock::within(PATIENCE, Box::pin(read(env, key))).await {
+        return read;
     }
+    worker::console_error!("KV did not answer within {PATIENCE} ms");
+    Read::Failed
 }
 
 async fn read(env: &Env, key: &str) -> Read {

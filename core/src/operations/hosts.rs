@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::{StatusCode, header, request};
+use http::{HeaderValue, StatusCode, header, request};
 
 use super::Refused;
 use crate::authority;
@@ -23,10 +23,10 @@ pub(crate) fn is_name(text: &str) -> bool {
 pub fn admit_host(head: &request::Parts, names: &[String]) -> Result<(), Refused> {
     let mut fields = head.headers.get_all(header::HOST).iter();
     let (field, another) = (fields.next(), fields.next());
-    let named =
-        [head.uri.authority().map(|authority| authority.as_str().as_bytes()), field.map(|field| field.as_bytes())];
+    let authorities =
+        [head.uri.authority().map(|authority| authority.as_str().as_bytes()), field.map(HeaderValue::as_bytes)];
     // Browsers always name a host; old probes do not.
-    let expected = named.into_iter().flatten().all(|authority| is_expected(authority, names));
+    let expected = authorities.into_iter().flatten().all(|authority| is_expected(authority, names));
     if expected && another.is_none() {
         return Ok(());
     }

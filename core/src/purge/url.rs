@@ -1,5 +1,7 @@
 //! URLs as operators write them, in the form that requests have: percent-encoded, with hosts in ASCII.
 
+use std::fmt::Write;
+
 use http::Uri;
 
 /// A URL that is purged. The port does not count.
@@ -36,7 +38,7 @@ fn encoded(target: &str) -> String {
         if byte.is_ascii() && byte != b' ' {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text

@@ -61,7 +61,7 @@ impl Admin {
     ) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
-        let token = token.as_deref().and_then(Token::new);
+        let token = token.and_then(|token| Token::new(&token));
         node.keep_secret(token.clone());
         let upstream = Connections::new(Arc::clone(files));
         let operations = Operations { node, upstream, token, guesses: Mutex::new(Guesses::new()) };
