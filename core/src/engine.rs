@@ -9,6 +9,7 @@ use crate::cache::CacheKey;
 use crate::cache::search::Rules;
 use crate::exchange::{self, Client, Fill, Reply, Step};
 use crate::flight::Flights;
+use crate::operations::Token;
 use crate::policy::Policy;
 use crate::purge::{self, Made, Purge, Purges};
 use crate::report::Kind;
@@ -31,6 +32,8 @@ struct Inner {
     flights: Arc<Flights>,
     purges: Arc<Purges>,
     rules: Arc<Rules>,
+    /// What no origin may see.
+    token: Option<Arc<Token>>,
 }
 
 impl Engine {
@@ -44,6 +47,22 @@ impl Engine {
             flights: Arc::default(),
             purges: Arc::new(Purges::new(seed)),
             rules: Arc::default(),
+            token: None,
+        }))
+    }
+
+    /// Makes an engine that refuses requests which show the operators' token, so that no origin and no key has it. History is kept.
+    #[must_use]
+    pub fn keeping(&self, token: Option<Token>) -> Self {
+        let Inner { policy, seed, breakers, flights, purges, rules, token: _ } = &*self.0;
+        Self(Arc::new(Inner {
+            policy: policy.clone(),
+            seed: *seed,
+            breakers: breakers.clone(),
+            flights: Arc::clone(flights),
+            purges: Arc::clone(purges),
+            rules: Arc::clone(rules),
+            token: token.map(Arc::new),
         }))
     }
 
@@ -68,6 +87,7 @@ impl Engine {
             flights: Arc::clone(&self.0.flights),
             purges: Arc::clone(&self.0.purges),
             rules: Arc::clone(&self.0.rules),
+            token: self.0.token.clone(),
         }))
     }
 
@@ -157,6 +177,11 @@ impl Engine {
     /// Counts the responses that are being fetched into the store, on behalf of every request that wants them.
     pub fn fetches_under_way(&self, now: Timestamp) -> usize {
         self.0.flights.led(now)
+    }
+
+    /// Returns whether a request shows the operators' token.
+    pub(crate) fn is_operators(&self, head: &request::Parts) -> bool {
+        self.0.token.as_ref().is_some_and(|token| token.is_in(&head.headers))
     }
 
     pub(crate) fn seed(&self) -> u64 {

@@ -119,7 +119,9 @@ impl Caching {
 /// Begins an exchange: bounds, then route, then limits.
 pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, kind: Kind, now: Timestamp) -> Step {
     let policy = engine.policy();
+    let misaimed = engine.is_operators(&head).then_some(Refusal::OperatorsToken);
     let (request, refusal) = Request::read(policy, head, client);
+    let refusal = misaimed.or(refusal);
     let report = new_report(&request, kind, now);
     if let Some(refusal) = refusal {
         return Step::Finish(Box::new(finish::refuse_unrouted(report, refusal, now)));

@@ -1,19 +1,25 @@
 //! What operators ask for at `/performance/cache/`: read and checked here, carried out by the shell.
 
+mod guesses;
+mod hosts;
+mod token;
+
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, response};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::purge::{Order, Purge};
 
+pub use guesses::Guesses;
+pub use hosts::admit_host;
+pub(crate) use hosts::is_name;
+pub use token::{CHARACTERS_MIN, Shown, Token};
+
 /// Where operations are.
 pub const ROOT: &str = "/performance/cache/";
 
 /// Most bytes of an order.
 pub const ORDER_BYTES_MAX: usize = 256 << 10;
-
-/// The scheme of the token, and a space (RFC 6750).
-const SCHEME: &[u8] = b"Bearer ";
 
 /// Most URLs of an order to warm.
 const WARMED_MAX: usize = 100;
@@ -38,16 +44,19 @@ pub struct Refused {
     pub title: &'static str,
     /// What is wrong and what to do.
     pub detail: String,
+    /// Seconds to wait, if waiting helps.
+    pub retry_after: Option<u64>,
 }
 
 impl Refused {
-    fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into() }
+    /// Says no.
+    pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, title, detail: detail.into(), retry_after: None }
     }
 
     /// Returns the problem document (RFC 9457).
     fn document(&self) -> String {
-        let Self { status, title, detail } = self;
+        let Self { status, title, detail, retry_after: _ } = self;
         serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail })
             .to_string()
     }
@@ -59,26 +68,19 @@ struct Warm {
     urls: Vec<String>,
 }
 
-/// Returns whether a request shows this token: `Authorization: Bearer TOKEN`.
-pub fn shows(headers: &HeaderMap, token: &str) -> bool {
-    let shown = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let shown = shown.and_then(|value| value.split_at_checked(SCHEME.len()));
-    let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)).map_or(&b""[..], |(_, token)| token);
-    // In a time that says nothing about where the difference is.
-    let difference = shown.iter().zip(token.as_bytes()).fold(0, |difference, (a, b)| difference | (a ^ b));
-    !token.is_empty() && shown.len() == token.len() && difference == 0
-}
-
 /// Checks that an operator shows the token; without one nobody may do anything.
-pub fn admit(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refused> {
-    match token {
+///
+/// # Errors
+/// Says what to send or to set.
+pub fn admit(headers: &HeaderMap, token: Option<&Token>) -> Result<(), Refused> {
+    match token.map(|token| token.shown(headers)) {
         None => Err(Refused::new(
             StatusCode::FORBIDDEN,
             "Operations are off",
             "Set TIDEGATE_ADMIN_TOKEN where tidegate runs to allow operations.",
         )),
-        Some(token) if shows(headers, token) => Ok(()),
-        Some(_) => Err(Refused::new(
+        Some(Shown::Right) => Ok(()),
+        Some(Shown::Nothing | Shown::Wrong) => Err(Refused::new(
             StatusCode::UNAUTHORIZED,
             "Who are you?",
             "Send Authorization: Bearer TOKEN, the token in TIDEGATE_ADMIN_TOKEN where tidegate runs.",
@@ -98,6 +100,9 @@ pub fn reply(done: Result<&Value, &Refused>) -> (response::Parts, String) {
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::UNAUTHORIZED {
         head.headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = done.err().and_then(|refused| refused.retry_after) {
+        head.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     (head, format!("{text}\n"))
 }
@@ -153,15 +158,11 @@ mod tests {
     use crate::purge::Target;
 
     #[test]
-    fn a_token_is_compared_whole() {
-        let shows = |value: &str, token: &str| shows(&headers(&[("authorization", value)]), token);
-        assert!(shows("Bearer secret", "secret"));
-        for value in ["Bearer secre", "Bearer secret2", "Bearer Secret", "secret", "Basic secret", "Bearer "] {
-            assert!(!shows(value, "secret"), "{value}");
-        }
-        assert!(!shows("Bearer ", "") && !super::shows(&headers(&[]), ""));
+    fn operations_are_for_those_with_the_token() {
+        let token = Token::new("a");
         assert_eq!(admit(&headers(&[]), None).unwrap_err().status, StatusCode::FORBIDDEN);
-        assert_eq!(admit(&headers(&[]), Some("a")).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert_eq!(admit(&headers(&[]), token.as_ref()).unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert_eq!(admit(&headers(&[("authorization", "Bearer a")]), token.as_ref()), Ok(()));
     }
 
     #[test]

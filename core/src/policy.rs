@@ -58,6 +58,8 @@ pub struct Server {
     pub access_log: AccessLog,
     /// Certificate and key files.
     pub tls: Option<ServerTls>,
+    /// Names by which the admin address may be asked for, in lower case, besides `localhost` and addresses.
+    pub admin_hosts: Vec<String>,
     /// How long a stopping server waits for open exchanges.
     pub drain: Millis,
     /// Bounds on what clients may send.
@@ -115,6 +117,11 @@ impl Policy {
     /// Lists what is valid and may be meant, but does not do everything that it seems to promise.
     pub fn notes(file: &str, text: &str) -> Vec<Problem> {
         lint::notes(file, text)
+    }
+
+    /// Makes a problem of something that a shell has found out about a value, such as a file that it names. `keys` is the way to the value.
+    pub fn problem(file: &str, text: &str, keys: &[&str], message: String) -> Problem {
+        error::Source::new(file, text).problem(&error::KeyPath::of(keys), message)
     }
 
     /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that: the last route's first origin.

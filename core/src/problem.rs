@@ -66,6 +66,8 @@ pub enum Refusal {
     UnknownCaller,
     /// The request names more callers than a limit charges.
     AmbiguousCaller,
+    /// The request shows the operators' token, which no origin may see.
+    OperatorsToken,
 }
 
 /// What a refusal tells the client.
@@ -79,7 +81,7 @@ struct Text {
 
 impl Refusal {
     /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Malformed,
         Self::BadHost,
         Self::AmbiguousPath,
@@ -108,6 +110,7 @@ impl Refusal {
         Self::TooManyUnderWay,
         Self::UnknownCaller,
         Self::AmbiguousCaller,
+        Self::OperatorsToken,
     ];
 
     /// Returns the name used in JSON.
@@ -139,6 +142,7 @@ impl Refusal {
             Self::TooManyUnderWay => "too_many_under_way",
             Self::UnknownCaller => "unknown_caller",
             Self::AmbiguousCaller => "ambiguous_caller",
+            Self::OperatorsToken => "operators_token",
             Self::OriginFailed => "origin_failed",
             Self::Internal => "internal",
         }
@@ -288,6 +292,12 @@ impl Refusal {
                 "Ambiguous caller",
                 "The request names too many callers; a quota counts by who sends it.",
                 error,
+            ),
+            Self::OperatorsToken => text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "Misdirected request",
+                "This is the operators' token, and origins must not see it: in a pod operations are at the admin address, at the edge below /performance/cache/.",
+                denied,
             ),
             // No RFC knows this status; in logs it is the customary one.
             Self::Abandoned => text(

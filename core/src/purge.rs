@@ -9,6 +9,7 @@
 //! so that nobody outside can choose labels that fall together.
 
 mod order;
+mod url;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -53,5 +53,5 @@ impl Arguments {
 
 /// What operators show at the admin address.
 fn admin_token() -> Option<String> {
-    std::env::var("TIDEGATE_ADMIN_TOKEN").ok().filter(|token| !token.is_empty())
+    std::env::var("TIDEGATE_ADMIN_TOKEN").ok().filter(|token| !token.trim().is_empty())
 }

@@ -44,6 +44,6 @@ pub use node::Node;
 pub use request_body::{BodyFault, RequestBody};
 pub use server::{Admin, Phase, Server};
 pub use store::{Entry, Store};
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Finding, TlsError, TlsFiles};
 pub use upstream::{Connections, OriginBody};
 pub use watch::{Look, PolicyFile};

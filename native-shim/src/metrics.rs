@@ -135,6 +135,8 @@ pub struct Metrics {
     pub(crate) connections_refused: AtomicU64,
     /// Replies that their clients did not read.
     pub(crate) replies_cut: AtomicU64,
+    /// Wrong tokens that were shown to operations, and requests refused because their addresses had shown too many.
+    pub(crate) guesses: [AtomicU64; 2],
     /// Policies taken, and refused.
     pub(crate) reloads: [AtomicU64; 2],
 }
@@ -149,6 +151,7 @@ impl Metrics {
             connections: AtomicI64::new(0),
             connections_refused: AtomicU64::new(0),
             replies_cut: AtomicU64::new(0),
+            guesses: Default::default(),
             reloads: Default::default(),
         };
         metrics.follow(policy);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use http::request;
+use tidegate_core::operations::Token;
 use tidegate_core::purge::{self, Purge};
 use tidegate_core::{Engine, Policy, Reply, Report, Step, Timestamp};
 
@@ -105,6 +106,11 @@ impl Node {
         self.store.resize(policy.store);
         self.access_log.set(policy.server.access_log);
         self.engine.store(Arc::new(self.engine.load().with_policy(policy)));
+    }
+
+    /// Refuses requests that show the operators' token from here on: no origin sees it. A policy that comes later changes nothing about that.
+    pub fn keep_secret(&self, token: Option<Token>) {
+        self.engine.store(Arc::new(self.engine.load().keeping(token)));
     }
 
     /// Returns the engine that begins exchanges now.

@@ -72,11 +72,11 @@ impl Server {
         let tls = server.tls.as_ref().map(|tls| files.server(tls)).transpose().map_err(io::Error::other)?;
         let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         let asked: SocketAddr = server.listen.parse().map_err(io::Error::other)?;
-        let first = listen(asked)?;
+        let first = listen_first(asked)?;
         let address = first.local_addr()?;
         let mut listeners = vec![first];
         for _ in 1..threads(server.threads) {
-            listeners.push(listen(address)?);
+            listeners.push(listen_beside(address)?);
         }
         let connections_max = files::connections_max();
         let (phase, watched) = watch::channel(Phase::Running);
@@ -137,15 +137,30 @@ fn threads(asked: Option<u16>) -> usize {
     asked.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from)
 }
 
-fn listen(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    // Each thread has a socket of its own on this port; the kernel spreads connections.
+/// Listens where nobody else does: the port is shared only when it is this process's own, so a second process is told that it is in use. Connections
+/// of an earlier process that are still open or wind down do not matter.
+fn listen_first(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = socket(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
     socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Listens beside the first socket. Each thread has a socket of its own on this port; the kernel spreads connections.
+fn listen_beside(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = socket(address)?;
+    socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 /// One serving thread.

@@ -10,7 +10,7 @@ mod held;
 mod queues;
 mod shard;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

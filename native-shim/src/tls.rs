@@ -1,5 +1,7 @@
 //! TLS settings from files: trusted authorities and client certificates of origins, the certificate of the listener.
 
+mod validity;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +29,17 @@ impl fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
+
+/// What [`TlsFiles::examine`] has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The way to the policy's value that names the file.
+    pub keys: Vec<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Whether a server would not start so.
+    pub fatal: bool,
+}
 
 /// The TLS settings of all origins, read once for each policy.
 #[derive(Debug)]
@@ -67,12 +80,79 @@ impl TlsFiles {
         Ok(config)
     }
 
+    /// Looks at all files that a server with this policy opens. `now` is in seconds after 1970.
+    pub fn examine(&self, policy: &Policy, now: i64) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(tls) = &policy.server.tls {
+            let keys = ["server", "tls"];
+            self.note(&keys, "certificate", "key", self.server(tls).err(), &tls.key, &mut findings);
+            self.note_validity(&keys, "certificate", &tls.certificate, now, &mut findings);
+        }
+        for origin in &policy.origins {
+            let Some(tls) = &origin.tls else { continue };
+            let keys = ["origins", &*origin.name, "tls"];
+            let (certificate, key) = tls.client_certificate.as_ref().map_or(("", ""), |(c, k)| (c, k));
+            let wrong = self.read_client(tls).err();
+            let is_of_ca = |error: &TlsError| tls.ca.as_ref().is_some_and(|ca| error.file == self.folder.join(ca));
+            let about = if wrong.as_ref().is_some_and(is_of_ca) { "ca" } else { "certificate" };
+            self.note(&keys, about, "key", wrong, key, &mut findings);
+            if let Some(ca) = &tls.ca {
+                self.note_validity(&keys, "ca", ca, now, &mut findings);
+            }
+            if !certificate.is_empty() {
+                self.note_validity(&keys, "certificate", certificate, now, &mut findings);
+            }
+        }
+        findings
+    }
+
+    /// Notes what prevents a start. It is about the file `key_file`, named by the key `key`, or about what `otherwise` names.
+    fn note(
+        &self,
+        keys: &[&str],
+        otherwise: &str,
+        key: &str,
+        wrong: Option<TlsError>,
+        key_file: &str,
+        findings: &mut Vec<Finding>,
+    ) {
+        let Some(error) = wrong else { return };
+        let about = if error.file == self.folder.join(key_file) { key } else { otherwise };
+        findings.push(Finding { keys: way(keys, about), message: error.to_string(), fatal: true });
+    }
+
+    /// Notes certificates that are not valid now. A file that cannot be read has been noted already.
+    fn note_validity(&self, keys: &[&str], key: &str, file: &str, now: i64, findings: &mut Vec<Finding>) {
+        for (position, certificate) in self.certificates(file).unwrap_or_default().iter().enumerate() {
+            let Some(validity) = validity::read(certificate) else { continue };
+            let which = format!("{}: certificate {} of the file", self.folder.join(file).display(), position + 1);
+            let message = match () {
+                () if validity.ends < now => {
+                    format!(
+                        "{which} expired {}; whoever checks it refuses the connection: renew it",
+                        ago(now - validity.ends)
+                    )
+                }
+                () if validity.begins > now => {
+                    format!(
+                        "{which} is not valid before {} from now: look at this machine's clock",
+                        span(validity.begins - now)
+                    )
+                }
+                () => continue,
+            };
+            findings.push(Finding { keys: way(keys, key), message, fatal: false });
+        }
+    }
+
     /// Reads the listener's certificate. Offers HTTP/2 and HTTP/1.1.
     pub fn server(&self, tls: &ServerTls) -> Result<ServerConfig, TlsError> {
         let (chain, key) = self.identity(&tls.certificate, &tls.key)?;
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let wrong = |error: rustls::Error| self.error(&tls.certificate, &error);
-        let mut config = builder.map_err(wrong)?.with_no_client_auth().with_single_cert(chain, key).map_err(wrong)?;
+        let builder = builder.map_err(wrong)?.with_no_client_auth();
+        let mismatch = |error: rustls::Error| self.mismatch(&tls.certificate, &tls.key, &error);
+        let mut config = builder.with_single_cert(chain, key).map_err(mismatch)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -93,8 +173,9 @@ impl TlsFiles {
         match &tls.client_certificate {
             None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => {
-                let (chain, key) = self.identity(certificate, key)?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| self.error(certificate, &error))
+                let (chain, key_read) = self.identity(certificate, key)?;
+                let mismatch = |error: rustls::Error| self.mismatch(certificate, key, &error);
+                builder.with_client_auth_cert(chain, key_read).map_err(mismatch)
             }
         }
     }
@@ -118,9 +199,34 @@ impl TlsFiles {
         Ok(certificates)
     }
 
+    /// Says what is wrong with a certificate and its key, as the TLS library has found.
+    fn mismatch(&self, certificate: &str, key: &str, error: &rustls::Error) -> TlsError {
+        match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let reason = format!(
+                    "the key does not belong to the certificate {certificate}; name the two that were made together"
+                );
+                self.error(key, &reason)
+            }
+            other => self.error(certificate, other),
+        }
+    }
+
     fn error(&self, file: &str, reason: &dyn fmt::Display) -> TlsError {
         TlsError { file: Path::join(&self.folder, file), reason: reason.to_string() }
     }
+}
+
+fn way(keys: &[&str], last: &str) -> Vec<String> {
+    keys.iter().chain([&last]).map(|key| (*key).to_owned()).collect()
+}
+
+fn ago(seconds: i64) -> String {
+    format!("{} ago", span(seconds))
+}
+
+fn span(seconds: i64) -> String {
+    if seconds >= 172_800 { format!("{} days", seconds / 86_400) } else { format!("{} minutes", seconds / 60) }
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -35,7 +35,7 @@ impl Operated {
 
     async fn operate_as(&self, token: &str, method: &str, path: &str, body: &str) -> Reply {
         let mut client = Client { stream: TcpStream::connect(self.admin).await.unwrap() };
-        let fields = format!("host: admin\r\nauthorization: Bearer {token}\r\ncontent-length: {}", body.len());
+        let fields = format!("host: localhost\r\nauthorization: Bearer {token}\r\ncontent-length: {}", body.len());
         client.send(format!("{method} /performance/cache/{path} HTTP/1.1\r\n{fields}\r\n\r\n{body}")).await;
         client.reply().await
     }
@@ -165,6 +165,85 @@ async fn operations_are_for_those_with_the_token() {
     let closed = Operated::start(&origin, None).await;
     let reply = closed.operate_as("", "GET", "stats", "").await;
     assert!(reply.status == 403 && reply.text().contains("TIDEGATE_ADMIN_TOKEN"), "{}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_address_answers_expected_hosts_only() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    let ask = async |path: &str, host: &str| {
+        let mut client = Client { stream: TcpStream::connect(operated.admin).await.unwrap() };
+        client.send(format!("GET {path} HTTP/1.1\r\n{host}authorization: Bearer secret\r\n\r\n")).await;
+        client.reply().await
+    };
+    for path in ["/metrics", "/healthz", "/performance/cache/stats", "/other"] {
+        for host in ["host: rebound.example\r\n", "host: 127.0.0.1.rebound.example:9900\r\n", "host: a, b\r\n"] {
+            let reply = ask(path, host).await;
+            assert!(reply.status == 421 && reply.text().contains("[server] admin_hosts"), "{path} {host} {reply:?}");
+            assert_eq!(reply.field("content-type"), Some("application/problem+json"));
+        }
+        for host in ["host: 127.0.0.1:9900\r\n", "host: [::1]\r\n", "host: localhost\r\n", "host: 10.2.3.4:9900\r\n"] {
+            assert_ne!(ask(path, host).await.status, 421, "{path} {host}");
+        }
+    }
+    let host = "host: tidegate.default.svc:9900\r\n";
+    assert_eq!(ask("/metrics", host).await.status, 421);
+    let named = format!("admin_hosts = [\"Tidegate.Default.svc\"]\n{}", policy(&origin, "").replace("[server]\n", ""));
+    operated.proxy.node.replace(support::parse(&format!("[server]\n{named}")));
+    assert_eq!(ask("/metrics", host).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_are_counted_and_slowed() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    for _ in 0..10 {
+        assert_eq!(operated.operate_as("guess", "GET", "stats", "").await.status, 401);
+    }
+    // The right one too: otherwise guessing would be as fast as before.
+    for token in ["guess", "secret"] {
+        let reply = operated.operate_as(token, "GET", "stats", "").await;
+        assert_eq!((reply.status, reply.field("content-type")), (429, Some("application/problem+json")));
+        let wait: u64 = reply.field("retry-after").unwrap().parse().unwrap();
+        assert!((1..=6).contains(&wait), "{wait}");
+    }
+    let mut client = Client { stream: TcpStream::connect(operated.admin).await.unwrap() };
+    client.send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let page = client.reply().await;
+    for wanted in ["tidegate_operations_refused_total{reason=\"token\"} 10", "{reason=\"slowed\"} 2"] {
+        assert!(page.text().contains(wanted), "{wanted}\n{}", page.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_reaches_no_origin_and_no_key() {
+    let origin = origin().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    for fields in [
+        "authorization: Bearer secret",
+        "AUTHORIZATION: bEARER   secret ",
+        "authorization: secret",
+        "authorization: Bearer other\r\nauthorization: Bearer secret",
+        "authorization: Basic OnNlY3JldA==",
+        "x-forwarded-authorization: Bearer secret",
+    ] {
+        for target in ["/", "/respect/a", "/performance/cache/stats", "http://t.example/respect/a"] {
+            let mut client = operated.proxy.client().await;
+            client.send(format!("GET {target} HTTP/1.1\r\nhost: t.example\r\n{fields}\r\n\r\n")).await;
+            let reply = client.reply().await;
+            assert!(reply.status == 421 && reply.text().contains("operators_token"), "{fields} {target} {reply:?}");
+        }
+    }
+    assert_eq!((origin.count(), operated.proxy.node.store.len()), (0, 0));
+    // A new policy does not forget the token.
+    operated.proxy.node.replace(support::parse(&policy(&origin, "")));
+    let mut client = operated.proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: t.example\r\nauthorization: bearer secret\r\ncontent-length: 0\r\n\r\n")
+        .await;
+    assert_eq!(client.reply().await.status, 421);
+    client.send("GET / HTTP/1.1\r\nhost: t.example\r\nauthorization: Bearer another\r\n\r\n").await;
+    assert_eq!(client.reply().await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,9 @@ impl Drop for Served {
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop.example\r\nx-user-id: secret-user\r\nconnection: close\r\n\r\n")
+    // The admin address is asked by address.
+    let host = if matches!(path, "/healthz" | "/metrics") { address } else { "shop.example" };
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nx-user-id: secret-user\r\nconnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -197,6 +199,131 @@ fn check_says_where_and_what_to_do() {
     let said = tidegate(&["check", name, "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!((&json["valid"], json["errors"].as_array().map(Vec::len)), (&true.into(), Some(0)));
+}
+
+/// Writes a certificate that was valid in these years, and its key.
+fn write_identity(folder: &Path, name: &str, years: (i32, i32)) {
+    let mut parameters = rcgen::CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    std::fs::write(folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn check_opens_the_files_that_serve_opens() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.toml");
+    let name = file.to_str().unwrap();
+    write_identity(folder.path(), "good", (2020, 2090));
+    write_identity(folder.path(), "other", (2020, 2090));
+    write_identity(folder.path(), "old", (2001, 2002));
+    write_identity(folder.path(), "early", (2080, 2090));
+    std::fs::write(folder.path().join("text.pem"), "no certificate").unwrap();
+    let server =
+        |certificate: &str, key: &str| format!("[server.tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    let origin = |tls: &str| {
+        format!(
+            "[origins.b]\nurl = \"https://b.example\"\ntls = {{ {tls} }}\n[pools.b]\norigins = [\"b\"]\n[[routes]]\npool = \"b\"\n"
+        )
+    };
+    let rest = "[origins.a]\nurl = \"http://a.example\"\n[pools.main]\norigins = [\"a\"]\n[[routes]]\npath_prefix = \"/a/\"\npool = \"main\"\n";
+    for (more, valid, part) in [
+        (server("good.pem", "good.key"), true, ""),
+        (server("nope.pem", "good.key"), false, "p.toml:2:1: server.tls.certificate: "),
+        (server("good.pem", "nope.key"), false, "p.toml:3:1: server.tls.key: "),
+        (server("text.pem", "good.key"), false, "no certificate in it"),
+        (server("good.pem", "good.pem"), false, "server.tls.key: "),
+        (server("good.pem", "other.key"), false, "server.tls.key: "),
+        (server("good.pem", "other.key"), false, "does not belong to the certificate good.pem"),
+        (server("old.pem", "old.key"), true, "expired"),
+        (server("early.pem", "early.key"), true, "not valid before"),
+        (origin("ca = \"good.pem\", certificate = \"good.pem\", key = \"good.key\""), true, ""),
+        (origin("ca = \"nope.pem\""), false, "origins.b.tls.ca: "),
+        (origin("certificate = \"nope.pem\", key = \"good.key\""), false, "origins.b.tls.certificate: "),
+        (origin("certificate = \"good.pem\", key = \"nope.key\""), false, "origins.b.tls.key: "),
+        (origin("certificate = \"good.pem\", key = \"other.key\""), false, "origins.b.tls.key: "),
+        (origin("ca = \"old.pem\""), true, "origins.b.tls.ca: "),
+    ] {
+        // A default route comes last.
+        let text = if more.starts_with("[server") { format!("{more}{rest}") } else { format!("{rest}{more}") };
+        std::fs::write(&file, text).unwrap();
+        let said = tidegate(&["check", name]);
+        let text = String::from_utf8(said.stdout).unwrap();
+        assert!(said.status.success() == valid && text.contains(part), "{more}\n{text}");
+        let strict = tidegate(&["check", name, "--strict"]);
+        assert!(!part.contains("expired") || !strict.status.success());
+        assert!(tidegate(&["check", name, "--no-files"]).status.success(), "{more}");
+    }
+}
+
+/// Starts a process that must end by itself, and returns what it said.
+fn refused_to_serve(policy: &Path) -> String {
+    let said = tidegate(&["serve", "--policy", policy.to_str().unwrap()]);
+    assert!(!said.status.success());
+    String::from_utf8(said.stderr).unwrap()
+}
+
+#[test]
+fn a_port_in_use_is_told_and_one_that_was_used_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (origin, listen, admin) = (origin(), free_address(), free_address());
+    let write = |name: &str, listen: &str, admin: &str| {
+        let file = folder.path().join(name);
+        let text = policy(&origin, admin, "").replace("127.0.0.1:0", listen).replace("threads = 1", "threads = 3");
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let file = write("first.toml", &listen, &admin);
+    let first = Served::start(&file);
+    let told = refused_to_serve(&write("second.toml", &listen, "off"));
+    assert!(told.contains(&listen) && told.contains("[server] listen"), "{told}");
+    let told = refused_to_serve(&write("third.toml", "127.0.0.1:0", &admin));
+    assert!(told.contains(&admin) && told.contains("[server] admin"), "{told}");
+    assert!(!told.contains("serving on"), "{told}");
+    for _ in 0..20 {
+        assert!(get(&listen, "/a").ends_with("hello"));
+    }
+    // Killed in the middle of a connection: what is left of that does not hold up the next process.
+    let open = TcpStream::connect(&listen).unwrap();
+    drop(first);
+    let again = Served::start(&file);
+    assert!(get(&listen, "/a").ends_with("hello"));
+    drop((open, again));
+}
+
+#[test]
+fn a_process_that_drains_leaves_its_ports_to_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    let (listen, admin) = (free_address(), free_address());
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = policy(&origin.local_addr().unwrap().to_string(), &admin, "").replace("127.0.0.1:0", &listen);
+    std::fs::write(&file, text).unwrap();
+    let mut old = Served::start(&file);
+    let under_way = std::thread::spawn({
+        let listen = listen.clone();
+        move || get(&listen, "/slow")
+    });
+    let (mut asked, _) = origin.accept().unwrap();
+    old.signal("TERM");
+    old.line("finishing what is under way");
+    for address in [&listen, &admin] {
+        let until = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_ok() {
+            assert!(Instant::now() < until, "{address} stays open");
+            std::thread::yield_now();
+        }
+    }
+    let new = Served::start(&file);
+    assert!(get(&admin, "/healthz").ends_with("ok\n"));
+    assert!(old.process.try_wait().unwrap().is_none(), "the old one still finishes");
+    asked.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").unwrap();
+    assert!(under_way.join().unwrap().ends_with("late"));
+    assert!(old.process.wait().unwrap().success());
+    drop(new);
 }
 
 #[test]

@@ -45,13 +45,14 @@ export async function startWorker({ realTime = false, bare = [] } = {}) {
     url,
     miniflare,
     close: () => miniflare.dispose(),
-    // Begins a new world under this policy; `null` leaves the one that is compiled in.
-    async begin(policy) {
+    // Begins a new world under this policy; `null` leaves the one that is compiled in. `headers` are for the reset.
+    async begin(policy, headers = {}) {
       if (policy === null) await policies.delete("policy");
       else await policies.put("policy", policy);
-      await send(url, "/.test/reset");
+      await send(url, "/.test/reset", { headers });
     },
     putPolicy: (policy) => policies.put("policy", policy),
+    forgetGoodPolicy: () => policies.delete("policy-last-good"),
     // The lines logged since this was last asked, when all background work has ended.
     async log() {
       return JSON.parse(await (await send(url, "/.test/log")).text());

@@ -74,14 +74,42 @@ test("operations are for those with the token, and no origin sees it", async () 
     const { status, text } = await operate("GET", "stats", undefined, token);
     assert.ok(status === 401 && text.includes("TIDEGATE_ADMIN_TOKEN"), `${status} ${text}`);
   }
-  for (const path of ["/performance/cache", "//performance/cache/stats", "/shop"]) {
-    const headers = { authorization: "bearer secret" };
-    assert.equal((await send(worker.url, path, { method: "DELETE", headers })).status, 404, path);
+  for (const authorization of ["bearer secret", "Bearer  secret", "secret", ["Bearer a", "Bearer secret"], "Basic OnNlY3JldA=="]) {
+    for (const path of ["/performance/cache", "//performance/cache/stats", "/shop"]) {
+      const response = await send(worker.url, path, { method: "DELETE", headers: { authorization } });
+      assert.equal(response.status, 421, `${path} ${authorization}`);
+      assert.match(await response.text(), /operators_token/);
+    }
   }
+  const forwarded = { "x-forwarded-authorization": "Bearer secret" };
+  assert.equal((await send(worker.url, "/shop", { headers: forwarded })).status, 421);
   assert.equal(asked, before);
   assert.match((await operate("GET", "stats")).text, /last_purge/);
   const { status, text } = await operate("POST", "invalidate", { urls: ["::"] });
   assert.ok(status === 400 && text.includes("urls[0]"), text);
+});
+
+test("guesses are slowed, told without the guess, and hold up nobody else", async () => {
+  await begin();
+  const stats = (token, client) => send(worker.url, "/performance/cache/stats", { headers: { authorization: `Bearer ${token}`, "x-test-client": client } });
+  for (let i = 0; i < 10; i++) assert.equal((await stats("a-guess", "192.0.2.7")).status, 401);
+  for (const token of ["a-guess", "secret"]) {
+    const response = await stats(token, "192.0.2.7");
+    assert.deepEqual([response.status, response.header("retry-after"), response.header("content-type")], [429, "6", "application/problem+json"]);
+  }
+  assert.equal((await stats("secret", "192.0.2.8")).status, 200);
+  const lines = (await worker.log()).filter((line) => line.includes("wrong token"));
+  assert.ok(lines.length === 10 && lines.every((line) => line.includes("192.0.2.7") && !line.includes("guess")), lines.join("\n"));
+});
+
+test("a purge that the log does not take is a problem", async () => {
+  await begin();
+  for (const how of ["down", "hang"]) {
+    const headers = { authorization: "Bearer secret", "x-test-purges": how };
+    const response = await send(worker.url, "/performance/cache/invalidate", { method: "POST", headers, body: '{"everything": true}' });
+    assert.deepEqual([response.status, response.header("content-type")], [503, "application/problem+json"], how);
+    assert.match(await response.text(), /again/);
+  }
 });
 
 test("a failure that sends requests to the origin unchecked does not send it the token", async () => {
@@ -89,6 +117,9 @@ test("a failure that sends requests to the origin unchecked does not send it the
   const stats = (token) => send(worker.url, "/performance/cache/stats", { headers: { authorization: `Bearer ${token}`, "x-test-trap": "1" } });
   const before = asked;
   assert.equal((await stats("secret")).status, 503);
+  for (const authorization of ["bEARER  secret", "secret", "Basic OnNlY3JldA==", ["Bearer a", "Bearer secret"]]) {
+    assert.equal((await send(worker.url, "/a", { headers: { authorization, "x-test-trap": "1" } })).status, 503);
+  }
   assert.equal(asked, before);
   const open = await send(worker.url, "/a", { headers: { authorization: "Bearer a user's", "x-test-trap": "1" } });
   assert.deepEqual([open.status, asked], [200, before + 1]);

@@ -8,10 +8,11 @@
 // x-test-fetches  on a request: JSON array, for each fetch of the exchange {"after": MS, "hangs": BOOL}
 // x-test-limits   on a request: counters do not answer: "down" (an error) or "hang"
 // x-test-purges   on a request: the same of the log of purges
+// x-test-kv       on a request: the same of the KV namespace
 // GET /.test/log    answers the lines logged since it was last asked, as a JSON array, when all background work has ended
 // GET /.test/evict  lets the cache drop every body that lies apart from its head
 // POST /.test/purge-log  asks the log of purges, as an isolate does
-// GET /.test/reset  begins a new world: time 0, nothing stored or counted, a fresh wasm instance
+// GET /.test/reset  begins a new world: time 0, nothing stored or counted, a fresh wasm instance, which has no policy if x-test-kv is there
 //
 // Time stands still. An origin's answer moves it by what the test says; a timer moves it to its end, but only when nothing else is going on. None
 // of these names reaches the product.
@@ -29,6 +30,7 @@ let lines = [];
 let fetches = [];
 let limits = null;
 let purges = null;
+let kv = null;
 
 // In this world: I/O under way, and promises given to waitUntil that have not settled.
 let pending = { io: 0, background: 0 };
@@ -180,13 +182,14 @@ async function settled() {
 }
 
 // A failed instance is replaced, and with it all that the module kept.
-async function reset(surroundings, ctx) {
+async function reset(request, surroundings, ctx) {
   world++;
   now = 0;
   pending = { io: 0, background: 0 };
   fetches = [];
   limits = null;
   purges = null;
+  kv = request.headers.get("x-test-kv");
   timers.clear();
   next = 7;
   trap = true;
@@ -194,6 +197,8 @@ async function reset(surroundings, ctx) {
   await used.text();
   await worker.fetch(used, surroundings, ctx);
   await settled();
+  now = 0;
+  kv = null;
   lines = [];
   return new Response(null, { status: 204 });
 }
@@ -217,6 +222,7 @@ function direct(request) {
   fetches = JSON.parse(take("x-test-fetches") ?? "[]");
   limits = take("x-test-limits");
   purges = take("x-test-purges");
+  kv = take("x-test-kv");
   const url = take("x-test-url") ?? request.url;
   const cf = JSON.parse(take("x-test-cf") ?? "null") ?? undefined;
   return new Request(url, new Request(request, { headers, cf }));
@@ -228,13 +234,19 @@ export default {
       ...env,
       LIMITS: namespace(env.LIMITS, () => limits),
       ...(env.PURGES && { PURGES: namespace(env.PURGES, () => purges) }),
-      POLICY: overlay(env.POLICY, { get: (...args) => tracked(env.POLICY.get(...args)) }),
+      POLICY: overlay(env.POLICY, {
+        get(...args) {
+          if (kv === "down") throw new Error("KV is down");
+          if (kv === "hang") return new Promise(() => {});
+          return tracked(env.POLICY.get(...args));
+        },
+      }),
     };
     const { pathname } = new URL(request.url);
     if (pathname === "/.test/log") return log();
     if (pathname === "/.test/evict") return evict();
     if (pathname === "/.test/purge-log") return surroundings.PURGES.getByName("all").fetch("https://purges/", { method: "POST", body: await request.text() });
-    if (pathname === "/.test/reset") return reset(surroundings, context(ctx));
+    if (pathname === "/.test/reset") return reset(request, surroundings, context(ctx));
     return worker.fetch(direct(request), surroundings, context(ctx));
   },
 };

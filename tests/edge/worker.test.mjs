@@ -305,6 +305,46 @@ test("the policy in KV replaces the current one within a minute, unless it is wr
   assert.equal((await at(122_001)).status, 200);
 });
 
+test("an isolate that begins with a wrong policy follows the last good one, or refuses", async () => {
+  const wrong = "[[routes]]\npool = 'none'\n";
+  const refused = async (headers = {}) => {
+    seen = [];
+    const response = await get("/api/x", { headers });
+    assert.deepEqual([response.status, response.header("content-type"), response.header("cache-control"), seen], [503, "application/problem+json", "no-store", []]);
+    return (await worker.log()).join("\n");
+  };
+  await worker.forgetGoodPolicy();
+  await worker.begin(wrong);
+  assert.match(await refused(), /KV:policy:2:1: routes\[0\]\.pool/);
+  await worker.begin(policy(LIMITED));
+  assert.equal((await get("/")).status, 200);
+  await worker.log();
+  await worker.begin(wrong, { "x-test-kv": "down" });
+  assert.notEqual((await get("/")).header("ratelimit-policy"), null);
+  assert.match((await worker.log()).join("\n"), /the policy in KV is wrong/);
+  // A good one that comes later counts, and is the last good one from then on.
+  const at = (time) => get("/", { headers: { "x-test-now": String(time) } });
+  await worker.putPolicy(policy());
+  await at(61_000);
+  await worker.log();
+  assert.equal((await at(61_001)).header("ratelimit-policy"), null);
+  await worker.begin(wrong);
+  assert.deepEqual([(await get("/")).status, (await get("/")).header("ratelimit-policy")], [200, null]);
+});
+
+test("while KV cannot be read an isolate that begins refuses, and one that has a policy keeps it", async () => {
+  for (const how of ["down", "hang"]) {
+    await worker.begin(policy(), { "x-test-kv": "down" });
+    seen = [];
+    const response = await get("/api/x", { headers: { "x-test-kv": how } });
+    assert.deepEqual([response.status, response.header("content-type"), seen], [503, "application/problem+json", []], how);
+    assert.equal((await get("/")).status, 200);
+    const later = (time) => get("/", { headers: { "x-test-kv": how, "x-test-now": String(time) } });
+    assert.deepEqual([(await later(61_000)).status, (await later(122_000)).status], [200, 200]);
+    await worker.log();
+  }
+});
+
 test("without a policy in KV the one that is compiled in decides", async () => {
   await worker.begin(null);
   // Whether something answers at its origins' addresses is not the question.
@@ -356,9 +396,9 @@ test("a client that stops in the middle of its body is not the origin's fault", 
   upload.write("some");
   const [response] = await once(upload, "response");
   upload.destroy();
-  assert.equal(response.statusCode, 400);
+  assert.equal(response.statusCode, 408);
   const [report] = await reports();
-  assert.deepEqual([report.refusal, report.attempts[0].outcome], ["malformed", "request_body"]);
+  assert.deepEqual([report.refusal, report.attempts[0].outcome], ["body_too_slow", "request_body"]);
 });
 
 test("a timeout closes the connection to the origin", async () => {
@@ -406,6 +446,20 @@ test("a failure of the Worker is a 503, for this request alone, and the next one
     '{"type":"about:blank","title":"Unavailable","status":503,"detail":"The request could not be handled.","reason":"internal"}',
   );
   for (let i = 0; i < 3; i++) assert.equal(await (await get("/ok")).text(), "hello from /ok");
+});
+
+test("what an origin may not answer ends as a problem, also where requests are passed on unchecked", async () => {
+  const open = `${LIMITED.more}\n[edge]\non_failure = "open"`;
+  for (const [at, status] of [600, 700, 999].entries()) {
+    paths[`/status-${at}`] = (request) => request.socket.end(`HTTP/1.1 ${status} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok`);
+    for (const more of ["", open]) {
+      await worker.begin(policy({ more }));
+      const response = await get(`/status-${at}`);
+      assert.deepEqual([response.status, response.header("content-type")], [502, "application/problem+json"], `${status} ${more}`);
+    }
+    const failed = await get(`/status-${at}`, { headers: { "x-test-trap": "1" } });
+    assert.deepEqual([failed.status, failed.header("content-type")], [503, "application/problem+json"], status);
+  }
 });
 
 test("requests in flight when the instance fails are answered at once", async () => {

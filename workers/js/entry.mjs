@@ -29,7 +29,6 @@ function recover() {
 
 // Settles as `start()` does, or rejects as soon as the instance fails.
 function guarded(start) {
-  recover();
   const { promise, resolve, reject } = Promise.withResolvers();
   inFlight.add(reject);
   const settle = (how) => (value) => {
@@ -37,6 +36,7 @@ function guarded(start) {
     how(value);
   };
   try {
+    recover();
     start().then(settle(resolve), settle(reject));
   } catch (error) {
     settle(reject)(error);
@@ -50,11 +50,20 @@ async function instead(request, env, error) {
   try {
     const origin = await guarded(() => wasm.failOpenOrigin(request, env));
     // The origin may have seen the request already: only what is safe is sent again.
-    if (origin !== undefined && ["GET", "HEAD"].includes(request.method)) return await fetch(unchecked(request, origin));
+    if (origin !== undefined && ["GET", "HEAD"].includes(request.method)) {
+      const answer = await fetch(unchecked(request, origin));
+      if (isPresentable(answer)) return answer;
+      console.error(`and the origin answered with status ${answer.status}`);
+    }
   } catch (again) {
     console.error(`and so did passing it on: ${again}`);
   }
   return refusal();
+}
+
+// The runtime would replace any other answer by a bare 500 (RFC 9110, section 15: a status beyond 599 is invalid).
+function isPresentable({ status, webSocket }) {
+  return (status >= 200 && status <= 599) || (status === 101 && webSocket);
 }
 
 function unchecked(request, origin) {

@@ -28,18 +28,24 @@ use tidegate_core::{Client, RequestBody, Step, exchange};
 use worker::js_sys::futures::future_to_promise;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Context, Env, Result, event, js_sys, web_sys};
+use worker::{Context, Env, Result, js_sys, web_sys};
 
 use drive::{Rest, Shell};
 use streams::ClientBody;
 
-/// Answers one request. Bodies stay JavaScript streams: no byte of them enters wasm memory.
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {
+/// Answers one request. The promise rejects if that fails, and the caller answers instead, as the policy says. (The attribute `event(fetch)` would turn
+/// every error into a bare 500.)
+#[wasm_bindgen(js_name = fetch)]
+pub fn fetch(request: web_sys::Request, env: Env, ctx: worker::worker_sys::Context) -> js_sys::Promise {
+    future_to_promise(async move { Ok(answer(request, env, Context::new(ctx)).await?.into()) })
+}
+
+/// Bodies stay JavaScript streams: no byte of them enters wasm memory.
+async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web_sys::Response> {
     let engine = node::engine(&env, Some(&ctx)).await?;
     let (head, client) = client::read(&request);
     if let Some(head) = head.as_ref().filter(|head| operations::is_one(&env, head)) {
-        return operations::answer(&env, &engine, &request, head).await;
+        return operations::answer(&env, &engine, &request, head, client.peer).await;
     }
     let policy = engine.policy();
     let log = policy.server.access_log == AccessLog::Json;

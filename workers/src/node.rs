@@ -2,13 +2,20 @@
 //!
 //! The policy is compiled in; the value of the key `policy` in the KV namespace `POLICY` replaces it. The first requests of an isolate wait for
 //! that value, for a bounded time; later it is read again once a minute, and no request waits.
+//!
+//! A policy that proved to be valid is kept under another key. An isolate that begins while `policy` holds an invalid one follows that; without it, or
+//! if KV cannot be read, requests are refused: the policy that is compiled in was not meant then, and could lead anywhere.
 
 use std::cell::RefCell;
 
-use tidegate_core::{Engine, Millis, Policy, PolicyError, Timestamp};
+use tidegate_core::{Engine, Millis, Policy, Timestamp};
 use worker::{Context, Env, Result};
 
-use crate::clock;
+use crate::{clock, operations};
+
+/// The key of the policy, and that of the last valid one.
+const KEY: &str = "policy";
+const KEY_OF_LAST_GOOD: &str = "policy-last-good";
 
 const BUILT_IN: &str = include_str!("../../examples/edge.toml");
 
@@ -27,6 +34,8 @@ struct Node {
     /// What KV held when it was last read, whether it was a valid policy or not.
     text: Option<String>,
     asked: Timestamp,
+    /// A valid policy from KV that is still to be kept as the last good one.
+    unkept: Option<String>,
 }
 
 /// Returns the engine that decides now.
@@ -40,62 +49,143 @@ pub(crate) async fn engine(env: &Env, ctx: Option<&Context>) -> Result<Engine> {
         }
         Some((node.engine.clone(), due))
     });
-    match known {
-        None => first(env, now).await,
-        Some((engine, due)) => {
-            if let Some(ctx) = ctx.filter(|_| due) {
-                let env = env.clone();
-                ctx.wait_until(async move {
-                    if let Some(text) = read(&env).await {
-                        replace(text);
-                    }
-                });
-            }
-            Ok(engine)
-        }
+    let (engine, due) = match known {
+        Some(known) => known,
+        None => (first(env, now).await?, false),
+    };
+    if let Some(ctx) = ctx {
+        look_after(env, ctx, due);
     }
+    Ok(engine)
+}
+
+/// Does in the background what has to be done: asks KV again, and keeps what is good.
+fn look_after(env: &Env, ctx: &Context, due: bool) {
+    let unkept = NODE.with_borrow_mut(|node| node.as_mut()?.unkept.take());
+    if !due && unkept.is_none() {
+        return;
+    }
+    let env = env.clone();
+    ctx.wait_until(async move {
+        let mut good = unkept;
+        if due && let Read::Value(text) = within_patience(&env, KEY).await {
+            good = replace(text).or(good);
+        }
+        if let Some(good) = good {
+            keep(&env, good).await;
+        }
+    });
+}
+
+/// What reading a key brought.
+enum Read {
+    /// There is no namespace.
+    Nowhere,
+    /// Its value, if it has one.
+    Value(Option<String>),
+    /// KV cannot be read now.
+    Failed,
+}
+
+/// What an isolate begins with.
+struct Beginning {
+    policy: Policy,
+    /// What KV holds, valid or not.
+    text: Option<String>,
+    /// Whether that is what is followed.
+    is_followed: bool,
 }
 
 async fn first(env: &Env, now: Timestamp) -> Result<Engine> {
-    let text = clock::within(PATIENCE, Box::pin(read(env))).await.flatten().flatten();
-    let policy = parse("examples/edge.toml", BUILT_IN).map_err(|error| error.to_string())?;
+    let Beginning { policy, text, is_followed } = begin(env).await?;
+    let unkept = text.clone().filter(|_| is_followed);
     // Another request may have been faster.
-    let engine = NODE.with_borrow_mut(|node| {
-        let make = || Node { engine: Engine::new(policy, u64::from_le_bytes(clock::random())), text: None, asked: now };
+    Ok(NODE.with_borrow_mut(|node| {
+        let make = || {
+            let engine = Engine::new(policy, u64::from_le_bytes(clock::random()));
+            Node { engine: engine.keeping(operations::token(env)), text, asked: now, unkept }
+        };
         node.get_or_insert_with(make).engine.clone()
-    });
-    Ok(if text.is_some() { replace(text).unwrap_or(engine) } else { engine })
+    }))
 }
 
-/// Reads the policy's text; `None` if KV cannot be read, `Some(None)` if it has none.
-async fn read(env: &Env) -> Option<Option<String>> {
-    let kv = env.kv("POLICY").ok()?;
-    match kv.get("policy").cache_ttl(ASKED_EVERY / 1000).text().await {
-        Ok(text) => Some(text),
+async fn begin(env: &Env) -> Result<Beginning> {
+    let text = match within_patience(env, KEY).await {
+        Read::Failed => return Err("there is no policy: KV cannot be read".into()),
+        Read::Nowhere | Read::Value(None) => {
+            let policy = Policy::parse("examples/edge.toml", BUILT_IN).map_err(|error| error.to_string())?;
+            return Ok(Beginning { policy, text: None, is_followed: true });
+        }
+        Read::Value(Some(text)) => text,
+    };
+    let error = match Policy::parse("KV:policy", &text) {
+        Ok(policy) => return Ok(Beginning { policy, text: Some(text), is_followed: true }),
+        Err(error) => error,
+    };
+    worker::console_error!("the policy in KV is wrong, the last good one is looked for:\n{error}");
+    let good = match within_patience(env, KEY_OF_LAST_GOOD).await {
+        Read::Value(Some(good)) => Policy::parse("KV:policy-last-good", &good).ok(),
+        Read::Nowhere | Read::Value(None) | Read::Failed => None,
+    };
+    let policy = good.ok_or("there is no policy: the one in KV is wrong, and no good one is known")?;
+    Ok(Beginning { policy, text: Some(text), is_followed: false })
+}
+
+async fn within_patience(env: &Env, key: &str) -> Read {
+    if let Some(read) = clock::within(PATIENCE, Box::pin(read(env, key))).await {
+        return read;
+    }
+    worker::console_error!("KV did not answer within {PATIENCE} ms");
+    Read::Failed
+}
+
+async fn read(env: &Env, key: &str) -> Read {
+    let Ok(kv) = env.kv("POLICY") else { return Read::Nowhere };
+    match kv.get(key).cache_ttl(ASKED_EVERY / 1000).text().await {
+        Ok(text) => Read::Value(text),
         Err(error) => {
-            worker::console_error!("the policy in KV cannot be read: {error}");
-            None
+            worker::console_error!("{key} in KV cannot be read: {error}");
+            Read::Failed
         }
     }
 }
 
-/// Goes over to another policy, if it is one. History that still applies is kept. Exchanges under way keep the engine that began them.
-fn replace(text: Option<String>) -> Option<Engine> {
+/// Keeps a policy that proved to be valid, if it is not the one kept. Isolates do so seldom: when they begin, and when the policy changes.
+async fn keep(env: &Env, good: String) {
+    let Read::Value(kept) = within_patience(env, KEY_OF_LAST_GOOD).await else { return };
+    if kept.as_ref() == Some(&good) {
+        return;
+    }
+    let Ok(kv) = env.kv("POLICY") else { return };
+    let put = match kv.put(KEY_OF_LAST_GOOD, good) {
+        Ok(put) => put.execute().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = put {
+        worker::console_error!("the policy is not kept as the last good one: {error}");
+    }
+}
+
+/// Goes over to another policy, if it is one. History that still applies is kept. Exchanges under way keep the engine that began them. Returns the
+/// text of a policy from KV that is new and valid.
+fn replace(text: Option<String>) -> Option<String> {
     NODE.with_borrow_mut(|node| {
         let node = node.as_mut()?;
         if node.text == text {
-            return Some(node.engine.clone());
+            return None;
         }
         let (file, source) = text.as_deref().map_or(("examples/edge.toml", BUILT_IN), |text| ("KV:policy", text));
-        match parse(file, source) {
-            Ok(policy) => node.engine = node.engine.with_policy(policy),
-            Err(error) => worker::console_error!("the policy in KV is wrong, the current one stays:\n{error}"),
-        }
+        let good = match Policy::parse(file, source) {
+            Ok(policy) => {
+                node.engine = node.engine.with_policy(policy);
+                text.clone()
+            }
+            Err(error) => {
+                worker::console_error!("the policy in KV is wrong, the current one stays:\n{error}");
+                None
+            }
+        };
         node.text = text;
-        Some(node.engine.clone())
+        good
     })
-}
-
-fn parse(file: &str, text: &str) -> std::result::Result<Policy, PolicyError> {
-    Policy::parse(file, text)
 }

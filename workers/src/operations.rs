@@ -1,34 +1,56 @@
 //! What operators do at the Worker's own address, if they show its token.
 
+use std::cell::RefCell;
+use std::net::IpAddr;
+
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderName, StatusCode, Uri, request};
 use serde_json::{Value, json};
-use tidegate_core::operations::{self, Operation, Refused};
+use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token};
 use tidegate_core::{Client, Engine, RequestBody, Scheme};
-use worker::js_sys::futures::JsFuture;
-use worker::{Env, Result, js_sys, web_sys};
+use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
 use crate::drive::{self, Shell};
-use crate::{clock, purges};
+use crate::{clock, purges, streams};
 
 /// URLs that are warmed at once.
 const WARMED_AT_ONCE: usize = 4;
 
-/// Returns whether a request is for operators: it has their path, or shows their token, which no origin may see. Without a token there are no operations,
-/// and the path is one like all others.
+thread_local! {
+    /// Who has shown wrong tokens to this isolate.
+    static GUESSES: RefCell<Guesses> = const { RefCell::new(Guesses::new()) };
+}
+
+/// Returns whether a request is for operators: it has their path. Without a token there are no operations, and the path is one like all others. Elsewhere
+/// the core refuses requests that show the token.
 pub(crate) fn is_one(env: &Env, head: &request::Parts) -> bool {
-    token(env)
-        .is_some_and(|token| head.uri.path().starts_with(operations::ROOT) || operations::shows(&head.headers, &token))
+    head.uri.path().starts_with(operations::ROOT) && token(env).is_some()
 }
 
-/// Returns whether a request shows the operators' token.
+/// Returns whether a request shows the operators' token, wherever it stands.
 pub(crate) fn shows_token(env: &Env, headers: &HeaderMap) -> bool {
-    token(env).is_some_and(|token| operations::shows(headers, &token))
+    token(env).is_some_and(|token| token.is_in(headers))
 }
 
-fn token(env: &Env) -> Option<String> {
-    env.secret("TIDEGATE_ADMIN_TOKEN").ok().map(|token| token.to_string())
+/// Returns the operators' token, if they have one.
+pub(crate) fn token(env: &Env) -> Option<Token> {
+    Token::new(&env.secret("TIDEGATE_ADMIN_TOKEN").ok()?.to_string())
+}
+
+/// Lets those with the token pass. Wrong ones are counted by this isolate, told and slowed.
+fn admit(env: &Env, headers: &HeaderMap, peer: IpAddr) -> std::result::Result<(), Refused> {
+    let token = token(env);
+    let shown = token.as_ref().map_or(Shown::Nothing, |token| token.shown(headers));
+    let now = clock::now();
+    if shown != Shown::Nothing {
+        GUESSES.with_borrow(|guesses| guesses.admit(peer, now))?;
+    }
+    if shown == Shown::Wrong {
+        GUESSES.with_borrow_mut(|guesses| guesses.count(peer, now));
+        worker::console_warn!("{peer} showed a wrong token at {}", operations::ROOT);
+    }
+    operations::admit(headers, token.as_ref())
 }
 
 /// Carries out an operation and answers.
@@ -37,15 +59,26 @@ pub(crate) async fn answer(
     engine: &Engine,
     request: &web_sys::Request,
     head: &request::Parts,
+    peer: IpAddr,
 ) -> Result<web_sys::Response> {
-    let done = if let Err(refused) = operations::admit(&head.headers, token(env).as_deref()) {
-        Err(refused)
-    } else {
-        let body = js_sys::Uint8Array::new(&JsFuture::from(request.array_buffer()?).await?).to_vec();
-        carry_out(env, engine, head, &body).await?
+    let done = match admit(env, &head.headers, peer) {
+        Err(refused) => Err(refused),
+        Ok(()) => match order(request).await {
+            Err(refused) => Err(refused),
+            Ok(body) => carry_out(env, engine, head, &body).await,
+        },
     };
     let (reply, text) = operations::reply(done.as_ref());
     convert::response(&reply, Body::Bytes(text.into()))
+}
+
+/// Reads the body, no further than an order may be long.
+async fn order(request: &web_sys::Request) -> std::result::Result<Vec<u8>, Refused> {
+    let body = streams::collect(request.body().as_ref(), operations::ORDER_BYTES_MAX as u64).await;
+    body.map(|bytes| bytes.to_vec()).map_err(|_| {
+        let detail = format!("the body cannot be read; an order has at most {} bytes", operations::ORDER_BYTES_MAX);
+        Refused::new(StatusCode::BAD_REQUEST, "Not understood", detail)
+    })
 }
 
 async fn carry_out(
@@ -53,31 +86,32 @@ async fn carry_out(
     engine: &Engine,
     head: &request::Parts,
     body: &[u8],
-) -> Result<std::result::Result<Value, Refused>> {
-    if body.len() > operations::ORDER_BYTES_MAX {
-        let detail = format!("an order has at most {} bytes", operations::ORDER_BYTES_MAX);
-        return Ok(Err(Refused { status: StatusCode::BAD_REQUEST, title: "Not understood", detail }));
-    }
-    Ok(match operations::read(&head.method, &head.uri, body) {
-        Err(refused) => Err(refused),
-        Ok(Operation::Purge(asked)) => {
-            if purges::make(env, engine, &asked).await? {
-                Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() }))
-            } else {
-                let detail = "Bind the Durable Object PurgeLog as PURGES in wrangler.toml.".to_owned();
-                Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, title: "Nobody orders purges", detail })
+) -> std::result::Result<Value, Refused> {
+    match operations::read(&head.method, &head.uri, body)? {
+        Operation::Purge(asked) => {
+            let unavailable = |title, detail| Refused::new(StatusCode::SERVICE_UNAVAILABLE, title, detail);
+            match purges::make(env, engine, &asked).await {
+                Ok(true) => Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() })),
+                Ok(false) => Err(unavailable(
+                    "Nobody orders purges",
+                    "Bind the Durable Object PurgeLog as PURGES in wrangler.toml.",
+                )),
+                Err(error) => {
+                    worker::console_error!("the log of purges: {error}");
+                    Err(unavailable("Not purged", "The log of purges does not answer: order the purge again."))
+                }
             }
         }
         // The platform does not tell what it stores.
-        Ok(Operation::Stats) => Ok(json!({ "last_purge": engine.last_purge() })),
-        Ok(Operation::Warm(urls)) => {
+        Operation::Stats => Ok(json!({ "last_purge": engine.last_purge() })),
+        Operation::Warm(urls) => {
             let mut warmed = Vec::with_capacity(urls.len());
             for some in urls.chunks(WARMED_AT_ONCE) {
                 warmed.extend(join_all(some.iter().map(|url| warm(env, engine, url))).await);
             }
             Ok(json!({ "warmed": warmed }))
         }
-    })
+    }
 }
 
 async fn warm(env: &Env, engine: &Engine, url: &Uri) -> Value {

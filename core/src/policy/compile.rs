@@ -15,6 +15,7 @@ use super::{Bounds, Policy, Server, StoreBounds, rules, units};
 use crate::client::{ClientPolicy, Nat64, Network};
 use crate::limit::key::KeyPart;
 use crate::names;
+use crate::operations;
 use crate::route::geo::{Code, Position};
 use crate::route::{Origin, OriginTls, Pool, Route, Steering, Timeouts};
 use crate::time::Millis;
@@ -185,7 +186,7 @@ impl Compiler<'_> {
         // What was written but is wrong itself has been reported already.
         if found.is_none() && !written.contains(&name) {
             let known = if written.is_empty() {
-                "none is defined".to_owned()
+                format!("none is defined; {}", how_to_define(kind, name))
             } else {
                 format!("defined are: {}", written.join(", "))
             };
@@ -286,9 +287,23 @@ impl Compiler<'_> {
             threads: raw.threads,
             access_log: raw.access_log.unwrap_or(RawAccessLog::Json),
             tls: raw.tls.clone(),
+            admin_hosts: self.admin_hosts(raw),
             drain: self.duration(&at("drain"), raw.drain.as_ref(), 30_000),
             bounds,
         }
+    }
+
+    fn admin_hosts(&mut self, raw: &RawServer) -> Vec<String> {
+        let at = KeyPath::of(&["server", "admin_hosts"]);
+        for (i, text) in raw.admin_hosts.iter().enumerate() {
+            if !operations::is_name(text) {
+                let message = format!(
+                    "`{text}` is not a host; write tidegate.default.svc or *.pods.example, without scheme and port"
+                );
+                self.wrong(&at.index(i), message);
+            }
+        }
+        raw.admin_hosts.iter().map(|text| text.trim_end_matches('.').to_ascii_lowercase()).collect()
     }
 
     fn underscored(&mut self, raw: &RawServer) -> Vec<HeaderName> {
@@ -430,7 +445,7 @@ impl Compiler<'_> {
             members.push(Arc::clone(found));
         }
         if raw.origins.is_empty() {
-            self.wrong(&at.key("origins"), "a pool needs at least one origin");
+            self.wrong(&at.key("origins"), "a pool needs at least one origin: write origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\"");
         }
         let steering = match raw.steering {
             RawSteering::Ordered => Steering::Ordered,
@@ -481,6 +496,25 @@ impl Compiler<'_> {
         }
         compiled
     }
+}
+
+/// Says what to write for a name to be defined, in full.
+pub(super) fn how_to_define(kind: &str, name: &str) -> String {
+    let table = match kind {
+        "pool" => {
+            return format!(
+                "write [pools.{name}] with origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\""
+            );
+        }
+        "origin" => return format!("write [origins.{name}] with url = \"http://HOST\""),
+        "cache profile" => return format!("write [cache.{name}] with mode = \"respect\", or leave this out"),
+        "limit" => {
+            return format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out");
+        }
+        "breaker" => "breakers",
+        _ => "retry",
+    };
+    format!("write [{table}.{name}], or leave this out")
 }
 
 fn origin_url(text: &str) -> Result<(Scheme, Authority), String> {

@@ -55,7 +55,7 @@ fn unreachable(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
     }
     if policy.routes.iter().all(|route| route.matcher != Matcher::default()) {
         let last = policy.routes.len().saturating_sub(1);
-        let message = "there is no default route: requests that match none get 404; add a last [[routes]] without conditions if they should not";
+        let message = "there is no default route: requests that match none get 404; add a last [[routes]] with a pool and without conditions if they should not";
         problems.push(source.problem(&KeyPath::of(&["routes"]).index(last), message.to_owned()));
     }
     problems
@@ -83,11 +83,10 @@ fn unused(raw: &RawPolicy, source: &Source<'_>) -> Vec<Problem> {
     ];
     let mut problems = Vec::new();
     for (table, names, used) in defined {
+        let user = if table == "origins" { "pool" } else { "route" };
         for name in names.into_iter().filter(|name| !used.contains(name)) {
-            problems.push(source.problem(
-                &KeyPath::of(&[table, name]),
-                "nothing uses this; name it in a route or remove it".to_owned(),
-            ));
+            let message = format!("nothing uses this; name it in a {user} or remove it");
+            problems.push(source.problem(&KeyPath::of(&[table, name]), message));
         }
     }
     problems
@@ -114,12 +113,12 @@ fn doubtful(policy: &Policy, raw: &RawPolicy, source: &Source<'_>) -> Vec<Proble
         if body > policy.store.bytes_max {
             doubt(
                 KeyPath::of(&["routes"]).index(i).key("cache"),
-                "this profile's body_bytes_max is larger than the whole store",
+                "this profile's body_bytes_max is larger than the whole store; make it smaller, or [store] bytes_max larger",
             );
         }
         let unprotected = route.retry.attempts > 1 && route.breaker.is_none();
         if unprotected {
-            let message = "retries without a breaker multiply the load on a failing origin; name a breaker too";
+            let message = "retries without a breaker multiply the load on a failing origin; name a breaker too, such as breaker = \"NAME\" with a table [breakers.NAME]";
             doubt(KeyPath::of(&["routes"]).index(i).key("retry"), message);
         }
     }

@@ -46,6 +46,10 @@ pub struct RawServer {
     pub listen: Option<String>,
     /// Address and port of /healthz, /metrics and /performance/; never public. Default: 127.0.0.1:9900. "off" disables it.
     pub admin: Option<String>,
+    /// Names by which the admin address is asked for, such as "tidegate.default.svc" or "*.pods.example". Addresses, which probes and Prometheus use, and
+    /// "localhost" need not be listed. Whoever asks by another name gets 421: a page in an operator's browser could have its own name lead here.
+    /// Default: none.
+    pub admin_hosts: Vec<String>,
     /// Number of worker threads. Default: one for each core.
     pub threads: Option<u16>,
     /// "json" writes one line for each exchange to standard output; "off" writes none. Default: "json".

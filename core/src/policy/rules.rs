@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::compile::Compiler;
+use super::compile::{Compiler, how_to_define};
 use super::error::KeyPath;
 use super::list::OneOrMany;
 use super::raw::{
@@ -168,7 +168,8 @@ fn query(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawProfile) -> Query {
 fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
     let at = KeyPath::of(&["limits", name]);
     if !is_token(name) {
-        c.wrong(&at, "a limit's name is sent to clients; use letters, digits, hyphens and underscores");
+        let message = "a limit's name is sent to clients; use letters, digits, hyphens and underscores, here and in the routes that name it";
+        c.wrong(&at, message);
     }
     let key = c.key_parts(&at.key("key"), &raw.key);
     let (amount, period) = match units::quota(&raw.quota) {
@@ -183,7 +184,7 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
     if burst == 0 || burst > 1_000_000_000 {
         c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
     }
-    if cost == 0 || cost > burst {
+    if burst > 0 && (cost == 0 || cost > burst) {
         c.wrong(
             &at.key("cost"),
             format!("cost goes from 1 to the burst ({burst}): a request that costs more could never pass"),
@@ -318,7 +319,10 @@ pub(super) fn routes(
     rules: &Rules<'_>,
 ) -> Vec<Arc<Route>> {
     if raw.routes.is_empty() {
-        c.wrong(&KeyPath::of(&["routes"]), "a policy needs at least one route: [[routes]] with a pool");
+        c.wrong(
+            &KeyPath::of(&["routes"]),
+            format!("a policy needs at least one route: write [[routes]] with pool = \"main\"{}", pool_for(raw)),
+        );
     }
     let mut names: Vec<String> = Vec::new();
     let mut compiled = Vec::new();
@@ -365,7 +369,13 @@ fn route(
         }
     }
     if route.pool.is_empty() {
-        c.wrong(at, "a route needs a pool");
+        let names = keys(&raw.pools);
+        let message = if names.is_empty() {
+            format!("a route needs a pool: write pool = \"main\"{}", pool_for(raw))
+        } else {
+            format!("a route needs a pool: write pool = \"NAME\" with one of {}", names.join(", "))
+        };
+        c.wrong(at, message);
         return None;
     }
     let pool = c.find(&at.key("pool"), "pool", &route.pool, pools, &keys(&raw.pools))?;
@@ -379,6 +389,11 @@ fn route(
         breaker: breaker.map(Arc::clone),
         retry: retry.map_or_else(|| Arc::new(retry::Rule::none()), Arc::clone),
     })
+}
+
+/// Says what else is to be written for a pool `main` to be there.
+fn pool_for(raw: &RawPolicy) -> String {
+    if raw.pools.contains_key("main") { String::new() } else { format!(", then {}", how_to_define("pool", "main")) }
 }
 
 fn keys<T>(map: &BTreeMap<String, T>) -> Vec<&str> {
@@ -407,11 +422,12 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
     ];
     for (key, texts, make) in kinds {
         for text in list(texts) {
-            let begins_well = text.starts_with('/') || (key == "path_glob" && text.starts_with('*'));
+            let begins_well = text.starts_with('/') || text.starts_with('*');
             if !begins_well || text.contains('?') || text.len() > 2000 {
-                c.wrong(&at.key(key), format!("`{text}` is not a path; it begins with / and has no query"));
-            }
-            if key != "path_glob" && text.contains('*') {
+                let message =
+                    format!("`{text}` is not a path; it begins with / and has no query and at most 2000 bytes");
+                c.wrong(&at.key(key), message);
+            } else if key != "path_glob" && text.contains('*') {
                 c.wrong(&at.key(key), format!("`{text}` has a star; patterns go to path_glob"));
             }
             paths.push(make(text));

@@ -67,10 +67,10 @@ pub fn quota(text: &str) -> Result<(u64, Millis), String> {
     };
     match amount {
         0 => Err(format!(
-            "`{text}` allows nothing; to refuse everything leave the route without a pool, otherwise allow at least 1"
+            "`{text}` allows nothing; allow at least 1, such as 1/day. What is to be refused altogether should match no route: that gets 404"
         )),
         1..=1_000_000_000 => Ok((amount, period)),
-        _ => Err(format!("`{text}` is more than 1000000000 a period; leave the limit out instead")),
+        _ => Err(format!("`{text}` is more than 1000000000 a period; write at most that, such as 1000000000/sec")),
     }
 }
 

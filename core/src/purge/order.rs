@@ -1,9 +1,8 @@
 //! Purges as operators order them: in JSON, or as a pattern in a path.
 
-use http::Uri;
 use serde::Deserialize;
 
-use super::{Purge, Target};
+use super::{Purge, Target, url};
 
 /// Most things that one order names.
 const ITEMS_MAX: usize = 1000;
@@ -77,19 +76,29 @@ impl Order {
         }
         let mut targets = Vec::with_capacity(count + 1);
         for (i, text) in self.urls.iter().enumerate() {
-            let url = url(text).ok_or_else(|| format!("urls[{i}]: `{text}` is not a URL; write https://HOST/PATH"))?;
+            let wrong =
+                |fix: Option<String>| fix.unwrap_or_else(|| format!("`{text}` is not a URL; write https://HOST/PATH"));
+            let url = url::read(text).map_err(|fix| format!("urls[{i}]: {}", wrong(fix)))?;
             targets.push(Target::Url { host: url.host, path: url.path, query: url.query });
         }
         for (i, text) in self.prefixes.iter().enumerate() {
-            let url = url(text).filter(|url| url.query.is_none() && !text.contains('*'));
-            let url =
-                url.ok_or_else(|| format!("prefixes[{i}]: `{text}` is not a prefix; write HOST/PATH, without *"))?;
+            let wrong = |fix: Option<String>| {
+                fix.unwrap_or_else(|| format!("`{text}` is not a prefix; write HOST/PATH, without *"))
+            };
+            let url = url::read(text)
+                .and_then(|url| if url.query.is_none() && !text.contains('*') { Ok(url) } else { Err(None) });
+            let url = url.map_err(|fix| format!("prefixes[{i}]: {}", wrong(fix)))?;
             targets.push(Target::Prefix(url.host, url.path));
         }
         for (i, text) in self.hosts.iter().enumerate() {
-            let url = url(text).filter(|url| url.path == "/" && url.query.is_none() && !text.contains(['/', '*']));
-            let url =
-                url.ok_or_else(|| format!("hosts[{i}]: `{text}` is not a host; write shop.example, without *"))?;
+            let wrong = |fix: Option<String>| {
+                fix.unwrap_or_else(|| format!("`{text}` is not a host; write shop.example, without *"))
+            };
+            let url = url::read(text).and_then(|url| {
+                let alone = url.path == "/" && url.query.is_none() && !text.contains(['/', '*']);
+                if alone { Ok(url) } else { Err(None) }
+            });
+            let url = url.map_err(|fix| format!("hosts[{i}]: {}", wrong(fix)))?;
             targets.push(Target::Host(url.host));
         }
         for (i, tag) in self.tags.iter().enumerate() {
@@ -106,22 +115,6 @@ impl Order {
         }
         Ok(targets.into_iter().map(|target| Purge { target, soft: self.soft }).collect())
     }
-}
-
-struct Url {
-    host: String,
-    path: String,
-    query: Option<String>,
-}
-
-/// Reads a URL with or without scheme; the port does not count.
-fn url(text: &str) -> Option<Url> {
-    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-    let uri: Uri = full.split('#').next()?.parse().ok()?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    let authority = uri.authority().filter(|authority| known && !authority.as_str().contains('@'))?;
-    let host = authority.host();
-    Some(Url { host: host.to_ascii_lowercase(), path: uri.path().to_owned(), query: uri.query().map(str::to_owned) })
 }
 
 #[cfg(test)]

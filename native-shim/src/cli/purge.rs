@@ -70,10 +70,12 @@ async fn tell(address: &str, order: String) -> Result<String, String> {
             .into());
     }
     let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot be reached: {error}"))?;
+    // The address is expected as Host, whatever name led to it.
+    let host = stream.peer_addr().map_err(|error| error.to_string())?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
     let request = Request::post(Uri::from_static("/performance/cache/invalidate"))
-        .header(header::HOST, address)
+        .header(header::HOST, host)
         .header(header::AUTHORIZATION, format!("Bearer {token}"))
         .body(Full::new(bytes::Bytes::from(order)));
     let request = request.map_err(|error| error.to_string())?;
@@ -88,7 +90,7 @@ async fn tell(address: &str, order: String) -> Result<String, String> {
         (StatusCode::OK, ..) => {
             Err("answers as no admin address does; nothing was purged. Is it the one of [server]?".into())
         }
-        (_, Some(title), Some(detail)) => Err(format!("{title}: {detail}")),
+        (_, Some(title), Some(detail)) => Err(format!("nothing was purged: {title}: {detail}")),
         _ => Err(format!("{status}: {text}")),
     }
 }

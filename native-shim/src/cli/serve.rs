@@ -1,6 +1,7 @@
 //! `tidegate serve`: the proxy, its admin address, its log, and its policy file watched.
 
 use std::io;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tidegate::{Admin, Look, Node, Phase, PolicyFile, Server, TlsFiles};
+use tidegate_core::operations::{CHARACTERS_MIN, Token};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the policy's file is looked at.
@@ -40,14 +42,19 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn serve(arguments: &Arguments) -> Result<(), String> {
     let (file, policy) = PolicyFile::open(&arguments.policy)?;
     let files = Arc::new(TlsFiles::new(file.folder()));
-    let listen = policy.server.listen.clone();
+    let (listen, admin) = (policy.server.listen.clone(), policy.server.admin.clone());
     let node = Arc::new(Node::with_random_seed(policy));
-    let server =
-        Server::start(&node, &files).map_err(|error| format!("tidegate: cannot serve on {listen}: {error}"))?;
+    keep_secret(&node);
+    // The admin address first: a process that cannot have it must not have served anybody.
+    let admin = match admin {
+        Some(address) => Some(TcpListener::bind(&address).map_err(|error| cannot_listen(&address, "admin", &error))?),
+        None => None,
+    };
+    let server = Server::start(&node, &files).map_err(|error| cannot_listen(&listen, "listen", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("tidegate: {error}"))?;
     write_log(&node)?;
-    let outcome = runtime.block_on(look_after(&node, &files, file, &server));
+    let outcome = runtime.block_on(look_after(&node, &files, file, &server, admin));
     // What runs here, such as a sweep, needs no end of its own.
     drop(runtime);
     if outcome.is_ok() {
@@ -55,6 +62,26 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     }
     node.access_log.flush(&mut io::stdout().lock());
     outcome
+}
+
+/// Has the node refuse requests that show the operators' token, with an admin address or without.
+fn keep_secret(node: &Node) {
+    let token = super::admin_token().as_deref().and_then(Token::new);
+    if token.as_ref().is_some_and(Token::is_short) {
+        eprintln!(
+            "tidegate: TIDEGATE_ADMIN_TOKEN has fewer than {CHARACTERS_MIN} characters and could be guessed; take one from `openssl rand -hex 32`"
+        );
+    }
+    node.keep_secret(token);
+}
+
+fn cannot_listen(address: &str, key: &str, error: &io::Error) -> String {
+    let advice = if error.kind() == io::ErrorKind::AddrInUse {
+        format!("; another process listens there: end it, or give this one another address in [server] {key}")
+    } else {
+        String::new()
+    };
+    format!("tidegate: cannot listen on {address}: {error}{advice}")
 }
 
 /// Starts the thread that writes the access log, so that a slow reader of it holds up nobody else.
@@ -75,12 +102,14 @@ async fn look_after(
     files: &Arc<TlsFiles>,
     mut file: PolicyFile,
     server: &Server,
+    admin: Option<TcpListener>,
 ) -> Result<(), String> {
-    if let Some(address) = &node.engine().policy().server.admin {
+    if let Some(listener) = admin {
         let token = super::admin_token();
         let operations = if token.is_some() { "" } else { "; no operations: TIDEGATE_ADMIN_TOKEN is not set" };
-        let admin = Admin::bind(address, Arc::clone(node), files, token, server.phase()).await;
-        let admin = admin.map_err(|error| format!("tidegate: cannot listen on {address}: {error}"))?;
+        let admin = Admin::on(listener, Arc::clone(node), files, token, server.phase());
+        let admin = admin.map_err(|error| format!("tidegate: the admin address: {error}"))?;
+        let address = admin.address().map_err(|error| format!("tidegate: the admin address: {error}"))?;
         eprintln!("tidegate: health and metrics on {address}{operations}");
         tokio::spawn(admin.serve());
     }

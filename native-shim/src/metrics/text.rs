@@ -190,6 +190,15 @@ impl Metrics {
         let help = "Bytes of the bodies that are stored, or were and are still being read.";
         page.single("tidegate_store_held_bytes", "gauge", help, node.store.held_bytes());
         let help = "Lines of the access log that were dropped because its reader was too slow.";
+        let [wrong, slowed] = self.guesses.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let name = "tidegate_operations_refused_total";
+        page.family(
+            name,
+            "counter",
+            "Requests for operations refused: with a wrong token, or from an address that showed too many.",
+        );
+        page.sample(name, &[("reason", "token")], wrong);
+        page.sample(name, &[("reason", "slowed")], slowed);
         page.single("tidegate_access_log_dropped_total", "counter", help, node.access_log.dropped());
         let name = "tidegate_policy_reloads_total";
         page.family(name, "counter", "Changed policies, by whether they were taken.");

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,12 +12,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidegate_core::operations;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tidegate_core::operations::{self, Guesses, Token};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Phase;
-use super::operations::Operations;
+use super::operations::{self as carried_out, Operations};
 use crate::body::Body;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -39,7 +39,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Listens. Operations are for those who show the token; without one there are none.
+    /// Listens. Operations are for those who show the token; without one there are none. From here on the node refuses requests that show it.
     pub async fn bind(
         address: &str,
         node: Arc<Node>,
@@ -47,8 +47,25 @@ impl Admin {
         token: Option<String>,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
-        let operations = Operations { node, upstream: Connections::new(Arc::clone(files)), token };
-        Ok(Self { listener: TcpListener::bind(address).await?, operations, phase })
+        let listener = TcpListener::bind(address).await?.into_std()?;
+        Self::on(listener, node, files, token, phase)
+    }
+
+    /// Does as [`Admin::bind`] where somebody listens already. To be called within a runtime.
+    pub fn on(
+        listener: StdListener,
+        node: Arc<Node>,
+        files: &Arc<TlsFiles>,
+        token: Option<String>,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let token = token.and_then(|token| Token::new(&token));
+        node.keep_secret(token.clone());
+        let upstream = Connections::new(Arc::clone(files));
+        let operations = Operations { node, upstream, token, guesses: Mutex::new(Guesses::new()) };
+        Ok(Self { listener, operations, phase })
     }
 
     /// Returns where it listens.
@@ -56,20 +73,27 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Answers until it is dropped.
+    /// Answers until it is dropped. A server that drains leaves the port to the next process; connections that are open then are still answered.
     pub async fn serve(self) {
-        let this = Arc::new(self);
+        let Self { listener, operations, mut phase } = self;
+        let this = Arc::new(Answers { operations, phase: phase.clone() });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            // It is never closed.
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let Ok((stream, _)) = this.listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &places) => accepted,
+                // Without a sender there is nothing left to wait for.
+                running = phase.wait_for(|phase| *phase != Phase::Running) => {
+                    drop(running);
+                    return;
+                }
+            };
+            let Some((stream, peer, place)) = accepted else {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
             let this = Arc::clone(&this);
             tokio::spawn(async move {
-                let answer = service_fn(|request| async { Ok::<_, Infallible>(this.answer(request).await) });
+                let answer = service_fn(|request| async { Ok::<_, Infallible>(this.answer(request, peer.ip()).await) });
                 let mut builder = http1::Builder::new();
                 builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
                 // An error has ended the connection; there is nobody to tell.
@@ -78,10 +102,34 @@ impl Admin {
             });
         }
     }
+}
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body<OriginBody>> {
+/// Accepts a connection when there is a place for it; `None` if that fails.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    let (stream, peer) = listener.accept().await.ok()?;
+    Some((stream, peer, place))
+}
+
+/// What answers at the admin address.
+struct Answers {
+    operations: Operations,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Answers {
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Body<OriginBody>> {
+        let (head, body) = request.into_parts();
+        let engine = self.operations.node.engine();
+        if let Err(refused) = operations::admit_host(&head, &engine.policy().server.admin_hosts) {
+            return carried_out::answer(Err(&refused));
+        }
+        let request = Request::from_parts(head, body);
         if request.uri().path().starts_with(operations::ROOT) {
-            return self.operations.answer(request).await;
+            return self.operations.answer(request, peer).await;
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());

@@ -1,14 +1,15 @@
 //! What operators do with the store: purges, figures, warming. For whoever has the token.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tidegate_core::operations::{self, Operation, Refused};
+use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token};
 use tidegate_core::{Client, RequestBody as Announced, Scheme};
 use tokio::task::JoinSet;
 
@@ -28,26 +29,26 @@ pub(super) struct Operations {
     pub(super) node: Arc<Node>,
     pub(super) upstream: Connections,
     /// What an operator shows; without one nobody may do anything.
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Token>,
+    /// Who has shown wrong tokens.
+    pub(super) guesses: Mutex<Guesses>,
 }
 
 type Answer = Response<Body<OriginBody>>;
 
 impl Operations {
     /// Answers a request whose path begins with [`operations::ROOT`].
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let done = self.carry_out(request).await;
-        let (head, text) = operations::reply(done.as_ref());
-        Response::from_parts(head, Body::full(Bytes::from(text)))
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
+        let done = self.carry_out(request, peer).await;
+        answer(done.as_ref())
     }
 
-    async fn carry_out(&self, request: Request<Incoming>) -> Result<Value, Refused> {
+    async fn carry_out(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Value, Refused> {
         let (head, body) = request.into_parts();
-        operations::admit(&head.headers, self.token.as_deref())?;
-        let body = Limited::new(body, operations::ORDER_BYTES_MAX).collect().await.map_err(|error| Refused {
-            status: StatusCode::BAD_REQUEST,
-            title: "Not understood",
-            detail: format!("the body cannot be read: {error}"),
+        self.admit(&head.headers, peer)?;
+        let body = Limited::new(body, operations::ORDER_BYTES_MAX).collect().await.map_err(|error| {
+            let detail = format!("the body cannot be read: {error}");
+            Refused::new(StatusCode::BAD_REQUEST, "Not understood", detail)
         })?;
         match operations::read(&head.method, &head.uri, &body.to_bytes())? {
             Operation::Purge(purges) => {
@@ -57,6 +58,28 @@ impl Operations {
             Operation::Stats => Ok(self.figures()),
             Operation::Warm(urls) => Ok(self.warm(urls).await),
         }
+    }
+
+    /// Lets those with the token pass. Wrong ones are counted, told and slowed.
+    fn admit(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refused> {
+        let [wrong, slowed] = &self.node.metrics.guesses;
+        let now = self.node.now();
+        let shown = self.token.as_ref().map_or(Shown::Nothing, |token| token.shown(headers));
+        if shown != Shown::Nothing {
+            self.guesses().admit(peer, now).inspect_err(|_| {
+                slowed.fetch_add(1, Ordering::Relaxed);
+            })?;
+        }
+        if shown == Shown::Wrong {
+            self.guesses().count(peer, now);
+            wrong.fetch_add(1, Ordering::Relaxed);
+            eprintln!("tidegate: {peer} showed a wrong token at {}", operations::ROOT);
+        }
+        operations::admit(headers, self.token.as_ref())
+    }
+
+    fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn figures(&self) -> Value {
@@ -88,6 +111,12 @@ impl Operations {
             }
         }
     }
+}
+
+/// Writes the answer to an operator.
+pub(super) fn answer(done: Result<&Value, &Refused>) -> Answer {
+    let (head, text) = operations::reply(done);
+    Response::from_parts(head, Body::full(Bytes::from(text)))
 }
 
 /// Drives the exchange of a client that reads all.

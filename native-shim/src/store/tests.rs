@@ -14,7 +14,7 @@ use tidegate_core::{Client, Engine, Policy, RequestBody, Scheme, Step};
 
 use super::*;
 
-pub(super) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 const POLICY: &str = r#"
 [origins.a]
@@ -42,7 +42,7 @@ fn key(number: u64) -> CacheKey {
 }
 
 /// Makes a head that expires at this time and answers requests for this variant only.
-pub(super) fn variant(number: usize, expires: Timestamp) -> Arc<Stored> {
+pub(crate) fn variant(number: usize, expires: Timestamp) -> Arc<Stored> {
     let mut headers = HeaderMap::new();
     headers.insert("x-variant", HeaderValue::from(number));
     Arc::new(Stored {

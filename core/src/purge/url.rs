@@ -1,0 +1,199 @@
+//! URLs as operators write them, in the form that requests have: percent-encoded, with hosts in ASCII.
+
+use std::fmt::Write;
+
+use http::Uri;
+
+/// A URL that is purged. The port does not count.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Url {
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+}
+
+/// Reads a URL with or without scheme.
+///
+/// # Errors
+/// Says what to write; nothing if it is no URL at all.
+pub(super) fn read(text: &str) -> Result<Url, Option<String>> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let authority = ascii_host(authority).map_err(Some)?;
+    // A query may follow the host at once.
+    let slash = if target.starts_with('?') { "/" } else { "" };
+    let uri: Uri = format!("{scheme}://{authority}{slash}{}", encoded(target)).parse().map_err(|_| None)?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri.authority().filter(|authority| known && !authority.as_str().contains('@')).ok_or(None)?;
+    let host = authority.host().to_ascii_lowercase();
+    Ok(Url { host, path: uri.path().to_owned(), query: uri.query().map(str::to_owned) })
+}
+
+/// Encodes what no request has in its target: characters outside ASCII, and spaces.
+fn encoded(target: &str) -> String {
+    let mut text = String::with_capacity(target.len());
+    for byte in target.bytes() {
+        if byte.is_ascii() && byte != b' ' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// Writes a host as DNS and requests have it (RFC 5891): labels outside ASCII in Punycode.
+fn ascii_host(authority: &str) -> Result<String, String> {
+    let decoded = if authority.contains('%') && !authority.contains('[') { percent_decoded(authority) } else { None };
+    let authority = decoded.as_deref().filter(|text| !text.contains(['/', '?', '#', '@'])).unwrap_or(authority);
+    if authority.is_ascii() {
+        return Ok(authority.to_owned());
+    }
+    // The full stops of East Asian scripts separate labels too.
+    let plain = authority.replace(['\u{3002}', '\u{ff0e}', '\u{ff61}'], ".").to_lowercase();
+    let labels: Option<Vec<String>> = plain.split('.').map(ascii_label).collect();
+    labels.map(|labels| labels.join(".")).ok_or_else(|| {
+        format!(
+            "the host `{authority}` has characters that are not converted here; write it as requests name it, with xn--"
+        )
+    })
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = crate::query::decode_first(rest) {
+        bytes.push(byte);
+        rest = after;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn ascii_label(label: &str) -> Option<String> {
+    if label.is_ascii() {
+        return Some(label.to_owned());
+    }
+    let port = label.find(':').unwrap_or(label.len());
+    let (name, port) = label.split_at_checked(port)?;
+    if name.is_ascii() || !name.chars().all(stays_as_it_is) {
+        return None;
+    }
+    Some(format!("xn--{}{port}", punycode(name)?))
+}
+
+/// Returns whether a character in lower case is the same in a host name: letters that IDNA neither maps nor composes. For others a table would be needed
+/// that is larger than all of this program's decisions.
+fn stays_as_it_is(letter: char) -> bool {
+    let is_plain = matches!(letter, 'a'..='z' | '0'..='9' | '-');
+    let is_letter = letter.is_alphanumeric() && letter.to_lowercase().eq([letter]);
+    let is_known = matches!(u32::from(letter),
+        // Latin, Greek, Cyrillic, Armenian; not the digraphs and the apostrophe that are mapped.
+        0xdf..=0x131 | 0x134..=0x13e | 0x141..=0x148 | 0x14a..=0x17e | 0x180..=0x1c3 | 0x1cd..=0x1f0 | 0x1f4..=0x24f
+        | 0x3ac..=0x3ce | 0x430..=0x52f | 0x561..=0x586
+        // Hebrew, Arabic, Thai.
+        | 0x5d0..=0x5ea | 0x620..=0x63f | 0x641..=0x64a | 0xe01..=0xe32
+        // Hiragana, Katakana, CJK, Hangul.
+        | 0x3041..=0x3096 | 0x30a1..=0x30fa | 0x30fc | 0x4e00..=0x9fff | 0xac00..=0xd7a3);
+    is_plain || (is_letter && is_known)
+}
+
+/// Encodes a label (RFC 3492). `None` for one that is far too long.
+fn punycode(label: &str) -> Option<String> {
+    const LONGEST: usize = 63;
+    let letters: Vec<u32> = label.chars().map(u32::from).collect();
+    if letters.len() > LONGEST {
+        return None;
+    }
+    let mut text: String = label.chars().filter(char::is_ascii).collect();
+    let basic = u32::try_from(text.len()).ok()?;
+    let mut handled = basic;
+    if basic > 0 {
+        text.push('-');
+    }
+    let (mut next, mut delta, mut bias) = (0x80_u32, 0_u32, 72_u32);
+    while usize::try_from(handled).ok()? < letters.len() {
+        let smallest = letters.iter().copied().filter(|letter| *letter >= next).min()?;
+        delta = delta.checked_add((smallest - next).checked_mul(handled + 1)?)?;
+        next = smallest;
+        for letter in &letters {
+            if *letter < next {
+                delta += 1;
+            }
+            if *letter == next {
+                push_number(&mut text, delta, bias);
+                bias = adapted(delta, handled + 1, handled == basic);
+                delta = 0;
+                handled += 1;
+            }
+        }
+        delta += 1;
+        next += 1;
+    }
+    Some(text)
+}
+
+fn push_number(text: &mut String, delta: u32, bias: u32) {
+    let mut rest = delta;
+    let mut weight = 36_u32;
+    loop {
+        let threshold = weight.saturating_sub(bias).clamp(1, 26);
+        if rest < threshold {
+            break;
+        }
+        text.push(digit(threshold + (rest - threshold) % (36 - threshold)));
+        rest = (rest - threshold) / (36 - threshold);
+        weight += 36;
+    }
+    text.push(digit(rest));
+}
+
+fn digit(value: u32) -> char {
+    char::from_digit((value + 10) % 36, 36).unwrap_or_default()
+}
+
+fn adapted(delta: u32, handled: u32, first: bool) -> u32 {
+    let mut delta = if first { delta / 700 } else { delta / 2 };
+    delta += delta / handled;
+    let mut bias = 0;
+    while delta > 455 {
+        delta /= 35;
+        bias += 36;
+    }
+    bias + 36 * delta / (delta + 38)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn urls_get_the_form_that_requests_have() {
+        for (text, host, path, query) in [
+            ("https://x.example/ä?ö=ü", "x.example", "/%C3%A4", Some("%C3%B6=%C3%BC")),
+            ("x.example/a b/%C3%A4", "x.example", "/a%20b/%C3%A4", None),
+            ("x.example?ä#ö", "x.example", "/", Some("%C3%A4")),
+            ("https://Bücher.example:8443/", "xn--bcher-kva.example", "/", None),
+            ("b%C3%BCcher.example/a", "xn--bcher-kva.example", "/a", None),
+            ("ÄÖÜ.example", "xn--4ca0bs.example", "/", None),
+            ("faß.example", "xn--fa-hia.example", "/", None),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah", "/", None),
+            ("пример。испытание", "xn--e1afmkfd.xn--80akhbyknj4f", "/", None),
+            ("한국.example", "xn--3e0b707e.example", "/", None),
+            ("[::1]:80/ä", "[::1]", "/%C3%A4", None),
+        ] {
+            let url = Url { host: host.into(), path: path.into(), query: query.map(Into::into) };
+            assert_eq!(read(text), Ok(url), "{text}");
+        }
+        for text in ["u\u{308}.example", "ﬁ.example", "Ａ.example", "☃.example"] {
+            assert!(read(text).unwrap_err().is_some_and(|fix| fix.contains("xn--")), "{text}");
+        }
+        for text in ["", "a%2Fb", "ftp://a.example", "https://user@a.example/", "::", "a b.example"] {
+            assert_eq!(read(text), Err(None), "{text}");
+        }
+    }
+}
