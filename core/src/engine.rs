@@ -37,14 +37,14 @@ struct Inner {
 }
 
 impl Engine {
-    /// Makes an engine with no history. `seed` moves jitter only.
+    /// Makes an engine with no history. `seed` moves jitter, and which keys share a place in tables: nobody outside may know it.
     pub fn new(policy: Policy, seed: u64) -> Self {
         let breakers = pairs(&policy).map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule)))).collect();
         Self(Arc::new(Inner {
             policy,
             seed,
             breakers,
-            flights: Arc::default(),
+            flights: Arc::new(Flights::new(seed)),
             purges: Arc::new(Purges::new(seed)),
             rules: Arc::default(),
             token: None,

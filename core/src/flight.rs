@@ -8,8 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::cache::CacheKey;
-use crate::hash;
 use crate::time::{Millis, Timestamp};
 
 /// How long requests for a key go alone after a response that could not be stored ("hit-for-miss").
@@ -19,14 +20,16 @@ const UNSHARED_FOR: Millis = 10_000;
 const KEYS_MAX: usize = 10_000;
 
 /// The fetches under way at one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flights {
+    /// Nobody outside knows it, so nobody can choose a slow URL whose hash is that of somebody else's key.
+    seed: u64,
     table: Mutex<Table>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By the key's hash: keys are as long as clients make them, and two that share a hash at worst wait for each other.
+    /// By the key's seeded hash: keys are as long as clients make them, and two that share a hash at worst wait for each other.
     keys: BTreeMap<u64, Flight>,
     next: u64,
     swept: Timestamp,
@@ -91,10 +94,19 @@ pub struct Lead {
 }
 
 impl Flights {
+    /// Makes a table in which nothing is fetched. `seed` chooses which keys share a hash.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, table: Mutex::default() }
+    }
+
+    fn hash(&self, key: &CacheKey) -> u64 {
+        xxh3_64_with_seed(key.as_bytes(), self.seed)
+    }
+
     /// Takes part in the fetch of a key. A lead expires `lease` from now.
     pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, lease: Millis, now: Timestamp) -> Boarding {
         let mut table = self.lock();
-        let key = hash::stable(key.as_bytes());
+        let key = self.hash(key);
         match table.role(key, now) {
             Some(Role::Led { .. }) => return Boarding::Follow,
             Some(Role::Unshared) => return Boarding::Alone,
@@ -112,7 +124,7 @@ impl Flights {
     /// Lets requests for a key go alone for a while, unless somebody fetches it.
     pub(crate) fn go_alone(&self, key: &CacheKey, now: Timestamp) {
         let mut table = self.lock();
-        let key = hash::stable(key.as_bytes());
+        let key = self.hash(key);
         let is_led = matches!(table.role(key, now), Some(Role::Led { .. }));
         if !is_led && (table.keys.len() < KEYS_MAX || table.make_room(now)) {
             table.keys.insert(key, Flight { role: Role::Unshared, since: now, lasts: UNSHARED_FOR });
@@ -121,7 +133,7 @@ impl Flights {
 
     /// Returns whether somebody fetches this key.
     pub(crate) fn is_led(&self, key: &CacheKey, now: Timestamp) -> bool {
-        matches!(self.lock().role(hash::stable(key.as_bytes()), now), Some(Role::Led { .. }))
+        matches!(self.lock().role(self.hash(key), now), Some(Role::Led { .. }))
     }
 
     /// Counts the keys that somebody fetches.
@@ -174,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_leads_and_the_others_follow_until_it_ends() {
-        let flights = Arc::new(Flights::default());
+        let flights = Arc::new(Flights::new(7));
         let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
         assert!(matches!(flights.board(&key("a"), 100, at(99)), Boarding::Follow));
         assert!(matches!(flights.board(&key("b"), 100, at(0)), Boarding::Lead(_)));
@@ -185,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_lost_lead_expires_and_its_late_end_harms_nobody() {
-        let flights = Arc::new(Flights::default());
+        let flights = Arc::new(Flights::new(7));
         let Boarding::Lead(lost) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
         let Boarding::Lead(_next) = flights.board(&key("a"), 100, at(100)) else { panic!("the lead has expired") };
         drop(lost);
@@ -194,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_keeps_no_lead_alive_for_longer_than_it_may_last() {
-        let flights = Arc::new(Flights::default());
+        let flights = Arc::new(Flights::new(7));
         let Boarding::Lead(_lost) = flights.board(&key("a"), 100, at(3_600_000)) else { panic!("the first leads") };
         assert!(flights.is_led(&key("a"), at(0)));
         assert!(flights.is_led(&key("a"), at(99)));
@@ -203,10 +215,20 @@ mod tests {
 
     #[test]
     fn an_unshared_response_lets_all_go_alone_for_a_while() {
-        let flights = Arc::new(Flights::default());
+        let flights = Arc::new(Flights::new(7));
         let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
         lead.end_unshared(at(1));
         assert!(matches!(flights.board(&key("a"), 100, at(2)), Boarding::Alone));
         assert!(matches!(flights.board(&key("a"), 100, at(10_001)), Boarding::Lead(_)));
+    }
+
+    #[test]
+    fn which_keys_share_a_hash_depends_on_the_seed() {
+        let hash = |seed, name| Flights::new(seed).hash(&key(name));
+        assert_eq!(hash(1, "a"), hash(1, "a"));
+        for name in ["a", "/a/path", &"long".repeat(10), &"longer".repeat(100)] {
+            let hashes: std::collections::BTreeSet<u64> = (0..50).map(|seed| hash(seed, name)).collect();
+            assert_eq!(hashes.len(), 50, "{name}");
+        }
     }
 }
