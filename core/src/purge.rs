@@ -424,7 +424,12 @@ impl Purges {
         self.learn_alone(others);
         let place = purges.first().and_then(|purge| match &purge.target {
             Target::Exact(exact) => Some(exact.place()),
-            _ => None,
+            Target::All
+            | Target::Url { .. }
+            | Target::Host(_)
+            | Target::Prefix(..)
+            | Target::Tag(_)
+            | Target::Group(..) => None,
         });
         // A soft purge counts too: nobody can say any more what it would leave.
         let reached = |s: &Stored| {
