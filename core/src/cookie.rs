@@ -15,27 +15,53 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::query;
 
-/// A cookie of a request, as it is written there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cookie<'a> {
-    /// Name and value, from the first letter of the name on, to where the value ends at the latest: all that an application may read of it.
-    pub(crate) text: &'a [u8],
-    /// The value as written, with quotes and spaces.
-    pub(crate) value: &'a [u8],
+/// Where a cookie is written in a Cookie field.
+#[derive(Debug, Clone, Copy)]
+struct Found<'a> {
+    line: &'a [u8],
+    /// Where the name begins.
+    from: usize,
+    /// Where the value begins.
+    value_at: usize,
+    /// Where the value ends at the latest.
+    end: usize,
 }
 
-/// Returns every cookie with this name in any spelling, over all Cookie fields, in their order. A `*` at the end of the name stands for any ending.
-pub(crate) fn all<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = Cookie<'a>> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    lines
-        .flat_map(|line| Candidates::of(line.as_bytes()))
-        .filter(|found| is_named(found.name, name))
-        .map(|found| found.cookie)
+/// Returns all that an application may read of the cookies with this name in any spelling, over all Cookie fields, in their order: name and value, each
+/// letter once. A `*` at the end of the name stands for any ending.
+///
+/// What may be a cookie may lie within the value of another one. It is part of that text then; if it may go on beyond it, what follows is a text by itself.
+pub(crate) fn texts<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(header::COOKIE).iter().flat_map(move |line| {
+        let mut done = 0;
+        named(line.as_bytes(), name).filter_map(move |found| {
+            let from = found.from.max(done);
+            done = done.max(found.end);
+            found.line.get(from..found.end).filter(|text| !text.is_empty())
+        })
+    })
+}
+
+/// Returns the value of every cookie with this name in any spelling, as written, with quotes and spaces, as far as it may go.
+pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    lines.flat_map(move |line| named(line.as_bytes(), name)).map(|found| {
+        let value = found.line.get(found.value_at..found.end);
+        value.unwrap_or_default()
+    })
 }
 
 /// Returns whether there is a cookie with this name in any spelling.
 pub(crate) fn has(headers: &HeaderMap, name: &str) -> bool {
-    all(headers, name).next().is_some()
+    headers.get_all(header::COOKIE).iter().any(|line| named(line.as_bytes(), name).next().is_some())
+}
+
+/// Returns the cookies of a line with this name. Names come first, because most cookies are of another name and need no end.
+fn named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = Found<'a>> {
+    let mut ends = Ends::of(line);
+    Names::of(line)
+        .filter(move |(from, to)| line.get(*from..*to).is_some_and(|written| is_named(written, name)))
+        .map(move |(from, to)| ends.find(from, to))
 }
 
 /// Returns whether a value with open quotes may go on in the next Cookie field, once an origin gets them as one.
@@ -45,14 +71,54 @@ pub(crate) fn runs_on(headers: &HeaderMap) -> bool {
     lines().nth(1).is_some() && lines().any(is_open)
 }
 
-/// What may be a cookie.
-struct Candidate<'a> {
-    name: &'a [u8],
-    cookie: Cookie<'a>,
+/// Finds where values end. Values are asked for from left to right, and a line is read twice at most however many there are.
+struct Ends<'a> {
+    line: &'a [u8],
+    /// Up to where quotes have been counted, and whether one is open there.
+    counted: (usize, bool),
+    /// The next `;`, or the line's end, and whether a quote is open there.
+    stop: Option<(usize, bool)>,
 }
 
-/// Everything in a Cookie field that may be a cookie.
-struct Candidates<'a> {
+impl<'a> Ends<'a> {
+    fn of(line: &'a [u8]) -> Self {
+        Self { line, counted: (0, false), stop: None }
+    }
+
+    /// Returns the cookie whose name stands here.
+    fn find(&mut self, from: usize, to: usize) -> Found<'a> {
+        let (_, rest) = self.line.split_at_checked(to).unwrap_or_default();
+        let skipped = rest.iter().take_while(|byte| is_space(**byte)).count();
+        let value_at = if rest.get(skipped) == Some(&b'=') { to + skipped + 1 } else { to };
+        Found { line: self.line, from, value_at, end: self.end(value_at) }
+    }
+
+    /// A value goes to the next `;`. One whose quotes are still open there may go on to the end.
+    fn end(&mut self, value_at: usize) -> usize {
+        let (counted, open) = self.counted;
+        let open = open ^ is_odd(self.line.get(counted..value_at));
+        self.counted = (value_at.max(counted), open);
+        let (stop, open_at_stop) = match self.stop {
+            Some(stop) if stop.0 >= value_at => stop,
+            Some(_) | None => {
+                let (_, rest) = self.line.split_at_checked(value_at).unwrap_or_default();
+                let length = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+                let stop = value_at + length;
+                (stop, open ^ is_odd(self.line.get(value_at..stop)))
+            }
+        };
+        self.stop = Some((stop, open_at_stop));
+        if open_at_stop == open { stop } else { self.line.len() }
+    }
+}
+
+/// Returns whether there is an odd number of quotes.
+fn is_odd(text: Option<&[u8]>) -> bool {
+    text.unwrap_or_default().iter().fold(false, |odd, byte| odd ^ (*byte == b'"'))
+}
+
+/// Where everything in a Cookie field stands that may be the name of a cookie: from, and up to.
+struct Names<'a> {
     line: &'a [u8],
     /// Where the piece begins that is looked at next.
     next: usize,
@@ -64,23 +130,13 @@ struct Candidates<'a> {
     word: Option<(usize, usize)>,
 }
 
-impl<'a> Candidates<'a> {
+impl<'a> Names<'a> {
     fn of(line: &'a [u8]) -> Self {
         Self { line, next: 0, piece: (0, 0), seen: 1, word: None }
     }
 
     fn slice(&self, from: usize, to: usize) -> &'a [u8] {
         self.line.get(from..to).unwrap_or_default()
-    }
-
-    /// Makes the cookie whose name stands here.
-    fn candidate(&self, from: usize, to: usize) -> Candidate<'a> {
-        let rest = self.slice(to, self.line.len());
-        let skipped = rest.iter().take_while(|byte| is_space(**byte)).count();
-        let value_at = if rest.get(skipped) == Some(&b'=') { to + skipped + 1 } else { to };
-        let end = value_at + length_of_value(self.slice(value_at, self.line.len()));
-        let cookie = Cookie { text: self.slice(from, end), value: self.slice(value_at, end) };
-        Candidate { name: self.slice(from, to), cookie }
     }
 
     /// Narrows a piece to what is not white space, from which also a `=` at the beginning is taken.
@@ -109,13 +165,13 @@ impl<'a> Candidates<'a> {
     }
 }
 
-impl<'a> Iterator for Candidates<'a> {
-    type Item = Candidate<'a>;
+impl Iterator for Names<'_> {
+    type Item = (usize, usize);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some((from, to)) = self.word.take() {
-                return Some(self.candidate(from, to));
+            if let Some(word) = self.word.take() {
+                return Some(word);
             }
             let (begin, end) = self.piece;
             if self.seen >= end {
@@ -130,7 +186,7 @@ impl<'a> Iterator for Candidates<'a> {
                 self.seen = end;
                 // Further words without a `=` belong to the value before them.
                 if is_first {
-                    return Some(self.candidate(begin, end));
+                    return Some((begin, end));
                 }
                 continue;
             };
@@ -141,23 +197,16 @@ impl<'a> Iterator for Candidates<'a> {
             if is_first {
                 // White space within a name is part of it, or separates it from another one.
                 self.word = word.map(|word| (word, to));
-                return Some(self.candidate(from, to));
+                return Some((from, to));
             }
             // In `a=b=c` there is no `b`; in `a=b c=d` there is a `c`.
             if let Some(word) =
                 word.or_else(|| self.line.get(from.wrapping_sub(1)).is_some_and(|b| is_space(*b)).then_some(from))
             {
-                return Some(self.candidate(word, to));
+                return Some((word, to));
             }
         }
     }
-}
-
-/// A value goes to the next `;`. One whose quotes are still open there may go on to the end.
-fn length_of_value(rest: &[u8]) -> usize {
-    let end = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
-    let quotes = rest.iter().take(end).filter(|byte| **byte == b'"').count();
-    if quotes % 2 == 1 { rest.len() } else { end }
 }
 
 /// Returns whether a name in a request is this one to some application.
@@ -218,7 +267,7 @@ mod tests {
     }
 
     fn texts(lines: &[&[u8]], name: &str) -> Vec<String> {
-        all(&fields(lines), name).map(|found| String::from_utf8_lossy(found.text).into_owned()).collect()
+        super::texts(&fields(lines), name).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
     }
 
     #[test]
@@ -298,5 +347,54 @@ mod tests {
         assert_eq!(texts(&[b"lang=de, fr; x=1"], "lang"), ["lang=de, fr"]);
         assert_eq!(texts(&[b"x=1 lang=de"], "lang"), ["lang=de"]);
         assert!(runs_on(&fields(&[b"lang=\"de", b"x=1\""])) && !runs_on(&fields(&[b"lang=\"de\"", b"x=1"])));
+    }
+
+    #[test]
+    fn what_lies_within_another_text_is_not_written_again() {
+        assert_eq!(texts(&[b"lang=de,lang=fr lang=it; lang=es"], "lang"), ["lang=de,lang=fr lang=it", "lang=es"]);
+        assert_eq!(texts(&[b"lang=a\" lang=\"b; x=1; lang=c"], "lang"), ["lang=a\" lang=\"b", "; x=1; lang=c"]);
+        let headers = fields(&[b"lang=de,lang=fr; lang=es"]);
+        let values: Vec<&[u8]> = values(&headers, "lang").collect();
+        assert_eq!(values, [&b"de,lang=fr"[..], b"fr", b"es"]);
+    }
+
+    #[test]
+    fn no_line_makes_texts_longer_than_itself() {
+        for unit in [
+            "lang,",
+            "lang=lang=",
+            "lang=",
+            "lang ",
+            "lang= lang",
+            "lang\"",
+            "\"lang",
+            "lang=\",",
+            "lang\";",
+            "=lang,",
+            ",;\" lang",
+        ] {
+            let line = unit.repeat(2000);
+            for name in ["lang", "l*", "*"] {
+                let headers = fields(&[line.as_bytes()]);
+                let lengths: Vec<usize> = super::texts(&headers, name).map(<[u8]>::len).collect();
+                assert!(lengths.iter().sum::<usize>() <= line.len(), "{unit} {name}");
+                assert!(lengths.len() <= line.matches(';').count() + 2, "{unit} {name} {}", lengths.len());
+            }
+        }
+    }
+
+    #[test]
+    fn ends_of_values_are_those_that_a_look_at_each_value_finds() {
+        let plainly = |rest: &[u8]| {
+            let end = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+            if is_odd(rest.get(..end)) { rest.len() } else { end }
+        };
+        // Every line of eight of these letters.
+        for number in 0..4_u32.pow(8) {
+            let line: Vec<u8> = (0..8).map(|place| b"a;\"="[(number >> (2 * place)) as usize % 4]).collect();
+            for found in named(&line, "*") {
+                assert_eq!(found.end, found.value_at + plainly(&line[found.value_at..]), "{}", line.escape_ascii());
+            }
+        }
     }
 }

@@ -66,8 +66,8 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
     for name in &profile.key_cookies {
         push_part(&mut key, Some(name.as_bytes()));
         // All of them, as they are written: which one counts is the origin's choice.
-        for found in cookie::all(&request.head.headers, name) {
-            push_part(&mut key, Some(found.text));
+        for text in cookie::texts(&request.head.headers, name) {
+            push_part(&mut key, Some(text));
         }
         push_part(&mut key, None);
     }
