@@ -64,7 +64,7 @@ pub struct Permit {
 pub struct Outcome {
     /// Whether it counts as a failure.
     pub failed: bool,
-    /// How long it took, from sending the request to the response's head or the failure.
+    /// For how long its origin was waited for, from sending the request to the response's head or the failure.
     pub took: Millis,
 }
 

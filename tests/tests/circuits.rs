@@ -2,10 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use http::{HeaderValue, StatusCode, request};
+use http::{HeaderValue, Method, StatusCode, request};
 use tidegate_core::report::AttemptOutcome;
 use tidegate_core::{
-    Answer, AwaitResponse, BodyEnd, BodySeen, Engine, Failure, FailureKind, Hold, Policy, Report, Step, Timestamp,
+    Answer, AwaitResponse, BodyEnd, BodySeen, Client, Engine, Failure, FailureKind, Hold, Policy, Report, RequestBody,
+    Step, Timestamp,
 };
 use tidegate_tests::fixture::{CLIENT, START};
 
@@ -26,9 +27,15 @@ fn engine(breaker: &str) -> Engine {
 
 /// Begins an exchange: the origin is asked, or the circuit refuses and says for how many seconds.
 fn ask(engine: &Engine, now: Timestamp) -> Result<Box<AwaitResponse>, String> {
+    ask_with(engine, Method::GET, RequestBody::Empty, now)
+}
+
+/// Does as [`ask`] with a request that has a body.
+fn ask_with(engine: &Engine, method: Method, body: RequestBody, now: Timestamp) -> Result<Box<AwaitResponse>, String> {
     let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
     head.headers.insert("host", HeaderValue::from_static("a.example"));
-    match engine.begin(head, CLIENT, now) {
+    head.method = method;
+    match engine.begin(head, Client { body, ..CLIENT }, now) {
         Step::Fetch(_, next) => Ok(next),
         Step::Finish(reply) => {
             let wait = reply.head.headers.get("retry-after").expect("it says when to come again");
@@ -101,6 +108,41 @@ fn how_a_body_ends_opens_a_circuit_or_not() {
         }
         assert_eq!(state(&engine), expected, "{media}, {seen:?}");
     }
+}
+
+#[test]
+fn a_client_that_is_slow_to_send_its_body_opens_no_circuit() {
+    let bodies = [
+        (Method::GET, RequestBody::Empty, "open"),
+        (Method::GET, RequestBody::Sized(10), "closed"),
+        (Method::POST, RequestBody::Sized(10), "closed"),
+        (Method::PUT, RequestBody::Streamed, "closed"),
+    ];
+    for (method, body, expected) in bodies {
+        let (left, answered) = (engine(""), engine(""));
+        for _ in 0..4 {
+            // A closed circuit opens at the second call, and then nobody is asked.
+            if let Ok(next) = ask_with(&left, method.clone(), body, at(0)) {
+                next.abandon(at(30 * SECOND));
+            }
+            if let Ok(next) = ask_with(&answered, method.clone(), body, at(0)) {
+                end(head(next, "text/html", at(30 * SECOND)), BodySeen::only(BodyEnd::Whole), at(30 * SECOND));
+            }
+        }
+        assert_eq!((state(&left), state(&answered)), (expected, expected), "{method} {body:?}");
+    }
+    // An origin that is slow to send its own body is slow whatever it was asked.
+    let engine = engine("");
+    for _ in 0..2 {
+        let next = ask_with(&engine, Method::POST, RequestBody::Sized(10), at(0)).expect("closed");
+        let seen = BodySeen { end: BodyEnd::Whole, bytes: Some(10), waited: SECOND };
+        end(head(next, "text/html", at(10)), seen, at(2000));
+    }
+    assert_eq!(state(&engine), "open");
+    // A trial that says nothing leaves room for the next one.
+    let engine = opened("half_open_permits = 1");
+    ask_with(&engine, Method::POST, RequestBody::Streamed, at(5000)).expect("tried").abandon(at(7000));
+    assert!(ask(&engine, at(7000)).is_ok());
 }
 
 #[test]

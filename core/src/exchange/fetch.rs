@@ -315,11 +315,21 @@ impl AwaitResponse {
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
     pub fn abandon(mut self, now: Timestamp) -> Report {
-        // The origin of which clients despair is slow at least.
-        let slow = |rule: &Arc<Rule>| now.since(self.forward.asked.at) >= rule.slow_call;
+        // The origin of which clients despair is slow at least, unless the client itself was what the origin waited for.
+        let slow = |rule: &Arc<Rule>| !self.waits_for_its_client() && self.waited(now) >= rule.slow_call;
         let slow = self.exchange.route.breaker.as_ref().is_some_and(slow);
         self.note(AttemptOutcome::Abandoned, None, slow.then_some(false), now);
         finish::abandoned(*self.exchange, now)
+    }
+
+    /// Returns whether the origin may wait for the client's body. How long it does, nobody says.
+    fn waits_for_its_client(&self) -> bool {
+        self.exchange.request.body != RequestBody::Empty
+    }
+
+    /// Returns for how long the origin has surely been waited for: a client that sends its body slowly must not make the origin slow.
+    fn waited(&self, now: Timestamp) -> Millis {
+        if self.waits_for_its_client() { 0 } else { now.since(self.forward.asked.at) }
     }
 
     fn answered(mut self, head: response::Parts, body_intact: bool, now: Timestamp) -> Step {
@@ -385,7 +395,7 @@ impl AwaitResponse {
 
     /// Records that the head has come: the circuit goes on watching the body.
     fn note_head(&mut self, status: u16, now: Timestamp) {
-        let took = now.since(self.forward.asked.at);
+        let took = self.waited(now);
         let watched = self.exchange.route.breaker.as_ref().zip(self.permit);
         let circuit =
             watched.and_then(|(rule, permit)| self.exchange.engine.answered(&self.origin, rule, permit, took, now));
@@ -394,9 +404,9 @@ impl AwaitResponse {
 
     /// Keeps the attempt that was noted last open until its body has ended.
     fn hold(&mut self, head: &response::Parts, now: Timestamp) {
+        let took = self.waited(now);
         let exchange = &mut self.exchange;
         let last = exchange.report.attempts.len().saturating_sub(1);
-        let took = now.since(self.forward.asked.at);
         let hold = Hold::new(last, took, &exchange.request.head.method, head);
         exchange.hold = Some(match exchange.route.breaker.clone().zip(self.permit.take()) {
             Some((rule, permit)) => hold.of_circuit(exchange.engine.clone(), Arc::clone(&self.origin), rule, permit),
@@ -406,7 +416,7 @@ impl AwaitResponse {
 
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.
     fn note(&mut self, outcome: AttemptOutcome, status: Option<u16>, failed: Option<bool>, now: Timestamp) {
-        let took: Millis = now.since(self.forward.asked.at);
+        let took = self.waited(now);
         let circuit = self.exchange.route.breaker.clone().zip(self.permit.take()).and_then(|(rule, permit)| {
             let outcome = failed.map(|failed| Outcome { failed, took });
             self.exchange.engine.record(&self.origin, &rule, permit, outcome, now)

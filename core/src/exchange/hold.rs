@@ -22,7 +22,7 @@ const BYTES_FOR_A_SLOW_CALL: u64 = 1 << 20;
 pub struct Hold {
     /// Position in [`Report::attempts`].
     attempt: usize,
-    /// From sending the request to the response's head.
+    /// For how long the origin was waited for until the response's head came.
     took: Millis,
     /// Bytes that the head announces.
     announced: Option<u64>,
