@@ -55,3 +55,24 @@ fn a_port_that_the_scheme_has_anyway_and_a_last_dot_make_no_other_host() {
     site.purge("shop.example");
     assert!(!at(&mut site, "shop.example.", "GET"));
 }
+
+#[test]
+fn no_cookie_field_makes_a_key_much_longer_than_itself() {
+    use tidegate_core::{Engine, Policy, Step};
+    let text = "[origins.a]\nurl = \"http://a.test\"\n[pools.main]\norigins = [\"a\"]\n\
+                [cache.c]\nmode = \"override\"\nttl = \"60s\"\nkey_cookies = [\"lang\"]\n[[routes]]\npool = \"main\"\ncache = \"c\"\n";
+    let engine = Engine::new(Policy::parse("policy", text).unwrap_or_else(|error| panic!("{error}")), 7);
+    for unit in
+        ["lang,", "lang=lang=", "lang= lang", "lang ", "lang\"", "\"lang", "lang=\",", "lang\";", "lang;", "a=\"lang,"]
+    {
+        let line = unit.repeat(28_000 / unit.len());
+        let (mut head, ()): (http::request::Parts, ()) = http::Request::new(()).into_parts();
+        head.headers.insert("host", http::HeaderValue::from_static("shop.example"));
+        head.headers.insert("cookie", http::HeaderValue::try_from(&line).expect("a value"));
+        let now = tidegate_core::Timestamp::from_millis(tidegate_tests::fixture::START);
+        let Step::Lookup(lookup) = engine.begin(head, tidegate_tests::fixture::CLIENT, now) else {
+            panic!("the store is asked")
+        };
+        assert!(lookup.key().as_bytes().len() <= 2 * line.len() + 200, "{unit}: {}", lookup.key().as_bytes().len());
+    }
+}
