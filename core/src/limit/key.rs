@@ -7,7 +7,9 @@
 //!   applications accept (`cookie.rs`, `query.rs`);
 //! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end (`route/plain.rs`).
 //!
-//! A name that occurs several times with several values is charged for each of them, because which one counts is the application's choice.
+//! A name that occurs several times with several values is charged for each of them, because which one counts is the application's choice. A cookie's
+//! value is charged as it is written and as it is read by those who end it at a comma, white space or a quote. An empty value names nobody: it counts as
+//! absent where there is no other one.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
@@ -112,7 +114,8 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     let mut too_many = false;
     for part in &limit.key {
         let values = values(part, request, route);
-        if values.is_empty() {
+        // An empty value names nobody, as little as none at all.
+        if values.iter().all(|value| names_nobody(part, value)) {
             match limit.absent {
                 Absent::Skip => return Keys::Skipped,
                 Absent::Refuse => return Keys::Absent,
@@ -136,6 +139,15 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     let mut keys: Vec<CounterKey> = all.iter().map(|bytes| CounterKey::of(bytes)).collect();
     keys.dedup();
     if too_many { Keys::TooMany(keys) } else { Keys::Of(keys) }
+}
+
+/// Returns whether clients name nobody by this value.
+fn names_nobody(part: &KeyPart, value: &[u8]) -> bool {
+    match part {
+        KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_) => value.is_empty(),
+        // The path `/` is empty without its slash.
+        KeyPart::Ip { .. } | KeyPart::Path | KeyPart::Route | KeyPart::Country => false,
+    }
 }
 
 /// Appends each value to each key, as far as the bound allows. The first value goes to all keys that there are.
@@ -186,7 +198,9 @@ fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Co
             once_each(fields.get_all(name).iter().map(|value| header_value(name, value.as_bytes())))
         }
         KeyPart::Cookie(name) => {
-            once_each(cookie::all(fields, name).map(|found| plain_value(&query::decoded(found.value)).into()))
+            // The whole first, which keeps affinity; then what those read who end a value early.
+            let readings = cookie::values(fields, name).flat_map(|value| [Some(value), some_name(shortest(value))]);
+            once_each(readings.flatten().map(|value| plain_value(&query::decoded(value)).into()))
         }
         KeyPart::Query(name) => {
             let query = request.head.uri.query().unwrap_or_default();
@@ -201,17 +215,25 @@ fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Co
 fn once_each<'a>(values: impl Iterator<Item = Cow<'a, [u8]>>) -> Vec<Cow<'a, [u8]>> {
     let mut distinct: Vec<Cow<'a, [u8]>> = Vec::with_capacity(1);
     for value in values {
+        if distinct.contains(&value) {
+            continue;
+        }
+        distinct.push(value);
         // One more than are charged says that there are too many.
-        if distinct.len() <= KEYS_MAX && !distinct.contains(&value) {
-            distinct.push(value);
+        if distinct.len() > KEYS_MAX {
+            break;
         }
     }
     distinct
 }
 
+fn some_name(value: &[u8]) -> Option<&[u8]> {
+    (!value.is_empty()).then_some(value)
+}
+
 fn header_value<'a>(name: &HeaderName, value: &'a [u8]) -> Cow<'a, [u8]> {
     let value = trimmed(value);
-    if *name != header::AUTHORIZATION && *name != header::PROXY_AUTHORIZATION {
+    if value.is_empty() || *name != header::AUTHORIZATION && *name != header::PROXY_AUTHORIZATION {
         return value.into();
     }
     // RFC 9110, section 11.4: the scheme in any case, then spaces.
@@ -224,6 +246,18 @@ fn header_value<'a>(name: &HeaderName, value: &'a [u8]) -> Cow<'a, [u8]> {
 fn plain_value(value: &[u8]) -> Vec<u8> {
     let bare = trimmed(value);
     bare.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).map_or(bare, trimmed).to_vec()
+}
+
+/// Returns what some application reads of a cookie's value at least: it ends at white space, a comma, a semicolon or a quote, and a quote may begin it.
+fn shortest(value: &[u8]) -> &[u8] {
+    let value = trimmed(value);
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    if let Ok(text) = std::str::from_utf8(value) {
+        let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '"' | '\u{feff}');
+        return text.split(ends).next().unwrap_or_default().as_bytes();
+    }
+    let ends = |byte: &u8| *byte <= b' ' || matches!(byte, b',' | b';' | b'"' | 0x7f..=0xa0);
+    value.split(ends).next().unwrap_or_default()
 }
 
 /// Drops what some library trims as white space: that of Unicode in text, that of Latin-1 in other bytes.
@@ -284,5 +318,52 @@ mod tests {
             assert_eq!(plain_value(value), b"a b");
         }
         assert_eq!(plain_value("\u{e0}\u{a0}".as_bytes()), "\u{e0}".as_bytes());
+    }
+
+    #[test]
+    fn the_shortest_reading_ends_at_whatever_ends_a_value_somewhere() {
+        let values = [
+            "abc",
+            "abc,1",
+            "abc 1",
+            "abc\t1",
+            "abc\u{a0}1",
+            "abc\"1",
+            "\"abc\"",
+            "\"abc\" 1",
+            " \"abc\",1",
+            "\"abc; x=1",
+        ];
+        for value in values {
+            assert_eq!(shortest(value.as_bytes()), b"abc", "{value}");
+        }
+        assert_eq!(shortest(b"abc\xa0\xff"), b"abc");
+        assert_eq!(shortest(b"%22a%2Cb"), b"%22a%2Cb");
+        assert_eq!(shortest("\u{e9},1".as_bytes()), "\u{e9}".as_bytes());
+        assert_eq!(shortest(b", abc"), b"");
+    }
+
+    #[test]
+    fn only_as_many_values_are_looked_at_as_matter() {
+        let mut looked_at = 0_u8;
+        let endless = std::iter::repeat_with(|| {
+            looked_at += 1;
+            Cow::from(vec![looked_at])
+        });
+        assert_eq!(once_each(endless).len(), KEYS_MAX + 1);
+    }
+
+    #[test]
+    fn an_empty_value_names_nobody() {
+        let key = HeaderName::from_static("x-api-key");
+        let header = KeyPart::Header(key.clone());
+        for value in [&b""[..], b" ", b"\t", b"\xc2\xa0", b"\xa0"] {
+            assert!(names_nobody(&header, &header_value(&key, value)));
+            assert!(names_nobody(&header, &header_value(&header::AUTHORIZATION, value)));
+        }
+        for value in [&b"\"\""[..], b" \" \" ", b""] {
+            assert!(names_nobody(&KeyPart::Cookie("a".into()), &plain_value(value)));
+        }
+        assert!(!names_nobody(&header, b"0") && !names_nobody(&KeyPart::Path, b""));
     }
 }

@@ -388,9 +388,10 @@ pub struct RawLimit {
     /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56", "header:NAME", "cookie:NAME", "query:NAME", "path", "route",
     /// "country", "user", "workspace". An empty list is one count for all. Spellings that applications take for the same are one value: white
     /// space or quotes around it, percent-encoding, the scheme of Authorization in any case, paths in any case, with `;` parameters or a final slash. A
-    /// name that occurs several times with several values is charged for each of them; a request with more than 8 is refused.
+    /// name that occurs several times with several values is charged for each of them; a request with more than 8 is refused. A cookie's value with a
+    /// comma, white space or a quote in it is charged twice: whole, and up to there, because some applications end it there.
     pub key: Vec<String>,
-    /// What counts instead of a header field, cookie or query parameter that a request does not have. "address": the client's address, so that whoever
+    /// What counts instead of a header field, cookie or query parameter that a request does not have, or that is empty. "address": the client's address, so that whoever
     /// is not named has a count of its own. "share": one count for all who do not have it; one of them can use it up for the others. "skip": nothing,
     /// the limit does not apply; whoever leaves it out is not limited. "refuse": such requests get 400. Default: "address".
     #[serde(default)]
@@ -443,7 +444,8 @@ pub struct RawBreaker {
     /// Percentage of failed calls that opens the circuit: 1 to 100. Default: 50.
     pub failure_rate: Option<u8>,
     /// A call at least this long is slow: until the response's header fields have come, and in a pod as long as its body keeps the pod waiting. A body
-    /// may take as long again for each further MiB; a stream of events (text/event-stream) may take any time. Default: 60s.
+    /// may take as long again for each further MiB; a stream of events (text/event-stream) may take any time. The header fields of a response to a
+    /// request with a body are never late, because the client may be what the origin waits for. Default: 60s.
     pub slow_call: Option<String>,
     /// Percentage of slow calls that opens the circuit: 1 to 100. Default: 100.
     pub slow_rate: Option<u8>,
