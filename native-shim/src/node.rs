@@ -73,7 +73,7 @@ impl Drop for Work {
 }
 
 impl Node {
-    /// Makes a node that has seen nothing. `seed` moves jitter only.
+    /// Makes a node that has seen nothing. `seed` moves jitter, and which keys share a place in tables: nobody outside may know it.
     pub fn new(policy: Policy, seed: u64) -> Self {
         Self::with_clock(policy, seed, Clock::System)
     }
