@@ -27,6 +27,7 @@ pub trait Upstream: Clone + Send + Sync + 'static {
     type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
     /// Returns the same for work of which no client waits for anything.
+    #[must_use]
     fn for_nobody(&self) -> Self {
         self.clone()
     }

@@ -22,6 +22,7 @@ const RESPONSE_FIELDS: usize = 256;
 
 /// One request to send to one origin.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers one question of the shell")]
 pub struct Attempt {
     /// Where to. Its timeouts bound the attempt.
     pub origin: Arc<Origin>,
