@@ -37,11 +37,14 @@ pub(crate) fn read(text: &str) -> Option<String> {
     Some(authority)
 }
 
-/// Returns whether an authority is a host name as it is to be written: nearly all are.
+/// Returns whether an authority is written as it is to be: nearly all are.
 fn is_plain(text: &[u8]) -> bool {
     let mut before = b'.';
-    for byte in text {
+    for (at, byte) in text.iter().enumerate() {
         let allowed = byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        if *byte == b':' {
+            return before != b'.' && is_plain_port(text.get(at + 1..).unwrap_or_default());
+        }
         if !allowed && (*byte != b'.' || before == b'.') {
             return false;
         }
@@ -50,9 +53,14 @@ fn is_plain(text: &[u8]) -> bool {
     before != b'.'
 }
 
+fn is_plain_port(text: &[u8]) -> bool {
+    let is_number = text.iter().all(u8::is_ascii_digit) && text.first().is_some_and(|digit| *digit != b'0');
+    is_number && (text.len() < 5 || (text.len() == 5 && text <= &b"65535"[..]))
+}
+
 /// Splits off what stands behind the last colon outside brackets.
 fn split(text: &str) -> (&str, Option<&str>) {
-    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
+    let after_brackets = if text.starts_with('[') { text.rfind(']').map_or(0, |at| at + 1) } else { 0 };
     match text.get(after_brackets..).and_then(|rest| rest.find(':')) {
         Some(colon) => {
             let (host, rest) = text.split_at(after_brackets + colon);
@@ -94,6 +102,9 @@ mod tests {
             ("shop.example:08080", "shop.example:8080"),
             ("a_b-c.example:80", "a_b-c.example:80"),
             ("127.0.0.1:1", "127.0.0.1:1"),
+            ("a:65535", "a:65535"),
+            ("a:0", "a:0"),
+            ("a:00", "a:0"),
             ("[2001:DB8:0::1]:443", "[2001:db8::1]:443"),
             ("[::1]", "[::1]"),
             ("[::1]:", "[::1]"),
@@ -113,6 +124,8 @@ mod tests {
             "a:b",
             "a:80:80",
             "a:65536",
+            "a:99999",
+            "a:100000",
             "a:-1",
             "a:+1",
             "a: 1",

@@ -119,25 +119,38 @@ fn origin_form(uri: &Uri) -> Uri {
 /// Writes who asked, how, and for which host. What a trusted proxy wrote is continued, anything else replaced. If the response may be shared, only what
 /// is known is written: a trusted proxy may have passed on what its client made up.
 fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<HeaderValue>, shared: bool) {
-    let mut address = Vec::with_capacity(40);
-    push_address(&mut address, request.peer);
+    let continues = request.believed && !shared;
+    let client = Some(request.address).filter(|address| request.believed && shared && *address != request.peer);
     let scheme = request.scheme.as_str();
-    let rest = [b";host=\"", request.authority.as_bytes(), b"\";proto=", scheme.as_bytes()].concat();
-    let element = [node(request.peer, &address), rest].concat();
-    let (mut addresses, mut elements) = (Vec::new(), Vec::new());
-    if request.believed && !shared {
-        addresses.extend(lines(headers, &names::X_FORWARDED_FOR));
-        elements.extend(lines(headers, &header::FORWARDED));
-    } else if request.believed && request.address != request.peer {
-        let mut client = Vec::with_capacity(40);
-        push_address(&mut client, request.address);
-        elements.push(node(request.address, &client));
-        addresses.push(client);
+
+    let mut peer = Vec::with_capacity(40);
+    push_address(&mut peer, request.peer);
+
+    let mut list = Vec::with_capacity(128);
+    if continues {
+        push_lines(&mut list, headers, &names::X_FORWARDED_FOR);
+    } else if let Some(client) = client {
+        push_address(&mut list, client);
     }
-    addresses.push(address);
-    elements.push(element);
-    replace_list(headers, names::X_FORWARDED_FOR, &addresses);
-    replace_list(headers, header::FORWARDED, &elements);
+    separate(&mut list);
+    list.extend_from_slice(&peer);
+    set(headers, names::X_FORWARDED_FOR, &list);
+
+    list.clear();
+    if continues {
+        push_lines(&mut list, headers, &header::FORWARDED);
+    } else if let Some(client) = client {
+        let mut text = Vec::new();
+        push_address(&mut text, client);
+        push_node(&mut list, client, &text);
+    }
+    separate(&mut list);
+    push_node(&mut list, request.peer, &peer);
+    for part in [";host=\"", &request.authority, "\";proto=", scheme] {
+        list.extend_from_slice(part.as_bytes());
+    }
+    set(headers, header::FORWARDED, &list);
+
     if shared || !(request.believed && headers.contains_key(names::X_FORWARDED_PROTO)) {
         headers.insert(names::X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
@@ -150,17 +163,31 @@ fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<Hea
 }
 
 /// Writes an address as RFC 7239, section 6 has it.
-fn node(address: IpAddr, text: &[u8]) -> Vec<u8> {
+fn push_node(into: &mut Vec<u8>, address: IpAddr, text: &[u8]) {
     let (open, close): (&[u8], &[u8]) = if address.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
-    [open, text, close].concat()
+    into.extend_from_slice(open);
+    into.extend_from_slice(text);
+    into.extend_from_slice(close);
 }
 
-fn lines(headers: &HeaderMap, name: &HeaderName) -> Vec<Vec<u8>> {
-    headers.get_all(name).iter().map(|line| line.as_bytes().to_vec()).collect()
+fn push_lines(into: &mut Vec<u8>, headers: &HeaderMap, name: &HeaderName) {
+    for (position, line) in headers.get_all(name).iter().enumerate() {
+        if position > 0 {
+            into.extend_from_slice(b", ");
+        }
+        into.extend_from_slice(line.as_bytes());
+    }
 }
 
-fn replace_list(headers: &mut HeaderMap, name: HeaderName, members: &[Vec<u8>]) {
-    match HeaderValue::from_maybe_shared(Bytes::from(members.join(&b", "[..]))) {
+/// Begins the next member of a list.
+fn separate(list: &mut Vec<u8>) {
+    if !list.is_empty() {
+        list.extend_from_slice(b", ");
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, list: &[u8]) {
+    match HeaderValue::from_bytes(list) {
         Ok(list) => headers.insert(name, list),
         Err(_) => headers.remove(name),
     };

@@ -46,8 +46,30 @@ const HARMLESS: [&str; 9] = [
     "x-forwarded-request-id",
 ];
 
-/// What beginnings of names say after `x-`. The first that fits counts.
+/// What beginnings of names say after `x-`, sorted by their first letters. The first that fits counts.
 const BEGINNINGS_OF_EXTENSIONS: [(&str, Kind); 73] = [
+    ("auth-request-", Kind::Identity),
+    ("authenticated-", Kind::Identity),
+    ("authentik-", Kind::Identity),
+    ("amzn-oidc-", Kind::Identity),
+    ("amzn-mtls-", Kind::Identity),
+    ("azure-clientip", Kind::Address),
+    ("azure-socketip", Kind::Address),
+    ("appengine-", Kind::Place),
+    ("akamai-", Kind::Place),
+    ("accel-", Kind::Target),
+    ("arr-", Kind::Target),
+    ("backend-", Kind::Target),
+    ("base-", Kind::Target),
+    ("client-cert", Kind::Identity),
+    ("client-dn", Kind::Identity),
+    ("client-verify", Kind::Identity),
+    ("consumer-", Kind::Identity),
+    ("credential-", Kind::Identity),
+    ("country", Kind::Place),
+    ("client-geo", Kind::Place),
+    ("envoy-", Kind::Target),
+    ("esi", Kind::Target),
     ("forwarded-user", Kind::Identity),
     ("forwarded-email", Kind::Identity),
     ("forwarded-group", Kind::Identity),
@@ -57,94 +79,72 @@ const BEGINNINGS_OF_EXTENSIONS: [(&str, Kind); 73] = [
     ("forwarded-id-token", Kind::Identity),
     ("forwarded-client-cert", Kind::Identity),
     ("forwarded-tls", Kind::Identity),
-    ("remote-user", Kind::Identity),
-    ("remote-group", Kind::Identity),
-    ("auth-request-", Kind::Identity),
-    ("authenticated-", Kind::Identity),
-    ("authentik-", Kind::Identity),
-    ("webauth-", Kind::Identity),
+    ("forward", Kind::Target),
     ("goog-authenticated-", Kind::Identity),
     ("goog-iap-", Kind::Identity),
-    ("amzn-oidc-", Kind::Identity),
-    ("amzn-mtls-", Kind::Identity),
+    ("geo", Kind::Place),
+    ("http-", Kind::Target),
+    ("host", Kind::Target),
+    ("https", Kind::Target),
+    ("invoke-", Kind::Target),
     ("ms-client-principal", Kind::Identity),
     ("ms-token-", Kind::Identity),
-    ("ssl-client-", Kind::Identity),
-    ("client-cert", Kind::Identity),
-    ("client-dn", Kind::Identity),
-    ("client-verify", Kind::Identity),
-    ("tls-client-", Kind::Identity),
-    ("consumer-", Kind::Identity),
-    ("credential-", Kind::Identity),
-    ("userinfo", Kind::Identity),
-    ("saml-", Kind::Identity),
-    ("pomerium-", Kind::Identity),
-    ("vouch-", Kind::Identity),
+    ("method", Kind::Target),
+    ("middleware-", Kind::Target),
+    ("matched-", Kind::Target),
+    ("now-", Kind::Target),
     ("oidc-", Kind::Identity),
     ("originating-", Kind::Address),
-    ("azure-clientip", Kind::Address),
-    ("azure-socketip", Kind::Address),
-    ("sucuri-clientip", Kind::Address),
-    ("remote-", Kind::Address),
-    ("vercel-ip-", Kind::Place),
-    ("appengine-", Kind::Place),
-    ("country", Kind::Place),
-    ("geo", Kind::Place),
-    ("client-geo", Kind::Place),
-    ("akamai-", Kind::Place),
-    ("forward", Kind::Target),
     ("original", Kind::Target),
-    ("rewrite", Kind::Target),
-    ("http-", Kind::Target),
-    ("method", Kind::Target),
-    ("envoy-", Kind::Target),
+    ("pomerium-", Kind::Identity),
     ("proxy-", Kind::Target),
-    ("backend-", Kind::Target),
-    ("middleware-", Kind::Target),
-    ("invoke-", Kind::Target),
-    ("now-", Kind::Target),
-    ("vercel-", Kind::Target),
-    ("matched-", Kind::Target),
-    ("accel-", Kind::Target),
-    ("sendfile", Kind::Target),
-    ("arr-", Kind::Target),
-    ("url", Kind::Target),
-    ("uri", Kind::Target),
     ("path", Kind::Target),
-    ("base-", Kind::Target),
-    ("script-name", Kind::Target),
+    ("port", Kind::Target),
+    ("remote-user", Kind::Identity),
+    ("remote-group", Kind::Identity),
+    ("remote-", Kind::Address),
+    ("rewrite", Kind::Target),
     ("request-uri", Kind::Target),
     ("request-path", Kind::Target),
+    ("ssl-client-", Kind::Identity),
+    ("saml-", Kind::Identity),
+    ("sucuri-clientip", Kind::Address),
+    ("sendfile", Kind::Target),
+    ("script-name", Kind::Target),
     ("scheme", Kind::Target),
-    ("host", Kind::Target),
     ("server-", Kind::Target),
-    ("port", Kind::Target),
-    ("https", Kind::Target),
-    ("esi", Kind::Target),
+    ("tls-client-", Kind::Identity),
+    ("userinfo", Kind::Identity),
+    ("url", Kind::Target),
+    ("uri", Kind::Target),
+    ("vouch-", Kind::Identity),
+    ("vercel-ip-", Kind::Place),
+    ("vercel-", Kind::Target),
+    ("webauth-", Kind::Identity),
 ];
 
-/// What beginnings of other names say. The first that fits counts.
+/// What beginnings of other names say, sorted likewise. The first that fits counts.
 const BEGINNINGS: [(&str, Kind); 21] = [
-    ("remote-user", Kind::Identity),
+    ("akamai-", Kind::Place),
     ("cf-access-", Kind::Identity),
-    ("ssl-client-", Kind::Identity),
     ("client-cert", Kind::Identity),
-    ("oidc-", Kind::Identity),
     ("cf-visitor", Kind::Target),
     ("cloudfront-forwarded-", Kind::Target),
     ("cf-connecting-", Kind::Address),
     ("cf-pseudo-", Kind::Address),
-    ("remote-", Kind::Address),
     ("cf-", Kind::Place),
     ("cloudfront-", Kind::Place),
-    ("geo-", Kind::Place),
-    ("geoip", Kind::Place),
     ("fastly-geo", Kind::Place),
     ("fastly-client", Kind::Place),
-    ("akamai-", Kind::Place),
     ("forwarded-", Kind::Target),
     ("front-end-", Kind::Target),
+    ("geo-", Kind::Place),
+    ("geoip", Kind::Place),
+    ("oidc-", Kind::Identity),
+    ("remote-user", Kind::Identity),
+    ("remote-", Kind::Address),
     ("request-uri", Kind::Target),
+    ("ssl-client-", Kind::Identity),
     ("surrogate-capability", Kind::Target),
 ];
 
@@ -169,29 +169,38 @@ const ENDS_OF_EXTENSIONS: [&str; 9] =
     ["-url", "-uri", "-host", "-hostname", "-port", "-scheme", "-proto", "-protocol", "-ssl"];
 
 fn kind(name: &HeaderName) -> Option<Kind> {
-    let name_text = name.as_str();
-    if !may_have_kind(name_text) || WRITTEN.contains(name) || HARMLESS.contains(&name_text) {
-        return None;
+    let text = name.as_str();
+    let kind = if may_have_kind(text) { family(text) } else { None };
+    kind.filter(|_| !WRITTEN.contains(name) && !HARMLESS.contains(&text))
+}
+
+fn family(name: &str) -> Option<Kind> {
+    let ending = ENDS.iter().find(|(end, _)| ends(name, end)).map(|(_, kind)| *kind);
+    if ending == Some(Kind::Country) {
+        return ending;
     }
-    if let Some((_, kind)) = ENDS.iter().find(|(end, kind)| *kind == Kind::Country && ends(name_text, end)) {
-        return Some(*kind);
-    }
-    let (beginnings, rest) = match name_text.strip_prefix("x-") {
-        Some(rest) => (&BEGINNINGS_OF_EXTENSIONS[..], rest),
-        None => (&BEGINNINGS[..], name_text),
+    let extension = name.strip_prefix("x-");
+    let beginning = match extension {
+        Some(rest) => beginning(&BEGINNINGS_OF_EXTENSIONS, rest),
+        None => beginning(&BEGINNINGS, name),
     };
-    if let Some((_, kind)) = beginnings.iter().find(|(start, _)| begins(rest, start)) {
-        // Proxies that write X-Forwarded-Client-IP mean an address too.
-        let is_address =
-            *kind == Kind::Target && ENDS.iter().any(|(end, kind)| *kind == Kind::Address && ends(name_text, end));
-        return Some(if is_address { Kind::Address } else { *kind });
+    // Proxies that write X-Forwarded-Client-IP mean an address too.
+    if beginning == Some(Kind::Target) && ending == Some(Kind::Address) {
+        return ending;
     }
-    if let Some((_, kind)) = ENDS.iter().find(|(end, _)| ends(name_text, end)) {
-        return Some(*kind);
-    }
-    let is_target = (name_text.as_bytes().contains(&b'v') && name_text.contains("override"))
-        || (name_text.starts_with("x-") && ENDS_OF_EXTENSIONS.iter().any(|end| ends(name_text, end)));
-    is_target.then_some(Kind::Target)
+    let is_target = || {
+        (name.as_bytes().contains(&b'v') && name.contains("override"))
+            || (extension.is_some() && ENDS_OF_EXTENSIONS.iter().any(|end| ends(name, end)))
+    };
+    beginning.or(ending).or_else(|| is_target().then_some(Kind::Target))
+}
+
+/// Finds the first of the beginnings that a text has.
+fn beginning(table: &[(&str, Kind)], text: &str) -> Option<Kind> {
+    let first = text.as_bytes().first();
+    let from = table.partition_point(|(start, _)| start.as_bytes().first() < first);
+    let mut same_letter = table.iter().skip(from).take_while(|(start, _)| start.as_bytes().first() == first);
+    same_letter.find(|(start, _)| text.starts_with(start)).map(|(_, kind)| *kind)
 }
 
 /// Returns whether a name has a first letter of `BEGINNINGS`, a last one of `ENDS`, or something else that is looked for: a quick look, for every field of
@@ -200,11 +209,6 @@ fn may_have_kind(name: &str) -> bool {
     let begins = matches!(name.as_bytes(), [b'x' | b'r' | b'c' | b's' | b'o' | b'g' | b'f' | b'a', ..]);
     let ends = matches!(name.as_bytes(), [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e' | b'd']);
     begins || ends || name.as_bytes().contains(&b'v')
-}
-
-/// As `starts_with`; one look is enough for nearly all of the many beginnings.
-fn begins(text: &str, start: &str) -> bool {
-    text.as_bytes().first() == start.as_bytes().first() && text.starts_with(start)
 }
 
 /// As `ends_with`; one look is enough for nearly all of the many ends.
@@ -329,6 +333,13 @@ mod tests {
         for name in of_strangers.map(|(end, _)| format!("q{end}")).chain(["x-q", "cf-q", "remote-q"].map(String::from))
         {
             assert!(may_be_of_a_stranger(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_tables_are_sorted_by_first_letters() {
+        for table in [&BEGINNINGS_OF_EXTENSIONS[..], &BEGINNINGS] {
+            assert!(table.is_sorted_by_key(|(start, _)| start.as_bytes().first()));
         }
     }
 

@@ -77,26 +77,25 @@ impl Drive {
 
     /// Takes all steps to the end, and answers. Dropped before that, because the client has gone, it ends what only this client wanted, and goes on
     /// with what may be changing something at the origin; as long as that is not too much. `client` is what the client takes up at this node; it is
-    /// kept as long as the work goes on.
-    pub(crate) async fn run_to_the_end<U: Upstream>(
+    /// kept as long as the work goes on, and comes back with the answer.
+    pub(crate) async fn run_to_the_end<U: Upstream, C: Send + 'static>(
         self: Box<Self>,
         node: &Arc<Node>,
         upstream: &U,
         body: RequestBody<U::ClientBody>,
-        client: impl Send + 'static,
-    ) -> Response<Body<U::Body>> {
+        client: C,
+    ) -> (Response<Body<U::Body>>, C) {
         let outlives = matches!(&self.step, Step::Fetch(_, next) if next.outlives_its_client());
         let Some(work) = outlives.then(|| Work::begin_bounded(node)).flatten() else {
-            return self.run(node, upstream, body).await;
+            return (self.run(node, upstream, body).await, client);
         };
         let upstream = upstream.clone();
         let work = async move {
             let response = self.run(work.node(), &upstream, body).await;
-            drop(client);
-            response
+            (response, client)
         };
         match tokio::spawn(work).await {
-            Ok(response) => response,
+            Ok(answered) => answered,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             // The runtime ends, and this task with it.
             Err(_) => std::future::pending().await,

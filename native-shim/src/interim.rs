@@ -56,11 +56,13 @@ impl Interim {
         }
     }
 
+    /// Returns whether any wait to be written.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// Takes what waits to be written.
     pub(crate) fn take(&self) -> Bytes {
-        if !self.any.load(Ordering::Acquire) {
-            return Bytes::new();
-        }
         let mut waiting = self.waiting();
         self.any.store(false, Ordering::Release);
         std::mem::take(&mut *waiting).into()

@@ -17,6 +17,7 @@ mod deadline;
 mod drive;
 mod in_flight;
 mod interim;
+mod kept;
 mod layer;
 mod limits;
 mod metrics;

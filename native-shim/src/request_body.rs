@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,14 +13,10 @@ use tidegate_core::FailureKind;
 use tokio::time::Instant;
 
 use crate::deadline::Deadline;
+use crate::kept::Kept;
 
 /// Most bytes of a body that are kept, so that it can be sent once more.
-const KEPT_MAX: usize = 64 << 10;
-
-/// Most bytes that are kept of all bodies of a process.
-const KEPT_OF_ALL_MAX: usize = 64 << 20;
-
-static KEPT_OF_ALL: AtomicUsize = AtomicUsize::new(0);
+pub(crate) const KEPT_MAX: usize = 64 << 10;
 
 /// How long a client may send too slowly, or nothing, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,31 +50,6 @@ struct Stream<B> {
     /// All that has come, unless it has become too much.
     kept: Option<Kept>,
     pace: Pace,
-}
-
-/// Bytes of a body, counted among those of all bodies.
-#[derive(Debug, Default)]
-struct Kept(Vec<u8>);
-
-impl Kept {
-    /// Keeps more; says no when it is too much, of this body or of all.
-    fn add(&mut self, piece: &[u8]) -> bool {
-        if self.0.len() + piece.len() > KEPT_MAX {
-            return false;
-        }
-        let more = |all: usize| all.checked_add(piece.len()).filter(|all| *all <= KEPT_OF_ALL_MAX);
-        let has_room = KEPT_OF_ALL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        if has_room {
-            self.0.extend_from_slice(piece);
-        }
-        has_room
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        KEPT_OF_ALL.fetch_sub(self.0.len(), Ordering::Relaxed);
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +225,7 @@ impl<B> Clone for RequestBody<B> {
 impl<B: Body<Data = Bytes>> Stream<B> {
     /// Gives the kept piece at this position, or what comes next from the client.
     fn poll(&mut self, taken: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let again = self.kept.as_ref().and_then(|kept| kept.0.get(*taken..)).filter(|rest| !rest.is_empty());
+        let again = self.kept.as_ref().and_then(|kept| kept.bytes().get(*taken..)).filter(|rest| !rest.is_empty());
         if let Some(rest) = again {
             *taken += rest.len();
             return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(rest)))));
@@ -301,7 +271,7 @@ impl<B: Body<Data = Bytes>> Stream<B> {
 
     fn keep(&mut self, piece: &Bytes, taken: &mut usize) {
         let Some(kept) = &mut self.kept else { return };
-        if kept.add(piece) {
+        if kept.add(piece, KEPT_MAX) {
             *taken += piece.len();
         } else {
             self.kept = None;
@@ -359,7 +329,7 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
             Self::Empty => true,
             Self::Streamed(handle) => {
                 let stream = handle.lock();
-                let kept = stream.kept.as_ref().map_or(0, |kept| kept.0.len());
+                let kept = stream.kept.as_ref().map_or(0, |kept| kept.bytes().len());
                 stream.stage == Stage::Ended && handle.taken >= kept
             }
         }

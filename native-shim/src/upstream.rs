@@ -3,6 +3,7 @@
 //! A connection has no task of its own. Whoever waits for its response, and then whoever reads its body, drives it; an idle one is looked at when
 //! it is wanted again, and closed after the time that the policy or the origin allows.
 
+mod ahead;
 mod body;
 mod connect;
 mod exchange;

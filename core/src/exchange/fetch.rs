@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, header, request, response};
 
+use super::hold::Trial;
 use super::lookup::AwaitTime;
 use super::{Caching, Exchange, Hold, RequestBody, Step, finish, settle};
 use crate::breaker::{Outcome, Permit, Rule, StateName};
@@ -408,11 +409,13 @@ impl AwaitResponse {
         let took = self.waited(now);
         let exchange = &mut self.exchange;
         let last = exchange.report.attempts.len().saturating_sub(1);
-        let hold = Hold::new(last, took, &exchange.request.head.method, head);
-        exchange.hold = Some(match exchange.route.breaker.clone().zip(self.permit.take()) {
-            Some((rule, permit)) => hold.of_circuit(exchange.engine.clone(), Arc::clone(&self.origin), rule, permit),
-            None => hold,
+        let trial = exchange.route.breaker.clone().zip(self.permit.take()).map(|(rule, permit)| Trial {
+            engine: exchange.engine.clone(),
+            origin: Arc::clone(&self.origin),
+            rule,
+            permit,
         });
+        exchange.hold = Some(Hold::new(last, took, &exchange.request.head.method, head, trial));
     }
 
     /// Records the attempt, in the report and in the origin's circuit. `failed` is `None` when it says nothing about the origin.

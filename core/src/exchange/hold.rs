@@ -26,18 +26,18 @@ pub struct Hold {
     took: Millis,
     /// Bytes that the head announces.
     announced: Option<u64>,
-    /// Whether pauses are what the body is made of.
+    /// Whether pauses are what the body is made of, which only a circuit asks.
     events: bool,
     trial: Option<Trial>,
 }
 
 /// The call in its origin's circuit.
 #[derive(Debug)]
-struct Trial {
-    engine: Engine,
-    origin: Arc<Origin>,
-    rule: Arc<Rule>,
-    permit: Permit,
+pub(super) struct Trial {
+    pub(super) engine: Engine,
+    pub(super) origin: Arc<Origin>,
+    pub(super) rule: Arc<Rule>,
+    pub(super) permit: Permit,
 }
 
 /// How an origin's body ended.
@@ -72,22 +72,19 @@ impl BodySeen {
 }
 
 impl Hold {
-    pub(super) fn new(attempt: usize, took: Millis, method: &Method, head: &response::Parts) -> Self {
-        let text = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    pub(super) fn new(
+        attempt: usize,
+        took: Millis,
+        method: &Method,
+        head: &response::Parts,
+        trial: Option<Trial>,
+    ) -> Self {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
         let has_body = method != Method::HEAD && !bodiless;
-        let media = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
-        Self {
-            attempt,
-            took,
-            announced: text(header::CONTENT_LENGTH).filter(|_| has_body).and_then(|value| value.parse().ok()),
-            events: media.trim().eq_ignore_ascii_case("text/event-stream"),
-            trial: None,
-        }
-    }
-
-    pub(super) fn of_circuit(self, engine: Engine, origin: Arc<Origin>, rule: Arc<Rule>, permit: Permit) -> Self {
-        Self { trial: Some(Trial { engine, origin, rule, permit }), ..self }
+        let length = head.headers.get(header::CONTENT_LENGTH).filter(|_| has_body);
+        let announced = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let events = trial.is_some() && is_events(head);
+        Self { attempt, took, announced, events, trial }
     }
 
     /// Tells the circuit and the report how the body ended. The report is to be recorded then, and not before.
@@ -117,4 +114,9 @@ impl Hold {
         let allowed = rule.slow_call.saturating_mul(more.saturating_add(1));
         !self.events && self.took < rule.slow_call && self.took.saturating_add(seen.waited) >= allowed
     }
+}
+
+fn is_events(head: &response::Parts) -> bool {
+    let media = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()?.split(';').next());
+    media.is_some_and(|media| media.trim().eq_ignore_ascii_case("text/event-stream"))
 }

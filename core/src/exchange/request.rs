@@ -150,7 +150,7 @@ fn check(
     body: RequestBody,
 ) -> Option<Refusal> {
     let bounds = &policy.server.bounds;
-    let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let fields = Fields::of(&head.headers);
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let too_large = matches!(body, RequestBody::Sized(bytes) if bytes > bounds.body_bytes_max);
     match () {
@@ -159,22 +159,38 @@ fn check(
         () if head.uri.authority().is_some() && head.uri.scheme().is_none() => Some(Refusal::Malformed),
         () if !is_http(head) => Some(Refusal::Malformed),
         () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
-        () if field_count(&head.headers) > bounds.header_count_max || header_bytes > bounds.header_bytes_max => {
+        () if fields.count > bounds.header_count_max || fields.bytes > bounds.header_bytes_max => {
             Some(Refusal::HeadersTooLarge)
         }
         () if !has_authority => Some(Refusal::BadHost),
         () if !of_scheme => Some(Refusal::Misdirected),
         () if ambiguous_path => Some(Refusal::AmbiguousPath),
         () if too_large => Some(Refusal::BodyTooLarge),
-        () if framing::goes_round(&head.headers) => Some(Refusal::LoopDetected),
-        () => framing::check_request(head).or_else(|| ends_here(head)),
+        () if fields.passed_on && framing::goes_round(&head.headers) => Some(Refusal::LoopDetected),
+        () => framing::check_request(&head.headers).or_else(|| ends_here(head)),
     }
 }
 
-/// Counts fields. An HTTP/2 client may send one Cookie field in any number of pieces (RFC 9113, section 8.2.3).
-fn field_count(headers: &http::HeaderMap) -> usize {
-    let crumbs = headers.get_all(header::COOKIE).iter().count();
-    headers.len() - crumbs.saturating_sub(1)
+/// What one look over the fields of a request tells.
+struct Fields {
+    /// How many there are. An HTTP/2 client may send one Cookie field in any number of pieces (RFC 9113, section 8.2.3).
+    count: usize,
+    /// Bytes of their names and values.
+    bytes: usize,
+    /// Whether a proxy has left its name.
+    passed_on: bool,
+}
+
+impl Fields {
+    fn of(headers: &http::HeaderMap) -> Self {
+        let (mut bytes, mut crumbs, mut passed_on) = (0, 0_usize, false);
+        for (name, value) in headers {
+            bytes += name.as_str().len() + value.len();
+            crumbs += usize::from(*name == header::COOKIE);
+            passed_on |= *name == names::CDN_LOOP;
+        }
+        Self { count: headers.len() - crumbs.saturating_sub(1), bytes, passed_on }
+    }
 }
 
 /// Returns whether a target that names a scheme names one that is served.

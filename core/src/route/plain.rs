@@ -11,8 +11,7 @@ const DECODED_MOST: usize = 3;
 
 /// Returns the path as an origin may read it, if that differs from how it is written.
 pub(crate) fn read(path: &str) -> Option<String> {
-    let plain = !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\' | b'*')) && !path.contains("//");
-    if plain {
+    if is_plain(path.as_bytes()) {
         return None;
     }
     if path == "*" {
@@ -27,6 +26,16 @@ pub(crate) fn read(path: &str) -> Option<String> {
         read.push_str(segment.split(';').next().unwrap_or_default());
     }
     (read != path).then_some(read)
+}
+
+/// Returns whether a path can be read in one way only: nearly all can.
+fn is_plain(path: &[u8]) -> bool {
+    let mut before = 0;
+    path.iter().all(|byte| {
+        let another_slash = *byte == b'/' && before == b'/';
+        before = *byte;
+        !another_slash && !matches!(byte, b'%' | b';' | b'\\' | b'*')
+    })
 }
 
 /// Returns what a path of the policy is compared with once requests' paths are read so.

@@ -213,7 +213,7 @@ impl Activity {
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.unsent.store(true, Ordering::Relaxed);
-        Busy(Arc::new(UnderWay(Arc::clone(self))))
+        Busy(Arc::clone(self))
     }
 
     /// Returns the least bytes a second that the policy asks of clients.
@@ -338,16 +338,13 @@ fn ticks(time: Millis) -> u32 {
     u32::try_from(time / TICK).unwrap_or(u32::MAX).max(1)
 }
 
-/// An exchange under way. Clones are of the same one.
-#[derive(Debug, Clone)]
-pub(super) struct Busy(Arc<UnderWay>);
-
+/// An exchange under way.
 #[derive(Debug)]
-struct UnderWay(Arc<Activity>);
+pub(super) struct Busy(Arc<Activity>);
 
 impl Busy {
     pub(super) fn activity(&self) -> &Arc<Activity> {
-        &self.0.0
+        &self.0
     }
 
     /// Returns whether the connection has more under way than it may have streams, because it has left earlier ones alone.
@@ -356,7 +353,7 @@ impl Busy {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for Busy {
     fn drop(&mut self) {
         if self.0.is_http2() {
             self.0.moved.store(self.0.now(), Ordering::Relaxed);

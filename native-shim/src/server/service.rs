@@ -87,13 +87,13 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                 Answer::Driving(Box::pin(async move {
                     let Shared { node, upstream } = &*this.shared;
                     // Work that goes on without its client counts as the client's: it keeps the client's seat.
-                    let client = (busy.clone(), Arc::clone(&this.place.seat));
+                    let client = (busy, Arc::clone(&this.place.seat));
                     let interim =
                         takes_interim.then(|| upstream.with_interim(Arc::clone(&this.place.activity.interim)));
                     let upstream = interim.as_ref().unwrap_or(upstream);
                     let interim = &this.place.activity.interim;
                     interim.open();
-                    let response = drive.run_to_the_end(node, upstream, body.clone(), client).await;
+                    let (response, (busy, _)) = drive.run_to_the_end(node, upstream, body.clone(), client).await;
                     interim.close();
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)

@@ -119,8 +119,17 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
         Poll::Ready(Ok(length))
     }
 
-    /// Writes interim responses, if nothing of the library's is half written.
+    /// Writes interim responses, if nothing of the library's is half written. There are hardly ever any.
+    #[inline]
     fn write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.interim.is_empty() && !self.activity.interim.any() {
+            return Poll::Ready(Ok(()));
+        }
+        self.write_waiting(cx)
+    }
+
+    #[cold]
+    fn write_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.interim.is_empty() {
             let interim = self.activity.interim.take();
             if self.is_between {

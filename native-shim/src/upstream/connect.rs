@@ -12,19 +12,19 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::socket::Socket;
+use super::socket::Stream;
 use crate::tls::TlsFiles;
 
 /// How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Connects. Nothing of a request has been sent when this fails.
-pub(super) async fn connect(origin: &Origin, files: &TlsFiles) -> Result<Socket, FailureKind> {
+pub(super) async fn connect(origin: &Origin, files: &TlsFiles) -> Result<Stream, FailureKind> {
     let limit = Duration::from_millis(origin.timeouts.connect);
     tokio::time::timeout(limit, open(origin, files)).await.unwrap_or(Err(FailureKind::ConnectTimeout))
 }
 
-async fn open(origin: &Origin, files: &TlsFiles) -> Result<Socket, FailureKind> {
+async fn open(origin: &Origin, files: &TlsFiles) -> Result<Stream, FailureKind> {
     let secure = origin.scheme == Scheme::HTTPS;
     let port = origin.authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let host = origin.authority.host();
@@ -32,13 +32,13 @@ async fn open(origin: &Origin, files: &TlsFiles) -> Result<Socket, FailureKind> 
     let stream = tcp(host, port).await.map_err(|_| FailureKind::Unreachable)?;
     let _ = stream.set_nodelay(true);
     if !secure {
-        return Ok(Socket::plain(stream));
+        return Ok(Stream::Plain(stream));
     }
     let name = origin.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(host);
     let name = ServerName::try_from(name.to_owned()).map_err(|_| FailureKind::Tls)?;
     let config = files.client(origin.tls.as_ref()).map_err(|_| FailureKind::Tls)?;
     let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| FailureKind::Tls)?;
-    Ok(Socket::tls(stream))
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {

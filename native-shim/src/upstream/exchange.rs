@@ -15,6 +15,7 @@ use super::body::OriginBody;
 use super::connect;
 use super::link::Link;
 use super::pool::Pool;
+use super::socket::Socket;
 use crate::deadline::Deadline;
 use crate::interim::Interim;
 use crate::request_body::RequestBody;
@@ -25,8 +26,6 @@ type Body = RequestBody<Incoming>;
 enum Broken {
     /// The connection was closed before it took the request, which comes back.
     Unused(Box<Request<Body>>),
-    /// The connection was closed before a byte of an answer came.
-    Silent,
     Failed(FailureKind),
 }
 
@@ -49,7 +48,6 @@ pub(super) async fn fetch(
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     let mut request = Request::from_parts(head, body.clone());
-    let mut repeated = false;
     let timeouts = origin.timeouts;
     if upgrade {
         // What is rare is boxed: it would make the future of every request larger.
@@ -57,39 +55,22 @@ pub(super) async fn fetch(
     }
     let idle = pool.of(&origin);
     loop {
-        // What has been lost once on an idle connection is not given to another one.
-        let taken = if repeated { None } else { idle.take(&timeouts) };
-        let (mut link, fresh) = match taken {
-            Some(link) => (link, false),
-            None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, true),
+        let (mut link, was_used) = match idle.take(&timeouts) {
+            Some(link) => (link, true),
+            None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, false),
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
-        if let Some(interim) = interim {
-            let interim = Arc::clone(interim);
-            hyper::ext::on_informational(&mut request, move |response| {
-                interim.pass_on(response.status(), response.headers());
-            });
-        }
-        // A body is shared by its copies, so this one is as good as the request's own.
-        let again = (idempotent && !fresh).then(|| copy(&request, &body));
+        link.line.begin(idempotent && was_used, interim);
         match ask(&mut link, request, &body, timeouts.response).await {
             Ok(response) => {
-                link.heard.an_answer();
+                link.line.is_answered();
                 link.heed(response.headers());
                 let pause_max = Duration::from_millis(timeouts.body);
                 return Ok(response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max)));
             }
             // It was closed while it lay idle: another connection carries the same request. That is transport, not a retry.
-            Err(Broken::Unused(returned)) if !fresh => request = *returned,
+            Err(Broken::Unused(returned)) if was_used => request = *returned,
             Err(Broken::Unused(_)) => return Err(unsent(FailureKind::Closed, &body)),
-            // The origin closed it just when it was used again. Nothing tells whether the request arrived, so only one that may arrive twice is repeated.
-            Err(Broken::Silent) if again.is_some() && body.is_intact() => {
-                repeated = true;
-                request = again.unwrap_or_default();
-            }
-            Err(Broken::Silent) => {
-                return Err(Failure { kind: FailureKind::Closed, sent: true, body_intact: body.is_intact() });
-            }
             Err(Broken::Failed(kind)) => {
                 return Err(Failure { kind, sent: true, body_intact: body.is_intact() });
             }
@@ -101,9 +82,14 @@ fn unsent(kind: FailureKind, body: &Body) -> Failure {
     Failure { kind, sent: false, body_intact: body.is_intact() }
 }
 
-async fn dial(pool: &Pool, origin: &Origin, header_count_max: usize) -> Result<Box<Link>, FailureKind> {
-    let socket = connect::connect(origin, &pool.files).await?;
+async fn dial(pool: &Pool, origin: &Arc<Origin>, header_count_max: usize) -> Result<Box<Link>, FailureKind> {
+    let socket = open(pool, origin).await?;
     Link::new(socket, &origin.timeouts, header_count_max).await.map(Box::new).map_err(|_| FailureKind::Closed)
+}
+
+async fn open(pool: &Pool, origin: &Arc<Origin>) -> Result<Socket, FailureKind> {
+    let stream = connect::connect(origin, &pool.files).await?;
+    Ok(Socket::new(stream, Arc::clone(origin), Arc::clone(&pool.files)))
 }
 
 /// Sends the request and drives the connection until the response's head has come.
@@ -120,11 +106,11 @@ async fn ask(
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|mut error| match error.take_message() {
                 Some(request) => Broken::Unused(Box::new(request)),
-                None => broken(link, kind_of(error.error(), body)),
+                None => Broken::Failed(kind_of(error.error(), body)),
             }));
         }
         if link.is_over() {
-            return Poll::Ready(Err(broken(link, FailureKind::Closed)));
+            return Poll::Ready(Err(Broken::Failed(FailureKind::Closed)));
         }
         while link.deadline.poll(cx).is_ready() {
             if let Some(kind) = body.overdue(&mut seen) {
@@ -135,19 +121,6 @@ async fn ask(
         Poll::Pending
     })
     .await
-}
-
-fn broken(link: &Link, kind: FailureKind) -> Broken {
-    let silent = kind == FailureKind::Closed && !link.heard.anything();
-    if silent { Broken::Silent } else { Broken::Failed(kind) }
-}
-
-fn copy(request: &Request<Body>, body: &Body) -> Request<Body> {
-    let mut copy = Request::new(body.clone());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {
@@ -161,12 +134,12 @@ fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {
 /// Sends a request for another protocol over a connection of its own, which a task drives, because it outlives the exchange.
 async fn switch(
     pool: &Pool,
-    origin: &Origin,
+    origin: &Arc<Origin>,
     request: Request<Body>,
     body: &Body,
 ) -> Result<Response<OriginBody>, Failure> {
     let timeouts = origin.timeouts;
-    let socket = connect::connect(origin, &pool.files).await.map_err(|kind| unsent(kind, body))?;
+    let socket = open(pool, origin).await.map_err(|kind| unsent(kind, body))?;
     let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
     let (mut sender, connection) = handshake.map_err(|_| unsent(FailureKind::Closed, body))?;

@@ -1,92 +1,208 @@
 //! A connection to an origin as a stream of bytes: in the clear or over TLS.
 //!
-//! It notes whether the origin has said anything, and an origin that takes no more bytes can still be heard: one that refuses an upload early
-//! answers and closes, and the answer counts, not that the rest could not be written.
+//! It does three things for the exchange above it, out of the library's sight.
+//!
+//! - An origin that takes no more bytes can still be heard: one that refuses an upload early answers and closes, and the answer counts, not that the
+//!   rest could not be written.
+//! - A connection that was used before may be closed by the origin just when it is used again. Nothing tells whether the request arrived; so one that
+//!   may arrive twice is sent once more, over a new connection (RFC 9110, section 9.2.2).
+//! - Interim responses are passed on.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tidegate_core::route::Origin;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::ahead::Ahead;
+use super::connect;
+use crate::interim::Interim;
+use crate::kept::Kept;
+use crate::request_body::KEPT_MAX;
+use crate::tls::TlsFiles;
 
 /// Most bytes that are read before the head of an answer is whole: interim responses without end must not keep a thread.
 const BEFORE_ANSWER_MAX: usize = 1 << 20;
 
+/// Most bytes of a request that is sent once more: a body that is kept, in chunks, and a head.
+const SENT_MAX: usize = 2 * KEPT_MAX;
+
 /// Stands for what comes after the head.
 const ANSWERED: usize = usize::MAX;
 
-/// How many bytes an origin has sent since it was last asked, until its answer's head is there.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Heard(Arc<AtomicUsize>);
+/// What a link tells its socket, which lies inside the library's connection.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    /// Whether a request begins.
+    begins: AtomicBool,
+    /// Whether it may be sent once more if the origin closes the connection without a byte.
+    repeats: AtomicBool,
+    /// How many bytes have come since it began, until its answer's head is there.
+    heard: AtomicUsize,
+    /// Where interim responses go.
+    interim: Mutex<Option<Arc<Interim>>>,
+}
 
-impl Heard {
-    pub(super) fn forget(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    pub(super) fn anything(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+impl Line {
+    /// A request begins. `repeats` says whether it may be sent once more.
+    pub(super) fn begin(&self, repeats: bool, interim: Option<&Arc<Interim>>) {
+        self.heard.store(0, Ordering::Relaxed);
+        *self.interim() = interim.map(Arc::clone);
+        self.repeats.store(repeats, Ordering::Relaxed);
+        self.begins.store(true, Ordering::Relaxed);
     }
 
     /// The head of the answer is there: from now on its body is read, as long as it may be.
-    pub(super) fn an_answer(&self) {
-        self.0.store(ANSWERED, Ordering::Relaxed);
+    pub(super) fn is_answered(&self) {
+        self.heard.store(ANSWERED, Ordering::Relaxed);
     }
 
-    fn add(&self, bytes: usize) -> io::Result<()> {
-        let before = self.0.load(Ordering::Relaxed);
-        if before == ANSWERED {
-            return Ok(());
-        }
-        self.0.store(before + bytes, Ordering::Relaxed);
-        if before + bytes > BEFORE_ANSWER_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the origin sends too much before its answer"));
-        }
-        Ok(())
+    fn interim(&self) -> MutexGuard<'_, Option<Arc<Interim>>> {
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
 /// A connection to an origin.
-#[derive(Debug)]
 pub(super) struct Socket {
     stream: Stream,
-    pub(super) heard: Heard,
+    pub(super) line: Arc<Line>,
+    origin: Arc<Origin>,
+    files: Arc<TlsFiles>,
     /// Whether the origin takes no more: what is written then is thrown away.
     closed_for_writing: bool,
+    /// Whether the request under way may be sent once more.
+    repeats: bool,
+    /// That request, as far as it was written.
+    sent: Kept,
+    /// The new connection that the request is sent over once more.
+    dialling: Option<Dialling>,
+    ahead: Ahead,
 }
 
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("origin", &self.origin.name).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a connection.
 #[derive(Debug)]
-enum Stream {
+pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Socket {
-    pub(super) fn plain(stream: TcpStream) -> Self {
-        Self::new(Stream::Plain(stream))
+    /// Takes a new connection to an origin.
+    pub(super) fn new(stream: Stream, origin: Arc<Origin>, files: Arc<TlsFiles>) -> Self {
+        Self {
+            stream,
+            line: Arc::default(),
+            origin,
+            files,
+            closed_for_writing: false,
+            repeats: false,
+            sent: Kept::default(),
+            dialling: None,
+            ahead: Ahead::default(),
+        }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self::new(Stream::Tls(Box::new(stream)))
+    /// Takes note of a request that begins.
+    fn look_at_line(&mut self) {
+        if self.line.begins.load(Ordering::Relaxed) {
+            self.line.begins.store(false, Ordering::Relaxed);
+            self.sent.clear();
+            self.repeats = self.line.repeats.load(Ordering::Relaxed);
+            self.ahead.begin();
+        }
     }
 
-    fn new(stream: Stream) -> Self {
-        Self { stream, heard: Heard::default(), closed_for_writing: false }
+    /// Takes note of what was written, as long as it may have to be written again.
+    fn keep(&mut self, written: &[u8]) {
+        if !self.sent.add(written, SENT_MAX) {
+            self.does_not_repeat();
+        }
     }
 
-    /// Turns the failure to write `length` bytes into having thrown them away, if it is the origin that takes no more.
-    fn written(&mut self, length: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match written {
+    fn does_not_repeat(&mut self) {
+        self.repeats = false;
+        self.sent.clear();
+    }
+
+    /// Turns the failure to write `bytes` into having thrown them away, if it is the origin that takes no more.
+    fn written(&mut self, bufs: &[io::IoSlice<'_>], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let length = match written {
+            Poll::Ready(Ok(length)) => length,
             Poll::Ready(Err(error)) if takes_no_more(&error) => {
                 self.closed_for_writing = true;
-                Poll::Ready(Ok(length))
+                bufs.iter().map(|buf| buf.len()).sum()
             }
-            other => other,
+            other => return other,
+        };
+        let mut left = length;
+        for buf in bufs {
+            if !self.repeats {
+                break;
+            }
+            let part = buf.get(..left.min(buf.len())).unwrap_or(buf);
+            left -= part.len();
+            self.keep(part);
         }
+        Poll::Ready(Ok(length))
+    }
+
+    /// Takes note of what the origin has sent before its answer was whole.
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let before = self.line.heard.load(Ordering::Relaxed);
+        if before == ANSWERED {
+            return Ok(());
+        }
+        self.does_not_repeat();
+        let heard = before + bytes.len();
+        self.line.heard.store(heard, Ordering::Relaxed);
+        if heard > BEFORE_ANSWER_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the origin sends too much before its answer"));
+        }
+        for (status, fields) in self.ahead.take(bytes) {
+            if let Some(interim) = &*self.line.interim() {
+                interim.pass_on(status, &fields);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the request once more.
+    fn send_again(&mut self) {
+        self.repeats = false;
+        let sent = self.sent.take();
+        let (origin, files) = (Arc::clone(&self.origin), Arc::clone(&self.files));
+        self.dialling = Some(Box::pin(async move {
+            let connected = connect::connect(&origin, &files).await;
+            let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+            stream.write_all(sent.bytes()).await?;
+            stream.flush().await?;
+            Ok(stream)
+        }));
+    }
+
+    /// Waits for the new connection, if one is being made.
+    fn poll_dialled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(dialling) = &mut self.dialling {
+            let dialled = ready!(dialling.as_mut().poll(cx));
+            self.dialling = None;
+            self.stream = dialled?;
+            self.closed_for_writing = false;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -100,47 +216,95 @@ fn takes_no_more(error: &io::Error) -> bool {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.look_at_line();
         let before = buf.filled().len();
-        let read: Poll<io::Result<()>> = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        if buf.filled().len() > before {
-            this.heard.add(buf.filled().len() - before)?;
+        loop {
+            ready!(this.poll_dialled(cx))?;
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
+            let bytes = buf.filled().get(before..).unwrap_or_default();
+            let has_ended = bytes.is_empty() && buf.remaining() > 0;
+            if !has_ended {
+                return Poll::Ready(read.and_then(|()| this.hear(bytes)));
+            }
+            if !this.repeats {
+                return Poll::Ready(read);
+            }
+            this.send_again();
         }
-        read
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.closed_for_writing {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let written = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
-        this.written(buf.len(), written)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.closed_for_writing {
+        if this.closed_for_writing || this.dialling.is_some() {
             return Poll::Ready(Ok(()));
         }
-        let flushed = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        };
-        this.written(0, flushed.map_ok(|()| 0)).map_ok(|_| ())
+        let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx));
+        this.written(&[], Poll::Ready(flushed.map(|()| 0))).map_ok(|_| ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.look_at_line();
+        if this.dialling.is_some() {
+            // Whoever waits for the answer waits for the new connection too.
+            return Poll::Pending;
+        }
+        let written = match bufs {
+            _ if this.closed_for_writing => Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum())),
+            // A plain send costs the kernel less.
+            [only] => Pin::new(&mut this.stream).poll_write(cx, only),
+            _ => Pin::new(&mut this.stream).poll_write_vectored(cx, bufs),
+        };
+        this.written(bufs, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -149,26 +313,16 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let [only] = bufs {
-            // A plain send costs the kernel less.
-            return self.poll_write(cx, only);
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
-        let this = self.get_mut();
-        let length = bufs.iter().map(|buf| buf.len()).sum();
-        if this.closed_for_writing {
-            return Poll::Ready(Ok(length));
-        }
-        let written = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
-        this.written(length, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }
