@@ -60,10 +60,10 @@ pub(super) async fn fetch(
             None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, false),
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
-        link.line.begin(idempotent && was_used, interim);
+        link.signals.begin(idempotent && was_used, interim);
         match ask(&mut link, request, &body, timeouts.response).await {
             Ok(response) => {
-                link.line.is_answered();
+                link.signals.is_answered();
                 link.heed(response.headers());
                 let pause_max = Duration::from_millis(timeouts.body);
                 return Ok(response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max)));

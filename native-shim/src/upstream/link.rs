@@ -13,7 +13,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tidegate_core::route::Timeouts;
 
-use super::socket::{Line, Socket};
+use super::socket::{Signals, Socket};
 use crate::deadline::Deadline;
 use crate::random;
 use crate::request_body::RequestBody;
@@ -25,7 +25,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendErro
 pub(crate) struct Link {
     sender: SendRequest<Body>,
     connection: Connection<TokioIo<Socket>, Body>,
-    pub(super) line: Arc<Line>,
+    pub(super) signals: Arc<Signals>,
     /// When the origin is given up.
     pub(super) deadline: Deadline,
     /// Whether the connection has ended; it must not be driven any more.
@@ -48,14 +48,14 @@ impl Link {
         timeouts: &Timeouts,
         header_count_max: usize,
     ) -> Result<Self, hyper::Error> {
-        let line = Arc::clone(&socket.line);
+        let signals = Arc::clone(&socket.signals);
         let (sender, connection) = Builder::new().max_headers(header_count_max).handshake(TokioIo::new(socket)).await?;
         // Connections that were made together must not all be made again together.
         let age = timeouts.age - timeouts.age / 4 * random::below(100) / 100;
         let mut link = Self {
             sender,
             connection,
-            line,
+            signals,
             deadline: Deadline::after(Duration::ZERO),
             over: false,
             expires: Instant::now() + Duration::from_millis(age),

@@ -38,7 +38,7 @@ const ANSWERED: usize = usize::MAX;
 
 /// What a link tells its socket, which lies inside the library's connection.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct Signals {
     /// Whether a request begins.
     begins: AtomicBool,
     /// Whether it may be sent once more if the origin closes the connection without a byte.
@@ -49,7 +49,7 @@ pub(super) struct Line {
     interim: Mutex<Option<Arc<Interim>>>,
 }
 
-impl Line {
+impl Signals {
     /// A request begins. `repeats` says whether it may be sent once more.
     pub(super) fn begin(&self, repeats: bool, interim: Option<&Arc<Interim>>) {
         self.heard.store(0, Ordering::Relaxed);
@@ -73,7 +73,7 @@ type Dialling = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 /// A connection to an origin.
 pub(super) struct Socket {
     stream: Stream,
-    pub(super) line: Arc<Line>,
+    pub(super) signals: Arc<Signals>,
     origin: Arc<Origin>,
     files: Arc<TlsFiles>,
     /// Whether the origin takes no more: what is written then is thrown away.
@@ -105,7 +105,7 @@ impl Socket {
     pub(super) fn new(stream: Stream, origin: Arc<Origin>, files: Arc<TlsFiles>) -> Self {
         Self {
             stream,
-            line: Arc::default(),
+            signals: Arc::default(),
             origin,
             files,
             closed_for_writing: false,
@@ -117,11 +117,11 @@ impl Socket {
     }
 
     /// Takes note of a request that begins.
-    fn look_at_line(&mut self) {
-        if self.line.begins.load(Ordering::Relaxed) {
-            self.line.begins.store(false, Ordering::Relaxed);
+    fn look_at_signals(&mut self) {
+        if self.signals.begins.load(Ordering::Relaxed) {
+            self.signals.begins.store(false, Ordering::Relaxed);
             self.sent.clear();
-            self.repeats = self.line.repeats.load(Ordering::Relaxed);
+            self.repeats = self.signals.repeats.load(Ordering::Relaxed);
             self.ahead.begin();
         }
     }
@@ -162,18 +162,18 @@ impl Socket {
 
     /// Takes note of what the origin has sent before its answer was whole.
     fn hear(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let before = self.line.heard.load(Ordering::Relaxed);
+        let before = self.signals.heard.load(Ordering::Relaxed);
         if before == ANSWERED {
             return Ok(());
         }
         self.does_not_repeat();
         let heard = before + bytes.len();
-        self.line.heard.store(heard, Ordering::Relaxed);
+        self.signals.heard.store(heard, Ordering::Relaxed);
         if heard > BEFORE_ANSWER_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the origin sends too much before its answer"));
         }
         for (status, fields) in self.ahead.take(bytes) {
-            if let Some(interim) = &*self.line.interim() {
+            if let Some(interim) = &*self.signals.interim() {
                 interim.pass_on(status, &fields);
             }
         }
@@ -216,7 +216,7 @@ fn takes_no_more(error: &io::Error) -> bool {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.look_at_line();
+        this.look_at_signals();
         let before = buf.filled().len();
         loop {
             ready!(this.poll_dialled(cx))?;
@@ -258,7 +258,7 @@ impl AsyncWrite for Socket {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.look_at_line();
+        this.look_at_signals();
         if this.dialling.is_some() {
             // Whoever waits for the answer waits for the new connection too.
             return Poll::Pending;
