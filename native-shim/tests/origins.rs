@@ -5,7 +5,7 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use support::{Origin, Proxy, policy, until};
 
@@ -254,6 +254,53 @@ async fn a_request_on_a_connection_that_the_origin_has_closed_is_sent_once_more(
             assert_eq!((reply.status, reply.text()), (200, "hello"), "{request}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_lost_while_its_body_comes_is_sent_again_as_a_whole() {
+    // Of each three requests the first is answered, the second lost on the same connection once its head is there, and the third answered.
+    let turn = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::start(move |head, call| {
+        let lost = turn.fetch_add(1, Ordering::SeqCst) % 3 == 1;
+        async move {
+            if lost {
+                return false;
+            }
+            let body = read_body(&head, &call).await;
+            call.answer("200 OK", "", &format!("{} {}", head.lines().next().unwrap(), String::from_utf8_lossy(&body)))
+                .await
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    for pause in [false, true] {
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/warm").await.status, 200);
+        client.send("PUT /lost HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+        if pause {
+            // The rest of the body is sent only when the request is being sent once more.
+            until("the request is sent once more", || origin.count() == 6).await;
+        }
+        client.send("56789").await;
+        let reply = client.reply().await;
+        assert_eq!((reply.status, reply.text()), (200, "PUT /lost HTTP/1.1 0123456789"));
+        assert_eq!(origin.count(), if pause { 6 } else { 3 });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_sent_once_more_and_not_a_third_time() {
+    let turn = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::start(move |_, call| {
+        let first = turn.fetch_add(1, Ordering::SeqCst) == 0;
+        async move { first && call.answer("200 OK", "", "hello").await }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.get("/").await.status, 502);
+    assert_eq!(origin.count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
