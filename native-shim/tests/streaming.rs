@@ -115,6 +115,31 @@ async fn another_protocol_goes_both_ways_until_both_ends_close() {
     }
 }
 
+/// More than an origin may send before its answer.
+const MUCH: usize = 3 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_after_an_answer_to_an_upgrade_may_be_of_any_length() {
+    let origin = Origin::start(|head, call| async move {
+        if head.starts_with("GET /refused") {
+            return call.answer("403 Forbidden", "", &"x".repeat(MUCH)).await;
+        }
+        call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        call.write(vec![b'x'; MUCH]).await;
+        false
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, ""));
+    let upgrade = "HTTP/1.1\r\nhost: t.example\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut client = proxy.client().await;
+    client.send(format!("GET /chat {upgrade}")).await;
+    assert_eq!(client.reply_head().await.status, 101);
+    assert_eq!(client.rest().await.len(), MUCH);
+    let mut client = proxy.client().await;
+    client.send(format!("GET /refused {upgrade}")).await;
+    assert_eq!(client.reply().await.body.len(), MUCH);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_upgrade_is_an_ordinary_response() {
     let origin = Origin::start(|_, call| async move { call.answer("403 Forbidden", "", "no").await }).await;

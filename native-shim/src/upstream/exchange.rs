@@ -140,6 +140,7 @@ async fn switch(
 ) -> Result<Response<OriginBody>, Failure> {
     let timeouts = origin.timeouts;
     let socket = open(pool, origin).await.map_err(|kind| unsent(kind, body))?;
+    let signals = Arc::clone(&socket.signals);
     let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
     let (mut sender, connection) = handshake.map_err(|_| unsent(FailureKind::Closed, body))?;
@@ -154,6 +155,7 @@ async fn switch(
         deadline.poll(cx).map(|()| Err(FailureKind::ResponseTimeout))
     });
     let response = response.await.map_err(failed)?;
+    signals.is_answered();
     let pause_max = Duration::from_millis(timeouts.body);
     Ok(response.map(|incoming| OriginBody::detached(incoming, pause_max)))
 }
