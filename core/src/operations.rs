@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, re
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::purge::{Order, Purge};
+use crate::purge::{Order, Purge, url};
 
 pub use guesses::Guesses;
 pub use hosts::admit_host;
@@ -141,9 +141,11 @@ fn urls(body: &[u8]) -> Result<Vec<Uri>, String> {
         return Err(format!("{} urls; an order has 1 to {WARMED_MAX}", urls.len()));
     }
     let absolute = |(position, url): (usize, &String)| {
-        let uri: Option<Uri> = url.parse().ok();
-        let known = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
-        uri.filter(known).ok_or_else(|| format!("urls[{position}]: `{url}` is not a URL; write https://HOST/PATH"))
+        let uri = if url.contains("://") { url::absolute(url) } else { Err(None) };
+        uri.map_err(|help| {
+            let help = help.unwrap_or_else(|| format!("`{url}` is not a URL; write https://HOST/PATH"));
+            format!("urls[{position}]: {help}")
+        })
     };
     urls.iter().enumerate().map(absolute).collect()
 }
@@ -179,11 +181,15 @@ mod tests {
         assert_eq!(read(Method::GET, "stats", ""), Ok(Operation::Stats));
         let warm = read(Method::POST, "warm", r#"{"urls": ["https://a.example/b"]}"#);
         assert_eq!(warm, Ok(Operation::Warm(vec!["https://a.example/b".parse().unwrap()])));
+        let warm = read(Method::POST, "warm", r#"{"urls": ["https://bücher.example/für?q=ä b"]}"#);
+        let requested = "https://xn--bcher-kva.example/f%C3%BCr?q=%C3%A4%20b";
+        assert_eq!(warm, Ok(Operation::Warm(vec![requested.parse().unwrap()])));
         for (method, path, body, status, part) in [
             (Method::POST, "invalidate", "{", 400, "not an order of purges"),
             (Method::DELETE, "", "", 400, "the pattern is empty"),
             (Method::POST, "warm", r#"{"urls": []}"#, 400, "1 to 100"),
             (Method::POST, "warm", r#"{"urls": ["/a"]}"#, 400, "urls[0]"),
+            (Method::POST, "warm", r#"{"urls": ["https://u@a.example/"]}"#, 400, "urls[0]"),
             (Method::GET, "nothing", "", 404, "POST warm"),
         ] {
             let refused = read(method, path, body).unwrap_err();

@@ -9,7 +9,7 @@
 //! so that nobody outside can choose labels that fall together.
 
 mod order;
-mod url;
+pub(crate) mod url;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,6 +17,16 @@ pub(super) struct Url {
 /// # Errors
 /// Says what to write; nothing if it is no URL at all.
 pub(super) fn read(text: &str) -> Result<Url, Option<String>> {
+    let uri = absolute(text)?;
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    Ok(Url { host, path: uri.path().to_owned(), query: uri.query().map(str::to_owned) })
+}
+
+/// Reads a URL as above, as requests name it; without scheme it is `https`.
+///
+/// # Errors
+/// As above.
+pub(crate) fn absolute(text: &str) -> Result<Uri, Option<String>> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
     let rest = rest.split('#').next().unwrap_or_default();
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -25,10 +35,9 @@ pub(super) fn read(text: &str) -> Result<Url, Option<String>> {
     // A query may follow the host at once.
     let slash = if target.starts_with('?') { "/" } else { "" };
     let uri: Uri = format!("{scheme}://{authority}{slash}{}", encoded(target)).parse().map_err(|_| None)?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
-    let authority = uri.authority().filter(|authority| known && !authority.as_str().contains('@')).ok_or(None)?;
-    let host = authority.host().to_ascii_lowercase();
-    Ok(Url { host, path: uri.path().to_owned(), query: uri.query().map(str::to_owned) })
+    let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+    let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+    if is_known && is_plain { Ok(uri) } else { Err(None) }
 }
 
 /// Encodes what no request has in its target: characters outside ASCII, and spaces.
