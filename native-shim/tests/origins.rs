@@ -289,6 +289,29 @@ async fn a_request_that_is_lost_while_its_body_comes_is_sent_again_as_a_whole() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_dies_with_its_connections_is_followed_by_the_next() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // It answers once, takes the next request on the same connection, and is gone.
+    let dying = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        support::read_head(&mut stream).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        drop(listener);
+        support::read_head(&mut stream).await.unwrap();
+    });
+    let next = good().await;
+    let policy = two(&next, &next).replacen(&next.address.to_string(), &address.to_string(), 1);
+    let proxy = Proxy::start(&policy.replace("retry = \"twice\"\n", ""));
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.text(), "first");
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(next.count(), 1);
+    dying.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_sent_once_more_and_not_a_third_time() {
     let turn = Arc::new(AtomicUsize::new(0));
     let origin = Origin::start(move |_, call| {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 const BYTES_MAX: usize = 32 << 10;
 
 /// Most header fields of one interim response that are looked at.
-const FIELDS_MAX: usize = 64;
+const FIELDS_MAX: usize = 256;
 
 /// What has come ahead of an answer.
 #[derive(Debug, Default)]
@@ -33,17 +33,23 @@ impl Ahead {
             return found;
         }
         self.begun.extend_from_slice(bytes);
-        while let Some(true) = is_interim(&self.begun) {
-            match read(&self.begun) {
-                Head::Whole(length, status, fields) => {
-                    self.begun.drain(..length);
+        let mut at = 0;
+        while let Some(rest) = self.begun.get(at..).filter(|rest| is_interim(rest) == Some(true)) {
+            match read(rest) {
+                Head::Whole(length, status, fields) if status.is_informational() => {
+                    at += length;
                     found.push((status, fields));
                 }
                 Head::Begun => break,
-                Head::Unreadable => self.begun.truncate(0),
+                // What follows may be the answer's body.
+                Head::Whole(..) | Head::Unreadable => {
+                    self.over = true;
+                    break;
+                }
             }
         }
-        self.over = self.begun.len() > BYTES_MAX || is_interim(&self.begun) == Some(false);
+        self.begun.drain(..at);
+        self.over |= self.begun.len() > BYTES_MAX || is_interim(&self.begun) == Some(false);
         if self.over {
             self.begun = Vec::new();
         }
@@ -102,6 +108,8 @@ mod tests {
             assert_eq!(statuses(answer, size), Vec::<u16>::new(), "pieces of {size}");
             let text = format!("{early}HTTP/1.1 102 Processing\r\n\r\n{answer}{early}");
             assert_eq!(statuses(&text, size), [103, 102], "pieces of {size}");
+            let odd = "\r\nHTTP/1.1 200 OK\r\n\r\nHTTP/1.1 103 a\r\n\r\n";
+            assert_eq!(statuses(odd, size), Vec::<u16>::new(), "pieces of {size}");
             assert_eq!(statuses("HTTP/1.1 1x3 no\r\n\r\nHTTP/1.1 103 a\r\n\r\n", size), Vec::<u16>::new());
         }
         let fields = Ahead::default().take(early.as_bytes()).pop().unwrap().1;

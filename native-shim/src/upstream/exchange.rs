@@ -72,6 +72,9 @@ pub(super) async fn fetch(
             Err(Broken::Unused(returned)) if was_used => request = *returned,
             Err(Broken::Unused(_)) => return Err(unsent(FailureKind::Closed, &body)),
             Err(Broken::Failed(kind)) => {
+                if let Some(kind) = link.signals.not_dialled() {
+                    return Err(unsent(kind, &body));
+                }
                 return Err(Failure { kind, sent: true, body_intact: body.is_intact() });
             }
         }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use tidegate_core::FailureKind;
 use tidegate_core::route::Origin;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -47,6 +48,8 @@ pub(super) struct Signals {
     heard: AtomicUsize,
     /// Where interim responses go.
     interim: Mutex<Option<Arc<Interim>>>,
+    /// Why there is no new connection to send the request over once more.
+    not_dialled: Mutex<Option<FailureKind>>,
 }
 
 impl Signals {
@@ -61,6 +64,11 @@ impl Signals {
     /// The head of the answer is there: from now on its body is read, as long as it may be.
     pub(super) fn is_answered(&self) {
         self.heard.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    /// Takes why the request could not be sent once more, if it had to be.
+    pub(super) fn not_dialled(&self) -> Option<FailureKind> {
+        self.not_dialled.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn interim(&self) -> MutexGuard<'_, Option<Arc<Interim>>> {
@@ -184,10 +192,13 @@ impl Socket {
     fn send_again(&mut self) {
         self.repeats = false;
         let sent = self.sent.take();
-        let (origin, files) = (Arc::clone(&self.origin), Arc::clone(&self.files));
+        let (origin, files, signals) = (Arc::clone(&self.origin), Arc::clone(&self.files), Arc::clone(&self.signals));
         self.dialling = Some(Box::pin(async move {
             let connected = connect::connect(&origin, &files).await;
-            let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+            let mut stream = connected.map_err(|kind| {
+                *signals.not_dialled.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+                io::Error::from(io::ErrorKind::ConnectionRefused)
+            })?;
             stream.write_all(sent.bytes()).await?;
             stream.flush().await?;
             Ok(stream)
