@@ -71,6 +71,19 @@ pub(crate) fn runs_on(headers: &HeaderMap) -> bool {
     lines().nth(1).is_some() && lines().any(is_open)
 }
 
+/// Returns whether a cookie with this name is one to some applications and lies in the value of another one to the rest: what stands before it then
+/// decides about it.
+pub(crate) fn is_doubtful(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).any(|line| {
+        let quote = line.iter().position(|byte| *byte == b'"').unwrap_or(line.len());
+        named(line, name).any(|found| {
+            let before = line.get(..found.from).unwrap_or_default();
+            let last = before.iter().rfind(|byte| **byte != b' ');
+            found.from > quote || last.is_some_and(|byte| *byte != b';')
+        })
+    })
+}
+
 /// Finds where values end. Values are asked for from left to right, and a line is read twice at most however many there are.
 struct Ends<'a> {
     line: &'a [u8],
@@ -268,6 +281,31 @@ mod tests {
 
     fn texts(lines: &[&[u8]], name: &str) -> Vec<String> {
         super::texts(&fields(lines), name).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+    }
+
+    #[test]
+    fn what_may_lie_in_another_value_is_doubtful() {
+        let is_doubtful = |line: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            super::is_doubtful(&headers, "lang")
+        };
+        for plain in
+            ["lang=de", "a=b; lang=de", "a=b;lang=de; lang=en", "  lang=de", "a=\u{e4}; x=lan", "lang=de; x=\"a\""]
+        {
+            assert!(!is_doubtful(plain), "{plain}");
+        }
+        for doubtful in [
+            "x=1 lang=de",
+            "a=1,lang=de",
+            "=lang=de",
+            "x=1;\u{a0}lang=de",
+            "x=\"; lang=de; y=\"",
+            "x=1;\tlang=de",
+            "a=b; lang=de; x=1 lang=en",
+        ] {
+            assert!(is_doubtful(doubtful), "{doubtful}");
+        }
     }
 
     #[test]
