@@ -73,8 +73,8 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
     }
     // Where an origin decides by what stands before a cookie whether it is one, all of that counts.
     let is_doubtful = |name: &String| cookie::is_doubtful(&request.head.headers, name);
-    let is_read_in_one_way = !profile.key_cookies.iter().any(is_doubtful) && !cookie::runs_on(&request.head.headers);
-    if !profile.key_cookies.is_empty() && !is_read_in_one_way {
+    let has_cookies = !profile.key_cookies.is_empty();
+    if has_cookies && (cookie::runs_on(&request.head.headers) || profile.key_cookies.iter().any(is_doubtful)) {
         push_part(&mut key, combined(&request.head.headers, &header::COOKIE).as_deref());
     }
     if profile.key_country {

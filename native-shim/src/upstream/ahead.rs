@@ -1,5 +1,7 @@
-//! Interim responses (1xx) ahead of an answer, found among the bytes on their way to the library, which keeps them to itself or takes more for telling
-//! than most requests are worth: there are hardly ever any, and one look shows it.
+//! Interim responses (1xx) ahead of an answer, found among the bytes on their way to the library.
+//!
+//! The library tells of them only through a callback that is allocated for each request. There are hardly ever any, and a look at the first bytes of an
+//! answer shows it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 

@@ -37,7 +37,7 @@ const SENT_MAX: usize = 2 * KEPT_MAX;
 /// Stands for what comes after the head.
 const ANSWERED: usize = usize::MAX;
 
-/// What a link tells its socket, which lies inside the library's connection.
+/// What a link tells its socket, which lies inside the library's connection, and what it learns from it.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// Whether a request begins.
@@ -146,7 +146,7 @@ impl Socket {
         self.sent.clear();
     }
 
-    /// Turns the failure to write `bytes` into having thrown them away, if it is the origin that takes no more.
+    /// Turns the failure to write `bufs` into having thrown them away, if it is the origin that takes no more.
     fn written(&mut self, bufs: &[io::IoSlice<'_>], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let length = match written {
             Poll::Ready(Ok(length)) => length,

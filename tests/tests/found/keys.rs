@@ -56,23 +56,38 @@ fn a_port_that_the_scheme_has_anyway_and_a_last_dot_make_no_other_host() {
     assert!(!at(&mut site, "shop.example.", "GET"));
 }
 
-#[test]
-fn no_cookie_field_makes_a_key_much_longer_than_itself() {
+/// The key of a request with this Cookie field, where the cookie `lang` is in the key.
+fn key_with_cookies(line: &str) -> Vec<u8> {
     use tidegate_core::{Engine, Policy, Step};
     let text = "[origins.a]\nurl = \"http://a.test\"\n[pools.main]\norigins = [\"a\"]\n\
                 [cache.c]\nmode = \"override\"\nttl = \"60s\"\nkey_cookies = [\"lang\"]\n[[routes]]\npool = \"main\"\ncache = \"c\"\n";
     let engine = Engine::new(Policy::parse("policy", text).unwrap_or_else(|error| panic!("{error}")), 7);
+    let (mut head, ()): (http::request::Parts, ()) = http::Request::new(()).into_parts();
+    head.headers.insert("host", http::HeaderValue::from_static("shop.example"));
+    head.headers.insert("cookie", http::HeaderValue::from_bytes(line.as_bytes()).expect("a value"));
+    let now = tidegate_core::Timestamp::from_millis(tidegate_tests::fixture::START);
+    let Step::Lookup(lookup) = engine.begin(head, tidegate_tests::fixture::CLIENT, now) else {
+        panic!("the store is asked")
+    };
+    lookup.key().as_bytes().to_vec()
+}
+
+#[test]
+fn what_an_origin_may_not_take_for_a_cookie_has_no_key_of_one() {
+    let plain = key_with_cookies("lang=de");
+    assert_eq!(key_with_cookies("a=b; lang=de"), plain);
+    for hidden in ["x=1 lang=de", "a=1,lang=de", "=lang=de", "x=1;\u{a0}lang=de", "x=\"; lang=de"] {
+        assert_ne!(key_with_cookies(hidden), plain, "{hidden}");
+    }
+}
+
+#[test]
+fn no_cookie_field_makes_a_key_much_longer_than_itself() {
     for unit in
         ["lang,", "lang=lang=", "lang= lang", "lang ", "lang\"", "\"lang", "lang=\",", "lang\";", "lang;", "a=\"lang,"]
     {
         let line = unit.repeat(28_000 / unit.len());
-        let (mut head, ()): (http::request::Parts, ()) = http::Request::new(()).into_parts();
-        head.headers.insert("host", http::HeaderValue::from_static("shop.example"));
-        head.headers.insert("cookie", http::HeaderValue::try_from(&line).expect("a value"));
-        let now = tidegate_core::Timestamp::from_millis(tidegate_tests::fixture::START);
-        let Step::Lookup(lookup) = engine.begin(head, tidegate_tests::fixture::CLIENT, now) else {
-            panic!("the store is asked")
-        };
-        assert!(lookup.key().as_bytes().len() <= 2 * line.len() + 200, "{unit}: {}", lookup.key().as_bytes().len());
+        let length = key_with_cookies(&line).len();
+        assert!(length <= 2 * line.len() + 200, "{unit}: {length}");
     }
 }
