@@ -220,9 +220,11 @@ enum Kind {
     Group,
 }
 
+/// Hashes what a label speaks of. What is outside ASCII counts as if it were percent-encoded: some clients send it as it is, and mean the same URL.
 fn label(kind: Kind, parts: &[&str]) -> Label {
     let mut seed = kind as u64;
     for part in parts {
+        let part = if part.is_ascii() { Cow::Borrowed(*part) } else { Cow::Owned(url::encoded(part)) };
         seed = xxh3_64_with_seed(part.as_bytes(), seed);
     }
     seed & !OF_CHANGES

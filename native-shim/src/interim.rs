@@ -2,9 +2,12 @@
 //!
 //! The library that serves clients sends none. So they are written as bytes between two of its messages, and only there.
 
+use std::future::poll_fn;
 use std::io::Write;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -19,18 +22,36 @@ pub(crate) struct Interim {
     /// Whether a request waits for its answer: before and after that an interim response would belong to another one.
     open: AtomicBool,
     any: AtomicBool,
-    waiting: Mutex<Vec<u8>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: Vec<u8>,
+    /// Wakes the connection: another task may wait for the answer.
+    connection: Option<Waker>,
 }
 
 impl Interim {
-    /// A request that takes interim responses begins.
-    pub(crate) fn open(&self) {
+    /// Waits for the answer to a request whose client takes interim responses, which may be passed on until then.
+    pub(crate) async fn until_answered<F: Future>(&self, answer: F) -> F::Output {
         self.open.store(true, Ordering::Release);
+        let mut answer = pin!(answer);
+        let answered = poll_fn(|cx| {
+            self.register(cx.waker());
+            answer.as_mut().poll(cx)
+        });
+        let answered = answered.await;
+        self.open.store(false, Ordering::Release);
+        answered
     }
 
-    /// The request has its answer.
-    pub(crate) fn close(&self) {
-        self.open.store(false, Ordering::Release);
+    fn register(&self, connection: &Waker) {
+        let mut waiting = self.waiting();
+        match &mut waiting.connection {
+            Some(registered) => registered.clone_from(connection),
+            none => *none = Some(connection.clone()),
+        }
     }
 
     /// Takes an origin's interim response, if it is one for the client.
@@ -50,9 +71,13 @@ impl Interim {
         }
         text.extend_from_slice(b"\r\n");
         let mut waiting = self.waiting();
-        if waiting.len() + text.len() <= BYTES_MAX {
-            waiting.extend_from_slice(&text);
-            self.any.store(true, Ordering::Release);
+        if waiting.bytes.len() + text.len() > BYTES_MAX {
+            return;
+        }
+        waiting.bytes.extend_from_slice(&text);
+        self.any.store(true, Ordering::Release);
+        if let Some(connection) = &waiting.connection {
+            connection.wake_by_ref();
         }
     }
 
@@ -65,10 +90,10 @@ impl Interim {
     pub(crate) fn take(&self) -> Bytes {
         let mut waiting = self.waiting();
         self.any.store(false, Ordering::Release);
-        std::mem::take(&mut *waiting).into()
+        std::mem::take(&mut waiting.bytes).into()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,27 +102,28 @@ impl Interim {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_what_is_for_clients_is_passed_on_and_not_without_end() {
+    #[tokio::test]
+    async fn only_what_is_for_clients_is_passed_on_and_not_without_end() {
         let interim = Interim::default();
         interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
         assert!(interim.take().is_empty(), "nobody waits for it");
-        interim.open();
         let mut fields = HeaderMap::new();
         fields.insert("link", "</a.css>; rel=preload".parse().unwrap());
         fields.insert("connection", "close".parse().unwrap());
         fields.insert("content-length", "5".parse().unwrap());
-        interim.pass_on(StatusCode::CONTINUE, &fields);
-        interim.pass_on(StatusCode::SWITCHING_PROTOCOLS, &fields);
-        assert!(interim.take().is_empty());
-        interim.pass_on(StatusCode::from_u16(103).unwrap(), &fields);
-        assert_eq!(&interim.take()[..], b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
-        for _ in 0..10_000 {
-            interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
-        }
-        assert!(interim.take().len() <= BYTES_MAX);
-        assert!(interim.take().is_empty());
-        interim.close();
+        let answer = async {
+            interim.pass_on(StatusCode::CONTINUE, &fields);
+            interim.pass_on(StatusCode::SWITCHING_PROTOCOLS, &fields);
+            assert!(interim.take().is_empty());
+            interim.pass_on(StatusCode::from_u16(103).unwrap(), &fields);
+            assert_eq!(&interim.take()[..], b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
+            for _ in 0..10_000 {
+                interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
+            }
+            assert!(interim.take().len() <= BYTES_MAX);
+            assert!(interim.take().is_empty());
+        };
+        interim.until_answered(answer).await;
         interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
         assert!(interim.take().is_empty());
     }

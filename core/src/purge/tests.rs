@@ -46,6 +46,27 @@ fn a_purge_reaches_what_it_names_and_what_was_on_its_way() {
 }
 
 #[test]
+fn what_is_outside_ascii_is_reached_however_it_is_written() {
+    let paths = ["/für/ä", "/f%C3%BCr/%C3%A4", "/für/%C3%A4"];
+    let queries = ["ö=ü", "%C3%B6=%C3%BC", "ö=%C3%BC"];
+    for (path, query) in paths.into_iter().flat_map(|path| queries.map(|query| (path, query))) {
+        let place = Place { path, query: Some(query), ..THIS };
+        for (named, query) in paths.into_iter().zip(queries) {
+            for target in [
+                url("shop.example", named, Some(query)),
+                exact("shop.example:8443", named, Some(query)),
+                Target::Prefix("shop.example".into(), named.into()),
+            ] {
+                let purges = Purges::default();
+                purges.make(&[hard(target.clone())]);
+                assert_eq!(purges.verdict(place, &[], 0), Verdict::Void, "{target:?} {place:?}");
+                assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Kept, "{target:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_purge_reaches_nothing_else() {
     let purges = Purges::default();
     for target in [

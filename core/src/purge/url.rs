@@ -40,8 +40,8 @@ pub(crate) fn absolute(text: &str) -> Result<Uri, Option<String>> {
     if is_known && is_plain { Ok(uri) } else { Err(None) }
 }
 
-/// Encodes what no request has in its target: characters outside ASCII, and spaces.
-fn encoded(target: &str) -> String {
+/// Encodes what a target should not have as it is (RFC 3986, section 2): characters outside ASCII, and spaces.
+pub(super) fn encoded(target: &str) -> String {
     let mut text = String::with_capacity(target.len());
     for byte in target.bytes() {
         if byte.is_ascii() && byte != b' ' {

@@ -88,13 +88,12 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                     let Shared { node, upstream } = &*this.shared;
                     // Work that goes on without its client counts as the client's: it keeps the client's seat.
                     let client = (busy, Arc::clone(&this.place.seat));
-                    let interim =
-                        takes_interim.then(|| upstream.with_interim(Arc::clone(&this.place.activity.interim)));
-                    let upstream = interim.as_ref().unwrap_or(upstream);
                     let interim = &this.place.activity.interim;
-                    interim.open();
-                    let (response, (busy, _)) = drive.run_to_the_end(node, upstream, body.clone(), client).await;
-                    interim.close();
+                    let with_interim = takes_interim.then(|| upstream.with_interim(Arc::clone(interim)));
+                    let upstream = with_interim.as_ref().unwrap_or(upstream);
+                    let answer = drive.run_to_the_end(node, upstream, body.clone(), client);
+                    let (response, (busy, _)) =
+                        if takes_interim { interim.until_answered(answer).await } else { answer.await };
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)
                 }))
