@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use support::{Origin, Proxy, policy, until};
 
@@ -309,6 +310,63 @@ async fn an_origin_that_dies_with_its_connections_is_followed_by_the_next() {
     assert_eq!(client.get("/").await.status, 200);
     assert_eq!(next.count(), 1);
     dying.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_kept_connections_have_ended_a_request_that_did_not_leave_is_not_lost() {
+    const KEPT: usize = 200;
+    let (stage, stages) = tokio::sync::watch::channel(0);
+    let origin = Origin::start(move |_, call| {
+        let mut stages = stages.clone();
+        async move {
+            stages.wait_for(|stage| *stage >= 1).await.unwrap();
+            call.answer("200 OK", "", "hello").await;
+            let is_kept = *stages.borrow() == 1;
+            stages.wait_for(|stage| *stage >= 2).await.unwrap();
+            !is_kept
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "").replace("threads = 2", "threads = 1"));
+    let mut clients = Vec::new();
+    for _ in 0..KEPT {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    until("all are asked for", || origin.count() == KEPT).await;
+    stage.send(1).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.reply().await.status, 200);
+    }
+    stage.send(2).unwrap();
+    until("all are closed", || origin.closed.load(Ordering::SeqCst) == KEPT).await;
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc").await;
+    assert_eq!(client.reply().await.status, 200);
+    assert_eq!(origin.count(), KEPT + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_sent_once_more_has_its_time_once_more() {
+    let thinks = Duration::from_millis(1200);
+    let turn = Arc::new(AtomicUsize::new(0));
+    // The second request is lost on the kept connection, late.
+    let origin = Origin::start(move |_, call| {
+        let turn = turn.fetch_add(1, Ordering::SeqCst);
+        async move {
+            if turn > 0 {
+                tokio::time::sleep(thinks).await;
+            }
+            turn != 1 && call.answer("200 OK", "", "hello").await
+        }
+    })
+    .await;
+    let proxy = Proxy::start(&policy(&origin, "").replace("response_timeout = \"5s\"", "response_timeout = \"2s\""));
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(origin.count(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,11 +115,18 @@ async fn ask(
         if link.is_over() {
             return Poll::Ready(Err(Broken::Failed(FailureKind::Closed)));
         }
+        let response_timeout = Duration::from_millis(response_timeout);
+        if link.signals.begins_again() {
+            link.deadline.set(response_timeout);
+        }
         while link.deadline.poll(cx).is_ready() {
-            if let Some(kind) = body.overdue(&mut seen) {
+            // A connection that is made has a time of its own.
+            if !link.signals.is_dialling()
+                && let Some(kind) = body.overdue(&mut seen)
+            {
                 return Poll::Ready(Err(Broken::Failed(kind)));
             }
-            link.deadline.set(Duration::from_millis(response_timeout));
+            link.deadline.set(response_timeout);
         }
         Poll::Pending
     })

@@ -24,12 +24,11 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendErro
 /// One HTTP/1.1 connection.
 pub(crate) struct Link {
     sender: SendRequest<Body>,
-    connection: Connection<TokioIo<Socket>, Body>,
+    /// The connection, until it has ended. A request that it has not taken comes back when it is dropped.
+    connection: Option<Connection<TokioIo<Socket>, Body>>,
     pub(super) signals: Arc<Signals>,
     /// When the origin is given up.
     pub(super) deadline: Deadline,
-    /// Whether the connection has ended; it must not be driven any more.
-    over: bool,
     /// When it is too old to be used again.
     expires: Instant,
     /// How long the origin keeps it unused, as it has said last.
@@ -38,7 +37,7 @@ pub(crate) struct Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("over", &self.over).finish_non_exhaustive()
+        f.debug_struct("Link").field("is_over", &self.is_over()).finish_non_exhaustive()
     }
 }
 
@@ -54,10 +53,9 @@ impl Link {
         let age = timeouts.age - timeouts.age / 4 * random::below(100) / 100;
         let mut link = Self {
             sender,
-            connection,
+            connection: Some(connection),
             signals,
             deadline: Deadline::after(Duration::ZERO),
-            over: false,
             expires: Instant::now() + Duration::from_millis(age),
             kept_for: None,
         };
@@ -68,15 +66,17 @@ impl Link {
 
     /// Moves bytes.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.over {
-            self.over = Pin::new(&mut self.connection).poll(cx).is_ready();
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
         }
     }
 
-    /// Looks whether the connection is open and nothing is under way on it.
+    /// Looks whether the connection is open and nothing is under way on it. A task that has used up its turn sees of no connection that it has ended.
     pub(super) fn is_ready(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.over && self.sender.is_ready()
+        !self.is_over() && self.sender.is_ready()
     }
 
     /// Queues a request. The answer comes while the connection is driven.
@@ -85,7 +85,7 @@ impl Link {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.connection.is_none()
     }
 
     /// Takes what an answer says about the connection's life.

@@ -48,7 +48,11 @@ pub(super) struct Signals {
     heard: AtomicUsize,
     /// Where interim responses go.
     interim: Mutex<Option<Arc<Interim>>>,
-    /// Why there is no new connection to send the request over once more.
+    /// Whether a new connection is being made to send the request over once more.
+    dialling: AtomicBool,
+    /// Whether it begins once more, over the new connection.
+    begins_again: AtomicBool,
+    /// Why there is no new connection.
     not_dialled: Mutex<Option<FailureKind>>,
 }
 
@@ -64,6 +68,26 @@ impl Signals {
     /// The head of the answer is there: from now on its body is read, as long as it may be.
     pub(super) fn is_answered(&self) {
         self.heard.store(ANSWERED, Ordering::Relaxed);
+    }
+
+    /// Returns whether a new connection is being made.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.dialling.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the request has begun once more, over a new connection, since this was asked last.
+    pub(super) fn begins_again(&self) -> bool {
+        let begins_again = self.begins_again.load(Ordering::Relaxed);
+        if begins_again {
+            self.begins_again.store(false, Ordering::Relaxed);
+        }
+        begins_again
+    }
+
+    fn dialled(&self, failed: Option<FailureKind>) {
+        *self.not_dialled.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        self.begins_again.store(failed.is_none(), Ordering::Relaxed);
+        self.dialling.store(false, Ordering::Relaxed);
     }
 
     /// Takes why the request could not be sent once more, if it had to be.
@@ -193,12 +217,11 @@ impl Socket {
         self.repeats = false;
         let sent = self.sent.take();
         let (origin, files, signals) = (Arc::clone(&self.origin), Arc::clone(&self.files), Arc::clone(&self.signals));
+        signals.dialling.store(true, Ordering::Relaxed);
         self.dialling = Some(Box::pin(async move {
             let connected = connect::connect(&origin, &files).await;
-            let mut stream = connected.map_err(|kind| {
-                *signals.not_dialled.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
-                io::Error::from(io::ErrorKind::ConnectionRefused)
-            })?;
+            signals.dialled(connected.as_ref().err().copied());
+            let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
             stream.write_all(sent.bytes()).await?;
             stream.flush().await?;
             Ok(stream)
