@@ -8,7 +8,7 @@ use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
-use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step};
+use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step, Timestamp};
 
 use crate::body::{Body, BoxError};
 use crate::in_flight;
@@ -44,37 +44,32 @@ pub trait Upstream: Clone + Send + Sync + 'static {
 ///
 /// The fields are dropped in this order: a lead inside the step ends before those who wait for it are woken.
 pub(crate) struct Drive {
-    pub(crate) step: Step,
+    step: Step,
     /// What the last lookup found; the reply's body may be in it.
     found: Found,
     wake: Option<WakeGuard>,
 }
 
-impl Drive {
-    pub(crate) fn new(step: Step) -> Self {
-        Self { step, found: Found::default(), wake: None }
-    }
-
-    /// Takes the steps that need no waiting.
-    pub(crate) fn advance(mut self, node: &Node) -> Self {
-        loop {
-            self.step = match self.step {
-                Step::Charge(next) => {
-                    let charged = node.limits.charge(next.charges(), node.now());
-                    next.resume(&charged, node.now())
-                }
-                Step::Lookup(next) => {
-                    let now = node.now();
-                    // In this order: a response is stored before it is no longer on its way.
-                    let in_flight = node.in_flight.get(next.key());
-                    self.found = Found { stored: node.store.get(next.key(), now), in_flight };
-                    self.found.with_heads(|heads| next.resume(heads, now))
-                }
-                step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return Self { step, ..self },
+/// Takes the steps that need no waiting. They take no time either.
+fn advance(mut step: Step, node: &Node, found: &mut Found, now: Timestamp) -> Step {
+    loop {
+        step = match step {
+            Step::Charge(next) => {
+                let charged = node.limits.charge(next.charges(), now);
+                next.resume(&charged, now)
             }
+            Step::Lookup(next) => {
+                // In this order: a response is stored before it is no longer on its way.
+                let in_flight = node.in_flight.get(next.key());
+                *found = Found { stored: node.store.get(next.key(), now), in_flight };
+                found.with_heads(|heads| next.resume(heads, now))
+            }
+            step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return step,
         }
     }
+}
 
+impl Drive {
     /// Takes all steps to the end, and answers. Dropped before that, because the client has gone, it ends what only this client wanted, and goes on
     /// with what may be changing something at the origin; as long as that is not too much. `client` is what the client takes up at this node; it is
     /// kept as long as the work goes on, and comes back with the answer.
@@ -111,27 +106,29 @@ impl Drive {
     ) -> Response<Body<U::Body>> {
         let mut answer: Option<Watched<U::Body>> = None;
         loop {
-            *self = self.advance(node);
-            self.step = match self.step {
+            let (step, now) = match self.step {
                 Step::Fetch(attempt, next) => {
                     self.wake = self.wake.or_else(|| next.leads().map(|key| node.waiters.guard(key)));
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
                     let result = upstream.fetch(attempt, body.clone()).await.map(Response::into_parts);
                     let result = keep_body(result, &mut answer);
                     let result = result.map(|head| Answer { head, body_intact: body.is_intact() });
-                    ScopeGuard::into_inner(next).resume(result, node.now())
+                    let now = node.now();
+                    (ScopeGuard::into_inner(next).resume(result, now), now)
                 }
                 Step::Wait(next) => {
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
                     // What is rare is boxed: it would make the future of every request larger.
                     Box::pin(node.waiters.wait(&next, &node.clock)).await;
-                    ScopeGuard::into_inner(next).resume(node.now())
+                    let now = node.now();
+                    (ScopeGuard::into_inner(next).resume(now), now)
                 }
                 Step::Finish(reply) => {
                     return Finish { node, upstream, found: self.found, answer, wake: self.wake }.reply(*reply);
                 }
-                step @ (Step::Charge(_) | Step::Lookup(_)) => step,
-            }
+                step @ (Step::Charge(_) | Step::Lookup(_)) => (step, node.now()),
+            };
+            self.step = advance(step, node, &mut self.found, now);
         }
     }
 }
@@ -271,17 +268,18 @@ pub(crate) fn refused<B>(node: &Arc<Node>, reply: Reply) -> Response<Body<B>> {
     Response::from_parts(reply.head, body)
 }
 
-/// Begins an exchange: answers at once if no origin is needed, and otherwise returns what is left to do.
+/// Goes on with an exchange that has just begun: answers at once if no origin is needed, and otherwise returns what is left to do.
 pub(crate) fn begin<U: Upstream>(
     node: &Arc<Node>,
     upstream: &U,
     step: Step,
+    now: Timestamp,
 ) -> Result<Response<Body<U::Body>>, Box<Drive>> {
-    let Drive { step, found, wake } = Drive::new(step).advance(node);
-    match step {
-        Step::Finish(reply) => Ok(Finish { node, upstream, found, answer: None, wake }.reply(*reply)),
+    let mut found = Found::default();
+    match advance(step, node, &mut found, now) {
+        Step::Finish(reply) => Ok(Finish { node, upstream, found, answer: None, wake: None }.reply(*reply)),
         step @ (Step::Charge(_) | Step::Lookup(_) | Step::Fetch(..) | Step::Wait(_)) => {
-            Err(Box::new(Drive { step, found, wake }))
+            Err(Box::new(Drive { step, found, wake: None }))
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::io::Write;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -34,9 +34,8 @@ struct Waiting {
 
 impl Interim {
     /// Waits for the answer to a request whose client takes interim responses, which may be passed on until then.
-    pub(crate) async fn until_answered<F: Future>(&self, answer: F) -> F::Output {
+    pub(crate) async fn until_answered<F: Future>(&self, mut answer: Pin<&mut F>) -> F::Output {
         self.open.store(true, Ordering::Release);
-        let mut answer = pin!(answer);
         let answered = poll_fn(|cx| {
             self.register(cx.waker());
             answer.as_mut().poll(cx)
@@ -100,6 +99,8 @@ impl Interim {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -123,7 +124,7 @@ mod tests {
             assert!(interim.take().len() <= BYTES_MAX);
             assert!(interim.take().is_empty());
         };
-        interim.until_answered(answer).await;
+        interim.until_answered(pin!(answer)).await;
         interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
         assert!(interim.take().is_empty());
     }

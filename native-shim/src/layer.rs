@@ -116,8 +116,9 @@ where
         };
         let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) { Scheme::Https } else { Scheme::Http };
         let client = Client { peer, geo: None, scheme, body: body.announced(), fresh_trace: random::fresh_trace() };
-        let step = self.node.begin(head, client);
-        match drive::begin(&self.node, &inner, step) {
+        let now = self.node.now();
+        let step = self.node.begin(head, client, now);
+        match drive::begin(&self.node, &inner, step, now) {
             Ok(response) => Box::pin(std::future::ready(Ok(response))),
             Err(drive) => {
                 let node = Arc::clone(&self.node);

@@ -147,8 +147,8 @@ impl Node {
         self.limits.sweep(now);
     }
 
-    pub(crate) fn begin(&self, head: request::Parts, client: tidegate_core::Client) -> Step {
-        self.engine.load().begin(head, client, self.now())
+    pub(crate) fn begin(&self, head: request::Parts, client: tidegate_core::Client, now: Timestamp) -> Step {
+        self.engine.load().begin(head, client, now)
     }
 
     pub(crate) fn record(&self, report: &Report) {

@@ -126,8 +126,9 @@ async fn fetch(node: Arc<Node>, upstream: Connections, uri: Uri) -> Value {
     head.uri = uri.clone();
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Client { peer, geo: None, scheme, body: Announced::Empty, fresh_trace: random::fresh_trace() };
-    let step = node.engine().warm(head, client, node.now());
-    let response = match drive::begin(&node, &upstream, step) {
+    let now = node.now();
+    let step = node.engine().warm(head, client, now);
+    let response = match drive::begin(&node, &upstream, step, now) {
         Ok(response) => response,
         Err(drive) => drive.run(&node, &upstream, RequestBody::Empty).await,
     };

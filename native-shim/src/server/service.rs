@@ -1,7 +1,7 @@
 //! One request of a client's connection, from hyper to the exchange and back.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -76,8 +76,9 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
             let reply = exchange::refuse_unread(refusal, &client, node.now());
             return Answer::Ready(Some(Held::hold(drive::refused(node, reply), busy)));
         }
-        let step = node.begin(head, client);
-        match drive::begin(node, upstream, step) {
+        let now = node.now();
+        let step = node.begin(head, client, now);
+        match drive::begin(node, upstream, step, now) {
             Ok(response) => {
                 self.note_unread(&body);
                 Answer::Ready(Some(Held::hold(response, busy)))
@@ -91,7 +92,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                     let interim = &this.place.activity.interim;
                     let with_interim = takes_interim.then(|| upstream.with_interim(Arc::clone(interim)));
                     let upstream = with_interim.as_ref().unwrap_or(upstream);
-                    let answer = drive.run_to_the_end(node, upstream, body.clone(), client);
+                    let answer = pin!(drive.run_to_the_end(node, upstream, body.clone(), client));
                     let (response, (busy, _)) =
                         if takes_interim { interim.until_answered(answer).await } else { answer.await };
                     this.note_unread(&body);

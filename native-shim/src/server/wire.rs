@@ -1,5 +1,6 @@
 //! A client's connection: notes what moves, replaces hyper's bare error replies, and closes so that the client sees the last reply.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use super::messages::{Fault, Messages};
 
 /// Most bytes read and thrown away before a connection is closed.
 const LINGER_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes that are copied in order to be sent at once. Copying as many takes less time than the kernel needs for pieces.
+const COPIED_MAX: usize = 4 << 10;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -174,6 +178,29 @@ impl<T: AsyncRead + Unpin> Wire<T> {
     }
 }
 
+thread_local! {
+    /// Where small replies are put together.
+    static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes several pieces. A plain send costs the kernel so much less than one of pieces that small ones are copied together.
+fn write_all_of<T: AsyncWrite>(io: Pin<&mut T>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    if let [only] = bufs {
+        return io.poll_write(cx, only);
+    }
+    let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if length > COPIED_MAX {
+        return io.poll_write_vectored(cx, bufs);
+    }
+    WHOLE.with_borrow_mut(|whole| {
+        whole.clear();
+        for buf in bufs {
+            whole.extend_from_slice(buf);
+        }
+        io.poll_write(cx, whole)
+    })
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
@@ -246,11 +273,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         let written = if self.substitutes(bufs.first().map_or(&[], |first| first)) {
             let length = bufs.iter().map(|b| b.len()).sum();
             self.write_substitute(cx, length)
-        } else if let [only] = bufs {
-            // A plain send costs the kernel less.
-            Pin::new(&mut self.io).poll_write(cx, only)
         } else {
-            Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+            write_all_of(Pin::new(&mut self.io), cx, bufs)
         };
         self.note(written)
     }
