@@ -5,6 +5,7 @@
 //!
 //! Memory is bounded by the profile for one response, and for all together by the store's bound: what is on its way, and what slow clients still hold of
 //! responses that the store has given up, together take no more than the store may. What finds no room is streamed to its client and not stored.
+//! Time is bounded too: what nobody reads any more, because it may have no end, is given up after a while.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use tidegate_core::Fill;
 use tidegate_core::cache::CacheKey;
+use tidegate_core::{Fill, Millis, Timestamp};
 
 use crate::body::BoxError;
 use crate::node::{Node, Work};
@@ -26,6 +27,9 @@ use crate::waiters::WakeGuard;
 
 /// How long the slowest reader of a body that is only passed on may hold up the others at a time.
 const HELD_UP_MAX: Duration = Duration::from_secs(5);
+
+/// How long a body that nobody reads any more is still read into the store, in milliseconds.
+const UNREAD_MAX: Millis = 60_000;
 
 type ByKey = HashMap<Box<[u8]>, Vec<Arc<SharedBody>>, ahash::RandomState>;
 
@@ -90,7 +94,7 @@ where
     let reader = shared.read_all();
     let lead = fill.lead.take();
     let can_be_joined = lead.is_some();
-    let mut filling = Filling { work: Work::begin(node), fill, shared, length: 0 };
+    let mut filling = Filling { work: Work::begin(node), fill, shared, length: 0, unread_since: None };
     if body.is_end_stream() {
         filling.store(&[]);
         return Ok(reader);
@@ -111,6 +115,8 @@ struct Filling {
     fill: Fill,
     shared: Arc<SharedBody>,
     length: u64,
+    /// When a piece came first that nobody reads.
+    unread_since: Option<Timestamp>,
 }
 
 impl Drop for Filling {
@@ -133,6 +139,9 @@ impl Filling {
                 Next::End => return self.store(&[]),
                 Next::Broken => return,
             };
+            if self.is_unread_for_long() {
+                return;
+            }
             // More than was announced is no complete body either.
             if self.fill.head.announced_length().is_some_and(|announced| self.length + piece.len() as u64 > announced) {
                 return;
@@ -148,6 +157,17 @@ impl Filling {
             }
             self.shared.push(piece);
         }
+    }
+
+    /// Looks whether anybody has read the body lately.
+    fn is_unread_for_long(&mut self) -> bool {
+        if self.shared.is_read() {
+            self.unread_since = None;
+            return false;
+        }
+        let now = self.work.node().now();
+        let since = *self.unread_since.get_or_insert(now);
+        now.since(since) > UNREAD_MAX
     }
 
     /// Says whether the body can still be stored with one more piece.

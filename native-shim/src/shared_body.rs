@@ -152,6 +152,11 @@ impl SharedBody {
         self.lock().end(Ended::Broken);
     }
 
+    /// Returns whether anybody reads it.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.lock().readers.is_empty()
+    }
+
     /// Waits until the slowest reader has come near enough, and drops what all have read. `None` when nobody reads.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let mut arrived = self.lock();

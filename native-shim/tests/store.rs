@@ -5,6 +5,8 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use support::{Origin, Proxy, parse, policy, until};
 use tidegate::{Clock, Node};
@@ -195,6 +197,40 @@ async fn a_client_that_goes_away_does_not_stop_the_fill() {
     until("the rest is stored", || proxy.node.store.len() == 1).await;
     assert_eq!(proxy.get("/cached/a").await.text(), "helloworld");
     assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_have_no_end_is_given_up_when_nobody_has_read_it_for_long() {
+    // Nothing tells that it has no end.
+    for framing in ["content-type: text/plain\r\ntransfer-encoding: chunked", "content-length: 60000"] {
+        let origin = Origin::start(move |_, call| async move {
+            call.write(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n")).await;
+            while call.write("4\r\ntick\r\n").await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            false
+        })
+        .await;
+        let start = Timestamp::from_millis(1_700_000_000_000);
+        let clock = Clock::manual(start);
+        let proxy = Proxy::of(Node::with_clock(parse(&policy(&origin, "")), 1, clock.clone()), ".");
+        let mut client = proxy.client().await;
+        client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+        client.reply_head().await;
+        // However long it lasts, it goes on while it is read.
+        clock.advance_to(start.plus(3_600_000));
+        assert!(!bytes(&mut client, 100).await.is_empty());
+        client.reset();
+        until("the client is gone", || metric(&proxy, "tidegate_connections_open") == 0).await;
+        let mut now = start.plus(3_600_000);
+        until("the origin is left", || {
+            now = now.plus(10_000);
+            clock.advance_to(now);
+            origin.closed.load(Ordering::SeqCst) == 1
+        })
+        .await;
+        assert_eq!(proxy.node.store.len(), 0, "{framing}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
