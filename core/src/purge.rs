@@ -126,10 +126,15 @@ impl Purge {
         };
         let (host, path) = (host_name(host), path::normalised(path).unwrap_or_else(|| path.clone()));
         let mut queries = vec![query.clone()];
-        for profile in policy.profiles_at(&host, &path) {
-            let query = key::query(profile, query.as_deref()).map(Cow::into_owned);
-            if !queries.contains(&query) {
-                queries.push(query);
+        // What clients do not encode, routes and profiles see as it is.
+        let (plain_path, plain_query) = (url::plain(&path), query.as_deref().map(url::plain));
+        let paths = [&*path, &*plain_path];
+        for profile in paths.into_iter().flat_map(|path| policy.profiles_at(&host, path)) {
+            for query in [query.as_deref(), plain_query.as_deref()] {
+                let query = key::query(profile, query).map(Cow::into_owned);
+                if !queries.contains(&query) {
+                    queries.push(query);
+                }
             }
         }
         let target = |query| Target::Url { host: host.clone(), path: path.clone(), query };
@@ -220,11 +225,12 @@ enum Kind {
     Group,
 }
 
-/// Hashes what a label speaks of. What is outside ASCII counts as if it were percent-encoded: some clients send it as it is, and mean the same URL.
+/// Hashes what a label speaks of. What is outside ASCII counts as if it were percent-encoded, with digits in upper case: some clients send it as it is, or
+/// encode it otherwise, and mean the same URL.
 fn label(kind: Kind, parts: &[&str]) -> Label {
     let mut seed = kind as u64;
     for part in parts {
-        let part = if part.is_ascii() { Cow::Borrowed(*part) } else { Cow::Owned(url::encoded(part)) };
+        let part = url::canonical(part);
         seed = xxh3_64_with_seed(part.as_bytes(), seed);
     }
     seed & !OF_CHANGES

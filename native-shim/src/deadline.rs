@@ -22,6 +22,11 @@ impl Deadline {
         self.at = Instant::now() + time;
     }
 
+    /// Moves it later by this time.
+    pub(crate) fn extend(&mut self, time: Duration) {
+        self.at += time;
+    }
+
     /// Returns ready when the deadline has passed; otherwise wakes the task then.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {

@@ -5,7 +5,7 @@
 //!
 //! Memory is bounded by the profile for one response, and for all together by the store's bound: what is on its way, and what slow clients still hold of
 //! responses that the store has given up, together take no more than the store may. What finds no room is streamed to its client and not stored.
-//! Time is bounded too: what nobody reads any more, because it may have no end, is given up after a while.
+//! Time is bounded too: a body without a length may have no end, so one that nobody reads is given up after a while.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -28,7 +28,7 @@ use crate::waiters::WakeGuard;
 /// How long the slowest reader of a body that is only passed on may hold up the others at a time.
 const HELD_UP_MAX: Duration = Duration::from_secs(5);
 
-/// How long a body that nobody reads any more is still read into the store, in milliseconds.
+/// How long a body without a length that nobody reads is read into the store, in milliseconds.
 const UNREAD_MAX: Millis = 60_000;
 
 type ByKey = HashMap<Box<[u8]>, Vec<Arc<SharedBody>>, ahash::RandomState>;
@@ -139,7 +139,7 @@ impl Filling {
                 Next::End => return self.store(&[]),
                 Next::Broken => return,
             };
-            if self.is_unread_for_long() {
+            if self.is_unread_for_long() && self.is_given_up() {
                 return;
             }
             // More than was announced is no complete body either.
@@ -159,15 +159,21 @@ impl Filling {
         }
     }
 
-    /// Looks whether anybody has read the body lately.
+    /// Returns whether nobody has read the body, which may have no end, for `UNREAD_MAX`.
     fn is_unread_for_long(&mut self) -> bool {
-        if self.shared.is_read() {
+        if self.shared.is_read() || self.fill.head.announced_length().is_some() {
             self.unread_since = None;
             return false;
         }
         let now = self.work.node().now();
         let since = *self.unread_since.get_or_insert(now);
         now.since(since) > UNREAD_MAX
+    }
+
+    /// Lets nobody join any more. Returns whether nobody was about to do so meanwhile.
+    fn is_given_up(&self) -> bool {
+        self.work.node().in_flight.leave(&self.fill.key, &self.shared);
+        Arc::strong_count(&self.shared) == 1
     }
 
     /// Says whether the body can still be stored with one more piece.

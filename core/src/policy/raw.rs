@@ -184,7 +184,8 @@ pub struct RawOrigin {
     /// Longest time to connect, TLS included. Default: 2s.
     #[serde(default)]
     pub connect_timeout: Option<String>,
-    /// Longest time from sending the request to the response's header fields. Default: 30s.
+    /// Longest time from sending the request to the response's header fields. For a request that is lost on a kept connection, and sent once more over a
+    /// new one, `connect_timeout` is added. Default: 30s.
     #[serde(default)]
     pub response_timeout: Option<String>,
     /// Longest pause inside a response body. Default: 30s.

@@ -48,7 +48,7 @@ fn a_purge_reaches_what_it_names_and_what_was_on_its_way() {
 #[test]
 fn what_is_outside_ascii_is_reached_however_it_is_written() {
     let paths = ["/für/ä", "/f%C3%BCr/%C3%A4", "/für/%C3%A4"];
-    let queries = ["ö=ü", "%C3%B6=%C3%BC", "ö=%C3%BC"];
+    let queries = ["ö=ü", "%C3%B6=%C3%BC", "%c3%b6=%c3%bc"];
     for (path, query) in paths.into_iter().flat_map(|path| queries.map(|query| (path, query))) {
         let place = Place { path, query: Some(query), ..THIS };
         for (named, query) in paths.into_iter().zip(queries) {

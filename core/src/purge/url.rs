@@ -1,8 +1,11 @@
 //! URLs as operators write them, in the form that requests have: percent-encoded, with hosts in ASCII.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::Uri;
+
+use crate::query;
 
 /// A URL that is purged. The port does not count.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,6 +56,41 @@ pub(super) fn encoded(target: &str) -> String {
     text
 }
 
+/// Encodes what is outside ASCII, with digits in upper case.
+pub(super) fn canonical(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() && !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut canonical = String::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = query::decode_first(rest) {
+        let is_encoded = rest.len() - after.len() > 1;
+        if is_encoded || !byte.is_ascii() {
+            let _ = write!(canonical, "%{byte:02X}");
+        } else {
+            canonical.push(char::from(byte));
+        }
+        rest = after;
+    }
+    Cow::Owned(canonical)
+}
+
+/// Decodes what is outside ASCII, as clients send it that do not encode it.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = query::decode_first(rest) {
+        let written = rest.get(..rest.len() - after.len()).unwrap_or_default();
+        if byte.is_ascii() {
+            bytes.extend_from_slice(written);
+        } else {
+            bytes.push(byte);
+        }
+        rest = after;
+    }
+    String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
 /// Writes a host as DNS and requests have it (RFC 5891): labels outside ASCII in Punycode.
 fn ascii_host(authority: &str) -> Result<String, String> {
     let decoded = if authority.contains('%') && !authority.contains('[') { percent_decoded(authority) } else { None };
@@ -73,7 +111,7 @@ fn ascii_host(authority: &str) -> Result<String, String> {
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
-    while let Some((byte, after)) = crate::query::decode_first(rest) {
+    while let Some((byte, after)) = query::decode_first(rest) {
         bytes.push(byte);
         rest = after;
     }
@@ -179,6 +217,15 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_in_several_ways_is_one() {
+        for text in ["/ä/é%2f", "/%C3%A4/%C3%A9%2F", "/%c3%a4/é%2F"] {
+            assert_eq!((&*canonical(text), &*plain(text).to_lowercase()), ("/%C3%A4/%C3%A9%2F", "/ä/é%2f"), "{text}");
+        }
+        // No UTF-8, and nothing that is encoded.
+        assert_eq!((&*canonical("/%ff%"), &*plain("/%ff%"), &*plain("/%41")), ("/%FF%", "/%ff%", "/%41"));
+    }
 
     #[test]
     fn urls_get_the_form_that_requests_have() {

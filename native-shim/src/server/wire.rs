@@ -141,7 +141,8 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
             }
         }
         while !self.interim.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.interim))?;
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.interim);
+            let written = ready!(self.note(written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -183,8 +184,8 @@ thread_local! {
     static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes several pieces. A plain send costs the kernel so much less than one of pieces that small ones are copied together.
-fn write_all_of<T: AsyncWrite>(io: Pin<&mut T>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+/// Writes pieces; returns how many bytes were written. A plain send costs the kernel so much less than one of pieces that small ones are copied together.
+fn write_pieces<T: AsyncWrite>(io: Pin<&mut T>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
     if let [only] = bufs {
         return io.poll_write(cx, only);
     }
@@ -274,12 +275,67 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
             let length = bufs.iter().map(|b| b.len()).sum();
             self.write_substitute(cx, length)
         } else {
-            write_all_of(Pin::new(&mut self.io), cx, bufs)
+            write_pieces(Pin::new(&mut self.io), cx, bufs)
         };
         self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::pin::pin;
+
+    use http::{HeaderMap, StatusCode};
+    use tidegate_core::{Policy, Scheme};
+    use tokio::io::AsyncReadExt;
+
+    use super::super::activity::{Registry, Signal};
+    use super::*;
+    use crate::node::Node;
+
+    /// A client that does not take interim responses is one that does not take its reply.
+    #[tokio::test]
+    async fn who_takes_no_interim_response_is_not_waited_for_without_end() {
+        let text = "[origins.a]\nurl = \"http://a.test\"\n[pools.p]\norigins = [\"a\"]\n[[routes]]\npool = \"p\"\n";
+        let node = Arc::new(Node::new(Policy::parse("policy", text).unwrap(), 1));
+        let registry = Arc::new(Registry::new(Arc::clone(&node)));
+        let place = registry.enter(IpAddr::V4(Ipv4Addr::LOCALHOST), Scheme::Http, 1).unwrap();
+        let activity = &place.activity;
+        let _busy = activity.busy();
+        let (mut client, io) = tokio::io::duplex(8);
+        let mut wire = Wire::new(io, Arc::clone(activity));
+        let bounds = node.engine().policy().server.bounds;
+        let passed = bounds.idle_timeout / super::super::activity::TICK + 1;
+        let answer = async {
+            activity.interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
+            let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut wire).poll_flush(cx))).await;
+            assert!(flushed.is_pending());
+            for _ in 0..passed {
+                registry.tick();
+            }
+            registry.look_over(&bounds);
+            assert_eq!(activity.signal().await, Signal::Abort);
+            // One that takes it is waited for again.
+            let mut taken = [0; 256];
+            let mut flush = pin!(poll_fn(|cx| Pin::new(&mut wire).poll_flush(cx)));
+            tokio::select! {
+                flushed = &mut flush => flushed.unwrap(),
+                () = async { while client.read(&mut taken).await.is_ok() {} } => panic!("it is flushed"),
+            }
+            for _ in 0..passed {
+                registry.tick();
+            }
+            registry.look_over(&bounds);
+            let mut registered = false;
+            let told = poll_fn(|cx| Poll::Ready(activity.poll_signal(cx, &mut registered))).await;
+            assert!(told.is_pending());
+        };
+        activity.interim.until_answered(pin!(answer)).await;
     }
 }

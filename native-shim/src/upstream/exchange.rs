@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tidegate_core::route::Origin;
+use tidegate_core::route::{Origin, Timeouts};
 use tidegate_core::{Attempt, Failure, FailureKind};
 
 use super::body::OriginBody;
@@ -61,7 +61,7 @@ pub(super) async fn fetch(
         };
         link.deadline.set(Duration::from_millis(timeouts.response));
         link.signals.begin(idempotent && was_used, interim);
-        match ask(&mut link, request, &body, timeouts.response).await {
+        match ask(&mut link, request, &body, &timeouts).await {
             Ok(response) => {
                 link.signals.is_answered();
                 link.heed(response.headers());
@@ -100,7 +100,7 @@ async fn ask(
     link: &mut Link,
     request: Request<Body>,
     body: &Body,
-    response_timeout: u64,
+    timeouts: &Timeouts,
 ) -> Result<Response<Incoming>, Broken> {
     let mut answer = link.send(request);
     let mut seen = 0;
@@ -112,18 +112,13 @@ async fn ask(
                 None => Broken::Failed(kind_of(error.error(), body)),
             }));
         }
-        if link.is_over() {
-            return Poll::Ready(Err(Broken::Failed(FailureKind::Closed)));
-        }
-        let response_timeout = Duration::from_millis(response_timeout);
+        let response_timeout = Duration::from_millis(timeouts.response);
         if link.signals.begins_again() {
-            link.deadline.set(response_timeout);
+            // All in all it takes no longer than over a connection that had to be made at once.
+            link.deadline.extend(Duration::from_millis(timeouts.connect));
         }
         while link.deadline.poll(cx).is_ready() {
-            // A connection that is made has a time of its own.
-            if !link.signals.is_dialling()
-                && let Some(kind) = body.overdue(&mut seen)
-            {
+            if let Some(kind) = body.overdue(&mut seen) {
                 return Poll::Ready(Err(Broken::Failed(kind)));
             }
             link.deadline.set(response_timeout);

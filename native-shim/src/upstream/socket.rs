@@ -48,9 +48,7 @@ pub(super) struct Signals {
     heard: AtomicUsize,
     /// Where interim responses go.
     interim: Mutex<Option<Arc<Interim>>>,
-    /// Whether a new connection is being made to send the request over once more.
-    dialling: AtomicBool,
-    /// Whether it begins once more, over the new connection.
+    /// Whether it is being sent once more, over a new connection.
     begins_again: AtomicBool,
     /// Why there is no new connection.
     not_dialled: Mutex<Option<FailureKind>>,
@@ -62,32 +60,23 @@ impl Signals {
         self.heard.store(0, Ordering::Relaxed);
         *self.interim() = interim.map(Arc::clone);
         self.repeats.store(repeats, Ordering::Relaxed);
+        self.begins_again.store(false, Ordering::Relaxed);
         self.begins.store(true, Ordering::Relaxed);
     }
 
     /// The head of the answer is there: from now on its body is read, as long as it may be.
     pub(super) fn is_answered(&self) {
         self.heard.store(ANSWERED, Ordering::Relaxed);
+        *self.interim() = None;
     }
 
-    /// Returns whether a new connection is being made.
-    pub(super) fn is_dialling(&self) -> bool {
-        self.dialling.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether the request has begun once more, over a new connection, since this was asked last.
+    /// Returns whether the request has been lost, and has to be sent once more, since this was asked last.
     pub(super) fn begins_again(&self) -> bool {
         let begins_again = self.begins_again.load(Ordering::Relaxed);
         if begins_again {
             self.begins_again.store(false, Ordering::Relaxed);
         }
         begins_again
-    }
-
-    fn dialled(&self, failed: Option<FailureKind>) {
-        *self.not_dialled.lock().unwrap_or_else(PoisonError::into_inner) = failed;
-        self.begins_again.store(failed.is_none(), Ordering::Relaxed);
-        self.dialling.store(false, Ordering::Relaxed);
     }
 
     /// Takes why the request could not be sent once more, if it had to be.
@@ -217,11 +206,13 @@ impl Socket {
         self.repeats = false;
         let sent = self.sent.take();
         let (origin, files, signals) = (Arc::clone(&self.origin), Arc::clone(&self.files), Arc::clone(&self.signals));
-        signals.dialling.store(true, Ordering::Relaxed);
+        signals.begins_again.store(true, Ordering::Relaxed);
         self.dialling = Some(Box::pin(async move {
             let connected = connect::connect(&origin, &files).await;
-            signals.dialled(connected.as_ref().err().copied());
-            let mut stream = connected.map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
+            let mut stream = connected.map_err(|kind| {
+                *signals.not_dialled.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+                io::Error::from(io::ErrorKind::ConnectionRefused)
+            })?;
             stream.write_all(sent.bytes()).await?;
             stream.flush().await?;
             Ok(stream)

@@ -102,3 +102,30 @@ fn a_purge_of_any_tag_reaches_what_has_more_than_are_remembered() {
     site.purge_tag("tag-0000");
     assert!(!site.is_hit("/some") && !site.is_hit("/many"));
 }
+
+/// Clients write what is outside ASCII as it is, or encode it with digits in either case; routes and profiles see it as it was written.
+#[test]
+fn a_purge_reaches_what_profiles_make_of_a_url_outside_ascii() {
+    let stored = ["/für/a?ö=1&b=ä", "/f%C3%BCr/a?%C3%B6=1&b=%C3%A4", "/f%c3%bcr/a?%c3%b6=1&b=%c3%a4"];
+    for query in
+        ["query = \"all\"", "query = \"none\"", "query_allow = [\"b\"]", "query_deny = [\"b\"]", "query_sort = true"]
+    {
+        for prefix in ["/für/", "/f%C3%BCr/"] {
+            for path in stored {
+                for purged in stored {
+                    let mut site = with_routes(&format!(
+                        "[cache.c]\nmode = \"override\"\nttl = \"1h\"\n{query}\n[[routes]]\npath_prefix = \"{prefix}\"\npool = \"main\"\n\
+                         cache = \"c\"\n[[routes]]\npool = \"main\"\n"
+                    ));
+                    site.says(200, &[], "hello").get(path);
+                    if !site.is_hit(path) {
+                        // Another route, which stores nothing.
+                        continue;
+                    }
+                    site.purge(&format!("shop.example{purged}"));
+                    assert!(!site.is_hit(path), "{query} {prefix} {path} {purged}");
+                }
+            }
+        }
+    }
+}
