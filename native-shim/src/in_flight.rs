@@ -139,7 +139,7 @@ impl Filling {
                 Next::End => return self.store(&[]),
                 Next::Broken => return,
             };
-            if self.is_unread_for_long() && self.is_given_up() {
+            if self.is_unread_for_long() && self.give_up() {
                 return;
             }
             // More than was announced is no complete body either.
@@ -171,7 +171,7 @@ impl Filling {
     }
 
     /// Lets nobody join any more. Returns whether nobody was about to do so meanwhile.
-    fn is_given_up(&self) -> bool {
+    fn give_up(&self) -> bool {
         self.work.node().in_flight.leave(&self.fill.key, &self.shared);
         Arc::strong_count(&self.shared) == 1
     }

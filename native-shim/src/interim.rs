@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -22,14 +22,9 @@ pub(crate) struct Interim {
     /// Whether a request waits for its answer: before and after that an interim response would belong to another one.
     open: AtomicBool,
     any: AtomicBool,
-    waiting: Mutex<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    bytes: Vec<u8>,
-    /// Wakes the connection: another task may wait for the answer.
-    connection: Option<Waker>,
+    waiting: Mutex<Vec<u8>>,
+    /// Wakes the connection: another task may wait for the answer. A task keeps its waker for life.
+    connection: OnceLock<Waker>,
 }
 
 impl Interim {
@@ -37,20 +32,12 @@ impl Interim {
     pub(crate) async fn until_answered<F: Future>(&self, mut answer: Pin<&mut F>) -> F::Output {
         self.open.store(true, Ordering::Release);
         let answered = poll_fn(|cx| {
-            self.register(cx.waker());
+            self.connection.get_or_init(|| cx.waker().clone());
             answer.as_mut().poll(cx)
         });
         let answered = answered.await;
         self.open.store(false, Ordering::Release);
         answered
-    }
-
-    fn register(&self, connection: &Waker) {
-        let mut waiting = self.waiting();
-        match &mut waiting.connection {
-            Some(registered) => registered.clone_from(connection),
-            none => *none = Some(connection.clone()),
-        }
     }
 
     /// Takes an origin's interim response, if it is one for the client.
@@ -70,12 +57,12 @@ impl Interim {
         }
         text.extend_from_slice(b"\r\n");
         let mut waiting = self.waiting();
-        if waiting.bytes.len() + text.len() > BYTES_MAX {
+        if waiting.len() + text.len() > BYTES_MAX {
             return;
         }
-        waiting.bytes.extend_from_slice(&text);
+        waiting.extend_from_slice(&text);
         self.any.store(true, Ordering::Release);
-        if let Some(connection) = &waiting.connection {
+        if let Some(connection) = self.connection.get() {
             connection.wake_by_ref();
         }
     }
@@ -89,10 +76,10 @@ impl Interim {
     pub(crate) fn take(&self) -> Bytes {
         let mut waiting = self.waiting();
         self.any.store(false, Ordering::Release);
-        std::mem::take(&mut waiting.bytes).into()
+        std::mem::take(&mut *waiting).into()
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

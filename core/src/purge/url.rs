@@ -44,7 +44,7 @@ pub(crate) fn absolute(text: &str) -> Result<Uri, Option<String>> {
 }
 
 /// Encodes what a target should not have as it is (RFC 3986, section 2): characters outside ASCII, and spaces.
-pub(super) fn encoded(target: &str) -> String {
+fn encoded(target: &str) -> String {
     let mut text = String::with_capacity(target.len());
     for byte in target.bytes() {
         if byte.is_ascii() && byte != b' ' {

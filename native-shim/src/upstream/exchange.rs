@@ -59,7 +59,6 @@ pub(super) async fn fetch(
             Some(link) => (link, true),
             None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, false),
         };
-        link.deadline.set(Duration::from_millis(timeouts.response));
         link.signals.begin(idempotent && was_used, interim);
         match ask(&mut link, request, &body, &timeouts).await {
             Ok(response) => {
@@ -102,6 +101,8 @@ async fn ask(
     body: &Body,
     timeouts: &Timeouts,
 ) -> Result<Response<Incoming>, Broken> {
+    let response_timeout = Duration::from_millis(timeouts.response);
+    link.deadline.set(response_timeout);
     let mut answer = link.send(request);
     let mut seen = 0;
     poll_fn(|cx| {
@@ -112,7 +113,6 @@ async fn ask(
                 None => Broken::Failed(kind_of(error.error(), body)),
             }));
         }
-        let response_timeout = Duration::from_millis(timeouts.response);
         if link.signals.begins_again() {
             // All in all it takes no longer than over a connection that had to be made at once.
             link.deadline.extend(Duration::from_millis(timeouts.connect));
