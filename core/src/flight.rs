@@ -2,10 +2,12 @@
 //!
 //! Why: at the moment a popular response expires, a thousand requests must not all go to the origin. The first request leads, the others follow
 //! and ask the store again when the lead has ended. A lead ends when it is dropped, after its response was stored or turned out not to be
-//! storable, or when it expires. A key whose response was not storable is marked for a while, and its requests then go alone: they never queue up
+//! storable, or when it expires. A request that asked the store before a lead ended, and would lead only afterwards, asks the store again: the
+//! answer that it did not find may be there now. A key whose response was not storable is marked for a while, and its requests then go alone: they never queue up
 //! behind each other. The same holds for a response that each request must validate anew.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -19,12 +21,32 @@ const UNSHARED_FOR: Millis = 10_000;
 /// Most keys remembered; beyond it requests go alone.
 const KEYS_MAX: usize = 10_000;
 
+/// Ends of leads are counted for so many groups of keys. Two keys of one group at worst cost a look-up that finds nothing new.
+const GROUPS: usize = 256;
+
 /// The fetches under way at one node.
 #[derive(Debug)]
 pub(crate) struct Flights {
     /// Nobody outside knows it, so nobody can choose a slow URL whose hash is that of somebody else's key.
     seed: u64,
     table: Mutex<Table>,
+    /// How many leads have ended in each group of keys. Changed under the table's lock, before the lead leaves the table.
+    ended: Box<[AtomicU32]>,
+}
+
+/// How many leads of a key's group had ended when the store was asked for the key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    group: usize,
+    /// None if it does not matter what has ended since.
+    ended: Option<u32>,
+}
+
+impl Seen {
+    /// The same, for a request that has looked twice and takes part whatever has ended since.
+    pub(crate) fn for_the_last_time(self) -> Self {
+        Self { ended: None, ..self }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +105,8 @@ pub(crate) enum Boarding {
     Follow,
     /// It fetches for itself.
     Alone,
+    /// It asks the store again, because a lead has ended since it asked.
+    LookAgain,
 }
 
 /// The duty to fetch for all. Ends when dropped.
@@ -91,25 +115,38 @@ pub struct Lead {
     flights: Arc<Flights>,
     key: u64,
     by: u64,
+    group: usize,
 }
 
 impl Flights {
     /// Makes a table in which nothing is fetched. `seed` chooses which keys share a hash.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, table: Mutex::default() }
+        let ended = (0..GROUPS).map(|_| AtomicU32::new(0)).collect();
+        Self { seed, table: Mutex::default(), ended }
+    }
+
+    /// Notes what has ended so far, before the store is asked. `key_hash` is the stable hash of the key.
+    pub(crate) fn seen(&self, key_hash: u64) -> Seen {
+        let group = usize::from(key_hash.to_le_bytes()[0]);
+        Seen { group, ended: Some(self.ended_in(group)) }
+    }
+
+    fn ended_in(&self, group: usize) -> u32 {
+        self.ended.get(group).map_or(0, |ended| ended.load(Ordering::Acquire))
     }
 
     fn hash(&self, key: &CacheKey) -> u64 {
         xxh3_64_with_seed(key.as_bytes(), self.seed)
     }
 
-    /// Takes part in the fetch of a key. A lead expires `lease` from now.
-    pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, lease: Millis, now: Timestamp) -> Boarding {
+    /// Takes part in the fetch of a key that the store was asked for at `seen`. A lead expires `lease` from now.
+    pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, seen: Seen, lease: Millis, now: Timestamp) -> Boarding {
         let mut table = self.lock();
         let key = self.hash(key);
         match table.role(key, now) {
             Some(Role::Led { .. }) => return Boarding::Follow,
             Some(Role::Unshared) => return Boarding::Alone,
+            None if seen.ended.is_some_and(|ended| ended != self.ended_in(seen.group)) => return Boarding::LookAgain,
             None => {}
         }
         if table.keys.len() >= KEYS_MAX && !table.make_room(now) {
@@ -118,7 +155,7 @@ impl Flights {
         table.next = table.next.wrapping_add(1);
         let by = table.next;
         table.keys.insert(key, Flight { role: Role::Led { by }, since: now, lasts: lease });
-        Boarding::Lead(Lead { flights: Arc::clone(self), key, by })
+        Boarding::Lead(Lead { flights: Arc::clone(self), key, by, group: seen.group })
     }
 
     /// Lets requests for a key go alone for a while, unless somebody fetches it.
@@ -167,6 +204,9 @@ impl Drop for Lead {
     fn drop(&mut self) {
         let mut table = self.flights.lock();
         if self.is_in(&table) {
+            if let Some(ended) = self.flights.ended.get(self.group) {
+                ended.fetch_add(1, Ordering::Release);
+            }
             table.keys.remove(&self.key);
         }
     }
@@ -180,6 +220,11 @@ mod tests {
     use super::*;
     use crate::cache::key::tests_support::key;
 
+    /// Asks the store for a key and, finding nothing, takes part at once.
+    fn board(flights: &Arc<Flights>, name: &str, now: Timestamp) -> Boarding {
+        flights.board(&key(name), flights.seen(7), 100, now)
+    }
+
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(1_700_000_000_000 + millis)
     }
@@ -187,19 +232,44 @@ mod tests {
     #[test]
     fn one_leads_and_the_others_follow_until_it_ends() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
-        assert!(matches!(flights.board(&key("a"), 100, at(99)), Boarding::Follow));
-        assert!(matches!(flights.board(&key("b"), 100, at(0)), Boarding::Lead(_)));
+        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else { panic!("the first leads") };
+        assert!(matches!(board(&flights, "a", at(99)), Boarding::Follow));
+        assert!(matches!(board(&flights, "b", at(0)), Boarding::Lead(_)));
         drop(lead);
         assert!(!flights.is_led(&key("a"), at(1)));
-        assert!(matches!(flights.board(&key("a"), 100, at(1)), Boarding::Lead(_)));
+        assert!(matches!(board(&flights, "a", at(1)), Boarding::Lead(_)));
+    }
+
+    #[test]
+    fn who_asked_the_store_before_a_lead_ended_asks_again() {
+        let flights = Arc::new(Flights::new(7));
+        let seen = flights.seen(1);
+        let of_another_group = flights.seen(2);
+        let Boarding::Lead(lead) = flights.board(&key("a"), seen, 100, at(0)) else { panic!("the first leads") };
+        assert!(matches!(flights.board(&key("a"), seen, 100, at(1)), Boarding::Follow));
+        drop(lead);
+        assert!(matches!(flights.board(&key("a"), seen, 100, at(2)), Boarding::LookAgain));
+        assert!(matches!(flights.board(&key("c"), seen.for_the_last_time(), 100, at(2)), Boarding::Lead(_)));
+        assert!(matches!(flights.board(&key("b"), of_another_group, 100, at(2)), Boarding::Lead(_)));
+        assert!(matches!(flights.board(&key("a"), flights.seen(1), 100, at(2)), Boarding::Lead(_)));
+    }
+
+    #[test]
+    fn a_lead_that_was_taken_over_ends_nothing() {
+        let flights = Arc::new(Flights::new(7));
+        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else { panic!("the first leads") };
+        let Boarding::Lead(next) = board(&flights, "a", at(100)) else { panic!("the lead has expired") };
+        let seen = flights.seen(7);
+        drop(lost);
+        next.end_unshared(at(101));
+        assert_eq!(flights.seen(7).ended, seen.ended);
     }
 
     #[test]
     fn a_lost_lead_expires_and_its_late_end_harms_nobody() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lost) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
-        let Boarding::Lead(_next) = flights.board(&key("a"), 100, at(100)) else { panic!("the lead has expired") };
+        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else { panic!("the first leads") };
+        let Boarding::Lead(_next) = board(&flights, "a", at(100)) else { panic!("the lead has expired") };
         drop(lost);
         assert!(flights.is_led(&key("a"), at(101)));
     }
@@ -207,7 +277,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_keeps_no_lead_alive_for_longer_than_it_may_last() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(_lost) = flights.board(&key("a"), 100, at(3_600_000)) else { panic!("the first leads") };
+        let Boarding::Lead(_lost) = board(&flights, "a", at(3_600_000)) else { panic!("the first leads") };
         assert!(flights.is_led(&key("a"), at(0)));
         assert!(flights.is_led(&key("a"), at(99)));
         assert!(!flights.is_led(&key("a"), at(100)));
@@ -216,10 +286,10 @@ mod tests {
     #[test]
     fn an_unshared_response_lets_all_go_alone_for_a_while() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lead) = flights.board(&key("a"), 100, at(0)) else { panic!("the first leads") };
+        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else { panic!("the first leads") };
         lead.end_unshared(at(1));
-        assert!(matches!(flights.board(&key("a"), 100, at(2)), Boarding::Alone));
-        assert!(matches!(flights.board(&key("a"), 100, at(10_001)), Boarding::Lead(_)));
+        assert!(matches!(board(&flights, "a", at(2)), Boarding::Alone));
+        assert!(matches!(board(&flights, "a", at(10_001)), Boarding::Lead(_)));
     }
 
     #[test]

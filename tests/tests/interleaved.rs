@@ -249,3 +249,40 @@ fn what_has_no_end_is_neither_stored_nor_waited_for() {
         answer(fetch(&engine, "/", &[]), 200, &[("content-type", "text/event-stream"), ("content-length", "5")]);
     assert!(whole.fill.is_some(), "a length is an end");
 }
+
+#[test]
+fn a_fetch_that_ends_while_the_store_is_asked_is_not_made_again() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
+    let leader = fetch(&engine, "/", &[]);
+    let late = begin(&engine, "/");
+    let mut fill = answer(leader, 200, &[]).fill.expect("it is stored");
+    drop(fill.lead.take());
+    // What the late one finds was read before the answer came, so it finds nothing.
+    let again = look_up(late, &[]);
+    let reply = finished(look_up(again, &[fill.head]));
+    assert_eq!(outcome(&reply), Some(CacheOutcome::Hit));
+}
+
+#[test]
+fn who_has_looked_twice_and_found_nothing_fetches_for_all() {
+    let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
+    let late = begin(&engine, "/");
+    drop(fetch(&engine, "/", &[]));
+    let again = look_up(late, &[]);
+    drop(fetch(&engine, "/", &[]));
+    let Step::Fetch(_, next) = look_up(again, &[]) else { panic!("it looks no third time") };
+    assert!(next.leads().is_some());
+}
+
+#[test]
+fn a_refresh_that_ends_while_the_store_is_asked_is_not_made_again() {
+    let engine = engine("mode = \"override\"\nttl = \"1s\"\ngrace = \"60s\"", 1);
+    let old = stored(&engine, &[]);
+    let later = NOW.plus(2_000);
+    let first = finished(look_up_at(begin(&engine, "/"), &[Arc::clone(&old)], later));
+    let late = begin(&engine, "/");
+    assert!(first.background.is_some());
+    drop(first);
+    let reply = finished(look_up_at(late, &[old], later));
+    assert_eq!((outcome(&reply), reply.background.is_some()), (Some(CacheOutcome::Stale), false));
+}

@@ -10,7 +10,7 @@ use crate::cache::control::Control;
 use crate::cache::stale::{self, Usability};
 use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, variants};
 use crate::cookie;
-use crate::flight::Boarding;
+use crate::flight::{Boarding, Seen};
 use crate::hash;
 use crate::problem::Refusal;
 use crate::purge::Verdict;
@@ -25,6 +25,10 @@ const BACKGROUND_LEASE: Millis = 60_000;
 pub struct AwaitLookup {
     exchange: Box<Exchange>,
     caching: Caching,
+    /// What had ended when the store was asked.
+    seen: Seen,
+    /// Whether it is asked for the second time because something had ended meanwhile.
+    looks_again: bool,
     /// Until when another request's fetch is waited for before somebody else takes it over.
     patience: Timestamp,
     /// When no other request's fetch is waited for any more; none before the first wait.
@@ -57,12 +61,16 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         return fetch::start(exchange, None, now);
     }
     let key = key::of(&exchange.request, &exchange.route, &profile, exchange.engine.rules());
-    report.key = Some(hash::stable(key.as_bytes()));
+    let key_hash = hash::stable(key.as_bytes());
+    report.key = Some(key_hash);
     report.outcome = CacheOutcome::Miss;
     exchange.report.cache = Some(report);
     let patience = now.plus(profile.coalesce);
+    let seen = exchange.engine.flights().seen(key_hash);
     AwaitLookup {
         exchange,
+        seen,
+        looks_again: false,
         caching: Caching { profile, key, candidate: None, others: Vec::new(), void: Vec::new(), lead: None },
         patience,
         gives_up: None,
@@ -185,12 +193,15 @@ impl AwaitLookup {
         Step::Lookup(self)
     }
 
-    /// The response that was waited for may have said by which key all look for it from now on (No-Vary-Search).
+    /// The response that another request fetched may have said by which key all look for it from now on (No-Vary-Search).
     fn ask_again(mut self) -> Step {
         let Exchange { request, route, engine, .. } = &*self.exchange;
         self.caching.key = key::of(request, route, &self.caching.profile, engine.rules());
+        let key_hash = hash::stable(self.caching.key.as_bytes());
+        let seen = engine.flights().seen(key_hash);
+        self.seen = if self.looks_again { seen.for_the_last_time() } else { seen };
         if let Some(report) = &mut self.exchange.report.cache {
-            report.key = Some(hash::stable(self.caching.key.as_bytes()));
+            report.key = Some(key_hash);
         }
         self.ask()
     }
@@ -215,7 +226,7 @@ impl AwaitLookup {
 
     fn serve_and_refresh(self, chosen: &Arc<Stored>, outcome: CacheOutcome, now: Timestamp) -> Step {
         let engine = self.exchange.engine.clone();
-        let background = match engine.flights().board(&self.caching.key, BACKGROUND_LEASE, now) {
+        let background = match engine.flights().board(&self.caching.key, self.seen, BACKGROUND_LEASE, now) {
             Boarding::Lead(lead) => {
                 let caching = Caching {
                     profile: Arc::clone(&self.caching.profile),
@@ -227,7 +238,7 @@ impl AwaitLookup {
                 };
                 Some(Background::new(&self.exchange, caching))
             }
-            Boarding::Follow | Boarding::Alone => None,
+            Boarding::Follow | Boarding::Alone | Boarding::LookAgain => None,
         };
         reuse::stored(self.exchange, &self.caching, chosen, outcome, background, now)
     }
@@ -260,9 +271,13 @@ impl AwaitLookup {
         let shareable = self.exchange.request.head.method == Method::GET && !is_particular(&self.exchange);
         let lease = self.caching.profile.coalesce;
         if shareable && lease > 0 && !self.is_private() {
-            match self.exchange.engine.flights().board(&self.caching.key, lease, now) {
+            match self.exchange.engine.flights().board(&self.caching.key, self.seen, lease, now) {
                 Boarding::Lead(lead) => self.caching.lead = Some(lead),
                 Boarding::Follow => return self.wait(now),
+                Boarding::LookAgain => {
+                    self.looks_again = true;
+                    return self.ask_again();
+                }
                 Boarding::Alone => {}
             }
         }
