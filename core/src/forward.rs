@@ -64,10 +64,6 @@ pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &O
     if let Some(left) = passes_left(&request.head) {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
-    // No trailer fields of requests are passed on.
-    headers.remove(header::TRAILER);
-    // The shell's HTTP library answers expectations itself.
-    headers.remove(header::EXPECT);
     join_cookies(&mut headers);
     if request.websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

@@ -264,7 +264,11 @@ pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &
             None => false,
         }
     };
-    retain(headers, |name, value| passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)));
+    // No trailer fields of requests are passed on, and the shell's HTTP library answers expectations itself.
+    let ends_here = |name: &HeaderName| *name == header::TRAILER || *name == header::EXPECT;
+    retain(headers, |name, value| {
+        !ends_here(name) && (passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)))
+    });
 }
 
 /// Returns whether it is worth to look at a name more closely: quick, for every field of every request comes here.

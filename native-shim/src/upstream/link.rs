@@ -79,6 +79,11 @@ impl Link {
         !self.is_over() && self.sender.is_ready()
     }
 
+    /// Returns whether the connection can be kept for another request. Whether it is open still is looked at when it is taken again.
+    pub(super) fn can_be_kept(&mut self) -> bool {
+        (!self.is_over() && self.sender.is_ready()) || self.is_ready()
+    }
+
     /// Queues a request. The answer comes while the connection is driven.
     pub(super) fn send(&mut self, request: Request<Body>) -> Answer {
         Box::pin(self.sender.try_send_request(request))

@@ -80,7 +80,7 @@ impl Idle {
 
     /// Keeps a connection for the next request, if it can carry one.
     pub(super) fn put(&self, mut link: Box<Link>) {
-        if !link.is_ready() {
+        if !link.can_be_kept() {
             return;
         }
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
