@@ -7,7 +7,9 @@ mod list;
 mod names;
 #[doc(hidden)]
 pub mod raw;
+mod reading;
 mod rules;
+mod spelling;
 pub mod units;
 
 use std::sync::Arc;

@@ -147,7 +147,8 @@ fn what_is_not_toml_or_unknown_is_located_too() {
         "pool = \"main\"",
         "pool = \"main\"\ncahce = \"x\"",
         &[
-            "tidegate.toml:10:1: routes[0].cahce: unknown field `cahce`, expected one of `name`, `host`, `path`, `path_prefix`, `path_glob`, `method`, `header`, `pool`, `cache`, `limits`, `breaker`, `retry`",
+            "tidegate.toml:10:1: routes[0].cahce: `cahce` is not known here; did you mean `cache`? Known are: name, host, path, path_prefix, path_glob, method, header, pool, cache, limits, breaker, retry",
+            "tidegate.toml:10:1: routes[0].cache: there is no cache profile named `x`; none is defined; write [cache.x] with mode = \"respect\", or leave this out",
         ],
     );
     check(
@@ -160,6 +161,49 @@ fn what_is_not_toml_or_unknown_is_located_too() {
         "[server]\nthreads = -1\n[[routes]]",
         &["tidegate.toml:9:11: server.threads: invalid value: integer `-1`, expected u16"],
     );
+}
+
+/// Returns where something is wrong with a policy, and the first words of what it is.
+fn told(text: &str) -> Vec<String> {
+    let said = Policy::parse("t", text).map_or_else(|error| error.to_string(), |_| String::new());
+    let beginning = |line: &str| line.split(';').next().unwrap_or_default().to_owned();
+    said.lines().map(beginning).collect()
+}
+
+#[test]
+fn misspelt_keys_are_told_together_with_what_else_is_wrong() {
+    let text = "[orgins.a]\nulr = \"http://a.test\"\nweight = 1\n[pools.main]\norigins = [\"a\", \"b\"]\n\
+                [[routes]]\npool = \"main\"\nheadre = { a = \"b\" }\nzzz = 1\n[server]\nthraeds = 0\n";
+    let expected = [
+        "t:1:2: orgins.a: `orgins` is not known here",
+        "t:2:1: origins.a.ulr: `ulr` is not known here",
+        "t:5:17: pools.main.origins[1]: there is no origin named `b`",
+        "t:8:1: routes[0].headre: `headre` is not known here",
+        "t:9:1: routes[0].zzz: `zzz` is not known here",
+        "t:11:1: server.thraeds: `thraeds` is not known here",
+        "t:11:1: server.threads: at least one thread is needed",
+    ];
+    assert_eq!(told(text), expected);
+}
+
+#[test]
+fn a_misspelt_key_beside_the_right_one_is_left_out() {
+    let text = VALID.replace("pool = ", "polo = \"other\"\npool = ");
+    assert_eq!(told(&text), ["t:9:1: routes[0].polo: `polo` is not known here"]);
+}
+
+#[test]
+fn many_misspelt_keys_are_told_in_part() {
+    let keys: Vec<String> = (0..1000).map(|n| format!("unheard_of_{n} = 1\n")).collect();
+    assert_eq!(told(&format!("{VALID}{}", keys.concat())).len(), 20);
+}
+
+#[test]
+fn misspelt_values_are_told_with_what_was_meant() {
+    let said = wrong_with("mode = \"overide\"");
+    let expected =
+        "cache.c.mode: `overide` is not known here; did you mean `override`? Known are: respect, override, never";
+    assert!(said.len() == 1 && said[0].ends_with(expected), "{said:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::list::OneOrMany;
 use super::raw::{
     RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering, RawStore,
 };
-use super::{Bounds, Policy, Server, StoreBounds, rules, units};
+use super::{Bounds, Policy, Server, StoreBounds, reading, rules, units};
 use crate::client::{ClientPolicy, Nat64, Network};
 use crate::limit::key::KeyPart;
 use crate::names;
@@ -22,10 +22,12 @@ use crate::time::Millis;
 use crate::unkeyed;
 
 pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
-    let source = Source::new(file, text);
-    let raw: RawPolicy =
-        toml::from_str(text).map_err(|error| PolicyError { problems: vec![source.refused(&error)] })?;
-    let mut c = Compiler { source, problems: Vec::new(), identity: Identity::default(), ipv6_prefix: 64 };
+    let mut source = Source::new(file, text);
+    let (raw, problems) = reading::read(&mut source);
+    let Some(raw) = raw else {
+        return Err(PolicyError::of(problems));
+    };
+    let mut c = Compiler { source, problems, identity: Identity::default(), ipv6_prefix: 64 };
     c.ipv6_prefix = c.read_ipv6_prefix(&raw.client);
     c.identity = c.identity(&raw.client);
     let server = c.server(&raw.server);
@@ -60,9 +62,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
             routes,
         });
     }
-    let mut problems = c.problems;
-    problems.sort_by_key(|p| (p.line, p.column));
-    Err(PolicyError { problems })
+    Err(PolicyError::of(c.problems))
 }
 
 /// Lists the request header fields that go to origins because a policy names them: those with `_`, and those of doubtful families that are in a key.

@@ -1,8 +1,12 @@
 //! What is wrong with a policy, and where.
 
+use std::cell::OnceCell;
 use std::fmt;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+use super::spelling;
 
 /// One thing wrong with a policy file, or one lint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,13 @@ impl fmt::Display for Problem {
 pub struct PolicyError {
     /// In the order of the file.
     pub problems: Vec<Problem>,
+}
+
+impl PolicyError {
+    pub(super) fn of(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        Self { problems }
+    }
 }
 
 impl fmt::Display for PolicyError {
@@ -92,15 +103,32 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// A policy text that can say where its values stand. Read only when something is wrong.
+/// A policy text that can say where its values stand.
 pub(super) struct Source<'a> {
     file: &'a str,
     text: &'a str,
+    /// Read only when something is wrong. `None` inside: the text is not TOML.
+    document: OnceCell<Option<Spanned<DeTable<'a>>>>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text }
+        Self { file, text, document: OnceCell::new() }
+    }
+
+    pub(super) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Returns the values of the text, if it is TOML.
+    pub(super) fn document(&self) -> Option<&Spanned<DeTable<'a>>> {
+        self.document.get_or_init(|| DeTable::parse(self.text).ok()).as_ref()
+    }
+
+    /// Returns them to be changed. What is changed keeps its place in the text.
+    pub(super) fn document_mut(&mut self) -> Option<&mut Spanned<DeTable<'a>>> {
+        self.document();
+        self.document.get_mut()?.as_mut()
     }
 
     /// Makes a problem of a value known by its path; the line is that of the nearest part of the path that the file has.
@@ -112,7 +140,11 @@ impl<'a> Source<'a> {
     pub(super) fn refused(&self, error: &toml::de::Error) -> Problem {
         let offset = error.span().map_or(0, |span| span.start);
         let key = self.key_at(offset);
-        self.at(offset, key, error.message().replace('\n', " "))
+        let message = match spelling::unknown_word(error.message()) {
+            Some(unknown) => unknown.to_string(),
+            None => error.message().to_owned(),
+        };
+        self.at(offset, key, message.replace('\n', " "))
     }
 
     fn at(&self, offset: usize, key: String, message: String) -> Problem {
@@ -128,7 +160,7 @@ impl<'a> Source<'a> {
     }
 
     fn offset_of(&self, path: &KeyPath) -> usize {
-        let Ok(document) = DeTable::parse(self.text) else {
+        let Some(document) = self.document() else {
             return 0;
         };
         let mut offset = 0;
@@ -153,7 +185,7 @@ impl<'a> Source<'a> {
 
     /// Returns the path of the innermost value that covers `offset`.
     fn key_at(&self, offset: usize) -> String {
-        let Ok(document) = DeTable::parse(self.text) else {
+        let Some(document) = self.document() else {
             return String::new();
         };
         let mut path = KeyPath::default();
