@@ -15,6 +15,7 @@ async fn main() -> std::io::Result<()> {
     let app =
         Router::new().route("/api/time", get(time)).layer(TidegateLayer::from_file(policy)?).layer(map_request(peer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("serving on http://{}/api/time", listener.local_addr()?);
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
