@@ -23,7 +23,7 @@ use crate::exchange::Request;
 use crate::route::{Origin, Route, plain};
 use crate::time::Millis;
 
-pub use error::{PolicyError, Problem};
+pub use error::{PolicyError, Problem, verdict};
 pub use raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
 
 /// A valid policy.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidegate_core::Policy;
-use tidegate_core::policy::Server;
+use tidegate_core::policy::{Server, verdict};
 
 use crate::node::Node;
 use crate::tls::TlsFiles;
@@ -37,11 +37,15 @@ impl PolicyFile {
     /// Reads a policy.
     ///
     /// # Errors
-    /// Says what is wrong, a line for each problem.
+    /// Says what is wrong, a line for each problem, and at the end how many there are.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Policy), String> {
         let path = path.into();
         let text = read(&path)?;
-        let policy = Policy::parse(&path.display().to_string(), &text).map_err(|error| error.to_string())?;
+        let name = path.display().to_string();
+        let policy = match Policy::parse(&name, &text) {
+            Ok(policy) => policy,
+            Err(error) => return Err(format!("{error}\n{}", verdict(&name, false, error.problems.len(), 0))),
+        };
         Ok((Self { path, text, waits: None, server: policy.server.clone() }, policy))
     }
 

@@ -201,6 +201,19 @@ fn check_says_where_and_what_to_do() {
     assert_eq!((&json["valid"], json["errors"].as_array().map(Vec::len)), (&true.into(), Some(0)));
 }
 
+#[test]
+fn a_wrong_policy_is_told_alike_by_all_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("p.toml");
+    let name = file.to_str().unwrap();
+    std::fs::write(&file, policy("127.0.0.1:9", "off", "[[routes]]\npool = \"nope\"\nretry = \"no\"\n")).unwrap();
+    let checked = String::from_utf8(tidegate(&["check", name]).stdout).unwrap();
+    assert!(checked.ends_with("p.toml is not valid: 2 errors\n"), "{checked}");
+    assert_eq!(refused_to_serve(&file), checked);
+    let explained = tidegate(&["explain", "GET", "http://shop.example/", "--policy", name]);
+    assert_eq!(String::from_utf8(explained.stderr).unwrap(), checked);
+}
+
 /// Writes a certificate that was valid in these years, and its key.
 fn write_identity(folder: &Path, name: &str, years: (i32, i32)) {
     let mut parameters = rcgen::CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();

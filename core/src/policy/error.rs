@@ -61,6 +61,21 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
+/// Says in one line what was found in a policy file; it closes the list of problems.
+pub fn verdict(file: &str, valid: bool, errors: usize, warnings: usize) -> String {
+    let verdict = if valid { "valid" } else { "not valid" };
+    match (errors, warnings) {
+        (0, 0) => format!("{file} is {verdict}"),
+        (0, _) => format!("{file} is {verdict}: {}", count(warnings, "warning")),
+        (_, 0) => format!("{file} is {verdict}: {}", count(errors, "error")),
+        _ => format!("{file} is {verdict}: {}, {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}
+
+fn count(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// One step of the way to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Segment {

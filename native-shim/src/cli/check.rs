@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 use tidegate::TlsFiles;
-use tidegate_core::{Policy, Problem};
+use tidegate_core::{Policy, Problem, policy};
 
 /// What `check` is asked.
 #[derive(Debug, Args)]
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         for note in &notes {
             println!("{note} [note]");
         }
-        println!("{}", summary(&name, valid, errors.len(), warnings.len()));
+        println!("{}", policy::verdict(&name, valid, errors.len(), warnings.len()));
     }
     if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -78,17 +78,6 @@ fn look_at_files(path: &Path, name: &str, text: &str, policy: &Policy) -> (Vec<P
         if finding.fatal { errors.push(problem) } else { warnings.push(problem) }
     }
     (errors, warnings)
-}
-
-fn summary(name: &str, valid: bool, errors: usize, warnings: usize) -> String {
-    let count = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
-    let verdict = if valid { "valid" } else { "not valid" };
-    match (errors, warnings) {
-        (0, 0) => format!("{name} is {verdict}"),
-        (0, _) => format!("{name} is {verdict}: {}", count(warnings, "warning")),
-        (_, 0) => format!("{name} is {verdict}: {}", count(errors, "error")),
-        _ => format!("{name} is {verdict}: {}, {}", count(errors, "error"), count(warnings, "warning")),
-    }
 }
 
 fn as_json(problem: &Problem) -> Value {
