@@ -105,6 +105,11 @@ impl Server {
         self.connections_max
     }
 
+    /// Returns how many files the process must be allowed to open to hold so many connections.
+    pub fn files_for(connections: usize) -> u64 {
+        files::files_for(connections)
+    }
+
     /// Moves the server on in its life; it never goes back.
     pub fn enter(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {

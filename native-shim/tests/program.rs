@@ -308,6 +308,17 @@ fn a_port_in_use_is_told_and_one_that_was_used_is_taken() {
 }
 
 #[test]
+fn too_few_files_are_told_with_the_number_that_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    let text = policy(&origin(), "off", "").replace("threads = 1", "threads = 1\nconnections_max = 4000000000");
+    std::fs::write(&file, text).unwrap();
+    let served = Served::start(&file);
+    let line = served.line("connections_max is 4000000000");
+    assert!(line.ends_with("ulimit -n 8000000128"), "{line}");
+}
+
+#[test]
 fn a_process_that_drains_leaves_its_ports_to_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tidegate.toml");

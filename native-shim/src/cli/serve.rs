@@ -123,7 +123,8 @@ async fn look_after(
     let (wanted, possible) = (node.engine().policy().server.bounds.connections_max, server.connections_max());
     if possible < wanted {
         eprintln!(
-            "tidegate: connections_max is {wanted}, but this process may open files for {possible} only; raise the limit (ulimit -n)"
+            "tidegate: connections_max is {wanted}, but this process may open files for {possible} only; raise the limit of open files: ulimit -n {}",
+            Server::files_for(wanted)
         );
     }
     while !server.is_over() {

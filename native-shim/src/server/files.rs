@@ -20,6 +20,11 @@ fn within(files: u64) -> usize {
     usize::try_from(files.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(1)
 }
 
+/// Returns how many files the process must be allowed to open, so that so many clients may be connected.
+pub(super) fn files_for(connections: usize) -> u64 {
+    (connections as u64).saturating_mul(2).saturating_add(RESERVED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +34,7 @@ mod tests {
         assert_eq!(within(1024), 448);
         assert_eq!(within(1_048_576), 524_224);
         assert_eq!(within(0), 1);
+        assert_eq!(within(files_for(10_000)), 10_000);
+        assert_eq!(within(files_for(10_000) - 1), 9_999);
     }
 }
