@@ -15,7 +15,7 @@ use origin::{Manner, Origin};
 use serde_json::Value;
 use tidegate::{Admin, Node, Phase, Server, TlsFiles};
 use tidegate_core::Policy;
-use visit::{ANN, BOB, Stage};
+use visit::{ANN, BOB, Stage, Visitor};
 
 /// What `demo` is asked.
 #[derive(Debug, Args)]
@@ -70,10 +70,18 @@ async fn show(once: bool) -> Result<(), Box<dyn Error>> {
 /// Tells what is decided until the user has seen enough.
 async fn serve_on(stage: &Stage) -> Result<(), Box<dyn Error>> {
     println!("\nIt keeps serving, and tells here what it decides. Try, in another terminal:");
-    println!("  curl -i http://{}/api/rates          # again and again: miss, hit, stale, 429", stage.proxy);
-    println!("  curl -i http://{}/static/logo.svg    # a year, immutable", stage.proxy);
-    println!("  curl -i http://{}/hello -H 'X-Forwarded-For: 203.0.113.9' -H 'CF-IPCountry: US'", stage.proxy);
-    println!("  curl http://127.0.0.1:9900/metrics             # what Prometheus would see");
+    let proxy = stage.proxy;
+    println!("  # miss, hits, and after 2 s a stale one (ttl below 0), which is fetched anew in the background");
+    println!("  for i in 1 2 3 4 5 6 7; do curl -si http://{proxy}/api/rates | grep -i cache-status; sleep 0.5; done");
+    println!("  # 200 for five at once, then 429");
+    println!("  curl -s -o /dev/null -w '%{{http_code}}\\n' 'http://{proxy}/api/rates?utm_source=[1-9]'");
+    println!("  # a year, immutable");
+    println!("  curl -i http://{proxy}/static/logo.svg");
+    println!("  # from New York, as Cloudflare tells it: Ashburn is nearest and answers");
+    println!("  curl -i http://{proxy}/hello {}", fields(BOB));
+    println!("  # what Prometheus would see");
+    println!("  curl http://127.0.0.1:9900/metrics");
+    println!("  # how a request would be treated, and why");
     println!("  cargo run --release -- explain GET http://shop.example/api/rates --policy examples/demo.toml");
     println!("Ctrl-C ends it.\n");
     let mut look = tokio::time::interval(Duration::from_millis(100));
@@ -83,6 +91,14 @@ async fn serve_on(stage: &Stage) -> Result<(), Box<dyn Error>> {
             ended = tokio::signal::ctrl_c() => return Ok(ended?),
         }
     }
+}
+
+/// Writes for curl who a visitor is and where.
+fn fields(visitor: Visitor) -> String {
+    let Visitor { address, country, latitude, longitude, .. } = visitor;
+    format!(
+        "-H 'X-Forwarded-For: {address}' -H 'CF-IPCountry: {country}' -H 'CF-IPLatitude: {latitude}' -H 'CF-IPLongitude: {longitude}'"
+    )
 }
 
 fn busy(error: &std::io::Error) -> String {
