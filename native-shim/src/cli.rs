@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod duration;
 mod explain;
 mod purge;
 mod serve;

@@ -369,9 +369,25 @@ fn explain_tells_what_would_happen() {
     let report: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!((&report["route"], &report["limits"][0]["remaining"]), (&"api".into(), &4.into()));
     assert_eq!((&report["cache"]["profile"], &report["cache"]["outcome"]), (&"api".into(), &"miss".into()));
+    let readable = tidegate(&["explain", "GET", url, "--policy", demo]);
+    let text = String::from_utf8(readable.stdout).unwrap();
+    assert!(text.contains("would be stored for 2 s"), "{text}");
     let readable = tidegate(&["explain", "GET", url, "--policy", demo, "-H", "Cookie: auth_token=1"]);
     let text = String::from_utf8(readable.stdout).unwrap();
     assert!(text.contains("bypass (cookie)") && text.contains("per-user: allowed"), "{text}");
+}
+
+#[test]
+fn explain_asks_for_a_whole_url() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/demo.toml");
+    for url in ["/api/rates", "*"] {
+        let said = tidegate(&["explain", "GET", url, "--policy", demo]);
+        let text = String::from_utf8(said.stderr).unwrap();
+        assert!(!said.status.success() && text.contains("such as https://shop.example/api/rates"), "{url}: {text}");
+    }
+    let said = tidegate(&["explain", "GET", "/api/rates", "--policy", demo, "-H", "Host: shop.example"]);
+    let text = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success() && text.contains("http://shop.example/api/rates"), "{text}");
 }
 
 #[test]

@@ -12,12 +12,17 @@ use tidegate_core::report::{CacheReport, LimitReport};
 use tidegate_core::route::geo::{Code, Geo};
 use tidegate_core::{Client, Engine, Report, RequestBody, Scheme, explain};
 
+use super::duration;
+
+/// What to write for a URL.
+const WHOLE_URL: &str = "write a whole URL such as https://shop.example/api/rates";
+
 /// What `explain` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Method, such as GET.
     method: Method,
-    /// URL, such as <https://shop.example/api/items>.
+    /// URL, such as <https://shop.example/api/rates>.
     #[arg(value_parser = url)]
     url: Uri,
     /// The policy file.
@@ -38,7 +43,7 @@ pub(super) struct Arguments {
 }
 
 fn url(text: &str) -> Result<Uri, String> {
-    text.parse().map_err(|_| "write http://HOST/PATH".into())
+    text.parse().map_err(|_| WHOLE_URL.into())
 }
 
 fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -62,6 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn explained(arguments: &Arguments) -> Result<String, String> {
+    check_host(arguments)?;
     let (_, policy) = PolicyFile::open(&arguments.policy)?;
     let head = head(arguments)?;
     let report = explain::explain(&Engine::new(policy, 0), head, client(arguments)?, Clock::System.now());
@@ -69,6 +75,15 @@ fn explained(arguments: &Arguments) -> Result<String, String> {
         return serde_json::to_string_pretty(&report).map_err(|error| error.to_string());
     }
     Ok(readable(&report))
+}
+
+/// A request without a host would be refused, which nobody asks to have explained.
+fn check_host(arguments: &Arguments) -> Result<(), String> {
+    let is_named = arguments.headers.iter().any(|(name, _)| name == header::HOST);
+    if arguments.url.authority().is_some() || is_named {
+        return Ok(());
+    }
+    Err(format!("tidegate: `{}` names no host; {WHOLE_URL}, or add -H 'Host: shop.example'", arguments.url))
 }
 
 fn head(arguments: &Arguments) -> Result<request::Parts, String> {
@@ -156,8 +171,8 @@ fn cache_line(cache: &CacheReport) -> String {
         let _ = write!(text, ", key {key:016x}");
     }
     if cache.stored {
-        let ttl = cache.ttl_ms.unwrap_or(0);
-        let _ = write!(text, ", the response would be stored for {}.{:03} s", ttl / 1000, ttl % 1000);
+        let lifetime = duration::readable(cache.ttl_ms.unwrap_or(0).unsigned_abs());
+        let _ = write!(text, ", the response would be stored for {lifetime}");
     } else if let Some(why) = cache.not_stored {
         let _ = write!(text, ", the response would not be stored: {}", name_of(&why));
     }

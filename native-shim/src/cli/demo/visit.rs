@@ -13,8 +13,13 @@ use serde_json::Value;
 use tidegate::Node;
 use tokio::net::TcpStream;
 
+use super::super::duration;
+
 /// Most requests that the demo sends while it waits for one decision.
 const TRIES_MAX: usize = 200;
+
+/// Width of the column for paths.
+const PATH_WIDTH: usize = 16;
 
 /// Who visits.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +143,18 @@ fn line(visitor: &str, target: &str, report: &Value) -> String {
         [limits(report), cache(report), attempts(report), refusal(report)].into_iter().flatten().collect();
     let took = format!("{} ms", report["duration_ms"]);
     let method = text(&report["method"]);
-    format!("  {who:<14} {method} {path:<12} {} {took:>6}  {}", report["status"], why.join("; "))
+    let path = shortened(&path);
+    format!("  {who:<13} {method:<4} {path:<PATH_WIDTH$} {} {took:>6}  {}", report["status"], why.join("; "))
+}
+
+/// Cuts a path that would break the columns.
+fn shortened(path: &str) -> String {
+    if path.chars().count() <= PATH_WIDTH {
+        return path.to_owned();
+    }
+    let mut beginning: String = path.chars().take(PATH_WIDTH - 1).collect();
+    beginning.push('…');
+    beginning
 }
 
 fn limits(report: &Value) -> Option<String> {
@@ -151,18 +167,23 @@ fn limits(report: &Value) -> Option<String> {
     })
 }
 
+/// Writes milliseconds for people; a lifetime that is over is told without its sign.
+fn time(millis: &Value) -> String {
+    duration::readable(millis.as_i64().unwrap_or_default().unsigned_abs())
+}
+
 fn cache(report: &Value) -> Option<String> {
     let cache = report.get("cache")?;
-    let seconds = |key: &str| cache[key].as_f64().unwrap_or_default() / 1000.0;
+    let (age, lifetime) = (time(&cache["age_ms"]), time(&cache["ttl_ms"]));
     Some(match cache["outcome"].as_str()? {
-        "hit" => format!("hit, {:.1} s old, fresh for {:.1} s more", seconds("age_ms"), seconds("ttl_ms")),
+        "hit" => format!("hit, {age} old, fresh for {lifetime} more"),
         "stale" if cache["revalidates"] == true => {
-            format!("stale by {:.1} s: served at once, fetched anew in the background", -seconds("ttl_ms"))
+            format!("stale by {lifetime}: served at once, fetched anew in the background")
         }
-        "stale" => format!("stale by {:.1} s: served at once", -seconds("ttl_ms")),
-        "stale_if_error" => format!("stale by {:.1} s: stands in for the failed origin", -seconds("ttl_ms")),
+        "stale" => format!("stale by {lifetime}: served at once"),
+        "stale_if_error" => format!("stale by {lifetime}: stands in for the failed origin"),
         "bypass" => format!("not cached ({})", cache["bypass"].as_str().unwrap_or_default()),
-        outcome if cache["stored"] == true => format!("{outcome}, stored for {:.1} s", seconds("ttl_ms")),
+        outcome if cache["stored"] == true => format!("{outcome}, stored for {lifetime}"),
         outcome => match cache["not_stored"].as_str() {
             Some(why) => format!("{outcome}, not stored ({why})"),
             None => outcome.to_owned(),
@@ -187,4 +208,21 @@ fn attempts(report: &Value) -> Option<String> {
 
 fn refusal(report: &Value) -> Option<String> {
     report["refusal"].as_str().map(|reason| format!("refused: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_leave_the_columns_where_they_are() {
+        assert_eq!(shortened("/static/logo.svg"), "/static/logo.svg");
+        assert_eq!(shortened("/static/über/logo.svg"), "/static/über/lo…");
+        let report = |path: &str| {
+            let line =
+                line("a visitor", path, &serde_json::json!({ "method": "GET", "status": 200, "duration_ms": 5 }));
+            line.chars().position(|letter| letter == '2')
+        };
+        assert_eq!(report("/a"), report("/a/path/that/is/far/too/long"));
+    }
 }
