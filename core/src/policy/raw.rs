@@ -499,7 +499,7 @@ pub struct RawRoute {
     pub header: BTreeMap<String, String>,
     /// The pool that answers.
     pub pool: String,
-    /// The cache profile. Default: nothing is cached.
+    /// The cache profile. Default: none; nothing is stored, whatever the origin says, and replies have no Cache-Status.
     pub cache: Option<String>,
     /// Limits, all of which must allow a request.
     pub limits: Vec<String>,
