@@ -22,7 +22,7 @@ pub(super) fn unknown_word(message: &str) -> Option<Unknown<'_>> {
     unknown_key(message).or_else(|| unknown(message.strip_prefix("unknown variant `")?))
 }
 
-/// Reads "WORD`, expected one of `A`, `B`, `C`".
+/// Reads what comes after the first quote in "unknown field `a`, expected one of `b`, `c`".
 fn unknown(rest: &str) -> Option<Unknown<'_>> {
     let (word, expected) = rest.rsplit_once("`, expected ")?;
     Some(Unknown { word, known: expected.split('`').skip(1).step_by(2).collect() })
@@ -71,11 +71,11 @@ fn distance(from: &[char], to: &[char]) -> usize {
         for (column, other) in to.iter().enumerate() {
             let at = |line: &[usize], column: usize| line.get(column).copied().unwrap_or(usize::MAX - 1);
             let replaced = at(&last, column) + usize::from(letter != other);
-            let mut least = replaced.min(at(&last, column + 1) + 1).min(at(&this, column) + 1);
+            let mut fewest = replaced.min(at(&last, column + 1) + 1).min(at(&this, column) + 1);
             if previous == Some(other) && previous_other == Some(letter) {
-                least = least.min(at(&before_last, column.saturating_sub(1)) + 1);
+                fewest = fewest.min(at(&before_last, column.saturating_sub(1)) + 1);
             }
-            this.push(least);
+            this.push(fewest);
             previous_other = Some(other);
         }
         previous = Some(letter);
