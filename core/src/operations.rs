@@ -3,6 +3,7 @@
 mod guesses;
 mod hosts;
 mod token;
+mod warming;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, response};
 use serde::Deserialize;
@@ -14,6 +15,7 @@ pub use guesses::Guesses;
 pub use hosts::admit_host;
 pub(crate) use hosts::is_name;
 pub use token::{CHARACTERS_MIN, Shown, Token};
+pub use warming::Warmed;
 
 /// Where operations are.
 pub const ROOT: &str = "/performance/cache/";
@@ -31,7 +33,7 @@ pub enum Operation {
     Purge(Vec<Purge>),
     /// `GET stats`: figures about the store.
     Stats,
-    /// `POST warm`: a GET of each of these absolute URLs, beside all limits.
+    /// `POST warm`: a GET of each of these absolute URLs, beside all limits. [`Warmed`] writes the answer.
     Warm(Vec<Uri>),
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -63,6 +64,15 @@ impl<B> Body<B> {
     /// Returns whether the whole body is at hand.
     pub fn is_at_hand(&self) -> bool {
         matches!(self.kind, Kind::Empty | Kind::Full { .. })
+    }
+
+    /// Waits until it shows whether the store has the body, which has been read.
+    pub(crate) async fn is_stored(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Empty | Kind::Full { .. } => true,
+            Kind::Origin { .. } => false,
+            Kind::Shared { reader } => poll_fn(|cx| reader.poll_stored(cx)).await,
+        }
     }
 
     /// Takes the origin's stream out, or returns the body as it is.

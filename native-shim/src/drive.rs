@@ -8,6 +8,8 @@ use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
+use tidegate_core::operations::Warmed;
+use tidegate_core::report::Kind;
 use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step, Timestamp};
 
 use crate::body::{Body, BoxError};
@@ -188,7 +190,11 @@ struct Finish<'a, U: Upstream> {
 impl<U: Upstream> Finish<'_, U> {
     fn reply(mut self, mut reply: Reply) -> Response<Body<U::Body>> {
         self.node.carry_out(&mut reply);
-        let Reply { head, source, fill, invalidate, background, hold, report, .. } = reply;
+        let Reply { mut head, source, fill, invalidate, background, hold, report, .. } = reply;
+        if report.kind == Kind::Warming {
+            let warmed = Warmed::of(&head, &report);
+            head.extensions.insert(warmed);
+        }
         for key in &invalidate {
             self.node.store.remove(key);
         }

@@ -189,8 +189,8 @@ impl Filling {
         };
         let node = Arc::clone(self.work.node());
         let body = node.store.hold(self.shared.concat(last));
-        node.store.put(&self.fill.key, head, body.clone(), self.fill.joined_max, node.now());
-        self.shared.end_whole(body);
+        let is_stored = node.store.put(&self.fill.key, head, body.clone(), self.fill.joined_max, node.now());
+        self.shared.end_whole(body, is_stored);
     }
 
     /// Passes on what has become too large to be stored, at the pace of the slowest of those who read it already; nobody else may join.

@@ -38,6 +38,8 @@ struct Arrived {
     /// Up to where the body is no longer kept, because all have read it and it is not to be stored.
     dropped_to: u64,
     ended: Option<Ended>,
+    /// Whether the store has taken it.
+    is_stored: bool,
     /// For the pieces, as long as the store does not count them.
     reservation: Option<Reservation>,
     readers: HashMap<usize, Position, ahash::RandomState>,
@@ -133,9 +135,10 @@ impl SharedBody {
         whole
     }
 
-    /// Ends with the bytes that the store has, from which all read on.
-    pub(crate) fn end_whole(&self, body: Bytes) {
+    /// Ends with bytes that all read on from, and that the store has if it has taken them.
+    pub(crate) fn end_whole(&self, body: Bytes, is_stored: bool) {
         let mut arrived = self.lock();
+        arrived.is_stored = is_stored;
         arrived.pieces = VecDeque::from([(body.len() as u64, body)]);
         arrived.tail = Vec::new();
         arrived.reservation = None;
@@ -315,6 +318,17 @@ impl Reader {
                 }
             };
         }
+    }
+
+    /// Waits for the end of the body, which may come after its last byte, and says whether the store has taken it.
+    pub(crate) fn poll_stored(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut arrived = self.shared.lock();
+        if arrived.ended.is_some() {
+            return Poll::Ready(arrived.is_stored);
+        }
+        let Some(position) = arrived.readers.get_mut(&self.number) else { return Poll::Ready(false) };
+        position.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Returns whether all has been read.

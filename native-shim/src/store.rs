@@ -67,12 +67,12 @@ impl Store {
         None
     }
 
-    /// Stores a response with its body. It is not stored if it is larger than the store, or would be with the others under its key.
-    pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, joined_max: u64, now: Timestamp) {
+    /// Stores a response with its body, and returns whether it is stored: not if it is larger than the store, or would be with the others under its key.
+    pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, joined_max: u64, now: Timestamp) -> bool {
         self.change(self.locate(key), now, move |responses| {
             entry::place(responses, Arc::clone(&head), body.clone(), joined_max, &self.held);
             true
-        });
+        })
     }
 
     /// Stores a head with the body of a stored response, if that is still there.
@@ -145,28 +145,29 @@ impl Store {
         self.settle(0, Timestamp::default());
     }
 
-    /// Changes what is stored under a key. `act` says whether there is anything to change; it is called without a lock, because it may copy a body, and
-    /// again if others change the same meanwhile.
-    fn change(&self, place: Place<'_>, now: Timestamp, act: impl Fn(&mut Vec<Response>) -> bool) {
+    /// Changes what is stored under a key; returns whether it has changed. `act` says whether there is anything to change; it is called without a lock,
+    /// because it may copy a body, and again if others change the same meanwhile.
+    fn change(&self, place: Place<'_>, now: Timestamp, act: impl Fn(&mut Vec<Response>) -> bool) -> bool {
         let mut room = Room::new(&self.budget);
         loop {
             let old = self.read(self.home(place)).peek(place).cloned();
             let mut responses = old.as_ref().map_or_else(Vec::new, |old| old.responses(now));
             if !act(&mut responses) {
-                return;
+                return false;
             }
             let new = Arc::new(Entry::new(place.key, &responses));
             if new.amount().bytes > self.budget.bytes_max() {
-                return;
+                return false;
             }
             match self.exchange(place, old.as_ref(), &new, now, &mut room) {
                 Exchange::Done => break,
                 Exchange::Outdated => {}
-                Exchange::NoRoom => return,
+                Exchange::NoRoom => return false,
             }
         }
         drop(room);
         self.settle(self.home(place), now);
+        true
     }
 
     /// Stores an entry in place of the old one, for which others leave.

@@ -301,13 +301,12 @@ async fn the_store_is_warmed_and_its_figures_shown() {
         r#"{"urls": ["http://t.example/respect/a", "http://t.example/respect/b", "http://t.example/respect/a"]}"#;
     let reply = operated.operate("POST", "warm", order).await;
     let warmed: Value = serde_json::from_str(reply.text()).unwrap();
+    assert_eq!((&warmed["stored"], &warmed["not_stored"]), (&3.into(), &0.into()));
     let warmed = warmed["warmed"].as_array().unwrap();
-    assert!(
-        warmed.len() == 3 && warmed.iter().all(|one| one["status"] == 200 && one["complete"] == true),
-        "{warmed:?}"
-    );
-    until("both are stored", || operated.proxy.node.store.len() == 2).await;
-    assert_eq!(origin.count(), 2);
+    let outcomes = |outcome: &str| warmed.iter().filter(|one| one["outcome"] == outcome).count();
+    assert!(warmed.iter().all(|one| one["status"] == 200), "{warmed:?}");
+    assert_eq!((outcomes("stored"), outcomes("stored before")), (2, 1), "{warmed:?}");
+    assert_eq!((operated.proxy.node.store.len(), origin.count()), (2, 2));
     assert!(operated.cache_status("/respect/b").await.contains("; hit"));
     operated.purge(r#"{"tags": ["home"]}"#).await;
     let figures: Value = serde_json::from_str(operated.operate("GET", "stats", "").await.text()).unwrap();
@@ -316,4 +315,52 @@ async fn the_store_is_warmed_and_its_figures_shown() {
         (&2.into(), &1.into(), &1.into())
     );
     assert!(figures["bytes"].as_u64().unwrap() > 10, "{figures}");
+}
+
+/// An origin of which not everything can be stored.
+async fn difficult() -> Origin {
+    Origin::start(|head, call| async move {
+        let large = "x".repeat(100_000);
+        let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n186a0\r\n{large}\r\n0\r\n\r\n");
+        match head.split(' ').nth(1).unwrap_or_default() {
+            "/respect/private" => call.answer("200 OK", "cache-control: private\r\n", "hello").await,
+            "/respect/lost" => false,
+            "/cached/announced" => call.answer("200 OK", "", &large).await,
+            "/cached/large" => call.write(chunked).await,
+            "/cached/broken" => {
+                call.write("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+                false
+            }
+            _ => call.answer("200 OK", "cache-status: inner; hit\r\n", "hello").await,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_warms_is_told_what_is_not_stored_and_why() {
+    let origin = difficult().await;
+    let operated = Operated::start(&origin, Some("secret")).await;
+    let expected = [
+        ("/cached/a", 200, "stored"),
+        ("/cached/a", 200, "stored before"),
+        ("/other", 200, "not stored: no_profile"),
+        ("/respect/private", 200, "not stored: private"),
+        ("/respect/lost", 502, "not stored: origin_failed"),
+        ("/cached/announced", 200, "not stored: too_large"),
+        ("/cached/large", 200, "not stored: body"),
+        ("/cached/broken", 200, "not stored: body"),
+    ];
+    for (path, status, outcome) in expected {
+        let url = format!("http://t.example{path}");
+        let reply = operated.operate("POST", "warm", &serde_json::json!({ "urls": [url] }).to_string()).await;
+        let answer: Value = serde_json::from_str(reply.text()).unwrap();
+        let one = &answer["warmed"][0];
+        assert_eq!((&one["url"], &one["status"], &one["outcome"]), (&url.into(), &status.into(), &outcome.into()));
+        let stored = u8::from(!outcome.starts_with("not"));
+        assert_eq!((&answer["stored"], &answer["not_stored"]), (&stored.into(), &(1 - stored).into()), "{answer}");
+        let told = one["cache_status"].as_str().unwrap_or_default();
+        assert!(told.starts_with("tidegate") || path == "/other", "{answer}");
+    }
+    assert_eq!(operated.proxy.node.store.len(), 1);
 }

@@ -16,7 +16,12 @@ before(async () => {
   origin = await startOrigin((request, response) => {
     asked++;
     if (request.headers["if-none-match"] === '"a"') response.writeHead(304, FIELDS).end();
-    else response.writeHead(200, FIELDS).end(`hello from ${request.url}`);
+    else if (request.url === "/private") response.writeHead(200, { "cache-control": "private" }).end("for one");
+    else if (request.url === "/large") {
+      // In chunks, so that its length shows at the end only.
+      response.writeHead(200, FIELDS).write("x".repeat(1000));
+      response.end("x".repeat(1000));
+    } else response.writeHead(200, FIELDS).end(`hello from ${request.url}`);
   });
   worker = await startWorker();
 });
@@ -26,9 +31,9 @@ after(async () => {
   await origin?.close();
 });
 
-const begin = (more = "") =>
+const begin = (more = "", routes = "", profile = "") =>
   worker.begin(
-    `[origins.a]\nurl = "${origin.url}"\n[pools.main]\norigins = ["a"]\n[cache.c]\nmode = "respect"\n[[routes]]\nname = "all"\npool = "main"\ncache = "c"\n${more}`,
+    `[origins.a]\nurl = "${origin.url}"\n[pools.main]\norigins = ["a"]\n[cache.c]\nmode = "respect"\n${profile}${routes}[[routes]]\nname = "all"\npool = "main"\ncache = "c"\n${more}`,
   );
 
 async function cacheStatus(path, headers = {}) {
@@ -129,10 +134,28 @@ test("the store is warmed", async () => {
   await begin();
   const before = asked;
   const { text } = await operate("POST", "warm", { urls: [`${worker.url}x`, `${worker.url}y`] });
-  const { warmed } = JSON.parse(text);
-  assert.deepEqual(warmed.map(({ status }) => status), [200, 200]);
+  const { warmed, stored } = JSON.parse(text);
+  assert.deepEqual([stored, ...warmed.map(({ status }) => status)], [2, 200, 200]);
   assert.match(await cacheStatus("x"), /; hit/);
   assert.equal(asked, before + 2);
+});
+
+test("who warms is told what is not stored and why", async () => {
+  const routes = `[[routes]]\npath = "/never"\npool = "main"\ncache = "n"\n[[routes]]\npath = "/none"\npool = "main"\n`;
+  await begin('[cache.n]\nmode = "never"\n', routes, "body_bytes_max = \"1KB\"\n");
+  const expected = {
+    a: "stored",
+    private: "not stored: private",
+    large: "not stored: body",
+    never: "not stored: bypass (profile)",
+    none: "not stored: no_profile",
+  };
+  const urls = Object.keys(expected).map((path) => worker.url + path);
+  const answer = JSON.parse((await operate("POST", "warm", { urls })).text);
+  assert.deepEqual(answer.warmed.map(({ outcome }) => outcome), Object.values(expected));
+  assert.deepEqual([answer.stored, answer.not_stored], [1, 4]);
+  const again = JSON.parse((await operate("POST", "warm", { urls: [`${worker.url}a`] })).text);
+  assert.deepEqual([again.warmed[0].outcome, again.stored], ["stored before", 1]);
 });
 
 test("another isolate's purge counts when the log is asked again", async () => {

@@ -74,17 +74,20 @@ impl Shell {
     }
 }
 
-/// Stores what an exchange ended with, for which no client waits.
-pub(crate) async fn fill_alone(mut ended: Ended, log: bool) {
+/// Stores what an exchange ended with, for which no client waits. Returns whether the store has taken all that it was given.
+pub(crate) async fn fill_alone(mut ended: Ended, log: bool) -> bool {
     invalidate(&ended.reply.invalidate).await;
     let (body, record) = ended.watch(log);
     let fill = async {
-        match ended.reply.fill {
-            Some(fill) => store(fill, body).await,
-            None => body.iter().for_each(streams::discard),
+        if let Some(fill) = ended.reply.fill {
+            store(fill, body).await
+        } else {
+            body.iter().for_each(streams::discard);
+            true
         }
     };
-    join(fill, record.written()).await;
+    let (taken, ()) = join(fill, record.written()).await;
+    taken
 }
 
 impl Ended {
@@ -208,15 +211,16 @@ async fn lookup(next: &tidegate_core::AwaitLookup) -> Found {
     })
 }
 
-/// Stores a response. What cannot be stored is fetched again by the next request.
-pub(crate) async fn store(fill: tidegate_core::Fill, body: Option<web_sys::ReadableStream>) {
+/// Stores a response, and returns whether it is stored. What cannot be stored is fetched again by the next request.
+pub(crate) async fn store(fill: tidegate_core::Fill, body: Option<web_sys::ReadableStream>) -> bool {
     let stored = match Store::open().await {
         Ok(store) => store.fill(fill, body).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = stored {
+    if let Err(error) = &stored {
         worker::console_warn!("not stored: {error}");
     }
+    stored.is_ok()
 }
 
 /// Drops what is stored under the keys.

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
-use http::{HeaderMap, HeaderName, StatusCode, Uri, request};
+use http::{HeaderMap, StatusCode, Uri, request};
 use serde_json::{Value, json};
-use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token};
+use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token, Warmed};
 use tidegate_core::{Client, Engine, RequestBody, Scheme};
 use worker::{Env, Result, web_sys};
 
@@ -105,16 +105,16 @@ async fn carry_out(
         // The platform does not tell what it stores.
         Operation::Stats => Ok(json!({ "last_purge": engine.last_purge() })),
         Operation::Warm(urls) => {
-            let mut warmed = Vec::with_capacity(urls.len());
+            let mut warmed: Vec<(Uri, Warmed)> = Vec::with_capacity(urls.len());
             for some in urls.chunks(WARMED_AT_ONCE) {
                 warmed.extend(join_all(some.iter().map(|url| warm(env, engine, url))).await);
             }
-            Ok(json!({ "warmed": warmed }))
+            Ok(Warmed::answer(&warmed))
         }
     }
 }
 
-async fn warm(env: &Env, engine: &Engine, url: &Uri) -> Value {
+async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.uri = url.clone();
     let client = Client {
@@ -126,9 +126,9 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> Value {
     };
     let shell = Shell { env: env.clone(), engine: engine.clone(), body: None };
     let ended = shell.drive(engine.warm(head, client, clock::now())).await;
-    let told = ended.reply.head.headers.get(HeaderName::from_static("cache-status"));
-    let told = told.and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let status = ended.reply.head.status.as_u16();
-    drive::fill_alone(ended, false).await;
-    json!({ "url": url.to_string(), "status": status, "cache_status": told })
+    let mut warmed = Warmed::of(&ended.reply.head, &ended.reply.report);
+    if !drive::fill_alone(ended, false).await {
+        warmed.lose_body();
+    }
+    (url.clone(), warmed)
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token};
+use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token, Warmed};
 use tidegate_core::{Client, RequestBody as Announced, Scheme};
 use tokio::task::JoinSet;
 
@@ -95,10 +95,10 @@ impl Operations {
         })
     }
 
-    /// Fetches what is not stored yet.
+    /// Fetches what is not stored yet, and says what is stored then.
     async fn warm(&self, urls: Vec<Uri>) -> Value {
         let (mut waiting, mut under_way) = (urls.into_iter(), JoinSet::new());
-        let mut warmed = Vec::new();
+        let mut warmed: Vec<(Uri, Warmed)> = Vec::new();
         loop {
             while under_way.len() < WARMED_AT_ONCE
                 && let Some(uri) = waiting.next()
@@ -106,8 +106,8 @@ impl Operations {
                 under_way.spawn(fetch(Arc::clone(&self.node), self.upstream.clone(), uri));
             }
             match under_way.join_next().await {
-                Some(outcome) => warmed.extend(outcome.ok()),
-                None => return json!({ "warmed": warmed }),
+                Some(outcome) => warmed.extend(outcome.ok().flatten()),
+                None => return Warmed::answer(&warmed),
             }
         }
     }
@@ -120,10 +120,10 @@ pub(super) fn answer(done: Result<&Value, &Refused>) -> Answer {
 }
 
 /// Drives the exchange of a client that reads all.
-async fn fetch(node: Arc<Node>, upstream: Connections, uri: Uri) -> Value {
-    let scheme = if uri.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
+async fn fetch(node: Arc<Node>, upstream: Connections, url: Uri) -> Option<(Uri, Warmed)> {
+    let scheme = if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
     let (mut head, ()) = Request::new(()).into_parts();
-    head.uri = uri.clone();
+    head.uri = url.clone();
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let client = Client { peer, geo: None, scheme, body: Announced::Empty, fresh_trace: random::fresh_trace() };
     let now = node.now();
@@ -132,17 +132,19 @@ async fn fetch(node: Arc<Node>, upstream: Connections, uri: Uri) -> Value {
         Ok(response) => response,
         Err(drive) => drive.run(&node, &upstream, RequestBody::Empty).await,
     };
-    let told = response.headers().get("cache-status").and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let status = response.status().as_u16();
-    let whole = read(response.into_body()).await;
-    json!({ "url": uri.to_string(), "status": status, "cache_status": told, "complete": whole })
+    let (mut head, body) = response.into_parts();
+    let mut warmed = head.extensions.remove::<Warmed>()?;
+    if !read(body).await {
+        warmed.lose_body();
+    }
+    Some((url, warmed))
 }
 
-/// Reads a body to its end and drops it, whatever its size; says whether it was whole.
+/// Reads a body to its end and drops it, whatever its size; says whether the store has it.
 async fn read(mut body: Body<OriginBody>) -> bool {
     loop {
         match body.frame().await {
-            None => return true,
+            None => return body.is_stored().await,
             Some(Ok(_)) => {}
             Some(Err(_)) => return false,
         }

@@ -132,7 +132,9 @@ fn hammer(store: &Store, keys: &[CacheKey], bodies: &Bytes, mut random: Random) 
     for _ in 0..20_000 {
         let key = &keys[random.index(keys.len())];
         match random.below(10) {
-            0..6 => store.put(key, Arc::clone(&head), bodies.slice(..random.index(bodies.len())), u64::MAX, NOW),
+            0..6 => {
+                store.put(key, Arc::clone(&head), bodies.slice(..random.index(bodies.len())), u64::MAX, NOW);
+            }
             6..9 => drop(store.get(key, NOW)),
             _ => store.remove(key),
         }
