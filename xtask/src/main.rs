@@ -2,6 +2,7 @@
 
 mod checks;
 mod javascript;
+mod modules;
 mod npm;
 mod rfc;
 mod schema;

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::shell::{Result, WASM_TARGET, cargo, command, output};
 use crate::steps::Outcome::{self, Passed};
 use crate::steps::Steps;
-use crate::{checks, javascript, npm, rfc, schema, shell, wasm, worker};
+use crate::{checks, javascript, modules, npm, rfc, schema, shell, wasm, worker};
 
 /// Runs every step in order, or those whose names contain `only`, and stops at the first that fails.
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
@@ -18,6 +18,7 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
 
 fn all(steps: &mut Steps) -> Result<()> {
     steps.run("format", checks::format)?;
+    steps.run("circles of modules", modules::check)?;
     steps.run("rust target for wasm", || wasm::ensure_target().map(|()| Passed))?;
     steps.run("npm packages", || npm::install().map(|()| Passed))?;
     steps.run("clippy", checks::clippy)?;
