@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request;
 
+use crate::{exchange, purge};
 use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
 use crate::cache::CacheKey;
 use crate::cache::search::Rules;
-use crate::exchange::{self, Client, Fill, Reply, Step};
+use crate::exchange::{Fill, Reply, Step};
 use crate::flight::Flights;
+use crate::message::request::Client;
 use crate::operations::Token;
 use crate::policy::Policy;
-use crate::purge::{self, Made, Purge, Purges};
+use crate::purge::{Made, Purge, Purges};
 use crate::report::Kind;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};

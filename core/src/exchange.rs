@@ -12,7 +12,7 @@
 //! stage that does not apply is left out: a route without limits charges nothing. Work after the reply (revalidation in the background) is another
 //! exchange, driven by the same loop.
 //!
-//! The stages: [`request`] reads and bounds the request, [`admission`] charges limits, [`lookup`] uses the store, [`fetch`] asks origins, `settle`
+//! The stages: [`request`](crate::message::request) reads and bounds the request, [`admission`] charges limits, [`lookup`] uses the store, [`fetch`] asks origins, `settle`
 //! draws the conclusions from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates), [`finish`] writes the reply.
 
 pub mod admission;
@@ -24,7 +24,6 @@ pub mod finish;
 pub mod hold;
 mod keep;
 pub mod lookup;
-pub mod request;
 mod reuse;
 mod settle;
 
@@ -35,9 +34,10 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri, response};
 
 use crate::cache::{CacheKey, Profile, Stored, key, validation};
-use crate::client::unmapped;
 use crate::engine::Engine;
 use crate::flight::Lead;
+use crate::message::client::unmapped;
+use crate::message::request::{Client, Request};
 use crate::problem::Refusal;
 use crate::purge::{Place, Verdict};
 use crate::report::{Kind, Report, StepName, Steps};
@@ -51,7 +51,6 @@ pub use fill::{Fill, FillKind};
 pub use finish::{Reply, Source};
 pub use hold::{BodyEnd, BodySeen, Hold};
 pub use lookup::{AwaitLookup, AwaitTime};
-pub use request::{Client, Request, RequestBody, Scheme};
 
 /// The one thing the shell must do next.
 #[derive(Debug)]
@@ -120,7 +119,7 @@ impl Caching {
 pub(crate) fn begin(engine: &Engine, head: Parts, client: Client, kind: Kind, now: Timestamp) -> Step {
     let policy = engine.policy();
     let misaimed = engine.is_operators(&head).then_some(Refusal::OperatorsToken);
-    let (request, refusal) = Request::read(policy, head, client);
+    let (request, refusal) = Request::read(&policy.server.bounds, &policy.client, head, client);
     let refusal = misaimed.or(refusal);
     let report = new_report(&request, kind, now);
     if let Some(refusal) = refusal {

@@ -3,8 +3,9 @@
 use http::request;
 
 use crate::Engine;
-use crate::exchange::{Answer, Client, Step};
+use crate::exchange::{Answer, Step};
 use crate::limit::{Charged, charge_all};
+use crate::message::request::Client;
 use crate::report::Report;
 use crate::time::Timestamp;
 

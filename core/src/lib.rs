@@ -21,41 +21,33 @@
     )
 )]
 
-mod authority;
 pub mod breaker;
 pub mod cache;
-pub mod client;
-mod cookie;
 pub mod engine;
 pub mod exchange;
 pub mod explain;
 mod flight;
 mod forward;
-pub mod framing;
 pub mod hash;
 pub mod limit;
-mod location;
-mod names;
+pub mod message;
 pub mod operations;
 mod parts;
-mod path;
 pub mod policy;
 pub mod problem;
 pub mod purge;
-mod query;
 pub mod report;
 pub mod retry;
 pub mod route;
 pub mod time;
-mod trace;
-mod unkeyed;
 
 pub use engine::Engine;
 pub use exchange::{
-    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd, BodySeen, Client,
-    Failure, FailureKind, Fill, FillKind, Hold, Reply, RequestBody, Scheme, Source, Step,
+    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd, BodySeen, Failure,
+    FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
 };
 pub use flight::Lead;
+pub use message::request::{Client, RequestBody, Scheme};
 pub use policy::{Policy, PolicyError, Problem};
 pub use report::Report;
 pub use time::{Millis, Timestamp};

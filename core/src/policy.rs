@@ -18,9 +18,11 @@ use http::{HeaderName, Method};
 
 use crate::breaker;
 use crate::cache::{Mode, Profile};
-use crate::client::ClientPolicy;
-use crate::exchange::Request;
-use crate::route::{Origin, Route, plain};
+use crate::message::plain;
+use crate::message::bounds::Bounds;
+use crate::message::client::ClientPolicy;
+use crate::message::request::Request;
+use crate::route::{Origin, Route};
 use crate::time::Millis;
 
 pub use error::{PolicyError, Problem, verdict};
@@ -66,31 +68,6 @@ pub struct Server {
     pub drain: Millis,
     /// Bounds on what clients may send.
     pub bounds: Bounds,
-}
-
-/// Bounds on what clients may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Header fields of a request.
-    pub header_count_max: usize,
-    /// Bytes of header fields, names and values.
-    pub header_bytes_max: usize,
-    /// Bytes of path and query.
-    pub uri_bytes_max: usize,
-    /// Bytes of a request body.
-    pub body_bytes_max: u64,
-    /// Time to send the header fields.
-    pub header_timeout: Millis,
-    /// Time between requests on a connection.
-    pub idle_timeout: Millis,
-    /// Longest time without a byte in either direction on a connection that has switched to another protocol.
-    pub tunnel_idle_timeout: Millis,
-    /// Open client connections.
-    pub connections_max: usize,
-    /// Open connections of one client address, unless it is a trusted proxy's.
-    pub connections_per_address_max: usize,
-    /// Least bytes a second at which a client sends a body and takes a reply, while it is waited for; 0 asks for none.
-    pub client_rate_min: u64,
 }
 
 /// Bounds of the memory store.

@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode, header, response};
 use serde::Serialize;
 
-use crate::names;
+use crate::message::names;
 
 /// Why the client gets an answer that is neither an origin's nor a stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -18,10 +18,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::cache::{Stored, key};
-use crate::exchange::Request;
 use crate::hash;
-use crate::path;
+use crate::cache::{Stored, key};
+use crate::message::path;
+use crate::message::request::Request;
 use crate::policy::Policy;
 
 pub use order::Order;

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::breaker::StateName;
 use crate::cache::storable::NotStored;
-use crate::exchange::Scheme;
+use crate::message::geo::Code;
+use crate::message::request::Scheme;
 use crate::problem::Refusal;
-use crate::route::geo::Code;
 use crate::time::{Millis, Timestamp};
 
 /// The record of one exchange.

@@ -1,9 +1,6 @@
 //! Routes, pools and origins: where a request may go.
 
-pub mod continents;
-pub mod geo;
 pub mod matching;
-pub(crate) mod plain;
 pub mod steering;
 
 use std::sync::Arc;
@@ -15,9 +12,9 @@ use crate::breaker;
 use crate::cache::Profile;
 use crate::limit::Limit;
 use crate::limit::key::KeyPart;
+use crate::message::geo::{Code, Direction};
 use crate::retry;
 use crate::time::Millis;
-use geo::{Code, Direction};
 use matching::Glob;
 
 /// One upstream address.

@@ -11,7 +11,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use tidegate_core::framing;
+use tidegate_core::message::framing;
 
 /// Most bytes that wait to be written; what comes beyond is dropped, for nobody needs it.
 const BYTES_MAX: usize = 16 << 10;

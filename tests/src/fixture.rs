@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request, response};
 use serde::Deserialize;
-use tidegate_core::route::geo::{Code, Geo, Position};
+use tidegate_core::message::geo::{Code, Geo, Position};
 use tidegate_core::{Client, RequestBody, Scheme, Timestamp};
 
 /// The clock of every fixture starts here: 2027-01-15T08:00:00Z.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request};
-use tidegate_core::route::geo::{Code, Geo, Position};
+use tidegate_core::message::geo::{Code, Geo, Position};
 use tidegate_core::{Client, RequestBody, Scheme};
 use worker::wasm_bindgen::JsValue;
 use worker::{js_sys, web_sys};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request};
 use serde::Deserialize;
-use tidegate_core::route::geo::{Code, Geo};
+use tidegate_core::message::geo::{Code, Geo};
 use tidegate_core::{Client, RequestBody, Scheme};
 
 #[derive(Deserialize)]

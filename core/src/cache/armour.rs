@@ -144,7 +144,7 @@ pub fn is_disguised(path: &str, status: StatusCode, response: &HeaderMap) -> boo
         if endings(&path).any(is_static) {
             return true;
         }
-        let decoded = crate::query::decoded(&path);
+        let decoded = crate::message::query::decoded(&path);
         if decoded == path {
             break;
         }

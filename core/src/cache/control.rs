@@ -10,7 +10,8 @@
 use http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use crate::names;
+use crate::message::names;
+use crate::message::syntax::split_list;
 
 /// Seconds; a value too large saturates, an invalid one is 0, so that in doubt a response is stale.
 pub type Seconds = u64;
@@ -264,24 +265,6 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn unquoted(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
     value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value)
-}
-
-/// Splits a comma-separated list; commas inside quoted strings do not count. Members are trimmed, empty ones left out.
-pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut quoted = false;
-    let mut escaped = false;
-    line.split(move |byte| {
-        let separates = *byte == b',' && !quoted;
-        match *byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ => {}
-        }
-        separates
-    })
-    .map(<[u8]>::trim_ascii)
-    .filter(|member| !member.is_empty())
 }
 
 /// Reads delta-seconds (RFC 9111, section 1.2.2): digits, in quotes or not. Saturates [9111-1.2.2-1]; anything else is 0.

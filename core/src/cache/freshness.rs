@@ -3,8 +3,9 @@
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use super::control::{Control, Window, seconds, split_list};
-use super::{Mode, Profile, date};
+use crate::cache::{Mode, Profile, date};
+use crate::cache::control::{Control, Window, seconds};
+use crate::message::syntax::split_list;
 use crate::time::{Millis, Timestamp};
 
 /// How long a stale response may stand in for origins that cannot be reached, if neither it nor the policy says so.

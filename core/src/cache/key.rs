@@ -5,14 +5,12 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::search::{Rule, Rules};
-use super::{Profile, Query};
-use crate::cookie;
-use crate::exchange::Request;
 use crate::hash;
-use crate::names;
+use crate::cache::{Profile, Query};
+use crate::cache::search::{Rule, Rules};
+use crate::message::{cookie, geo, names, query};
+use crate::message::request::Request;
 use crate::parts::push_part;
-use crate::query;
 use crate::route::Route;
 
 /// The bytes under which responses are stored. Injective: each part is preceded by its length, so no crafted URL equals another request's key.
@@ -78,7 +76,7 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
         push_part(&mut key, combined(&request.head.headers, &header::COOKIE).as_deref());
     }
     if profile.key_country {
-        push_part(&mut key, request.geo.country.as_ref().map(super::super::route::geo::Code::as_bytes));
+        push_part(&mut key, request.geo.country.as_ref().map(geo::Code::as_bytes));
     }
     CacheKey(key)
 }

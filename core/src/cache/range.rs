@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::control::split_list;
-use super::{Stored, date};
-use crate::names;
+use crate::cache::{Stored, date};
+use crate::message::names;
+use crate::message::syntax::split_list;
 use crate::time::Timestamp;
 
 /// Most ranges of a request. One that has more is answered whole: many small pieces cost more than they save.

@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use crate::names;
+use crate::message::{names, query};
 use crate::parts::push_part;
-use crate::query;
 
 /// Most paths whose rule is remembered; a response for another path is found under its whole query.
 const PATHS_MAX: usize = 10_000;

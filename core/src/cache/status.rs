@@ -3,6 +3,7 @@
 use http::HeaderValue;
 
 use super::storable::NotStored;
+use crate::message::syntax::push_decimal;
 use crate::report::{Bypass, CacheOutcome, CacheReport};
 
 /// Writes this cache's member. `shows_key` adds the fingerprint of the key.
@@ -52,22 +53,6 @@ pub fn field(report: &CacheReport, shows_key: bool) -> HeaderValue {
         member.extend_from_slice(detail.as_bytes());
     }
     HeaderValue::from_maybe_shared(bytes::Bytes::from(member)).unwrap_or_else(|_| HeaderValue::from_static("tidegate"))
-}
-
-/// Appends a number in decimal.
-pub(crate) fn push_decimal(into: &mut Vec<u8>, number: u64) {
-    let mut digits = [0_u8; 20];
-    let mut rest = number;
-    let mut first = digits.len();
-    for (position, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        first = position;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    into.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, List, ListEntry, Parser};
 
-use super::control::split_list;
-use crate::names;
-use crate::purge::{self, Label};
+use crate::purge;
+use crate::message::names;
+use crate::message::syntax::split_list;
+use crate::purge::Label;
 
 /// Most tags of a response that are remembered one by one, and most bytes of them: what Cloudflare takes. Of one that has more, the rest is one tag,
 /// which every purge of a tag reaches.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::control::{Control, split_list};
-use super::freshness;
-use super::{Asked, Profile, Stored, date, range, storable, tags};
-use crate::names;
+use crate::cache::{Asked, Profile, Stored, date, freshness, range, storable, tags};
+use crate::cache::control::Control;
+use crate::message::names;
+use crate::message::syntax::split_list;
 use crate::time::Timestamp;
 
 /// Request header fields that make a request conditional.

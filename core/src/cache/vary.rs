@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::control::split_list;
+use crate::message::syntax::split_list;
 
 /// A request header field that a response named in Vary, and the value it had, normalised; `None` when it was absent.
 pub type Nominated = (HeaderName, Option<Vec<u8>>);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Exchange, Request, Step, finish, lookup};
-use crate::limit::key::{self, CounterKey, Keys};
-use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict};
+use crate::exchange::{Exchange, Step, finish, lookup};
+use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
+use crate::limit::key::{CounterKey, Keys};
+use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::report::{LimitOutcome, LimitReport, StepName};
 use crate::route::Route;

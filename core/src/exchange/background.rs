@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use http::{Method, header};
 
-use super::{Caching, Exchange, RequestBody, Step, fetch, new_report};
 use crate::cache::CacheKey;
+use crate::exchange::{Caching, Exchange, Step, fetch, new_report};
+use crate::message::request::RequestBody;
 use crate::report::{CacheOutcome, Kind};
 use crate::time::Timestamp;
 

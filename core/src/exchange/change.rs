@@ -4,12 +4,10 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::Exchange;
-use super::keep::Home;
 use crate::cache::{Mode, Profile, key, tags};
-use crate::location;
-use crate::names;
-use crate::path;
+use crate::exchange::Exchange;
+use crate::exchange::keep::Home;
+use crate::message::{location, names, path};
 use crate::purge::{Exact, Purge, Target};
 
 /// Returns whether the response speaks of a change: a successful request with an unsafe method, or with one that is not known to be safe.

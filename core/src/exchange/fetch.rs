@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, header, request, response};
 
-use super::hold::Trial;
-use super::lookup::AwaitTime;
-use super::{Caching, Exchange, Hold, RequestBody, Step, finish, settle};
+use crate::forward;
 use crate::breaker::{Outcome, Permit, Rule, StateName};
 use crate::cache::{Asked, CacheKey, date, validation};
-use crate::forward;
-use crate::framing::{self, Unreadable};
+use crate::exchange::{Caching, Exchange, Hold, Step, finish, settle};
+use crate::exchange::hold::Trial;
+use crate::exchange::lookup::AwaitTime;
+use crate::message::{framing, unkeyed};
+use crate::message::framing::Unreadable;
+use crate::message::request::RequestBody;
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
 use crate::retry::Setback;
 use crate::route::{Origin, steering};
 use crate::time::{Millis, Timestamp};
-use crate::unkeyed;
 
 /// Header fields that a response may have whatever the policy allows requests: origins split cookies and tags over many.
 const RESPONSE_FIELDS: usize = 256;

@@ -12,7 +12,7 @@ use super::{Exchange, Step};
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored, status};
 use crate::flight::Lead;
-use crate::forward;
+use crate::message::hop_by_hop;
 use crate::limit::fields;
 use crate::problem::{self, Refusal};
 use crate::purge::Purge;
@@ -146,7 +146,7 @@ pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Times
         fields::write(headers, routes.find_map(|route| route.rate_limit_policy.as_ref()), &report.limits);
     }
     if matches!(draft.source, Source::Origin | Source::Stored(_) | Source::Pieces(..)) {
-        forward::add_via(headers, Version::HTTP_11);
+        hop_by_hop::add_via(headers, Version::HTTP_11);
     }
     report.duration_ms = now.since(report.time);
     let hold = if reads_body(&draft) { hold } else { end_at_once(hold, &mut report, now) };

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response};
 
-use super::fill::{Fill, FillKind};
-use super::finish::{self, Draft, Source};
-use super::{Caching, Exchange, Step, reuse};
+use crate::purge;
+use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, stale, storable, tags, vary};
 use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
 use crate::cache::search::Rule;
-use crate::cache::stale::{self, Usability};
+use crate::cache::stale::Usability;
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, storable, tags, vary};
+use crate::exchange::{Caching, Exchange, Step, finish, reuse};
+use crate::exchange::fill::{Fill, FillKind};
+use crate::exchange::finish::{Draft, Source};
 use crate::flight::Lead;
-use crate::names;
-use crate::purge;
+use crate::message::names;
 use crate::report::CacheReport;
 use crate::route::Route;
 use crate::time::Timestamp;

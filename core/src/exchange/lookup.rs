@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::fetch::Forward;
-use super::{Background, Caching, Exchange, Request, RequestBody, Step, fetch, finish, reuse, settle};
-use crate::cache::control::Control;
-use crate::cache::stale::{self, Usability};
-use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, variants};
-use crate::cookie;
-use crate::flight::{Boarding, Seen};
 use crate::hash;
+use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, stale, variants};
+use crate::cache::control::Control;
+use crate::cache::stale::Usability;
+use crate::exchange::{Background, Caching, Exchange, Step, fetch, finish, reuse, settle};
+use crate::exchange::fetch::Forward;
+use crate::flight::{Boarding, Seen};
+use crate::message::cookie;
+use crate::message::request::{Request, RequestBody};
 use crate::problem::Refusal;
 use crate::purge::Verdict;
 use crate::report::{Bypass, CacheOutcome, CacheReport, Report, StepName};

@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
-use super::fill::{Fill, FillKind};
-use super::finish::{self, Draft, Source};
-use super::{Caching, Exchange, Step, change, keep, lookup, reuse};
+use crate::message::hop_by_hop;
 use crate::cache::{Asked, Mode, Profile, Stored, stale, storable, validation};
-use crate::forward;
-use crate::location;
+use crate::exchange::{Caching, Exchange, Step, change, finish, keep, lookup, reuse};
+use crate::exchange::fill::{Fill, FillKind};
+use crate::exchange::finish::{Draft, Source};
+use crate::message::{location, unkeyed};
 use crate::problem::Refusal;
 use crate::purge::Place;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
-use crate::unkeyed;
 
 /// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
 pub(super) fn from_origin(
@@ -28,7 +27,7 @@ pub(super) fn from_origin(
         report.fetched_status = Some(head.status.as_u16());
     }
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        forward::strip_hop_by_hop(&mut head.headers);
+        hop_by_hop::strip_hop_by_hop(&mut head.headers);
     }
     let Some(mut caching) = caching else {
         return uncached(exchange, head, asked, now);

@@ -2,9 +2,9 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::Limit;
-use crate::cache::status::push_decimal;
-use crate::names;
+use crate::limit::Limit;
+use crate::message::names;
+use crate::message::syntax::push_decimal;
 use crate::report::{LimitOutcome, LimitReport};
 use crate::time::Millis;
 

@@ -17,11 +17,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::{HeaderName, header};
 use sha2::{Digest, Sha256};
 
-use super::Limit;
-use crate::exchange::Request;
+use crate::limit::Limit;
+use crate::message::{cookie, plain, query};
+use crate::message::request::Request;
 use crate::parts::push_part;
-use crate::route::plain;
-use crate::{cookie, query};
 
 /// Most counts that one request is charged to by one limit.
 const KEYS_MAX: usize = 8;

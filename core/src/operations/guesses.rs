@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use http::StatusCode;
 
-use super::Refused;
-use crate::client::unmapped;
-use crate::limit::Quota;
-use crate::limit::gcra::{self, Tat};
+use crate::limit::{Quota, gcra};
+use crate::limit::gcra::Tat;
+use crate::message::client::unmapped;
+use crate::operations::Refused;
 use crate::time::{Millis, Timestamp};
 
 /// Wrong tokens that an address may show: ten at once, and one more each six seconds.

@@ -95,7 +95,8 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::exchange::{Client, RequestBody, Scheme, refuse_unread};
+    use crate::exchange::refuse_unread;
+    use crate::message::request::{Client, RequestBody, Scheme};
     use crate::problem::Refusal;
     use crate::report::CacheOutcome;
     use crate::time::Timestamp;

@@ -6,20 +6,18 @@ use std::sync::Arc;
 use http::uri::{Authority, Scheme, Uri};
 use http::{HeaderName, HeaderValue};
 
-use super::error::{KeyPath, PolicyError, Problem, Source};
-use super::list::OneOrMany;
-use super::raw::{
-    RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering, RawStore,
-};
-use super::{Bounds, Policy, Server, StoreBounds, reading, rules, units};
-use crate::client::{ClientPolicy, Nat64, Network};
-use crate::limit::key::KeyPart;
-use crate::names;
 use crate::operations;
-use crate::route::geo::{Code, Position};
+use crate::limit::key::KeyPart;
+use crate::message::{names, unkeyed};
+use crate::message::bounds::Bounds;
+use crate::message::client::{ClientPolicy, Nat64, Network};
+use crate::message::geo::{Code, Position};
+use crate::policy::{Policy, Server, StoreBounds, reading, rules, units};
+use crate::policy::error::{KeyPath, PolicyError, Problem, Source};
+use crate::policy::list::OneOrMany;
+use crate::policy::raw::{RawAccessLog, RawClient, RawOnFailure, RawOrigin, RawPolicy, RawPool, RawServer, RawSteering, RawStore};
 use crate::route::{Origin, OriginTls, Pool, Route, Steering, Timeouts};
 use crate::time::Millis;
-use crate::unkeyed;
 
 pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let mut source = Source::new(file, text);

@@ -5,7 +5,7 @@ use http::HeaderName;
 
 use super::compile::Compiler;
 use super::error::KeyPath;
-use crate::forward;
+use crate::message::hop_by_hop;
 
 /// Reads names of cookies.
 pub(super) fn cookies(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<String> {
@@ -52,7 +52,7 @@ pub(super) fn fields(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec
                 Err("this is not a header field name; use letters, digits and hyphens, and at most a `*` at its end"
                     .to_owned())
             }
-            Ok(field) if forward::is_hop_by_hop(&field) => Err(OF_A_CONNECTION.to_owned()),
+            Ok(field) if hop_by_hop::is_hop_by_hop(&field) => Err(OF_A_CONNECTION.to_owned()),
             Ok(_) | Err(_) => Ok(()),
         }
     });

@@ -16,7 +16,7 @@ use crate::breaker::{self, Window};
 use crate::cache::freshness::Lifetimes;
 use crate::cache::storable::understood;
 use crate::cache::{Mode, Profile, Query};
-use crate::forward;
+use crate::message::hop_by_hop;
 use crate::limit::key::Absent;
 use crate::limit::{Limit, OnStoreError, Quota, fields};
 use crate::retry;
@@ -142,7 +142,7 @@ fn key_headers(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<Heade
     let mut names = Vec::new();
     for (i, text) in list.iter().enumerate() {
         match c.header_name(&at.index(i), text) {
-            Some(name) if forward::is_hop_by_hop(&name) => c.wrong(&at.index(i), names::OF_A_CONNECTION),
+            Some(name) if hop_by_hop::is_hop_by_hop(&name) => c.wrong(&at.index(i), names::OF_A_CONNECTION),
             Some(name) => names.push(name),
             None => {}
         }

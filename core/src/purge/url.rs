@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use http::Uri;
 
-use crate::query;
+use crate::message::query;
 
 /// A URL that is purged. The port does not count.
 #[derive(Debug, PartialEq, Eq)]

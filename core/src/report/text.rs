@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::Uri;
 use serde::{Serialize, Serializer};
 
-use super::Steps;
-use crate::route::geo::Code;
+use crate::message::geo::Code;
+use crate::report::Steps;
 
 pub(super) fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, Method};
 
-use super::{HostPattern, Matcher, PathPattern, plain};
+use crate::message::plain;
+use crate::route::{HostPattern, Matcher, PathPattern};
 
 impl Matcher {
     /// Returns whether every condition holds. `host` is in lower case and without port.

@@ -1,11 +1,11 @@
 //! The order in which a pool's origins are tried for one request.
 
-use super::geo::Geo;
-use super::{Pool, Steering};
-use crate::exchange::Request;
 use crate::hash;
 use crate::limit::key;
+use crate::message::geo::{self, Geo};
+use crate::message::request::Request;
 use crate::parts::push_part;
+use crate::route::{Pool, Steering};
 
 /// Orders the pool's origins, best first. Returns positions in `pool.origins`, each once.
 pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
@@ -40,10 +40,10 @@ fn by_weight(pool: &Pool, stable: &[u8]) -> Vec<usize> {
 fn by_geography(
     pool: &Pool,
     geo: &Geo,
-    countries: &[(super::geo::Code, Vec<usize>)],
-    continents: &[(super::geo::Code, Vec<usize>)],
+    countries: &[(geo::Code, Vec<usize>)],
+    continents: &[(geo::Code, Vec<usize>)],
 ) -> Vec<usize> {
-    let listed = |map: &[(super::geo::Code, Vec<usize>)], is: &dyn Fn(super::geo::Code) -> bool| {
+    let listed = |map: &[(geo::Code, Vec<usize>)], is: &dyn Fn(geo::Code) -> bool| {
         map.iter().find(|(code, _)| is(*code)).map_or_else(Vec::new, |(_, positions)| positions.clone())
     };
     let own = listed(countries, &|code| geo.country_or_unknown() == code);
@@ -52,7 +52,7 @@ fn by_geography(
     let continent = geo.continent();
     let continent = listed(continents, &|code| continent == Some(code));
     let mut by_distance: Vec<usize> = (0..pool.origins.len()).collect();
-    if let Some(client) = geo.position.map(super::geo::Position::direction) {
+    if let Some(client) = geo.position.map(geo::Position::direction) {
         let distance =
             |p: &usize| pool.origins.get(*p).and_then(|o| o.direction).map_or(u32::MAX, |d| d.kilometres_to(client));
         by_distance.sort_by_key(distance);

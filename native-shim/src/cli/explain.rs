@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request};
 use tidegate::{Clock, PolicyFile};
+use tidegate_core::message::geo::{Code, Geo};
 use tidegate_core::report::{CacheReport, LimitReport};
-use tidegate_core::route::geo::{Code, Geo};
 use tidegate_core::{Client, Engine, Report, RequestBody, Scheme, explain};
 
 use super::duration;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use tidegate_core::policy::Bounds;
+use tidegate_core::message::bounds::Bounds;
 use tidegate_core::{Millis, Scheme};
 
 use super::header_blocks::Seen;

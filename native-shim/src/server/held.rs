@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tidegate_core::framing;
+use tidegate_core::message::framing;
 
 use super::activity::{Activity, Busy};
 use crate::body::{Body, BoxError};

@@ -2,7 +2,8 @@
 
 use http::Uri;
 
-use crate::exchange::Request;
+use super::authority::without_default_port;
+use super::request::Request;
 
 /// Resolves a reference against the request's URL. Returns path and query if it leads to the same origin.
 pub(crate) fn at_same_origin(request: &Request, reference: &str) -> Option<(String, Option<String>)> {
@@ -31,10 +32,6 @@ fn resolve(scheme: &str, authority: &str, base: &Uri, reference: &str) -> Option
         None => (target.as_str(), None),
     };
     Some((without_dot_segments(path), query))
-}
-
-pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
-    authority.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(authority)
 }
 
 /// RFC 3986, section 5.2.4.

@@ -70,7 +70,7 @@ pub(crate) fn counted(path: &str) -> Cow<'_, str> {
 fn decoded(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((byte, after)) = crate::query::decode_first(rest) {
+    while let Some((byte, after)) = crate::message::query::decode_first(rest) {
         bytes.push(byte);
         rest = after;
     }

@@ -1,6 +1,6 @@
 //! Paths as they are compared: equivalent spellings are one path, ambiguous ones none (RFC 3986, section 6.2.2).
 
-use crate::query;
+use crate::message::query;
 
 /// Decodes percent-encoded characters that need no encoding, writes the remaining digits in upper case and merges slashes, so that `/%61pi/` and
 /// `//api/` are `/api/`. Returns `None` when the path is written so already.

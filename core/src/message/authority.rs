@@ -84,6 +84,11 @@ pub(crate) fn host_length(authority: &str) -> usize {
     if authority.as_bytes().contains(&b':') { split(authority).0.len() } else { authority.len() }
 }
 
+/// Returns an authority without the port that its scheme has anyway (RFC 9110, section 4.2.3).
+pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
+    authority.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(authority)
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]

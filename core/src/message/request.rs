@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use http::{HeaderName, Method, header};
 use serde::Serialize;
 
-use crate::client::unmapped;
-use crate::policy::Policy;
+use crate::message::bounds::Bounds;
+use crate::message::{authority, framing, hop_by_hop, names, path};
+use crate::message::client::{ClientPolicy, unmapped};
+use crate::message::geo::Geo;
+use crate::message::trace::Trace;
 use crate::problem::Refusal;
-use crate::route::geo::Geo;
-use crate::trace::Trace;
-use crate::{authority, forward, framing, location, names, path};
 
 /// What a shell knows of a request besides its head.
 #[derive(Debug, Clone, Copy)]
@@ -96,29 +96,34 @@ pub struct Request {
 
 impl Request {
     /// Reads a request. The refusal says why it must not be answered, if so; the request is then good for a report only.
-    pub(crate) fn read(policy: &Policy, mut head: http::request::Parts, client: Client) -> (Self, Option<Refusal>) {
+    pub(crate) fn read(
+        bounds: &Bounds,
+        clients: &ClientPolicy,
+        mut head: http::request::Parts,
+        client: Client,
+    ) -> (Self, Option<Refusal>) {
         let authority = authority_of(&head);
         let normalised_path = path::normalised(head.uri.path());
         let ambiguous = path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
         let peer = unmapped(client.peer);
-        let believed = policy.client.trusts(peer);
+        let believed = clients.trusts(peer);
         let of_scheme = believed || is_of_scheme(&head, client.scheme);
-        let refusal = check(policy, &head, authority.is_some(), ambiguous, of_scheme, client.body);
-        let websocket = forward::wants_websocket(&head);
-        forward::strip_hop_by_hop(&mut head.headers);
-        let named = policy.client.country_header.as_ref().filter(|_| believed);
+        let refusal = check(bounds, &head, authority.is_some(), ambiguous, of_scheme, client.body);
+        let websocket = hop_by_hop::wants_websocket(&head);
+        hop_by_hop::strip_hop_by_hop(&mut head.headers);
+        let named = clients.country_header.as_ref().filter(|_| believed);
         let geo = client.geo.or_else(|| named.map(|field| Geo::from_headers(&head.headers, field))).unwrap_or_default();
-        let scheme = if believed { forwarded_scheme(policy, &head).unwrap_or(client.scheme) } else { client.scheme };
+        let scheme = if believed { forwarded_scheme(clients, &head).unwrap_or(client.scheme) } else { client.scheme };
         let mut authority = authority.unwrap_or_default();
         // The same origin (RFC 9110, section 4.2.3).
-        authority.truncate(location::without_default_port(scheme.as_str(), &authority).len());
+        authority.truncate(authority::without_default_port(scheme.as_str(), &authority).len());
         let request = Self {
             host_length: authority::host_length(&authority),
             normalised_path,
             authority,
             peer,
             believed,
-            address: policy.client.address(peer, &head.headers),
+            address: clients.address(peer, &head.headers),
             geo,
             scheme,
             body: client.body,
@@ -142,14 +147,13 @@ impl Request {
 }
 
 fn check(
-    policy: &Policy,
+    bounds: &Bounds,
     head: &http::request::Parts,
     has_authority: bool,
     ambiguous_path: bool,
     of_scheme: bool,
     body: RequestBody,
 ) -> Option<Refusal> {
-    let bounds = &policy.server.bounds;
     let fields = Fields::of(&head.headers);
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     let too_large = matches!(body, RequestBody::Sized(bytes) if bytes > bounds.body_bytes_max);
@@ -206,16 +210,16 @@ fn is_of_scheme(head: &http::request::Parts, scheme: Scheme) -> bool {
 
 /// Returns how a request is answered that must not be passed on any further (RFC 9110, section 7.6.2).
 fn ends_here(head: &http::request::Parts) -> Option<Refusal> {
-    if forward::passes_left(head) != Some(0) {
+    if hop_by_hop::passes_left(head) != Some(0) {
         return None;
     }
     Some(if head.method == Method::OPTIONS { Refusal::FinalRecipient } else { Refusal::MethodNotAllowed })
 }
 
 /// How the client reached the proxy that this node believes.
-fn forwarded_scheme(policy: &Policy, head: &http::request::Parts) -> Option<Scheme> {
+fn forwarded_scheme(clients: &ClientPolicy, head: &http::request::Parts) -> Option<Scheme> {
     // Proxies behind each other write a list; the first one is the client's. Some name a WebSocket.
-    let in_forwarded = policy.client.forwarded_protocol(&head.headers);
+    let in_forwarded = clients.forwarded_protocol(&head.headers);
     let said = in_forwarded.or_else(|| head.headers.get(names::X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes))?;
     let first = std::str::from_utf8(said).ok()?.split(',').next()?.trim().trim_matches('"');
     let is_one_of = |names: [&str; 2]| names.iter().any(|name| first.eq_ignore_ascii_case(name));

@@ -1,9 +1,9 @@
 //! Which continent a country belongs to, as Cloudflare assigns them.
 
-use super::geo::Code;
+use super::code::Code;
 
 /// Returns the continent of a country, or `None` for an unknown one.
-pub fn of(country: Code) -> Option<Code> {
+pub(super) fn of(country: Code) -> Option<Code> {
     let row = CONTINENTS.iter().find(|(_, countries)| countries.split(' ').any(|c| c == country.as_str()))?;
     Code::parse(row.0)
 }

@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::{hash, names};
+use crate::hash;
+use crate::message::names;
 
 /// The trace that a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

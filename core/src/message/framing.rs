@@ -5,9 +5,9 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response};
 
-use crate::cache::control::split_list;
-use crate::forward;
-use crate::names;
+use crate::message::hop_by_hop;
+use crate::message::names;
+use crate::message::syntax::split_list;
 use crate::problem::Refusal;
 
 /// A response that is no HTTP, or whose end is not certain.
@@ -87,7 +87,7 @@ pub fn interim_fields(status: StatusCode, headers: &HeaderMap) -> Option<HeaderM
         return None;
     }
     let mut headers = headers.clone();
-    forward::strip_hop_by_hop(&mut headers);
+    hop_by_hop::strip_hop_by_hop(&mut headers);
     headers.remove(header::CONTENT_LENGTH);
     Some(headers)
 }

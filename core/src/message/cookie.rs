@@ -13,7 +13,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::query;
+use crate::message::query;
 
 /// Where a cookie is written in a Cookie field.
 #[derive(Debug, Clone, Copy)]

@@ -9,10 +9,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::client::unmapped;
-use crate::exchange::Request;
-use crate::names;
-use crate::route::geo::Geo;
+use crate::message::names;
+use crate::message::client::unmapped;
+use crate::message::geo::Geo;
+use crate::message::request::Request;
 
 /// What a field tells an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

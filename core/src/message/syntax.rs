@@ -1,0 +1,35 @@
+//! What fields of many kinds are made of: lists and numbers.
+
+/// Splits a comma-separated list; commas inside quoted strings do not count. Members are trimmed, empty ones left out.
+pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    let mut escaped = false;
+    line.split(move |byte| {
+        let separates = *byte == b',' && !quoted;
+        match *byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        separates
+    })
+    .map(<[u8]>::trim_ascii)
+    .filter(|member| !member.is_empty())
+}
+
+/// Appends a number in decimal.
+pub(crate) fn push_decimal(into: &mut Vec<u8>, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut rest = number;
+    let mut first = digits.len();
+    for (position, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        first = position;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    into.extend_from_slice(digits.get(first..).unwrap_or_default());
+}
