@@ -8,48 +8,15 @@
 //! every deadline is looked at when the next call comes. What is remembered is when something began, not when it ends: a beginning that lies in the
 //! future, because the clock was set back, is taken to be now, so nothing lasts longer than its rule says from then on.
 
+mod rule;
 mod window;
-
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::time::{Millis, Timestamp};
-use window::Tally;
+use window::{Tally, reaches};
 
-/// The thresholds of a breaker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// The name in the policy.
-    pub name: Arc<str>,
-    /// Position in [`crate::Policy::breakers`].
-    pub index: usize,
-    /// What is looked at.
-    pub window: Window,
-    /// Percentage of failed calls that opens.
-    pub failure_rate: u8,
-    /// A call at least this long is slow, as far as its origin was waited for.
-    pub slow_call: Millis,
-    /// Percentage of slow calls that opens.
-    pub slow_rate: u8,
-    /// Fewer calls never open.
-    pub minimum_calls: u32,
-    /// How long the circuit stays open.
-    pub open: Millis,
-    /// Calls tried before the circuit closes or opens again.
-    pub half_open_permits: u32,
-    /// Statuses that count as failures.
-    pub failure_statuses: Vec<u16>,
-}
-
-/// The calls that a breaker looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Window {
-    /// The last so many.
-    Calls(u32),
-    /// Those of the last so many milliseconds.
-    Time(Millis),
-}
+pub use rule::{Rule, Window};
 
 /// Leave to call an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -316,11 +283,6 @@ impl Lease {
         let as_long_again = now.plus(now.since(self.since).max(PATIENCE));
         as_long_again.min(self.since.plus(self.lasts))
     }
-}
-
-/// Returns whether `part` of `whole` is at least `percent`.
-fn reaches(part: u32, whole: u32, percent: u8) -> bool {
-    whole > 0 && u64::from(part) * 100 >= u64::from(whole) * u64::from(percent)
 }
 
 #[cfg(test)]

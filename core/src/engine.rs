@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request;
 
-use crate::{exchange, purge};
 use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
 use crate::cache::CacheKey;
 use crate::cache::search::Rules;
@@ -13,10 +12,12 @@ use crate::flight::Flights;
 use crate::message::request::Client;
 use crate::operations::Token;
 use crate::policy::Policy;
-use crate::purge::{Made, Purge, Purges};
+use crate::purge::table::Purges;
+use crate::purge::{Made, Purge};
 use crate::report::Kind;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
+use crate::{exchange, purge};
 
 /// Decides. Cheap to clone; clones share their state.
 ///
@@ -132,7 +133,7 @@ impl Engine {
         if reply.purges.is_empty() {
             return;
         }
-        let head = reply.fill.as_ref().map(|fill| &*fill.head);
+        let head = reply.fill.as_ref().map(|fill| fill.head.marks());
         let number = self.0.purges.make_all(&reply.purges, head);
         Self::date(&mut reply.fill, number);
     }
@@ -145,7 +146,7 @@ impl Engine {
     /// Does as [`Engine::carry_out`] with purges that were made elsewhere: the last of `made` are those of the reply.
     pub fn carry_out_as(&self, reply: &mut Reply, made: &[Made]) {
         let (others, own) = made.split_at(made.len().saturating_sub(reply.purges.len()));
-        let head = reply.fill.as_ref().map(|fill| &*fill.head);
+        let head = reply.fill.as_ref().map(|fill| fill.head.marks());
         let number = self.0.purges.settle(others, own, &reply.purges, head);
         Self::date(&mut reply.fill, number);
     }

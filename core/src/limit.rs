@@ -3,56 +3,19 @@
 //! Why: one client must not use what belongs to all. A limit trips when its key has used its quota and burst; it recovers by itself, at the
 //! quota's rate. All limits of a route are checked first and only then consumed, so a refused request uses nothing.
 
-pub mod fields;
+mod definition;
 pub mod gcra;
 pub mod key;
+mod quota;
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use crate::time::{Millis, Timestamp};
+use crate::time::Timestamp;
 use gcra::Tat;
-use key::{Absent, CounterKey, KeyPart};
+use key::CounterKey;
 
-/// One rate limit of a policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// The name in the policy; part of every key, so that limits never share a count.
-    pub name: Arc<str>,
-    /// How much is allowed.
-    pub quota: Quota,
-    /// What shares one count, in order; empty is one count for all.
-    pub key: Vec<KeyPart>,
-    /// What takes the place of a part of the key that a request does not have.
-    pub absent: Absent,
-    /// What one request uses; at most the quota's burst.
-    pub cost: u64,
-    /// Whether the limit only reports.
-    pub dry_run: bool,
-    /// What happens when the counter cannot be reached.
-    pub on_store_error: OnStoreError,
-}
-
-/// An amount a period, and how much of it may be used at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// Amount allowed in each period; at least 1.
-    pub amount: u64,
-    /// The period; at least one second.
-    pub period: Millis,
-    /// Most that may be used at once; at least 1.
-    pub burst: u64,
-}
-
-/// What a limit does without its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnStoreError {
-    /// Requests pass.
-    Allow,
-    /// Requests are refused.
-    Deny,
-}
+pub use definition::{Absent, KeyPart, Limit, OnStoreError};
+pub use quota::{Quota, Verdict};
 
 /// One limit to charge for one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,19 +24,6 @@ pub struct Charge {
     pub limit: Arc<Limit>,
     /// Whose count.
     pub key: CounterKey,
-}
-
-/// A limit's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// Whether the cost was, or would be, available.
-    pub allowed: bool,
-    /// What may still be used at once.
-    pub remaining: u64,
-    /// Until the whole burst is available again.
-    pub reset: Millis,
-    /// Until the cost would be available; 0 when allowed.
-    pub retry_after: Millis,
 }
 
 /// The shell's answer for one charge.

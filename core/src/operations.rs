@@ -2,6 +2,7 @@
 
 mod guesses;
 mod hosts;
+mod refused;
 mod token;
 mod warming;
 
@@ -14,6 +15,7 @@ use crate::purge::{Order, Purge, url};
 pub use guesses::Guesses;
 pub use hosts::admit_host;
 pub(crate) use hosts::is_name;
+pub use refused::Refused;
 pub use token::{CHARACTERS_MIN, Shown, Token};
 pub use warming::Warmed;
 
@@ -35,33 +37,6 @@ pub enum Operation {
     Stats,
     /// `POST warm`: a GET of each of these absolute URLs, beside all limits. [`Warmed`] writes the answer.
     Warm(Vec<Uri>),
-}
-
-/// Why an operation is not carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// Status of the reply.
-    pub status: StatusCode,
-    /// In a few words.
-    pub title: &'static str,
-    /// What is wrong and what to do.
-    pub detail: String,
-    /// Seconds to wait, if waiting helps.
-    pub retry_after: Option<u64>,
-}
-
-impl Refused {
-    /// Says no.
-    pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), retry_after: None }
-    }
-
-    /// Returns the problem document (RFC 9457).
-    fn document(&self) -> String {
-        let Self { status, title, detail, retry_after: _ } = self;
-        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail })
-            .to_string()
-    }
 }
 
 #[derive(Deserialize)]

@@ -1,83 +1,25 @@
 //! The policy: `tidegate.toml` parsed, checked and compiled once. Only a policy can be wrong; at run time the core always answers.
 
+mod client;
 mod compile;
+mod compiled;
+mod compiler;
 mod error;
 mod lint;
 mod list;
 mod names;
+mod origins;
 #[doc(hidden)]
 pub mod raw;
 mod reading;
 mod rules;
+mod server;
 mod spelling;
 pub mod units;
 
-use std::sync::Arc;
-
-use http::{HeaderName, Method};
-
-use crate::breaker;
-use crate::cache::{Mode, Profile};
-use crate::message::plain;
-use crate::message::bounds::Bounds;
-use crate::message::client::ClientPolicy;
-use crate::message::request::Request;
-use crate::route::{Origin, Route};
-use crate::time::Millis;
-
+pub use compiled::{Policy, Server, StoreBounds};
 pub use error::{PolicyError, Problem, verdict};
 pub use raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
-
-/// A valid policy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// The pod's listener and the bounds on what clients may send.
-    pub server: Server,
-    /// Where facts about the client come from.
-    pub client: ClientPolicy,
-    /// Bounds of the memory store.
-    pub store: StoreBounds,
-    /// What a request gets when the Worker itself fails.
-    pub on_failure: OnFailure,
-    /// All origins; each knows its position.
-    pub origins: Vec<Arc<Origin>>,
-    /// All breaker rules; each knows its position.
-    pub breakers: Vec<Arc<breaker::Rule>>,
-    /// First match wins.
-    pub routes: Vec<Arc<Route>>,
-    /// Request header fields that the policy names, and which go to origins therefore although others like them do not.
-    pub passed: Vec<HeaderName>,
-}
-
-/// The pod's listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Address and port.
-    pub listen: String,
-    /// Address and port of health and metrics; `None` is off.
-    pub admin: Option<String>,
-    /// Worker threads; `None` is one for each core.
-    pub threads: Option<u16>,
-    /// Where access records go.
-    pub access_log: AccessLog,
-    /// Certificate and key files.
-    pub tls: Option<ServerTls>,
-    /// Names by which the admin address may be asked for, in lower case, besides `localhost` and addresses.
-    pub admin_hosts: Vec<String>,
-    /// How long a stopping server waits for open exchanges.
-    pub drain: Millis,
-    /// Bounds on what clients may send.
-    pub bounds: Bounds,
-}
-
-/// Bounds of the memory store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreBounds {
-    /// Bytes of keys, header fields and bodies.
-    pub bytes_max: u64,
-    /// Entries.
-    pub entries_max: usize,
-}
 
 impl Policy {
     /// Parses and compiles a policy. `file` is used in messages only.
@@ -101,41 +43,5 @@ impl Policy {
     /// Makes a problem of something that a shell has found out about a value, such as a file that it names. `keys` is the way to the value.
     pub fn problem(file: &str, text: &str, keys: &[&str], message: String) -> Problem {
         error::Source::new(file, text).problem(&error::KeyPath::of(keys), message)
-    }
-
-    /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that: the last route's first origin.
-    pub fn fail_open_url(&self) -> Option<String> {
-        let origin = self.routes.last()?.pool.origins.first().filter(|_| self.on_failure == OnFailure::Open)?;
-        Some(format!("{}://{}", origin.scheme, origin.authority))
-    }
-
-    /// Lists the profiles by which responses of a URL may be stored, whatever header fields the requests have. `host` is in lower case and without port.
-    pub(crate) fn profiles_at<'a>(&'a self, host: &'a str, path: &'a str) -> impl Iterator<Item = &'a Profile> {
-        let may_match = move |route: &&Arc<Route>| route.matcher.may_match(&Method::GET, host, path);
-        // The first route that asks for no field takes all requests that are left.
-        let mut taken = false;
-        let open = move |route: &&Arc<Route>| !std::mem::replace(&mut taken, route.matcher.headers.is_empty());
-        let profiles = self.routes.iter().filter(may_match).take_while(open).filter_map(|route| route.cache.as_deref());
-        profiles.filter(|profile| profile.mode != Mode::Never)
-    }
-
-    /// Returns whether responses of a host may be stored.
-    pub(crate) fn stores_for(&self, host: &str) -> bool {
-        let stores = |route: &Arc<Route>| route.cache.as_ref().is_some_and(|profile| profile.mode != Mode::Never);
-        self.routes.iter().any(|route| route.matcher.is_for(host) && stores(route))
-    }
-
-    /// Finds the first route that matches, for this method instead of the request's own.
-    pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
-        let (host, path) = (request.host(), request.path());
-        self.routes.iter().find(|route| route.matcher.matches(method, host, path, &request.head.headers))
-    }
-
-    /// Returns the route that the request takes if its path is read as some origins read it, where that is another one.
-    pub(crate) fn other_reading(&self, method: &Method, request: &Request, route: &Arc<Route>) -> Option<&Arc<Route>> {
-        let read = plain::read(request.path())?;
-        let (host, fields) = (request.host(), &request.head.headers);
-        let other = self.routes.iter().find(|route| route.matcher.matches_read(method, host, &read, fields));
-        other.filter(|other| !Arc::ptr_eq(other, route))
     }
 }

@@ -4,6 +4,8 @@
 //! cheap to fill: names are shared, and nothing is turned into text before it is serialised. No identity is in it: addresses are cut to their
 //! network, queries, cookies and field values stay out, keys appear as fingerprints.
 
+pub mod fields;
+mod steps;
 mod text;
 
 use std::net::IpAddr;
@@ -18,6 +20,8 @@ use crate::message::geo::Code;
 use crate::message::request::Scheme;
 use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
+
+pub use steps::{StepName, Steps};
 
 /// The record of one exchange.
 #[derive(Debug, Clone, Serialize)]
@@ -297,68 +301,4 @@ pub enum AttemptOutcome {
     BodyTimeout,
     /// The exchange ended before the origin had answered: its client went away, or this node stopped.
     Abandoned,
-}
-
-/// A step of the exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[repr(u8)]
-pub enum StepName {
-    /// Limits were charged.
-    Charge = 1,
-    /// The store was asked.
-    Lookup = 2,
-    /// An origin was asked.
-    Fetch = 3,
-    /// Time passed.
-    Wait = 4,
-    /// The reply was given.
-    Finish = 5,
-}
-
-/// The steps of an exchange; those after the sixteenth are not recorded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Steps(u64);
-
-impl Steps {
-    /// Appends a step.
-    pub fn push(&mut self, step: StepName) {
-        let used = (64 - self.0.leading_zeros()).div_ceil(4);
-        if used < 16 {
-            self.0 |= (step as u64) << (4 * used);
-        }
-    }
-
-    /// Returns the steps in time.
-    pub fn iter(self) -> impl Iterator<Item = StepName> {
-        (0..16).map_while(move |i| match (self.0 >> (4 * i)) & 0xf {
-            1 => Some(StepName::Charge),
-            2 => Some(StepName::Lookup),
-            3 => Some(StepName::Fetch),
-            4 => Some(StepName::Wait),
-            5 => Some(StepName::Finish),
-            _ => None,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::{StepName, Steps};
-
-    #[test]
-    fn steps_are_kept_in_order_and_bounded() {
-        let mut steps = Steps::default();
-        let all = [StepName::Charge, StepName::Lookup, StepName::Fetch, StepName::Wait, StepName::Finish];
-        let pushed: Vec<StepName> = all.into_iter().cycle().take(16).collect();
-        for step in &pushed {
-            steps.push(*step);
-        }
-        steps.push(StepName::Finish);
-        assert_eq!(steps.iter().collect::<Vec<_>>(), pushed);
-    }
 }

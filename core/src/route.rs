@@ -1,104 +1,20 @@
 //! Routes, pools and origins: where a request may go.
 
 pub mod matching;
+mod pool;
 pub mod steering;
 
 use std::sync::Arc;
 
-use http::uri::{Authority, Scheme};
-use http::{HeaderName, HeaderValue, Method};
+use http::HeaderValue;
 
 use crate::breaker;
 use crate::cache::Profile;
 use crate::limit::Limit;
-use crate::limit::key::KeyPart;
-use crate::message::geo::{Code, Direction};
 use crate::retry;
-use crate::time::Millis;
-use matching::Glob;
 
-/// One upstream address.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
-    /// The name in the policy.
-    pub name: Arc<str>,
-    /// Position in [`crate::Policy::origins`].
-    pub index: usize,
-    /// `http` or `https`.
-    pub scheme: Scheme,
-    /// Host and optional port.
-    pub authority: Authority,
-    /// The place, for reports.
-    pub region: Option<Arc<str>>,
-    /// Where it is, as a unit vector.
-    pub direction: Option<Direction>,
-    /// The authority as a field value.
-    pub host: HeaderValue,
-    /// Share of a weighted pool's traffic.
-    pub weight: u16,
-    /// Longest times, in milliseconds.
-    pub timeouts: Timeouts,
-    /// Whether the client's Host is sent.
-    pub preserve_host: bool,
-    /// Files and names for TLS; `None` verifies against the public authorities.
-    pub tls: Option<OriginTls>,
-}
-
-/// How long an attempt may take, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To connect, TLS included.
-    pub connect: Millis,
-    /// From sending the request to the response's header fields.
-    pub response: Millis,
-    /// Longest pause inside the body.
-    pub body: Millis,
-    /// How long an unused connection is kept.
-    pub idle: Millis,
-    /// How old a connection may be when it is used again.
-    pub age: Millis,
-}
-
-/// TLS to an origin; paths are relative to the policy file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OriginTls {
-    /// PEM file of trusted authorities.
-    pub ca: Option<String>,
-    /// Name that the certificate must have.
-    pub server_name: Option<String>,
-    /// PEM files of a client certificate and its key.
-    pub client_certificate: Option<(String, String)>,
-}
-
-/// A set of origins and the order in which they are tried.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pool {
-    /// The name in the policy.
-    pub name: Arc<str>,
-    /// In order of preference; at least one.
-    pub origins: Vec<Arc<Origin>>,
-    /// How they are ordered for a request.
-    pub steering: Steering,
-}
-
-/// How a pool orders its origins.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Steering {
-    /// As listed.
-    Ordered,
-    /// By weight, stable for what the parts name.
-    Weighted {
-        /// What stays with one origin.
-        affinity: Vec<KeyPart>,
-    },
-    /// By the client's country, then continent, then distance, then as listed. Indexes are positions in the pool.
-    Nearest {
-        /// Origins of a country.
-        countries: Vec<(Code, Vec<usize>)>,
-        /// Origins of a continent.
-        continents: Vec<(Code, Vec<usize>)>,
-    },
-}
+pub use matching::{HostPattern, Matcher, PathPattern};
+pub use pool::{Origin, OriginTls, Pool, Steering, Timeouts};
 
 /// What applies to the requests that match.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,37 +35,4 @@ pub struct Route {
     pub breaker: Option<Arc<breaker::Rule>>,
     /// When an attempt is repeated.
     pub retry: Arc<retry::Rule>,
-}
-
-/// Conditions of a route. An empty list holds for every request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Matcher {
-    /// Hosts, any of which must match.
-    pub hosts: Vec<HostPattern>,
-    /// Paths, any of which must match.
-    pub paths: Vec<PathPattern>,
-    /// Methods, any of which must match.
-    pub methods: Vec<Method>,
-    /// Header fields, all of which must match; `None` matches any value.
-    pub headers: Vec<(HeaderName, Option<String>)>,
-}
-
-/// A host name or a wildcard, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This name.
-    Exact(String),
-    /// Any name that ends with this, the leading dot included.
-    Suffix(String),
-}
-
-/// A condition on the path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathPattern {
-    /// This path.
-    Exact(String),
-    /// Paths that begin so.
-    Prefix(String),
-    /// Paths of this shape.
-    Glob(Glob),
 }

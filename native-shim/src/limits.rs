@@ -180,8 +180,7 @@ impl Shard {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_core::limit::key::Absent;
-    use tidegate_core::limit::{Limit, OnStoreError, Quota};
+    use tidegate_core::limit::{Absent, Limit, OnStoreError, Quota};
 
     use super::*;
 

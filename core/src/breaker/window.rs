@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Rule, Window, reaches};
+use super::rule::{Rule, Window};
 use crate::time::{Millis, Timestamp};
 
 /// A time window is counted in this many buckets; it forgets one bucket at a time.
@@ -106,4 +106,9 @@ impl Cell {
         self.failed = self.failed.saturating_add(other.failed);
         self.slow = self.slow.saturating_add(other.slow);
     }
+}
+
+/// Returns whether `part` of `whole` is at least `percent`.
+pub(super) fn reaches(part: u32, whole: u32, percent: u8) -> bool {
+    whole > 0 && u64::from(part) * 100 >= u64::from(whole) * u64::from(percent)
 }

@@ -3,8 +3,9 @@
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-use crate::cache::{Mode, Profile, date};
 use crate::cache::control::{Control, Window, seconds};
+use crate::cache::date;
+use crate::cache::profile::{Mode, Profile};
 use crate::message::syntax::split_list;
 use crate::time::{Millis, Timestamp};
 
@@ -26,36 +27,6 @@ pub struct Freshness {
     pub keep_disconnected: Millis,
     /// Whether every use needs validation.
     pub always_validate: bool,
-}
-
-/// The lifetimes that override mode gives to what is no success. An error or a redirect is often wrong a moment later, and so must not live as long
-/// as what was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lifetimes {
-    /// Of redirects, in milliseconds.
-    pub redirects: Millis,
-    /// Of errors, in milliseconds.
-    pub errors: Millis,
-    /// Of single statuses, which count before their class.
-    pub statuses: Vec<(StatusCode, Millis)>,
-}
-
-impl Default for Lifetimes {
-    fn default() -> Self {
-        Self { redirects: 60_000, errors: 10_000, statuses: Vec::new() }
-    }
-}
-
-impl Lifetimes {
-    /// Returns the lifetime of a response in override mode, where successes have this one.
-    fn of(&self, status: StatusCode, ttl: Millis) -> Millis {
-        match self.statuses.iter().find(|(single, _)| *single == status) {
-            Some((_, lifetime)) => *lifetime,
-            None if status.is_redirection() => self.redirects,
-            None if status.is_client_error() || status.is_server_error() => self.errors,
-            None => ttl,
-        }
-    }
 }
 
 /// Computes the lifetimes of a response received at `received`.
@@ -159,6 +130,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::cache::profile::Lifetimes;
     use crate::cache::tests_support::{headers, profile};
 
     const NOW: Timestamp = Timestamp::from_millis(784_111_777_000);

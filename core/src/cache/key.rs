@@ -5,13 +5,12 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::hash;
-use crate::cache::{Profile, Query};
+use crate::cache::profile::{Profile, Query};
 use crate::cache::search::{Rule, Rules};
-use crate::message::{cookie, geo, names, query};
+use crate::hash;
 use crate::message::request::Request;
+use crate::message::{cookie, geo, names, query};
 use crate::parts::push_part;
-use crate::route::Route;
 
 /// The bytes under which responses are stored. Injective: each part is preceded by its length, so no crafted URL equals another request's key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,8 +37,8 @@ impl fmt::Debug for CacheKey {
 /// Makes the key of a request. The path and query are those that the origin gets, letter by letter, unless a rule says what does not matter in the
 /// query. The pool and the profile are in it, so that two routes share a response only if they share both.
 /// [9111-4-1]
-pub(crate) fn of(request: &Request, route: &Route, profile: &Profile, rules: &Rules) -> CacheKey {
-    let path = path_part(request, route, profile);
+pub(crate) fn of(request: &Request, pool: &str, profile: &Profile, rules: &Rules) -> CacheKey {
+    let path = path_part(request, pool, profile);
     let rule = has_whole_query(profile).then(|| rules.find(&path)).flatten();
     by_rule(request, profile, path, rule.as_deref())
 }
@@ -82,10 +81,10 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
 }
 
 /// Makes the part of a key that stands before the query.
-pub(crate) fn path_part(request: &Request, route: &Route, profile: &Profile) -> Vec<u8> {
+pub(crate) fn path_part(request: &Request, pool: &str, profile: &Profile) -> Vec<u8> {
     let uri = &request.head.uri;
     let mut key = Vec::with_capacity(96 + uri.path().len() + uri.query().map_or(0, str::len));
-    push_part(&mut key, Some(route.pool.name.as_bytes()));
+    push_part(&mut key, Some(pool.as_bytes()));
     push_part(&mut key, Some(profile.name.as_bytes()));
     push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
     push_part(&mut key, Some(request.authority.as_bytes()));
@@ -154,7 +153,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::cache::Mode;
+    use crate::cache::profile::Mode;
     use crate::cache::tests_support::profile;
 
     fn query_part(profile: &Profile, query: &str) -> Vec<u8> {

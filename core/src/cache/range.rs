@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::cache::{Stored, date};
+use crate::cache::date;
+use crate::cache::stored::Stored;
 use crate::message::names;
 use crate::message::syntax::split_list;
 use crate::time::Timestamp;

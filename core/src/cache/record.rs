@@ -3,10 +3,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::Stored;
-use super::freshness::Freshness;
-use super::vary::Nominated;
-use crate::purge::{self, Label};
+use crate::cache::freshness::Freshness;
+use crate::cache::stored::Stored;
+use crate::cache::vary::Nominated;
+use crate::purge;
+use crate::purge::label::Label;
 use crate::time::{Millis, Timestamp};
 
 /// The format's version; a record of another version is not read, so the response is fetched anew.

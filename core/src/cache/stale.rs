@@ -1,8 +1,8 @@
 //! Whether a stored response may be used now (RFC 9111, section 4.2; RFC 5861).
 
-use super::Stored;
-use super::control::Control;
-use super::freshness::Freshness;
+use crate::cache::control::Control;
+use crate::cache::freshness::Freshness;
+use crate::cache::stored::Stored;
 use crate::time::{Millis, Timestamp};
 
 /// What a stored response is good for.

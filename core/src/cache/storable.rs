@@ -3,10 +3,13 @@
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use serde::Serialize;
 
-use super::control::Control;
-use super::freshness::Freshness;
-use super::range::Part;
-use super::{Mode, Profile, Stored, freshness, tags, validation, vary};
+use crate::cache::control::Control;
+use crate::cache::freshness::Freshness;
+use crate::cache::profile::{Mode, Profile};
+use crate::cache::range::Part;
+use crate::cache::stored::Stored;
+use crate::cache::{freshness, tags, validators, vary};
+use crate::message::framing;
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -114,8 +117,8 @@ pub fn check(
     // RFC 9111, section 3: without a lifetime of its own a response needs a status that has one by default, or `public`. [9111-3-7]
     let by_default = freshness::heuristically_cacheable(status) || control.public;
     deny(!freshness.explicit && !by_default, NotStored::NoLifetime)?;
-    deny(freshness.lifetime == 0 && !validation::has_validator(response), NotStored::NoLifetime)?;
-    deny(content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
+    deny(freshness.lifetime == 0 && !validators::has_validator(response), NotStored::NoLifetime)?;
+    deny(framing::content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
 }
 
 /// Says whether a stored response may stay with the fields that the answer to this request has given it.
@@ -208,11 +211,6 @@ fn shareable(control: &Control, profile: &Profile) -> bool {
 fn shares_cookies(control: &Control, freshness: &Freshness) -> bool {
     let named = control.withheld.contains(&header::SET_COOKIE);
     named || freshness.explicit && freshness.lifetime > 0 && !freshness.always_validate
-}
-
-/// Reads a valid Content-Length.
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, List, ListEntry, Parser};
 
-use crate::purge;
 use crate::message::names;
 use crate::message::syntax::split_list;
-use crate::purge::Label;
+use crate::purge::label;
+use crate::purge::label::Label;
 
 /// Most tags of a response that are remembered one by one, and most bytes of them: what Cloudflare takes. Of one that has more, the rest is one tag,
 /// which every purge of a tag reaches.
@@ -49,16 +49,16 @@ pub fn read(response: &HeaderMap, host: &str) -> Result<Read, TooMany> {
         bytes += tag.len() + 1;
         if bytes > TAG_BYTES_MAX || read.labels.len() == TAGS_MAX {
             read.cut = true;
-            read.labels.push(purge::any_tag());
+            read.labels.push(label::any_tag());
             break;
         }
-        read.labels.push(purge::tag(&String::from_utf8_lossy(tag)));
+        read.labels.push(label::tag(&String::from_utf8_lossy(tag)));
     }
     let groups = groups(response, &names::CACHE_GROUPS);
     if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > LABEL_BYTES_MAX) {
         return Err(TooMany);
     }
-    read.labels.extend(groups.iter().map(|group| purge::group(host, group)));
+    read.labels.extend(groups.iter().map(|group| label::group(host, group)));
     read.labels.sort_unstable();
     read.labels.dedup();
     Ok(read)
@@ -105,8 +105,8 @@ mod tests {
             ("surrogate-key", "  product-7 home\ty "),
             ("cache-groups", "\"One\", \"two\";p"),
         ]);
-        let mut expected: Vec<Label> = ["product-7", "list", "x", "home", "y"].map(purge::tag).to_vec();
-        expected.extend(["One", "two"].map(|name| purge::group("shop.example", name)));
+        let mut expected: Vec<Label> = ["product-7", "list", "x", "home", "y"].map(label::tag).to_vec();
+        expected.extend(["One", "two"].map(|name| label::group("shop.example", name)));
         expected.sort_unstable();
         assert_eq!(read(&response, "shop.example"), Ok(Read { labels: expected, cut: false }));
         assert_eq!(read(&headers(&[]), "shop.example"), Ok(Read::default()));
@@ -137,6 +137,6 @@ mod tests {
         let long: Vec<String> = (0..33).map(|i| format!("{i:0511}")).collect();
         let (all, cut) = (read_of(&long[1..]), read_of(&long));
         assert_eq!((all.labels.len(), all.cut), (32, false));
-        assert!(cut.cut && cut.labels.contains(&purge::any_tag()) && !all.labels.contains(&purge::any_tag()));
+        assert!(cut.cut && cut.labels.contains(&label::any_tag()) && !all.labels.contains(&label::any_tag()));
     }
 }

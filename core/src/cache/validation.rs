@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::cache::{Asked, Profile, Stored, date, freshness, range, storable, tags};
 use crate::cache::control::Control;
+use crate::cache::profile::Profile;
+use crate::cache::stored::{Asked, Stored};
+use crate::cache::validators::{has_validator, is_dated};
+use crate::cache::{date, freshness, range, storable, tags};
 use crate::message::names;
 use crate::message::syntax::split_list;
 use crate::time::Timestamp;
@@ -32,17 +35,6 @@ static KEPT: [HeaderName; 8] = [
 /// Header fields that describe a body, which a 304 has not.
 static OF_THE_BODY: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_RANGE, header::CONTENT_TYPE];
-
-/// Returns whether a response can be validated.
-pub fn has_validator(response: &HeaderMap) -> bool {
-    response.contains_key(header::ETAG) || is_dated(response)
-}
-
-/// Returns whether Last-Modified is a date. When it is read must not matter, but in the seventies a year of two digits may be one before the epoch.
-fn is_dated(response: &HeaderMap) -> bool {
-    const LATE_ENOUGH: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-    date::read(response, header::LAST_MODIFIED, LATE_ENOUGH).is_some()
-}
 
 /// Replaces a request's own conditions by those that validate `stored`, or find out which of `others` is right for it too (RFC 9111, section 4.3.1).
 /// [9111-4.3.1-1] [9111-4.3.1-2] Without a validator it becomes unconditional.
@@ -216,7 +208,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::cache::Mode;
+    use crate::cache::profile::Mode;
     use crate::cache::tests_support::{headers, profile, stored};
 
     fn evaluated(request: &[(&str, &str)], response: &[(&str, &str)]) -> Condition {

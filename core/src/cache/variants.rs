@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 
-use super::range::{self, Combined};
-use super::{Stored, date, vary};
+use crate::cache::range::Combined;
+use crate::cache::stored::Stored;
+use crate::cache::{date, range, vary};
 
 /// Most stored responses under one key.
 pub const VARIANTS_MAX: usize = 16;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::exchange::{Exchange, Step, finish, lookup};
-use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
 use crate::limit::key::{CounterKey, Keys};
+use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
 use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::report::{LimitOutcome, LimitReport, StepName};

@@ -20,7 +20,7 @@ pub(super) fn own_home(exchange: &Exchange) -> Option<Home<'_>> {
     let request = &exchange.request;
     let route = exchange.engine.policy().route(&Method::GET, request)?;
     let profile = route.cache.as_deref().filter(|profile| profile.mode != Mode::Never)?;
-    Some(Home { route, profile, key: key::of(request, route, profile, exchange.engine.rules()) })
+    Some(Home { route, profile, key: key::of(request, &route.pool.name, profile, exchange.engine.rules()) })
 }
 
 /// What a change reaches: the request's own URL, those of Location and Content-Location at the same origin, where anything is stored of them, and the

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, header, request, response};
 
-use crate::forward;
 use crate::breaker::{Outcome, Permit, Rule, StateName};
 use crate::cache::{Asked, CacheKey, date, validation};
-use crate::exchange::{Caching, Exchange, Hold, Step, finish, settle};
 use crate::exchange::hold::Trial;
 use crate::exchange::lookup::AwaitTime;
-use crate::message::{framing, unkeyed};
+use crate::exchange::{Caching, Exchange, Hold, Step, finish, settle};
+use crate::forward;
 use crate::message::framing::Unreadable;
 use crate::message::request::RequestBody;
+use crate::message::{framing, unkeyed};
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
 use crate::retry::Setback;

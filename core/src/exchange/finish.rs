@@ -5,17 +5,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Version, header, response};
 
-use super::background::Background;
-use super::fill::{Fill, FillKind};
-use super::hold::{BodyEnd, BodySeen, Hold};
-use super::{Exchange, Step};
 use crate::cache::range::Piece;
-use crate::cache::{CacheKey, Stored, status};
+use crate::cache::{CacheKey, Stored};
+use crate::exchange::background::Background;
+use crate::exchange::fill::{Fill, FillKind};
+use crate::exchange::hold::{BodyEnd, BodySeen, Hold};
+use crate::exchange::{Exchange, Step};
 use crate::flight::Lead;
 use crate::message::hop_by_hop;
-use crate::limit::fields;
-use crate::problem::{self, Refusal};
+use crate::problem;
+use crate::problem::Refusal;
 use crate::purge::Purge;
+use crate::report::fields::{cache_status, rate_limit};
 use crate::report::{LimitOutcome, Report, StepName};
 use crate::time::Timestamp;
 
@@ -138,12 +139,12 @@ pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Times
     if let Some(cache) = &report.cache {
         headers.append(
             header::CACHE_STATUS,
-            status::field(cache, route.cache.as_ref().is_some_and(|profile| profile.show_key)),
+            cache_status::field(cache, route.cache.as_ref().is_some_and(|profile| profile.show_key)),
         );
     }
     if !report.limits.is_empty() {
         let mut routes = [Some(&route), read_as.as_ref()].into_iter().flatten();
-        fields::write(headers, routes.find_map(|route| route.rate_limit_policy.as_ref()), &report.limits);
+        rate_limit::write(headers, routes.find_map(|route| route.rate_limit_policy.as_ref()), &report.limits);
     }
     if matches!(draft.source, Source::Origin | Source::Stored(_) | Source::Pieces(..)) {
         hop_by_hop::add_via(headers, Version::HTTP_11);

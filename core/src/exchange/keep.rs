@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response};
 
-use crate::purge;
-use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, stale, storable, tags, vary};
 use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
 use crate::cache::search::Rule;
 use crate::cache::stale::Usability;
 use crate::cache::storable::NotStored;
-use crate::exchange::{Caching, Exchange, Step, finish, reuse};
+use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, stale, storable, tags, vary};
 use crate::exchange::fill::{Fill, FillKind};
 use crate::exchange::finish::{Draft, Source};
+use crate::exchange::{Caching, Exchange, Step, finish, reuse};
 use crate::flight::Lead;
 use crate::message::names;
+use crate::purge::label;
 use crate::report::CacheReport;
 use crate::route::Route;
 use crate::time::Timestamp;
@@ -79,7 +79,7 @@ fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> 
     if rule.is_none() && rules.is_empty() {
         return Ok((own, false));
     }
-    let path = key::path_part(&exchange.request, route, profile);
+    let path = key::path_part(&exchange.request, &route.pool.name, profile);
     if head.status.is_success() {
         rules.learn(&path, rule.as_ref());
     }
@@ -104,7 +104,7 @@ fn outdated(exchange: &Exchange, caching: Caching, head: &response::Parts, now: 
     let says_what_is_there = status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
     // Under the key of many queries an error for one of them says nothing of the others.
     let rules = exchange.engine.rules();
-    let rule = || rules.find(&key::path_part(&exchange.request, &exchange.route, &profile));
+    let rule = || rules.find(&key::path_part(&exchange.request, &exchange.route.pool.name, &profile));
     let speaks_of_all =
         status.is_success() || rules.is_empty() || rule().as_deref() == Rule::of(&head.headers).as_ref();
     let old = candidate.filter(|_| why.speaks_of_the_response() && says_what_is_there && speaks_of_all)?;
@@ -156,7 +156,7 @@ pub(super) fn fill(
     let (key, is_shared) = key_to_store(exchange, home, head)?;
     if is_shared {
         // It can be purged by the URL that it was fetched with, or by the one without query.
-        labels.extend(purge::labels_of_url(&exchange.request));
+        labels.extend(label::labels_of_url(&exchange.request));
     }
     let stored = new_stored(request, head, &control, freshness, profile, asked, now);
     let head = Arc::new(Stored { labels, ..stored });
@@ -178,7 +178,7 @@ pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: T
 /// Notes that a response is stored.
 pub(super) fn note(report: &mut CacheReport, stored: &Stored) {
     report.stored = true;
-    report.tags_cut = stored.labels.contains(&purge::any_tag());
+    report.tags_cut = stored.labels.contains(&label::any_tag());
     report.ttl_ms = Some(reuse::ttl(stored, stored.received));
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
-use crate::hash;
-use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, stale, variants};
 use crate::cache::control::Control;
 use crate::cache::stale::Usability;
-use crate::exchange::{Background, Caching, Exchange, Step, fetch, finish, reuse, settle};
+use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, stale, variants};
 use crate::exchange::fetch::Forward;
+use crate::exchange::{Background, Caching, Exchange, Step, fetch, finish, reuse, settle};
 use crate::flight::{Boarding, Seen};
+use crate::hash;
 use crate::message::cookie;
 use crate::message::request::{Request, RequestBody};
 use crate::problem::Refusal;
@@ -61,7 +61,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         exchange.report.cache = Some(report);
         return fetch::start(exchange, None, now);
     }
-    let key = key::of(&exchange.request, &exchange.route, &profile, exchange.engine.rules());
+    let key = key::of(&exchange.request, &exchange.route.pool.name, &profile, exchange.engine.rules());
     let key_hash = hash::stable(key.as_bytes());
     report.key = Some(key_hash);
     report.outcome = CacheOutcome::Miss;
@@ -197,7 +197,7 @@ impl AwaitLookup {
     /// The response that another request fetched may have said by which key all look for it from now on (No-Vary-Search).
     fn ask_again(mut self) -> Step {
         let Exchange { request, route, engine, .. } = &*self.exchange;
-        self.caching.key = key::of(request, route, &self.caching.profile, engine.rules());
+        self.caching.key = key::of(request, &route.pool.name, &self.caching.profile, engine.rules());
         let key_hash = hash::stable(self.caching.key.as_bytes());
         let seen = engine.flights().seen(key_hash);
         self.seen = if self.looks_again { seen.for_the_last_time() } else { seen };

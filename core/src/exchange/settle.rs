@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
-use crate::message::hop_by_hop;
 use crate::cache::{Asked, Mode, Profile, Stored, stale, storable, validation};
-use crate::exchange::{Caching, Exchange, Step, change, finish, keep, lookup, reuse};
 use crate::exchange::fill::{Fill, FillKind};
 use crate::exchange::finish::{Draft, Source};
-use crate::message::{location, unkeyed};
+use crate::exchange::{Caching, Exchange, Step, change, finish, keep, lookup, reuse};
+use crate::message::{hop_by_hop, location, unkeyed};
 use crate::problem::Refusal;
-use crate::purge::Place;
+use crate::purge::label::Place;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Quota, Verdict};
+use super::quota::{Quota, Verdict};
 use crate::time::Timestamp;
 
 /// The theoretical arrival time, in nanoseconds since the Unix epoch.

@@ -17,51 +17,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::{HeaderName, header};
 use sha2::{Digest, Sha256};
 
-use crate::limit::Limit;
-use crate::message::{cookie, plain, query};
+use super::definition::{Absent, KeyPart, Limit};
 use crate::message::request::Request;
+use crate::message::{cookie, plain, query};
 use crate::parts::push_part;
 
 /// Most counts that one request is charged to by one limit.
 const KEYS_MAX: usize = 8;
-
-/// One part of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPart {
-    /// The client's address; IPv6 cut to this many leading bits.
-    Ip {
-        /// 1 to 128.
-        ipv6_prefix: u8,
-    },
-    /// A request header field.
-    Header(HeaderName),
-    /// A cookie.
-    Cookie(String),
-    /// A query parameter.
-    Query(String),
-    /// The path.
-    Path,
-    /// The name of the matching route.
-    Route,
-    /// The client's country.
-    Country,
-}
-
-/// What takes the place of a header field, cookie or query parameter that a request does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absent {
-    /// The client's address; IPv6 cut to this many leading bits.
-    Address {
-        /// 1 to 128.
-        ipv6_prefix: u8,
-    },
-    /// One count for all who do not have it.
-    Share,
-    /// Nothing: the limit does not apply.
-    Skip,
-    /// The request is refused.
-    Refuse,
-}
 
 /// Whose count: a digest of the limit's name and the parts of its key.
 ///

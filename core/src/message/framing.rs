@@ -211,6 +211,11 @@ fn is_ours(member: &[u8]) -> bool {
     name.trim_ascii().eq_ignore_ascii_case(b"tidegate")
 }
 
+/// Reads a valid Content-Length.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]

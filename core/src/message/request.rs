@@ -6,10 +6,10 @@ use http::{HeaderName, Method, header};
 use serde::Serialize;
 
 use crate::message::bounds::Bounds;
-use crate::message::{authority, framing, hop_by_hop, names, path};
 use crate::message::client::{ClientPolicy, unmapped};
 use crate::message::geo::Geo;
 use crate::message::trace::Trace;
+use crate::message::{authority, framing, hop_by_hop, names, path};
 use crate::problem::Refusal;
 
 /// What a shell knows of a request besides its head.

@@ -9,9 +9,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::message::names;
 use crate::message::client::unmapped;
 use crate::message::geo::Geo;
+use crate::message::names;
 use crate::message::request::Request;
 
 /// What a field tells an origin.

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use http::StatusCode;
 
-use crate::limit::{Quota, gcra};
+use super::refused::Refused;
 use crate::limit::gcra::Tat;
+use crate::limit::{Quota, gcra};
 use crate::message::client::unmapped;
-use crate::operations::Refused;
 use crate::time::{Millis, Timestamp};
 
 /// Wrong tokens that an address may show: ten at once, and one more each six seconds.

@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use http::{HeaderValue, StatusCode, header, request};
 
+use super::refused::Refused;
 use crate::message::authority;
-use crate::operations::Refused;
 
 /// Returns whether a text can be in the list of names: a host without port, or `*.` and what follows it.
 pub(crate) fn is_name(text: &str) -> bool {

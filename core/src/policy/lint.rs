@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::compile;
+use super::compiled::Policy;
 use super::error::{KeyPath, Problem, Source};
 use super::raw::{RawMode, RawPolicy, RawSteering};
-use super::{Policy, compile};
 use crate::route::Matcher;
 
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {

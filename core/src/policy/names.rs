@@ -3,7 +3,7 @@
 
 use http::HeaderName;
 
-use super::compile::Compiler;
+use super::compiler::Compiler;
 use super::error::KeyPath;
 use crate::message::hop_by_hop;
 

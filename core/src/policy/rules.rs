@@ -5,24 +5,23 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::compile::{Compiler, how_to_define};
-use super::error::KeyPath;
-use super::list::OneOrMany;
-use super::raw::{
+use crate::breaker::Window;
+use crate::cache::storable::understood;
+use crate::cache::{Lifetimes, Mode, Profile, Query};
+use crate::limit::{Absent, Limit, OnStoreError, Quota};
+use crate::message::hop_by_hop;
+use crate::policy::compiler::{Compiler, how_to_define};
+use crate::policy::error::KeyPath;
+use crate::policy::list::OneOrMany;
+use crate::policy::raw::{
     RawAbsent, RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry, RawRoute,
 };
-use super::{names, units};
-use crate::breaker::{self, Window};
-use crate::cache::freshness::Lifetimes;
-use crate::cache::storable::understood;
-use crate::cache::{Mode, Profile, Query};
-use crate::message::hop_by_hop;
-use crate::limit::key::Absent;
-use crate::limit::{Limit, OnStoreError, Quota, fields};
-use crate::retry;
+use crate::policy::{names, units};
+use crate::report::fields::rate_limit;
 use crate::route::matching::Glob;
 use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
 use crate::time::Millis;
+use crate::{breaker, retry};
 
 /// Everything that a route names besides its pool.
 pub(super) struct Rules<'a> {
@@ -384,7 +383,7 @@ fn route(
         matcher,
         pool: Arc::clone(pool),
         cache: cache.map(Arc::clone),
-        rate_limit_policy: fields::policy(limits.iter().map(|l| &**l)),
+        rate_limit_policy: rate_limit::policy(limits.iter().map(|l| &**l)),
         limits,
         breaker: breaker.map(Arc::clone),
         retry: retry.map_or_else(|| Arc::new(retry::Rule::none()), Arc::clone),

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Purge, Target, url};
+use super::target::{Purge, Target};
+use super::url;
 
 /// Most things that one order names.
 const ITEMS_MAX: usize = 1000;

@@ -3,7 +3,10 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use super::label::{Kind, Place, group, label, tag};
+use super::table::Purges;
 use super::*;
+use crate::cache::Stored;
 
 const THIS: Place<'_> =
     Place { scheme: "https", authority: "shop.example:8443", host: "shop.example", path: "/a/b", query: Some("c=1") };
@@ -103,8 +106,8 @@ fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
     let own = [hard(exact("shop.example:8443", "/a/b", Some("c=1")))];
     let stored = Stored { labels: vec![tag("t")], ..crate::cache::tests_support::stored(&[]) };
     purges.make(&[hard(url("shop.example", "/b", None))]);
-    assert_eq!(purges.make_all(&own, Some(&stored)), Some(2));
-    assert_eq!(purges.make_all(&own, Some(&stored)), None, "the first change came after it was asked for");
+    assert_eq!(purges.make_all(&own, Some(stored.marks())), Some(2));
+    assert_eq!(purges.make_all(&own, Some(stored.marks())), None, "the first change came after it was asked for");
     assert_eq!((purges.make_all(&own, None), purges.last()), (Some(4), 4));
     let targets = [
         Target::All,
@@ -115,7 +118,7 @@ fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
     for (target, soft) in targets.into_iter().flat_map(|target| [(target.clone(), false), (target, true)]) {
         let purges = Purges::default();
         purges.make(&[Purge { target: target.clone(), soft }]);
-        assert_eq!(purges.make_all(&own, Some(&stored)), None, "{target:?} {soft}");
+        assert_eq!(purges.make_all(&own, Some(stored.marks())), None, "{target:?} {soft}");
     }
 }
 
@@ -131,10 +134,13 @@ fn what_others_purge_counts_by_their_numbers() {
     assert_eq!(purges.verdict(THIS, &[], 7), Verdict::Kept, "what is learned late takes nothing back");
     let stored = Stored { born: 9, ..crate::cache::tests_support::stored(&[]) };
     assert_eq!(
-        purges.settle(&[made(10, &other)], &[made(11, &this)], std::slice::from_ref(&this), Some(&stored)),
+        purges.settle(&[made(10, &other)], &[made(11, &this)], std::slice::from_ref(&this), Some(stored.marks())),
         Some(11)
     );
-    assert_eq!(purges.settle(&[made(12, &this)], &[made(13, &this)], std::slice::from_ref(&this), Some(&stored)), None);
+    assert_eq!(
+        purges.settle(&[made(12, &this)], &[made(13, &this)], std::slice::from_ref(&this), Some(stored.marks())),
+        None
+    );
     purges.make_provisionally(&hard(Target::Host("shop.example".into())));
     assert_eq!((purges.verdict(THIS, &[], 13), purges.last()), (Verdict::Void, 13));
     purges.learn(&[made(14, &other)]);

@@ -4,10 +4,9 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::Uri;
-use serde::{Serialize, Serializer};
+use serde::Serializer;
 
 use crate::message::geo::Code;
-use crate::report::Steps;
 
 pub(super) fn display<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
@@ -41,22 +40,5 @@ pub(super) fn network<S: Serializer>(address: &IpAddr, serializer: S) -> Result<
             let [a, b, c, ..] = v6.segments();
             serializer.collect_str(&format_args!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0)))
         }
-    }
-}
-
-impl Serialize for Steps {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for Steps {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Steps".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        Vec::<super::StepName>::json_schema(generator)
     }
 }

@@ -1,9 +1,41 @@
 //! Which route a request belongs to.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::message::plain;
-use crate::route::{HostPattern, Matcher, PathPattern};
+
+/// Conditions of a route. An empty list holds for every request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matcher {
+    /// Hosts, any of which must match.
+    pub hosts: Vec<HostPattern>,
+    /// Paths, any of which must match.
+    pub paths: Vec<PathPattern>,
+    /// Methods, any of which must match.
+    pub methods: Vec<Method>,
+    /// Header fields, all of which must match; `None` matches any value.
+    pub headers: Vec<(HeaderName, Option<String>)>,
+}
+
+/// A host name or a wildcard, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This name.
+    Exact(String),
+    /// Any name that ends with this, the leading dot included.
+    Suffix(String),
+}
+
+/// A condition on the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathPattern {
+    /// This path.
+    Exact(String),
+    /// Paths that begin so.
+    Prefix(String),
+    /// Paths of this shape.
+    Glob(Glob),
+}
 
 impl Matcher {
     /// Returns whether every condition holds. `host` is in lower case and without port.

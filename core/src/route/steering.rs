@@ -1,11 +1,11 @@
 //! The order in which a pool's origins are tried for one request.
 
+use super::pool::{Pool, Steering};
 use crate::hash;
 use crate::limit::key;
 use crate::message::geo::{self, Geo};
 use crate::message::request::Request;
 use crate::parts::push_part;
-use crate::route::{Pool, Steering};
 
 /// Orders the pool's origins, best first. Returns positions in `pool.origins`, each once.
 pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {

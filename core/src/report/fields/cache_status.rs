@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-use super::storable::NotStored;
+use crate::cache::storable::NotStored;
 use crate::message::syntax::push_decimal;
 use crate::report::{Bypass, CacheOutcome, CacheReport};
 

@@ -1,0 +1,73 @@
+//! A limit as the policy defines it.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use super::quota::Quota;
+
+/// One rate limit of a policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// The name in the policy; part of every key, so that limits never share a count.
+    pub name: Arc<str>,
+    /// How much is allowed.
+    pub quota: Quota,
+    /// What shares one count, in order; empty is one count for all.
+    pub key: Vec<KeyPart>,
+    /// What takes the place of a part of the key that a request does not have.
+    pub absent: Absent,
+    /// What one request uses; at most the quota's burst.
+    pub cost: u64,
+    /// Whether the limit only reports.
+    pub dry_run: bool,
+    /// What happens when the counter cannot be reached.
+    pub on_store_error: OnStoreError,
+}
+
+/// What a limit does without its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// Requests pass.
+    Allow,
+    /// Requests are refused.
+    Deny,
+}
+
+/// One part of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyPart {
+    /// The client's address; IPv6 cut to this many leading bits.
+    Ip {
+        /// 1 to 128.
+        ipv6_prefix: u8,
+    },
+    /// A request header field.
+    Header(HeaderName),
+    /// A cookie.
+    Cookie(String),
+    /// A query parameter.
+    Query(String),
+    /// The path.
+    Path,
+    /// The name of the matching route.
+    Route,
+    /// The client's country.
+    Country,
+}
+
+/// What takes the place of a header field, cookie or query parameter that a request does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// The client's address; IPv6 cut to this many leading bits.
+    Address {
+        /// 1 to 128.
+        ipv6_prefix: u8,
+    },
+    /// One count for all who do not have it.
+    Share,
+    /// Nothing: the limit does not apply.
+    Skip,
+    /// The request is refused.
+    Refuse,
+}

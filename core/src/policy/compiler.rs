@@ -1,0 +1,164 @@
+//! What compiling a policy needs everywhere: problems are collected, and values read.
+
+use std::collections::BTreeMap;
+
+use http::HeaderName;
+
+use crate::limit::KeyPart;
+use crate::policy::error::{KeyPath, Problem, Source};
+use crate::policy::units;
+use crate::time::Millis;
+
+/// Collects problems on the way, so that an author sees all of them at once.
+pub(super) struct Compiler<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) identity: Identity,
+    /// Leading bits of an IPv6 address that are one client.
+    pub(super) ipv6_prefix: u8,
+}
+
+/// Where user and workspace of a request are named.
+pub(super) struct Identity {
+    pub(super) user: KeyPart,
+    pub(super) workspace: KeyPart,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            user: KeyPart::Header(HeaderName::from_static("x-user-id")),
+            workspace: KeyPart::Header(HeaderName::from_static("x-workspace-id")),
+        }
+    }
+}
+
+impl Compiler<'_> {
+    pub(super) fn wrong(&mut self, path: &KeyPath, message: impl Into<String>) {
+        let problem = self.source.problem(path, message.into());
+        self.problems.push(problem);
+    }
+
+    pub(super) fn duration(&mut self, path: &KeyPath, text: Option<&String>, default: Millis) -> Millis {
+        self.read(path, text, default, units::duration)
+    }
+
+    pub(super) fn bytes(&mut self, path: &KeyPath, text: Option<&String>, default: u64) -> u64 {
+        self.read(path, text, default, units::bytes)
+    }
+
+    fn read<T>(
+        &mut self,
+        path: &KeyPath,
+        text: Option<&String>,
+        default: T,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        match text.map(|t| parse(t)) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(message)) => {
+                self.wrong(path, message);
+                default
+            }
+        }
+    }
+
+    pub(super) fn header_name(&mut self, path: &KeyPath, text: &str) -> Option<HeaderName> {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let name = HeaderName::try_from(text).ok().filter(|name| name.as_str().bytes().all(is_name));
+        if name.is_none() {
+            let hint = if text.contains('*') { "; there are no patterns here, write each name by itself" } else { "" };
+            self.wrong(path, format!("`{text}` is not a header field name; use letters, digits and hyphens{hint}"));
+        }
+        name
+    }
+
+    /// Finds a name among those defined, or says which there are.
+    pub(super) fn find<'m, T>(
+        &mut self,
+        path: &KeyPath,
+        kind: &str,
+        name: &str,
+        defined: &'m BTreeMap<&str, T>,
+        written: &[&str],
+    ) -> Option<&'m T> {
+        let found = defined.get(name);
+        // What was written but is wrong itself has been reported already.
+        if found.is_none() && !written.contains(&name) {
+            let known = if written.is_empty() {
+                format!("none is defined; {}", how_to_define(kind, name))
+            } else {
+                format!("defined are: {}", written.join(", "))
+            };
+            self.wrong(path, format!("there is no {kind} named `{name}`; {known}"));
+        }
+        found
+    }
+
+    /// Reads the parts of a limit's or an affinity's key.
+    pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
+        let parts =
+            texts.iter().enumerate().filter_map(|(i, text)| match key_part(text, &self.identity, self.ipv6_prefix) {
+                Ok(part) => Some(part),
+                Err(message) => {
+                    self.wrong(&path.index(i), message);
+                    None
+                }
+            });
+        parts.collect()
+    }
+
+    /// Returns how many leading bits of an IPv6 address are one client.
+    pub(super) fn ipv6_prefix(&self) -> u8 {
+        self.ipv6_prefix
+    }
+}
+
+/// Says what to write for a name to be defined, in full.
+pub(super) fn how_to_define(kind: &str, name: &str) -> String {
+    let table = match kind {
+        "pool" => {
+            return format!(
+                "write [pools.{name}] with origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\""
+            );
+        }
+        "origin" => return format!("write [origins.{name}] with url = \"http://HOST\""),
+        "cache profile" => return format!("write [cache.{name}] with mode = \"respect\", or leave this out"),
+        "limit" => {
+            return format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out");
+        }
+        "breaker" => "breakers",
+        _ => "retry",
+    };
+    format!("write [{table}.{name}], or leave this out")
+}
+
+pub(super) fn key_part(text: &str, identity: &Identity, ipv6_prefix: u8) -> Result<KeyPart, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace"
+        )
+    };
+    if text.contains('*') {
+        return Err(format!("`{text}` has a star, and there are no patterns here; write each name by itself"));
+    }
+    match text.split_once(':') {
+        Some(("header", name)) => HeaderName::try_from(name).map(KeyPart::Header).map_err(|_| wrong()),
+        Some(("cookie", name)) if !name.is_empty() => Ok(KeyPart::Cookie(name.to_owned())),
+        Some(("query", name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
+        Some(_) => Err(wrong()),
+        None => match text {
+            "ip" => Ok(KeyPart::Ip { ipv6_prefix }),
+            "path" => Ok(KeyPart::Path),
+            "route" => Ok(KeyPart::Route),
+            "country" => Ok(KeyPart::Country),
+            "user" => Ok(identity.user.clone()),
+            "workspace" => Ok(identity.workspace.clone()),
+            _ => match text.strip_prefix("ip/").and_then(|p| p.parse::<u8>().ok()) {
+                Some(ipv6_prefix @ 1..=128) => Ok(KeyPart::Ip { ipv6_prefix }),
+                Some(_) | None => Err(wrong()),
+            },
+        },
+    }
+}
