@@ -13,6 +13,7 @@ pub mod stale;
 pub mod storable;
 mod stored;
 pub mod tags;
+pub(crate) mod told;
 pub mod validation;
 mod validators;
 pub mod variants;

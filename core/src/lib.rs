@@ -31,6 +31,7 @@ mod forward;
 pub mod hash;
 pub mod limit;
 pub mod message;
+mod node;
 pub mod operations;
 mod parts;
 pub mod policy;

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::breaker;
 use crate::cache::Profile;
 use crate::limit::Limit;
-use crate::retry;
+use crate::{breaker, retry};
 
 pub use matching::{HostPattern, Matcher, PathPattern};
 pub use pool::{Origin, OriginTls, Pool, Steering, Timeouts};

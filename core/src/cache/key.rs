@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::cache::profile::{Profile, Query};
 use crate::cache::search::{Rule, Rules};
+use crate::cache::storable::NotStored;
+use crate::cache::stored::Stored;
 use crate::hash;
 use crate::message::request::Request;
 use crate::message::{cookie, geo, names, query};
@@ -138,6 +140,12 @@ fn combined(headers: &HeaderMap, name: &http::HeaderName) -> Option<Vec<u8>> {
         push_part(&mut all, Some(value));
     }
     Some(all)
+}
+
+/// Says whether an updated response is still looked up under the key that it has.
+pub(crate) fn check_rule(profile: &Profile, old: &Stored, updated: &Stored) -> Result<(), NotStored> {
+    let moves = has_whole_query(profile) && Rule::of(&old.headers) != Rule::of(&updated.headers);
+    if moves { Err(NotStored::NoVarySearch) } else { Ok(()) }
 }
 
 #[cfg(test)]

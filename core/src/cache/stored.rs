@@ -76,6 +76,12 @@ impl Stored {
         Self { freshness, ..self.clone() }
     }
 
+    /// Returns how long it is fresh still, in milliseconds; below 0 if it is stale.
+    pub(crate) fn ttl(&self, now: Timestamp) -> i64 {
+        let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
+        signed(self.freshness.lifetime).saturating_sub(signed(self.age(now)))
+    }
+
     /// Returns for how long it has been stale; 0 for a fresh one.
     pub fn staleness(&self, now: Timestamp) -> Millis {
         self.age(now).saturating_sub(self.freshness.lifetime)

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::exchange::{Exchange, Step, finish, lookup};
+use super::state::Exchange;
+use super::step::{AwaitVerdict, Step};
+use super::{finish, lookup};
 use crate::limit::key::{CounterKey, Keys};
 use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
 use crate::message::request::Request;
@@ -10,13 +12,6 @@ use crate::problem::Refusal;
 use crate::report::{LimitOutcome, LimitReport, StepName};
 use crate::route::Route;
 use crate::time::Timestamp;
-
-/// Waits for the limits' answer.
-#[derive(Debug)]
-pub struct AwaitVerdict {
-    exchange: Box<Exchange>,
-    charges: Vec<Charge>,
-}
 
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     let charges = match charges(&exchange) {

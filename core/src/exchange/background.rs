@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use http::{Method, header};
 
+use super::state::{Caching, Exchange, new_report};
 use crate::cache::CacheKey;
-use crate::exchange::{Caching, Exchange, Step, fetch, new_report};
 use crate::message::request::RequestBody;
-use crate::report::{CacheOutcome, Kind};
-use crate::time::Timestamp;
+use crate::report::Kind;
 
 /// A revalidation to drive after the reply.
 #[derive(Debug)]
 pub struct Background {
-    exchange: Box<Exchange>,
-    caching: Caching,
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caching: Caching,
 }
 
 impl Background {
@@ -28,23 +27,13 @@ impl Background {
         let mut report = new_report(&request, Kind::Revalidation, from.report.time);
         report.route.clone_from(&from.report.route);
         report.cache.clone_from(&from.report.cache);
-        let (engine, route) = (from.engine.clone(), Arc::clone(&from.route));
-        let exchange = Box::new(Exchange { engine, route, read_as: None, request, report, hold: None });
+        let (node, route) = (from.node.clone(), Arc::clone(&from.route));
+        let exchange = Box::new(Exchange { node, route, read_as: None, request, report, hold: None });
         Self { exchange, caching }
     }
 
     /// Returns the key whose response is revalidated. Requests that wait for it may be woken when the background exchange has ended in any way.
     pub fn key(&self) -> &CacheKey {
         &self.caching.key
-    }
-
-    /// Begins the revalidation.
-    pub fn begin(self, now: Timestamp) -> Step {
-        let Self { mut exchange, caching } = self;
-        exchange.report.time = now;
-        if let Some(report) = &mut exchange.report.cache {
-            report.outcome = CacheOutcome::Expired;
-        }
-        fetch::start(exchange, Some(caching), now)
     }
 }

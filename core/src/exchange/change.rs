@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
+use super::keep::Home;
+use super::state::Exchange;
 use crate::cache::{Mode, Profile, key, tags};
-use crate::exchange::Exchange;
-use crate::exchange::keep::Home;
 use crate::message::{location, names, path};
 use crate::purge::{Exact, Purge, Target};
 
@@ -18,15 +18,15 @@ pub(super) fn changes(exchange: &Exchange, status: StatusCode) -> bool {
 /// Where a GET of the same URL would look, if its route stores anything.
 pub(super) fn own_home(exchange: &Exchange) -> Option<Home<'_>> {
     let request = &exchange.request;
-    let route = exchange.engine.policy().route(&Method::GET, request)?;
+    let route = exchange.node.policy().route(&Method::GET, request)?;
     let profile = route.cache.as_deref().filter(|profile| profile.mode != Mode::Never)?;
-    Some(Home { route, profile, key: key::of(request, &route.pool.name, profile, exchange.engine.rules()) })
+    Some(Home { route, profile, key: key::of(request, &route.pool.name, profile, exchange.node.rules()) })
 }
 
 /// What a change reaches: the request's own URL, those of Location and Content-Location at the same origin, where anything is stored of them, and the
 /// groups that the response names (RFC 9875, section 3). The first one is that of what the change itself leaves. [9111-4.4-2]
 pub(super) fn purges(exchange: &Exchange, own: Option<&Profile>, response: &HeaderMap) -> Vec<Purge> {
-    let (request, policy) = (&exchange.request, exchange.engine.policy());
+    let (request, policy) = (&exchange.request, exchange.node.policy());
     let mut targets = Vec::new();
     let mut add = |path: &str, raw: Option<&str>, profile: &Profile| {
         let query = key::query(profile, raw).map(Cow::into_owned);

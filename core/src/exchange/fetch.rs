@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, header, request, response};
+use http::{HeaderMap, StatusCode, header, response};
 
+use super::attempt::{Answer, Attempt, Failure, FailureKind, Forward};
+use super::hold::{Hold, Trial};
+use super::state::{Caching, Exchange};
+use super::step::{AwaitResponse, AwaitTime, Step};
+use super::{finish, settle};
 use crate::breaker::{Outcome, Permit, Rule, StateName};
 use crate::cache::{Asked, CacheKey, date, validation};
-use crate::exchange::hold::Trial;
-use crate::exchange::lookup::AwaitTime;
-use crate::exchange::{Caching, Exchange, Hold, Step, finish, settle};
 use crate::forward;
 use crate::message::framing::Unreadable;
 use crate::message::request::RequestBody;
@@ -22,121 +24,6 @@ use crate::time::{Millis, Timestamp};
 /// Header fields that a response may have whatever the policy allows requests: origins split cookies and tags over many.
 const RESPONSE_FIELDS: usize = 256;
 
-/// One request to send to one origin.
-#[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each answers one question of the shell")]
-pub struct Attempt {
-    /// Where to. Its timeouts bound the attempt.
-    pub origin: Arc<Origin>,
-    /// What to send; the URI has origin form.
-    pub head: request::Parts,
-    /// Whether the client's body follows.
-    pub body: bool,
-    /// Most bytes of that body; beyond it the attempt fails with [`FailureKind::BodyTooLarge`].
-    pub body_bytes_max: u64,
-    /// Whether the client asks for another protocol: a 101 hands both connections over.
-    pub upgrade: bool,
-    /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request once more, on a new connection, when a connection
-    /// that was used before has ended without a byte of an answer.
-    pub idempotent: bool,
-    /// Whether the request may be sent again after it has reached an origin: by its method, or by the retry rule.
-    pub repeatable: bool,
-    /// Most header fields that the response may have.
-    pub header_count_max: usize,
-}
-
-/// An origin's answer, as far as its head.
-#[derive(Debug)]
-pub struct Answer {
-    /// Status and header fields.
-    pub head: response::Parts,
-    /// Whether the client's body can still be sent whole, to another origin.
-    pub body_intact: bool,
-}
-
-/// Waits for an origin's answer.
-#[derive(Debug)]
-pub struct AwaitResponse {
-    exchange: Box<Exchange>,
-    caching: Option<Caching>,
-    forward: Forward,
-    origin: Arc<Origin>,
-    permit: Option<Permit>,
-}
-
-/// Why an origin gave no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
-    /// What happened.
-    pub kind: FailureKind,
-    /// Whether any byte of the request may have reached the origin.
-    pub sent: bool,
-    /// Whether the client's body can still be sent whole.
-    pub body_intact: bool,
-}
-
-/// What happened instead of a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// The name could not be resolved or the connection was refused.
-    Unreachable,
-    /// Connecting took longer than allowed.
-    ConnectTimeout,
-    /// TLS failed.
-    Tls,
-    /// The response's header fields took longer than allowed.
-    ResponseTimeout,
-    /// The origin closed the connection.
-    Closed,
-    /// The origin sent something that is not HTTP.
-    Protocol,
-    /// The client went away before it had sent all of its body.
-    BodyAborted,
-    /// The client sent nothing of its body for too long.
-    BodyTooSlow,
-    /// The client's body is larger than allowed.
-    BodyTooLarge,
-}
-
-/// How far the attempts have come.
-#[derive(Debug)]
-pub(crate) struct Forward {
-    /// Positions in the pool, best first.
-    order: Vec<usize>,
-    /// Positions looked at so far; beyond the length of `order` it begins again.
-    looked_at: usize,
-    /// Attempts that may have reached an origin.
-    sent: u8,
-    /// Attempts made.
-    made: u8,
-    /// Whether the pause before trying an origin again is over.
-    paused: bool,
-    /// Why the client is refused when nothing is left to try.
-    refusal: Refusal,
-    /// When the first open circuit gives permits again.
-    reopens: Option<Timestamp>,
-    /// When the last attempt was sent.
-    asked: Asked,
-    /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
-    unconditional: bool,
-    /// How long an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
-    asked_to_wait: Millis,
-}
-
-impl Forward {
-    /// How many positions are looked at: each origin once, and again for each further attempt.
-    fn bound(&self, exchange: &Exchange) -> usize {
-        self.order.len() + usize::from(exchange.route.retry.attempts.saturating_sub(1))
-    }
-}
-
-impl Attempt {
-    /// Returns the absolute URL.
-    pub fn url(&self) -> String {
-        format!("{}://{}{}", self.origin.scheme, self.origin.authority, self.head.uri)
-    }
-}
-
 pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Step {
     let order = steering::order(&exchange.route.pool, &exchange.request, &exchange.route.name);
     let origins = &exchange.route.pool.origins;
@@ -149,7 +36,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, caching: Option<Caching>, now: 
         paused: false,
         refusal: Refusal::CircuitsOpen,
         reopens: None,
-        asked: Asked { at: now, born: exchange.engine.purges().last() },
+        asked: Asked { at: now, born: exchange.node.purges().last() },
         unconditional: false,
         asked_to_wait: 0,
     };
@@ -180,7 +67,7 @@ fn next(
                 break;
             }
             let seed =
-                exchange.engine.seed() ^ u64::try_from(exchange.request.trace.id & u128::from(u64::MAX)).unwrap_or(0);
+                exchange.node.seed() ^ u64::try_from(exchange.request.trace.id & u128::from(u64::MAX)).unwrap_or(0);
             let pause = route.retry.pause(forward.made.saturating_add(1), seed).max(forward.asked_to_wait);
             forward.asked_to_wait = 0;
             if pause > 0 {
@@ -223,7 +110,7 @@ fn permit(exchange: &Exchange, origin: &Origin, now: Timestamp) -> Result<Option
         return Ok(None);
     };
     let lease = origin.timeouts.connect.saturating_add(origin.timeouts.response);
-    exchange.engine.acquire(origin, rule, lease, now).map(Some)
+    exchange.node.acquire(origin, rule, lease, now).map(Some)
 }
 
 fn attempt(
@@ -237,7 +124,7 @@ fn attempt(
     exchange.step(StepName::Fetch);
     forward.made = forward.made.saturating_add(1);
     forward.paused = false;
-    forward.asked = Asked { at: now, born: exchange.engine.purges().last() };
+    forward.asked = Asked { at: now, born: exchange.node.purges().last() };
     // After the number was read: a 304 must not make younger than a purge what that purge has reached.
     if let Some(caching) = &mut caching {
         caching.forget_void(&exchange);
@@ -248,7 +135,7 @@ fn attempt(
         exchange.request.head.headers.clone()
     };
     let request = &exchange.request;
-    unkeyed::strip_always(&mut headers, request, &exchange.engine.policy().passed);
+    unkeyed::strip_always(&mut headers, request, &exchange.node.policy().passed);
     let mut head = forward::request_head(request, headers, &origin, caching.is_some());
     request.trace.write(&mut head.headers, forward.made);
     if forward.unconditional {
@@ -261,11 +148,11 @@ fn attempt(
         origin: Arc::clone(&origin),
         head,
         body: request.body != RequestBody::Empty,
-        body_bytes_max: exchange.engine.policy().server.bounds.body_bytes_max,
+        body_bytes_max: exchange.node.policy().server.bounds.body_bytes_max,
         upgrade: request.websocket,
         idempotent: request.head.method.is_idempotent(),
         repeatable: request.head.method.is_idempotent() || exchange.route.retry.methods.contains(&request.head.method),
-        header_count_max: exchange.engine.policy().server.bounds.header_count_max.max(RESPONSE_FIELDS),
+        header_count_max: exchange.node.policy().server.bounds.header_count_max.max(RESPONSE_FIELDS),
     };
     let next = AwaitResponse { exchange, caching, forward, origin, permit };
     Step::Fetch(Box::new(attempt), Box::new(next))
@@ -273,7 +160,7 @@ fn attempt(
 
 /// Turns what the client asks for into what the store needs.
 fn prepare(headers: &mut HeaderMap, exchange: &Exchange, caching: &Caching) {
-    let written_by_proxies = exchange.request.believed.then(|| &exchange.engine.policy().client.address_header);
+    let written_by_proxies = exchange.request.believed.then(|| &exchange.node.policy().client.address_header);
     unkeyed::strip(headers, &exchange.request, &caching.profile.key_headers, written_by_proxies);
     if caching.validates() {
         validation::make_conditional(headers, caching.candidate.as_ref(), &caching.others);
@@ -401,7 +288,7 @@ impl AwaitResponse {
         let took = self.waited(now);
         let watched = self.exchange.route.breaker.as_ref().zip(self.permit);
         let circuit =
-            watched.and_then(|(rule, permit)| self.exchange.engine.answered(&self.origin, rule, permit, took, now));
+            watched.and_then(|(rule, permit)| self.exchange.node.answered(&self.origin, rule, permit, took, now));
         self.push(AttemptOutcome::Response, Some(status), circuit, now);
     }
 
@@ -411,7 +298,7 @@ impl AwaitResponse {
         let exchange = &mut self.exchange;
         let last = exchange.report.attempts.len().saturating_sub(1);
         let trial = exchange.route.breaker.clone().zip(self.permit.take()).map(|(rule, permit)| Trial {
-            engine: exchange.engine.clone(),
+            node: exchange.node.clone(),
             origin: Arc::clone(&self.origin),
             rule,
             permit,
@@ -424,7 +311,7 @@ impl AwaitResponse {
         let took = self.waited(now);
         let circuit = self.exchange.route.breaker.clone().zip(self.permit.take()).and_then(|(rule, permit)| {
             let outcome = failed.map(|failed| Outcome { failed, took });
-            self.exchange.engine.record(&self.origin, &rule, permit, outcome, now)
+            self.exchange.node.record(&self.origin, &rule, permit, outcome, now)
         });
         self.push(outcome, status, circuit, now);
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header, response};
 
 use crate::breaker::{Permit, Rule};
-use crate::engine::Engine;
+use crate::node::Node;
 use crate::report::{AttemptOutcome, Report};
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
@@ -34,7 +34,7 @@ pub struct Hold {
 /// The call in its origin's circuit.
 #[derive(Debug)]
 pub(super) struct Trial {
-    pub(super) engine: Engine,
+    pub(super) node: Node,
     pub(super) origin: Arc<Origin>,
     pub(super) rule: Arc<Rule>,
     pub(super) permit: Permit,
@@ -99,7 +99,7 @@ impl Hold {
         let circuit = self.trial.as_ref().and_then(|trial| {
             let failed = outcome != AttemptOutcome::Response;
             let made_slow = self.made_slow(&trial.rule, seen);
-            trial.engine.ended(&trial.origin, &trial.rule, trial.permit, (failed, made_slow), now)
+            trial.node.ended(&trial.origin, &trial.rule, trial.permit, (failed, made_slow), now)
         });
         if let Some(attempt) = report.attempts.get_mut(self.attempt) {
             attempt.outcome = outcome;

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, response};
 
+use super::fill::{Fill, FillKind};
+use super::reply::{Draft, Source};
+use super::state::{Caching, Exchange};
+use super::step::Step;
+use super::{conditions, finish, lead};
 use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
 use crate::cache::search::Rule;
-use crate::cache::stale::Usability;
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, stale, storable, tags, vary};
-use crate::exchange::fill::{Fill, FillKind};
-use crate::exchange::finish::{Draft, Source};
-use crate::exchange::{Caching, Exchange, Step, finish, reuse};
-use crate::flight::Lead;
+use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, storable, tags, told, vary};
 use crate::message::names;
 use crate::purge::label;
 use crate::report::CacheReport;
@@ -40,7 +40,7 @@ pub(super) fn store(
             if caching.void.iter().any(|void| void.vary == fill.head.vary) {
                 fill.joined_max = 0;
             }
-            fill.lead = while_useful_to_others(lead, &fill.head, now);
+            fill.lead = lead::while_useful_to_others(lead, &fill.head, now);
             Some(fill)
         }
         Err(why) => {
@@ -50,7 +50,7 @@ pub(super) fn store(
             // What only this request asked for says nothing about the next one's response. It is streamed and nothing else.
             // [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2] [9111-5.2.2.5-3] [9111-5.2.2.5-4]
             if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
-                finish::end_unshared(lead, now);
+                lead::end_unshared(lead, now);
             }
             None
         }
@@ -61,9 +61,9 @@ pub(super) fn store(
         // The profile's word is for what the name promises, not for this.
         tags::strip(&mut head.headers);
     } else {
-        reuse::write_for_client(&mut head, &profile, is_stored);
+        told::write(&mut head, &profile, is_stored);
     }
-    let answered = if is_stored { reuse::answer_condition(&mut exchange, &mut head, now) } else { None };
+    let answered = if is_stored { conditions::answer(&mut exchange, &mut head, now) } else { None };
     let source = answered.unwrap_or(Source::Origin);
     finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
 }
@@ -75,7 +75,7 @@ fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> 
     if !key::has_whole_query(profile) {
         return Ok((own, false));
     }
-    let (rule, rules) = (Rule::of(&head.headers), exchange.engine.rules());
+    let (rule, rules) = (Rule::of(&head.headers), exchange.node.rules());
     if rule.is_none() && rules.is_empty() {
         return Ok((own, false));
     }
@@ -89,12 +89,6 @@ fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> 
     }
 }
 
-/// Says whether an updated response is still looked up under the key that it has.
-pub(super) fn check_rule(profile: &Profile, old: &Stored, updated: &Stored) -> Result<(), NotStored> {
-    let moves = key::has_whole_query(profile) && Rule::of(&old.headers) != Rule::of(&updated.headers);
-    if moves { Err(NotStored::NoVarySearch) } else { Ok(()) }
-}
-
 /// An answer that is not stored takes the place of the stored one all the same, if it says what is there now rather than something about the request or
 /// the origin: that one is of no use any more, unless the origin confirms it.
 fn outdated(exchange: &Exchange, caching: Caching, head: &response::Parts, now: Timestamp) -> Option<Fill> {
@@ -103,7 +97,7 @@ fn outdated(exchange: &Exchange, caching: Caching, head: &response::Parts, now: 
     let status = head.status;
     let says_what_is_there = status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
     // Under the key of many queries an error for one of them says nothing of the others.
-    let rules = exchange.engine.rules();
+    let rules = exchange.node.rules();
     let rule = || rules.find(&key::path_part(&exchange.request, &exchange.route.pool.name, &profile));
     let speaks_of_all =
         status.is_success() || rules.is_empty() || rule().as_deref() == Rule::of(&head.headers).as_ref();
@@ -164,22 +158,11 @@ pub(super) fn fill(
     Ok(Fill { key, head, kind: FillKind::Insert, body_bytes_max: most, joined_max: most, lead: None })
 }
 
-/// A response that each request must validate anew is stored, but nobody waits for it.
-pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: Timestamp) -> Option<Lead> {
-    match stale::usability(stored, now) {
-        Usability::Fresh { .. } | Usability::Grace => lead,
-        Usability::Validate => {
-            finish::end_unshared(lead, now);
-            None
-        }
-    }
-}
-
 /// Notes that a response is stored.
 pub(super) fn note(report: &mut CacheReport, stored: &Stored) {
     report.stored = true;
     report.tags_cut = stored.labels.contains(&label::any_tag());
-    report.ttl_ms = Some(reuse::ttl(stored, stored.received));
+    report.ttl_ms = Some(stored.ttl(stored.received));
 }
 
 fn new_stored(

@@ -2,72 +2,43 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 
+use super::background::Background;
+use super::state::{Caching, Exchange};
+use super::step::{AwaitLookup, AwaitTime, Step, Then};
+use super::{bypass, fetch, finish, reuse, settle};
 use crate::cache::control::Control;
 use crate::cache::stale::Usability;
-use crate::cache::{CacheKey, Mode, Profile, Stored, key, range, stale, variants};
-use crate::exchange::fetch::Forward;
-use crate::exchange::{Background, Caching, Exchange, Step, fetch, finish, reuse, settle};
-use crate::flight::{Boarding, Seen};
+use crate::cache::{CacheKey, Profile, Stored, key, range, stale, variants};
+use crate::flight::Boarding;
 use crate::hash;
-use crate::message::cookie;
-use crate::message::request::{Request, RequestBody};
+use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::purge::Verdict;
-use crate::report::{Bypass, CacheOutcome, CacheReport, Report, StepName};
+use crate::report::{Bypass, CacheOutcome, CacheReport, StepName};
 use crate::time::{Millis, Timestamp};
 
 /// How long a fetch in the background may take before a request takes it over. A lead that is dropped ends at once.
 const BACKGROUND_LEASE: Millis = 60_000;
-
-/// Waits for the store's answer.
-#[derive(Debug)]
-pub struct AwaitLookup {
-    exchange: Box<Exchange>,
-    caching: Caching,
-    /// What had ended when the store was asked.
-    seen: Seen,
-    /// Whether it is asked for the second time because something had ended meanwhile.
-    looks_again: bool,
-    /// Until when another request's fetch is waited for before somebody else takes it over.
-    patience: Timestamp,
-    /// When no other request's fetch is waited for any more; none before the first wait.
-    gives_up: Option<Timestamp>,
-}
-
-/// Waits for time to pass.
-#[derive(Debug)]
-pub struct AwaitTime {
-    until: Timestamp,
-    then: Then,
-}
-
-#[derive(Debug)]
-enum Then {
-    /// Ask the store again.
-    LookUp(AwaitLookup),
-    /// Try an origin again.
-    TryAgain(Box<Exchange>, Option<Caching>, Forward),
-}
 
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     let Some(profile) = exchange.route.cache.clone() else {
         return fetch::start(exchange, None, now);
     };
     let mut report = CacheReport::new(&profile);
-    if let Some(why) = bypass(&exchange, &profile) {
+    if let Some(why) = bypass::bypass(&exchange, &profile) {
         report.bypass = Some(why);
         exchange.report.cache = Some(report);
         return fetch::start(exchange, None, now);
     }
-    let key = key::of(&exchange.request, &exchange.route.pool.name, &profile, exchange.engine.rules());
+    let key = key::of(&exchange.request, &exchange.route.pool.name, &profile, exchange.node.rules());
     let key_hash = hash::stable(key.as_bytes());
     report.key = Some(key_hash);
     report.outcome = CacheOutcome::Miss;
     exchange.report.cache = Some(report);
     let patience = now.plus(profile.coalesce);
-    let seen = exchange.engine.flights().seen(key_hash);
+    let seen = exchange.node.flights().seen(key_hash);
     AwaitLookup {
         exchange,
         seen,
@@ -77,38 +48,6 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         gives_up: None,
     }
     .ask()
-}
-
-fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
-    let head = &exchange.request.head;
-    match () {
-        () if profile.mode == Mode::Never => Some(Bypass::Profile),
-        // [9111-4-2] [9111-4-7]
-        () if head.method != Method::GET && head.method != Method::HEAD => Some(Bypass::Method),
-        () if exchange.request.body != RequestBody::Empty => Some(Bypass::Body),
-        () if exchange.request.websocket => Some(Bypass::Upgrade),
-        () => bypass_by_fields(&head.headers, profile),
-    }
-}
-
-/// Returns why a request with these fields has nothing to do with what is stored, if so.
-pub(super) fn bypass_by_fields(fields: &HeaderMap, profile: &Profile) -> Option<Bypass> {
-    match () {
-        () if profile.bypass_cookies.iter().any(|name| cookie::has(fields, name)) => Some(Bypass::Cookie),
-        () if has_one_of(fields, &profile.bypass_headers) => Some(Bypass::Header),
-        () => None,
-    }
-}
-
-/// Returns whether there is a field with one of these names. CGI takes `_` for `-`.
-fn has_one_of(fields: &HeaderMap, names: &[String]) -> bool {
-    let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    let is = |field: &str, name: &str| {
-        let (wanted, open) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
-        let mut written = field.bytes().map(folded);
-        wanted.bytes().map(folded).all(|byte| written.next() == Some(byte)) && (open || written.next().is_none())
-    };
-    !names.is_empty() && fields.keys().any(|field| names.iter().any(|name| is(field.as_str(), name)))
 }
 
 impl AwaitLookup {
@@ -195,11 +134,11 @@ impl AwaitLookup {
     }
 
     /// The response that another request fetched may have said by which key all look for it from now on (No-Vary-Search).
-    fn ask_again(mut self) -> Step {
-        let Exchange { request, route, engine, .. } = &*self.exchange;
-        self.caching.key = key::of(request, &route.pool.name, &self.caching.profile, engine.rules());
+    pub(super) fn ask_again(mut self) -> Step {
+        let Exchange { request, route, node, .. } = &*self.exchange;
+        self.caching.key = key::of(request, &route.pool.name, &self.caching.profile, node.rules());
         let key_hash = hash::stable(self.caching.key.as_bytes());
-        let seen = engine.flights().seen(key_hash);
+        let seen = node.flights().seen(key_hash);
         self.seen = if self.looks_again { seen.for_the_last_time() } else { seen };
         if let Some(report) = &mut self.exchange.report.cache {
             report.key = Some(key_hash);
@@ -219,15 +158,15 @@ impl AwaitLookup {
         if ttl >= window {
             return false;
         }
-        let seed = self.exchange.engine.seed() ^ hash::stable(self.caching.key.as_bytes());
+        let seed = self.exchange.node.seed() ^ hash::stable(self.caching.key.as_bytes());
         #[expect(clippy::cast_precision_loss, reason = "milliseconds of a lifetime are exact in f64 for centuries")]
         let (ttl, window) = (ttl as f64, window as f64);
         ttl < window * hash::unit(hash::draw(seed, chosen.received.as_millis()))
     }
 
     fn serve_and_refresh(self, chosen: &Arc<Stored>, outcome: CacheOutcome, now: Timestamp) -> Step {
-        let engine = self.exchange.engine.clone();
-        let background = match engine.flights().board(&self.caching.key, self.seen, BACKGROUND_LEASE, now) {
+        let node = self.exchange.node.clone();
+        let background = match node.flights().board(&self.caching.key, self.seen, BACKGROUND_LEASE, now) {
             Boarding::Lead(lead) => {
                 let caching = Caching {
                     profile: Arc::clone(&self.caching.profile),
@@ -272,7 +211,7 @@ impl AwaitLookup {
         let shareable = self.exchange.request.head.method == Method::GET && !is_particular(&self.exchange);
         let lease = self.caching.profile.coalesce;
         if shareable && lease > 0 && !self.is_private() {
-            match self.exchange.engine.flights().board(&self.caching.key, self.seen, lease, now) {
+            match self.exchange.node.flights().board(&self.caching.key, self.seen, lease, now) {
                 Boarding::Lead(lead) => self.caching.lead = Some(lead),
                 Boarding::Follow => return self.wait(now),
                 Boarding::LookAgain => {
@@ -329,55 +268,6 @@ fn is_particular(exchange: &Exchange) -> bool {
 
 fn headers_contain_range(exchange: &Exchange) -> bool {
     exchange.request.head.headers.contains_key(header::RANGE)
-}
-
-impl AwaitTime {
-    pub(super) fn try_again(
-        mut exchange: Box<Exchange>,
-        caching: Option<Caching>,
-        forward: Forward,
-        until: Timestamp,
-    ) -> Step {
-        exchange.step(StepName::Wait);
-        Step::Wait(Self { until, then: Then::TryAgain(exchange, caching, forward) })
-    }
-
-    /// Returns the latest time at which to resume.
-    pub fn until(&self) -> Timestamp {
-        self.until
-    }
-
-    /// Returns the key whose fetch by another request is waited for, if that is what the wait is about. A shell that learns of its end may resume
-    /// then.
-    pub fn flight(&self) -> Option<&CacheKey> {
-        match &self.then {
-            Then::LookUp(lookup) => Some(lookup.key()),
-            Then::TryAgain(..) => None,
-        }
-    }
-
-    /// Returns whether the wait is over. A shell that cannot be woken asks now and then.
-    pub fn is_over(&self, now: Timestamp) -> bool {
-        let ended = match &self.then {
-            Then::LookUp(lookup) => !lookup.exchange.engine.flights().is_led(lookup.key(), now),
-            Then::TryAgain(..) => false,
-        };
-        ended || now >= self.until
-    }
-
-    /// Ends the exchange without an answer: its client has gone, or this node stops.
-    pub fn abandon(self, now: Timestamp) -> Report {
-        let (Then::LookUp(AwaitLookup { exchange, .. }) | Then::TryAgain(exchange, ..)) = self.then;
-        finish::abandoned(*exchange, now)
-    }
-
-    /// Goes on.
-    pub fn resume(self, now: Timestamp) -> Step {
-        match self.then {
-            Then::LookUp(lookup) => lookup.ask_again(),
-            Then::TryAgain(exchange, caching, forward) => fetch::again(exchange, caching, forward, now),
-        }
-    }
 }
 
 impl CacheReport {

@@ -6,12 +6,15 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response};
 
 use super::background::Background;
 use super::fill::{Fill, FillKind};
-use super::finish::{self, Draft, Source};
-use super::{Caching, Exchange, Step, keep};
-use crate::cache::range::{self, Given};
+use super::reply::{Draft, Source};
+use super::state::{Caching, Exchange};
+use super::step::Step;
+use super::{conditions, finish, lead};
+use crate::cache::range::Given;
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, storable, tags, validation, vary};
-use crate::problem::{self, Refusal};
+use crate::cache::{Asked, CacheKey, Profile, Stored, key, range, storable, told, validation, vary};
+use crate::problem;
+use crate::problem::Refusal;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
 
@@ -47,7 +50,7 @@ pub(super) fn confirmed(
     note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     // A 304 may forbid what the stored response allowed.
     let allowed = storable::check_updated(&exchange.request.head.headers, &updated, &profile);
-    let allowed = allowed.and_then(|()| keep::check_rule(&profile, stored, &updated));
+    let allowed = allowed.and_then(|()| key::check_rule(&profile, stored, &updated));
     let promised = allowed.is_ok() && !not_modified.contains_key(header::SET_COOKIE);
     let (mut head, source) = from_store(&mut exchange, &profile, promised, &updated, stored, now);
     let revoked = allowed.is_err_and(NotStored::speaks_of_the_response);
@@ -58,14 +61,14 @@ pub(super) fn confirmed(
     }
     if let Err(why) = allowed {
         let invalidate = note_forbidden(&mut exchange, why, key);
-        finish::end_unshared(lead.filter(|_| !invalidate.is_empty()), now);
+        lead::end_unshared(lead.filter(|_| !invalidate.is_empty()), now);
         return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, source) }, now);
     }
     if let Some(report) = &mut exchange.report.cache {
         report.stored = true;
     }
     let kind = FillKind::Refresh(Arc::clone(stored));
-    let lead = keep::while_useful_to_others(lead, &updated, now);
+    let lead = lead::while_useful_to_others(lead, &updated, now);
     let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, joined_max: 0, lead };
     finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
 }
@@ -113,14 +116,14 @@ fn from_store(
     head.headers = stored.headers.clone();
     // [9111-4-6]
     head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
-    write_for_client(&mut head, profile, promised);
+    told::write(&mut head, profile, promised);
     let whole = |method: &Method| {
         if method == Method::HEAD { Source::Empty } else { Source::Stored(Arc::clone(bodied)) }
     };
     if !exchange.request.selective {
         return (head, whole(&exchange.request.head.method));
     }
-    if let Some(source) = answer_condition(exchange, &mut head, now) {
+    if let Some(source) = conditions::answer(exchange, &mut head, now) {
         return (head, source);
     }
     let request = &exchange.request.head;
@@ -148,54 +151,12 @@ fn from_store(
     }
 }
 
-/// Applies the client's conditions to a response with this head [9111-4.3.2-1]. Returns the body if it is not that of the response.
-pub(super) fn answer_condition(exchange: &mut Exchange, head: &mut response::Parts, now: Timestamp) -> Option<Source> {
-    let request = &exchange.request.head;
-    match validation::evaluate(&request.method, &request.headers, head.status, &head.headers, now) {
-        validation::Condition::Holds => None,
-        validation::Condition::NotModified => {
-            head.status = StatusCode::NOT_MODIFIED;
-            validation::strip_for_not_modified(&mut head.headers);
-            Some(Source::Empty)
-        }
-        validation::Condition::Failed => {
-            let (problem, body) = problem::reply(Refusal::PreconditionFailed, &[]);
-            exchange.report.refusal = Some(Refusal::PreconditionFailed);
-            let source = finish::body_for(&exchange.request.head.method, body);
-            *head = problem;
-            Some(source)
-        }
-    }
-}
-
-/// Changes the fields that are meant for caches as the profile says, and else passes them on. [9111-5.2-1]
-///
-/// The profile's Cache-Control is a promise about what all may have. It is written only to a success that is stored for all (`shared`), and never to a
-/// reply that sets a cookie: a cache in front would hand that on.
-pub(super) fn write_for_client(head: &mut response::Parts, profile: &Profile, shared: bool) {
-    if profile.strip_tags {
-        tags::strip(&mut head.headers);
-    }
-    if let Some(told) = &profile.cache_control
-        && shared
-        && head.status.is_success()
-        && !head.headers.contains_key(header::SET_COOKIE)
-    {
-        head.headers.insert(header::CACHE_CONTROL, told.clone());
-    }
-}
-
 fn note(exchange: &mut Exchange, stored: &Stored, outcome: CacheOutcome, now: Timestamp) {
     if let Some(report) = &mut exchange.report.cache {
         report.outcome = outcome;
         report.age_ms = Some(stored.age(now));
         // What a purge has made stale is, however long it would have been fresh.
         let most = if outcome == CacheOutcome::Stale { 0 } else { i64::MAX };
-        report.ttl_ms = Some(ttl(stored, now).min(most));
+        report.ttl_ms = Some(stored.ttl(now).min(most));
     }
-}
-
-pub(super) fn ttl(stored: &Stored, now: Timestamp) -> i64 {
-    let signed = |millis: u64| i64::try_from(millis).unwrap_or(i64::MAX);
-    signed(stored.freshness.lifetime).saturating_sub(signed(stored.age(now)))
 }

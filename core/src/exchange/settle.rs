@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
-use crate::cache::{Asked, Mode, Profile, Stored, stale, storable, validation};
-use crate::exchange::fill::{Fill, FillKind};
-use crate::exchange::finish::{Draft, Source};
-use crate::exchange::{Caching, Exchange, Step, change, finish, keep, lookup, reuse};
+use super::fill::{Fill, FillKind};
+use super::reply::{Draft, Source};
+use super::state::{Caching, Exchange};
+use super::step::Step;
+use super::{bypass, change, finish, keep, reuse};
+use crate::cache::{Asked, Mode, Profile, Stored, key, stale, storable, told, validation};
 use crate::message::{hop_by_hop, location, unkeyed};
 use crate::problem::Refusal;
 use crate::purge::label::Place;
@@ -97,7 +99,7 @@ fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts
     let own = Place::of(&exchange.request);
     let fields = &exchange.request.head.headers;
     let as_for_get = profile.mode == Mode::Respect
-        && lookup::bypass_by_fields(fields, profile).is_none()
+        && bypass::bypass_by_fields(fields, profile).is_none()
         && !unkeyed::says_more_than_is_known(&exchange.request, &profile.key_headers);
     let named = head.headers.get(header::CONTENT_LOCATION).and_then(|value| value.to_str().ok());
     let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
@@ -125,8 +127,8 @@ fn head_answered(
         candidate.outdated(now)
     };
     let allowed = storable::check_updated(&exchange.request.head.headers, &stored, &profile);
-    let allowed = allowed.and_then(|()| keep::check_rule(&profile, candidate, &stored));
-    reuse::write_for_client(&mut head, &profile, same && allowed.is_ok());
+    let allowed = allowed.and_then(|()| key::check_rule(&profile, candidate, &stored));
+    told::write(&mut head, &profile, same && allowed.is_ok());
     if let Err(why) = allowed {
         let invalidate = reuse::note_forbidden(&mut exchange, why, key);
         return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);

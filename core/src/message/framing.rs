@@ -5,9 +5,8 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response};
 
-use crate::message::hop_by_hop;
-use crate::message::names;
 use crate::message::syntax::split_list;
+use crate::message::{hop_by_hop, names};
 use crate::problem::Refusal;
 
 /// A response that is no HTTP, or whose end is not certain.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use super::raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
 use crate::breaker;
 use crate::cache::{Mode, Profile};
 use crate::message::bounds::Bounds;
@@ -12,8 +13,6 @@ use crate::message::plain;
 use crate::message::request::Request;
 use crate::route::{Origin, Route};
 use crate::time::Millis;
-
-use super::raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
 
 /// A valid policy.
 #[derive(Debug, Clone, PartialEq)]

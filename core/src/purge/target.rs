@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::label::{self, Kind, Label, Number, PREFIXES_MAX, Place, group, host_name, label, tag, without_dot};
+use super::label;
+use super::label::{Kind, Label, Number, PREFIXES_MAX, Place, group, host_name, label, tag, without_dot};
 use crate::message::path;
 use crate::message::request::Request;
 

@@ -3,7 +3,8 @@
 use super::pool::{Pool, Steering};
 use crate::hash;
 use crate::limit::key;
-use crate::message::geo::{self, Geo};
+use crate::message::geo;
+use crate::message::geo::Geo;
 use crate::message::request::Request;
 use crate::parts::push_part;
 

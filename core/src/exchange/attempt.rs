@@ -1,0 +1,116 @@
+//! One request to one origin, and what came of it.
+
+use std::sync::Arc;
+
+use http::{request, response};
+
+use super::state::Exchange;
+use crate::cache::Asked;
+use crate::problem::Refusal;
+use crate::route::Origin;
+use crate::time::{Millis, Timestamp};
+
+/// One request to send to one origin.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers one question of the shell")]
+pub struct Attempt {
+    /// Where to. Its timeouts bound the attempt.
+    pub origin: Arc<Origin>,
+    /// What to send; the URI has origin form.
+    pub head: request::Parts,
+    /// Whether the client's body follows.
+    pub body: bool,
+    /// Most bytes of that body; beyond it the attempt fails with [`FailureKind::BodyTooLarge`].
+    pub body_bytes_max: u64,
+    /// Whether the client asks for another protocol: a 101 hands both connections over.
+    pub upgrade: bool,
+    /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request once more, on a new connection, when a connection
+    /// that was used before has ended without a byte of an answer.
+    pub idempotent: bool,
+    /// Whether the request may be sent again after it has reached an origin: by its method, or by the retry rule.
+    pub repeatable: bool,
+    /// Most header fields that the response may have.
+    pub header_count_max: usize,
+}
+
+impl Attempt {
+    /// Returns the absolute URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", self.origin.scheme, self.origin.authority, self.head.uri)
+    }
+}
+
+/// An origin's answer, as far as its head.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status and header fields.
+    pub head: response::Parts,
+    /// Whether the client's body can still be sent whole, to another origin.
+    pub body_intact: bool,
+}
+
+/// Why an origin gave no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub kind: FailureKind,
+    /// Whether any byte of the request may have reached the origin.
+    pub sent: bool,
+    /// Whether the client's body can still be sent whole.
+    pub body_intact: bool,
+}
+
+/// What happened instead of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The name could not be resolved or the connection was refused.
+    Unreachable,
+    /// Connecting took longer than allowed.
+    ConnectTimeout,
+    /// TLS failed.
+    Tls,
+    /// The response's header fields took longer than allowed.
+    ResponseTimeout,
+    /// The origin closed the connection.
+    Closed,
+    /// The origin sent something that is not HTTP.
+    Protocol,
+    /// The client went away before it had sent all of its body.
+    BodyAborted,
+    /// The client sent nothing of its body for too long.
+    BodyTooSlow,
+    /// The client's body is larger than allowed.
+    BodyTooLarge,
+}
+
+/// How far the attempts have come.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// Positions in the pool, best first.
+    pub(super) order: Vec<usize>,
+    /// Positions looked at so far; beyond the length of `order` it begins again.
+    pub(super) looked_at: usize,
+    /// Attempts that may have reached an origin.
+    pub(super) sent: u8,
+    /// Attempts made.
+    pub(super) made: u8,
+    /// Whether the pause before trying an origin again is over.
+    pub(super) paused: bool,
+    /// Why the client is refused when nothing is left to try.
+    pub(super) refusal: Refusal,
+    /// When the first open circuit gives permits again.
+    pub(super) reopens: Option<Timestamp>,
+    /// When the last attempt was sent.
+    pub(super) asked: Asked,
+    /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
+    pub(super) unconditional: bool,
+    /// How long an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
+    pub(super) asked_to_wait: Millis,
+}
+
+impl Forward {
+    /// How many positions are looked at: each origin once, and again for each further attempt.
+    pub(super) fn bound(&self, exchange: &Exchange) -> usize {
+        self.order.len() + usize::from(exchange.route.retry.attempts.saturating_sub(1))
+    }
+}

@@ -1,0 +1,83 @@
+//! What an exchange ends with.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::response;
+
+use super::background::Background;
+use super::fill::Fill;
+use super::hold::Hold;
+use crate::cache::range::Piece;
+use crate::cache::{CacheKey, Stored};
+use crate::purge::Purge;
+use crate::report::Report;
+
+/// What the shell answers, stores and does afterwards.
+#[derive(Debug)]
+pub struct Reply {
+    /// Status and header fields for the client.
+    pub head: response::Parts,
+    /// Where the body comes from.
+    pub source: Source,
+    /// What to store. When the source is not the origin, the origin's body is still read to its end into the store.
+    pub fill: Option<Fill>,
+    /// Keys whose stored responses are of no more use: they may be dropped at once.
+    pub invalidate: Vec<CacheKey>,
+    /// What is of no more use under any key. The shell has these purges made by [`crate::Engine::carry_out`] before it answers, so that whoever asks
+    /// afterwards sees the change.
+    pub purges: Vec<Purge>,
+    /// Another exchange to drive, after the client has its answer.
+    pub background: Option<Background>,
+    /// What ends with the origin's body; `None` if no such body is read. The shell tells it how the body ended, and records the report then.
+    pub hold: Option<Hold>,
+    /// Every decision and its reason.
+    pub report: Report,
+}
+
+/// Where a reply's body comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// There is none.
+    Empty,
+    /// These bytes.
+    Bytes(Bytes),
+    /// The body stored with this head, one of those given at the last lookup.
+    Stored(Arc<Stored>),
+    /// These pieces of that body.
+    Pieces(Arc<Stored>, Vec<Piece>),
+    /// The body of the last response of an origin. A 101 hands the connections over instead.
+    Origin,
+}
+
+impl Source {
+    /// Returns the stored response whose body is needed.
+    pub fn stored(&self) -> Option<&Arc<Stored>> {
+        match self {
+            Self::Stored(head) | Self::Pieces(head, _) => Some(head),
+            Self::Empty | Self::Bytes(_) | Self::Origin => None,
+        }
+    }
+}
+
+/// A reply without its report.
+pub(super) struct Draft {
+    pub(super) head: response::Parts,
+    pub(super) source: Source,
+    pub(super) fill: Option<Fill>,
+    pub(super) invalidate: Vec<CacheKey>,
+    pub(super) purges: Vec<Purge>,
+    pub(super) background: Option<Background>,
+}
+
+impl Draft {
+    pub(super) fn new(head: response::Parts, source: Source) -> Self {
+        Self { head, source, fill: None, invalidate: Vec::new(), purges: Vec::new(), background: None }
+    }
+
+    pub(super) fn reply(self, mut report: Report) -> Reply {
+        let Self { head, source, fill, invalidate, purges, background } = self;
+        report.status = head.status.as_u16();
+        Reply { head, source, fill, invalidate, purges, background, hold: None, report }
+    }
+}

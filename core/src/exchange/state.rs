@@ -1,0 +1,110 @@
+//! What the stages of an exchange share.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{StatusCode, response};
+
+use super::hold::Hold;
+use crate::cache::{CacheKey, Profile, Stored, key, validation};
+use crate::flight::Lead;
+use crate::message::request::Request;
+use crate::node::Node;
+use crate::purge::Verdict;
+use crate::purge::label::Place;
+use crate::report::{Kind, Report, StepName, Steps};
+use crate::route::Route;
+use crate::time::Timestamp;
+
+/// What all stages after routing share.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) node: Node,
+    pub(crate) route: Arc<Route>,
+    /// The route that the request would take if its path were read as some origins read it; its limits count too.
+    pub(crate) read_as: Option<Arc<Route>>,
+    pub(crate) request: Request,
+    pub(crate) report: Report,
+    /// Of the origin's response that is being answered with.
+    pub(crate) hold: Option<Hold>,
+}
+
+/// What the stages share when the route caches and nothing bypasses the store.
+#[derive(Debug)]
+pub(crate) struct Caching {
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) key: CacheKey,
+    /// A stored response that must be validated, or may be served if every origin fails.
+    pub(crate) candidate: Option<Arc<Stored>>,
+    /// Stored responses for other requests, one of which the origin may find to be right for this one too.
+    pub(crate) others: Vec<Arc<Stored>>,
+    /// What is stored and a purge has made void: a part put to it would be void too.
+    pub(crate) void: Vec<Arc<Stored>>,
+    /// The duty to fetch for all who want the same.
+    pub(crate) lead: Option<Lead>,
+}
+
+impl Caching {
+    /// Returns whether the request's conditions are ours and no longer the client's.
+    pub(crate) fn validates(&self) -> bool {
+        self.candidate.is_some() || !self.others.is_empty()
+    }
+
+    /// Drops what has been purged since it was looked up.
+    pub(crate) fn forget_void(&mut self, exchange: &Exchange) {
+        self.candidate = self.candidate.take().filter(|stored| exchange.keeps(stored));
+        self.others.retain(|stored| exchange.keeps(stored));
+    }
+
+    /// Returns the stored response that a 304 speaks of.
+    pub(crate) fn confirmed(&self, head: &response::Parts) -> Option<Arc<Stored>> {
+        let not_modified = head.status == StatusCode::NOT_MODIFIED;
+        not_modified.then(|| validation::confirmed(&head.headers, self.candidate.as_ref(), &self.others)).flatten()
+    }
+}
+
+pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Report {
+    Report {
+        time: now,
+        duration_ms: 0,
+        trace: request.trace.id,
+        kind,
+        method: request.head.method.clone(),
+        scheme: request.scheme,
+        host: request.host().to_owned(),
+        path: request.head.uri.clone(),
+        network: request.address,
+        country: request.geo.country,
+        route: None,
+        limits: Vec::new(),
+        cache: None,
+        origins: Vec::new(),
+        attempts: Vec::new(),
+        refusal: None,
+        retry_after_ms: None,
+        steps: Steps::default(),
+        status: 0,
+    }
+}
+
+impl Exchange {
+    pub(crate) fn step(&mut self, name: StepName) {
+        self.report.steps.push(name);
+    }
+
+    /// Says what purges have left of a stored response.
+    pub(crate) fn verdict(&self, stored: &Stored) -> Verdict {
+        let purges = self.node.purges();
+        if !purges.may_reach(stored.born) {
+            return Verdict::Kept;
+        }
+        let place = Place::of(&self.request);
+        let query = self.route.cache.as_deref().map_or(place.query.map(Cow::Borrowed), |p| key::query(p, place.query));
+        purges.verdict(Place { query: query.as_deref(), ..place }, &stored.labels, stored.born)
+    }
+
+    /// Returns whether purges have left a stored response for anybody.
+    pub(crate) fn keeps(&self, stored: &Stored) -> bool {
+        self.verdict(stored) != Verdict::Void
+    }
+}

@@ -1,0 +1,89 @@
+//! The steps of an exchange: what the shell must do, with the continuation that takes its answer.
+
+use std::sync::Arc;
+
+use super::attempt::{Attempt, Forward};
+use super::reply::Reply;
+use super::state::{Caching, Exchange};
+use crate::breaker::Permit;
+use crate::flight::Seen;
+use crate::limit::Charge;
+use crate::report::StepName;
+use crate::route::Origin;
+use crate::time::Timestamp;
+
+/// The one thing the shell must do next.
+#[derive(Debug)]
+#[must_use = "an exchange that is not driven to its end answers nobody"]
+pub enum Step {
+    /// Charge the limits: check all, then consume all, as [`crate::limit::charge_all`] does.
+    Charge(AwaitVerdict),
+    /// Look up the responses stored under the key.
+    Lookup(AwaitLookup),
+    /// Send a request to an origin.
+    Fetch(Box<Attempt>, Box<AwaitResponse>),
+    /// Let time pass.
+    Wait(AwaitTime),
+    /// Answer the client.
+    Finish(Box<Reply>),
+}
+
+/// Waits for the limits' answer.
+#[derive(Debug)]
+pub struct AwaitVerdict {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) charges: Vec<Charge>,
+}
+
+/// Waits for the store's answer.
+#[derive(Debug)]
+pub struct AwaitLookup {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caching: Caching,
+    /// What had ended when the store was asked.
+    pub(super) seen: Seen,
+    /// Whether it is asked for the second time because something had ended meanwhile.
+    pub(super) looks_again: bool,
+    /// Until when another request's fetch is waited for before somebody else takes it over.
+    pub(super) patience: Timestamp,
+    /// When no other request's fetch is waited for any more; none before the first wait.
+    pub(super) gives_up: Option<Timestamp>,
+}
+
+/// Waits for time to pass.
+#[derive(Debug)]
+pub struct AwaitTime {
+    pub(super) until: Timestamp,
+    pub(super) then: Then,
+}
+
+#[derive(Debug)]
+pub(super) enum Then {
+    /// Ask the store again.
+    LookUp(AwaitLookup),
+    /// Try an origin again.
+    TryAgain(Box<Exchange>, Option<Caching>, Forward),
+}
+
+/// Waits for an origin's answer.
+#[derive(Debug)]
+pub struct AwaitResponse {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caching: Option<Caching>,
+    pub(super) forward: Forward,
+    pub(super) origin: Arc<Origin>,
+    pub(super) permit: Option<Permit>,
+}
+
+impl AwaitTime {
+    /// Waits before an origin is tried again.
+    pub(super) fn try_again(
+        mut exchange: Box<Exchange>,
+        caching: Option<Caching>,
+        forward: Forward,
+        until: Timestamp,
+    ) -> Step {
+        exchange.step(StepName::Wait);
+        Step::Wait(Self { until, then: Then::TryAgain(exchange, caching, forward) })
+    }
+}

@@ -1,0 +1,46 @@
+//! An exchange waits: for another one's fetch, or for the time to try an origin again.
+
+use super::step::{AwaitLookup, AwaitTime, Step, Then};
+use super::{fetch, finish};
+use crate::cache::CacheKey;
+use crate::report::Report;
+use crate::time::Timestamp;
+
+impl AwaitTime {
+    /// Returns the latest time at which to resume.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    /// Returns the key whose fetch by another request is waited for, if that is what the wait is about. A shell that learns of its end may resume
+    /// then.
+    pub fn flight(&self) -> Option<&CacheKey> {
+        match &self.then {
+            Then::LookUp(lookup) => Some(lookup.key()),
+            Then::TryAgain(..) => None,
+        }
+    }
+
+    /// Returns whether the wait is over. A shell that cannot be woken asks now and then.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        let ended = match &self.then {
+            Then::LookUp(lookup) => !lookup.exchange.node.flights().is_led(lookup.key(), now),
+            Then::TryAgain(..) => false,
+        };
+        ended || now >= self.until
+    }
+
+    /// Ends the exchange without an answer: its client has gone, or this node stops.
+    pub fn abandon(self, now: Timestamp) -> Report {
+        let (Then::LookUp(AwaitLookup { exchange, .. }) | Then::TryAgain(exchange, ..)) = self.then;
+        finish::abandoned(*exchange, now)
+    }
+
+    /// Goes on.
+    pub fn resume(self, now: Timestamp) -> Step {
+        match self.then {
+            Then::LookUp(lookup) => lookup.ask_again(),
+            Then::TryAgain(exchange, caching, forward) => fetch::again(exchange, caching, forward, now),
+        }
+    }
+}
