@@ -12,8 +12,8 @@
 //! stage that does not apply is left out: a route without limits charges nothing. Work after the reply (revalidation in the background) is another
 //! exchange, driven by the same loop.
 //!
-//! The stages: [`request`](crate::message::request) reads and bounds the request, [`admission`] charges limits, [`lookup`] uses the store, [`fetch`] asks origins, `settle`
-//! draws the conclusions from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates), [`finish`] writes the reply.
+//! The stages: [`request`](crate::message::request) reads and bounds the request, `admission` charges limits, `lookup` uses the store, `fetch` asks origins, `settle`
+//! draws the conclusions from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates), `finish` writes the reply.
 
 mod admission;
 mod attempt;

@@ -5,7 +5,7 @@
 //! - values of header fields with white space around them, and the scheme of Authorization in any case and with any number of spaces after it;
 //! - values of cookies and query parameters with quotes or white space around them, percent-encoded or not, under every spelling of the name that
 //!   applications accept (`cookie.rs`, `query.rs`);
-//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end (`route/plain.rs`).
+//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end (`message/plain.rs`).
 //!
 //! A name that occurs several times with several values is charged for each of them, because which one counts is the application's choice. A cookie's
 //! value is charged as it is written and as it is read by those who end it at a comma, white space or a quote. An empty value names nobody: it counts as
