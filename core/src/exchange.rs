@@ -22,6 +22,7 @@ mod bypass;
 mod change;
 mod conditions;
 mod fetch;
+mod fetching;
 mod fill;
 mod finish;
 mod hold;

@@ -70,15 +70,23 @@ impl AwaitVerdict {
                 None => reports.push(report),
             }
         }
+        let (mut rejected, mut unavailable) = (false, false);
+        let mut refusing: Vec<Arc<str>> = Vec::new();
+        for report in &reports {
+            match report.outcome {
+                LimitOutcome::Rejected => rejected = true,
+                LimitOutcome::UnavailableDenied => unavailable = true,
+                LimitOutcome::Allowed | LimitOutcome::WouldReject | LimitOutcome::UnavailableAllowed => continue,
+            }
+            refusing.push(Arc::clone(&report.name));
+        }
         exchange.report.limits = reports;
-        let has = |outcome: LimitOutcome| exchange.report.limits.iter().any(|l| l.outcome == outcome);
-        if has(LimitOutcome::Rejected) {
-            return finish::refuse(exchange, Refusal::LimitExceeded, now);
+        if !rejected && !unavailable {
+            return lookup::start(exchange, now);
         }
-        if has(LimitOutcome::UnavailableDenied) {
-            return finish::refuse(exchange, Refusal::LimitUnavailable, now);
-        }
-        lookup::start(exchange, now)
+        let refusal = if rejected { Refusal::LimitExceeded } else { Refusal::LimitUnavailable };
+        let names: Vec<&str> = refusing.iter().map(|name| &**name).collect();
+        finish::refuse_naming(exchange, refusal.into(), &names, now)
     }
 }
 

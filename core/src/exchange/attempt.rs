@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use http::{request, response};
 
-use super::state::Exchange;
-use crate::cache::Asked;
-use crate::problem::Refusal;
 use crate::route::Origin;
-use crate::time::{Millis, Timestamp};
 
 /// One request to send to one origin.
 #[derive(Debug)]
@@ -81,36 +77,4 @@ pub enum FailureKind {
     BodyTooSlow,
     /// The client's body is larger than allowed.
     BodyTooLarge,
-}
-
-/// How far the attempts have come.
-#[derive(Debug)]
-pub(crate) struct Forward {
-    /// Positions in the pool, best first.
-    pub(super) order: Vec<usize>,
-    /// Positions looked at so far; beyond the length of `order` it begins again.
-    pub(super) looked_at: usize,
-    /// Attempts that may have reached an origin.
-    pub(super) sent: u8,
-    /// Attempts made.
-    pub(super) made: u8,
-    /// Whether the pause before trying an origin again is over.
-    pub(super) paused: bool,
-    /// Why the client is refused when nothing is left to try.
-    pub(super) refusal: Refusal,
-    /// When the first open circuit gives permits again.
-    pub(super) reopens: Option<Timestamp>,
-    /// When the last attempt was sent.
-    pub(super) asked: Asked,
-    /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
-    pub(super) unconditional: bool,
-    /// How long an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
-    pub(super) asked_to_wait: Millis,
-}
-
-impl Forward {
-    /// How many positions are looked at: each origin once, and again for each further attempt.
-    pub(super) fn bound(&self, exchange: &Exchange) -> usize {
-        self.order.len() + usize::from(exchange.route.retry.attempts.saturating_sub(1))
-    }
 }

@@ -4,22 +4,26 @@ use http::{HeaderValue, Method, Version, header};
 
 use super::fill::FillKind;
 use super::hold::{BodyEnd, BodySeen, Hold};
-use super::reply::{Draft, Reply, Source};
+use super::reply::{Draft, Refused, Reply, Source};
 use super::state::Exchange;
 use super::step::Step;
 use crate::message::hop_by_hop;
 use crate::problem;
 use crate::problem::Refusal;
 use crate::report::fields::{cache_status, rate_limit};
-use crate::report::{LimitOutcome, Report, StepName};
+use crate::report::{Report, StepName};
 use crate::time::Timestamp;
 
 /// Answers with a problem document.
-pub(super) fn refuse(mut exchange: Box<Exchange>, refusal: Refusal, now: Timestamp) -> Step {
-    let violated = |o: LimitOutcome| matches!(o, LimitOutcome::Rejected | LimitOutcome::UnavailableDenied);
-    let names: Vec<&str> = exchange.report.limits.iter().filter(|l| violated(l.outcome)).map(|l| &*l.name).collect();
-    let (mut head, body) = problem::reply(refusal, &names);
-    if let Some(wait) = exchange.report.retry_after_ms {
+pub(super) fn refuse(exchange: Box<Exchange>, refused: impl Into<Refused>, now: Timestamp) -> Step {
+    refuse_naming(exchange, refused.into(), &[], now)
+}
+
+/// Answers with a problem document that names the limits which refuse.
+pub(super) fn refuse_naming(mut exchange: Box<Exchange>, refused: Refused, limits: &[&str], now: Timestamp) -> Step {
+    let Refused { refusal, retry_after } = refused;
+    let (mut head, body) = problem::reply(refusal, limits);
+    if let Some(wait) = retry_after {
         head.headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000).max(1)));
     }
     exchange.report.refusal = Some(refusal);

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header, response};
 
 use super::fill::{Fill, FillKind};
 use super::reply::{Draft, Source};
-use super::state::{Caching, Exchange};
+use super::state::{Cacheable, Caching, Exchange};
 use super::step::Step;
 use super::{conditions, finish, lead};
 use crate::cache::control::Control;
@@ -21,43 +21,41 @@ use crate::route::Route;
 use crate::time::Timestamp;
 
 /// Answers with an origin's response, and stores it if it may be.
-pub(super) fn store(
-    mut exchange: Box<Exchange>,
-    mut caching: Caching,
-    mut head: response::Parts,
-    asked: Asked,
-    now: Timestamp,
-) -> Step {
+pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
+    let Cacheable { mut exchange, mut caching, mut head, asked } = answered;
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
     let home = Home { route: &exchange.route, profile: &profile, key: caching.key.clone() };
-    let fill = match fill(&exchange, &exchange.request.head.method, home, &head, asked, now) {
+    let (stored, forbidden) = match fill(&exchange, &exchange.request.head.method, home, &head, asked, now) {
         Ok(mut fill) => {
             fill.head = in_place_of(caching.candidate.as_deref(), fill.head, &exchange.request.head.headers);
-            if let Some(report) = &mut exchange.report.cache {
-                note(report, &fill.head);
-            }
             if caching.void.iter().any(|void| void.vary == fill.head.vary) {
                 fill.joined_max = 0;
             }
             fill.lead = lead::while_useful_to_others(lead, &fill.head, now);
-            Some(fill)
+            (Some(fill), None)
         }
         Err(why) => {
-            if let Some(report) = &mut exchange.report.cache {
-                report.not_stored = Some(why);
-            }
             // What only this request asked for says nothing about the next one's response. It is streamed and nothing else.
             // [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2] [9111-5.2.2.5-3] [9111-5.2.2.5-4]
             if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
                 lead::end_unshared(lead, now);
             }
-            None
+            (None, Some(why))
         }
     };
-    let is_stored = fill.is_some();
-    let fill = fill.or_else(|| outdated(&exchange, caching, &head, now));
-    if exchange.report.cache.as_ref().and_then(|report| report.not_stored) == Some(NotStored::Disguised) {
+    let is_stored = stored.is_some();
+    if let Some(report) = &mut exchange.report.cache {
+        match &stored {
+            Some(fill) => note(report, &fill.head),
+            None => report.not_stored = forbidden,
+        }
+    }
+    let fill = match forbidden {
+        Some(why) => outdated(&exchange, caching, &head, why, now),
+        None => stored,
+    };
+    if forbidden == Some(NotStored::Disguised) {
         // The profile's word is for what the name promises, not for this.
         tags::strip(&mut head.headers);
     } else {
@@ -91,9 +89,14 @@ fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> 
 
 /// An answer that is not stored takes the place of the stored one all the same, if it says what is there now rather than something about the request or
 /// the origin: that one is of no use any more, unless the origin confirms it.
-fn outdated(exchange: &Exchange, caching: Caching, head: &response::Parts, now: Timestamp) -> Option<Fill> {
+fn outdated(
+    exchange: &Exchange,
+    caching: Caching,
+    head: &response::Parts,
+    why: NotStored,
+    now: Timestamp,
+) -> Option<Fill> {
     let Caching { profile, key, candidate, .. } = caching;
-    let why = exchange.report.cache.as_ref().and_then(|report| report.not_stored)?;
     let status = head.status;
     let says_what_is_there = status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
     // Under the key of many queries an error for one of them says nothing of the others.

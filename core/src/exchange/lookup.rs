@@ -234,7 +234,7 @@ impl AwaitLookup {
     fn wait(mut self, now: Timestamp) -> Step {
         let gives_up = *self.gives_up.get_or_insert_with(|| now.plus(longest_fetch(&self.exchange)));
         if now >= gives_up {
-            return settle::failed(self.exchange, Some(self.caching), Refusal::OriginTimeout, now);
+            return settle::failed(self.exchange, Some(self.caching), Refusal::OriginTimeout.into(), now);
         }
         if now >= self.patience {
             self.patience = now.plus(self.caching.profile.coalesce);

@@ -10,8 +10,10 @@ use super::fill::Fill;
 use super::hold::Hold;
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored};
+use crate::problem::Refusal;
 use crate::purge::Purge;
 use crate::report::Report;
+use crate::time::Millis;
 
 /// What the shell answers, stores and does afterwards.
 #[derive(Debug)]
@@ -79,5 +81,19 @@ impl Draft {
         let Self { head, source, fill, invalidate, purges, background } = self;
         report.status = head.status.as_u16();
         Reply { head, source, fill, invalidate, purges, background, hold: None, report }
+    }
+}
+
+/// Why a client is refused.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    /// After how long it is worth to come again, if anybody knows.
+    pub(super) retry_after: Option<Millis>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, retry_after: None }
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response};
 use super::background::Background;
 use super::fill::{Fill, FillKind};
 use super::reply::{Draft, Source};
-use super::state::{Caching, Exchange};
+use super::state::{Cacheable, Caching, Exchange};
 use super::step::Step;
 use super::{conditions, finish, lead};
 use crate::cache::range::Given;
@@ -36,16 +36,10 @@ pub(super) fn stored(
 }
 
 /// Answers with the stored response that the origin has confirmed. [9111-4.3.2-5]
-pub(super) fn confirmed(
-    mut exchange: Box<Exchange>,
-    caching: Caching,
-    stored: &Arc<Stored>,
-    not_modified: &HeaderMap,
-    asked: Asked,
-    now: Timestamp,
-) -> Step {
+pub(super) fn confirmed(answered: Cacheable, stored: &Arc<Stored>, now: Timestamp) -> Step {
+    let Cacheable { mut exchange, caching, head: response::Parts { headers: not_modified, .. }, asked } = answered;
     let Caching { profile, key, lead, .. } = caching;
-    let updated = updated(&exchange, &profile, stored, not_modified, asked, now);
+    let updated = updated(&exchange, &profile, stored, &not_modified, asked, now);
     let updated = Arc::new(updated);
     note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
     // A 304 may forbid what the stored response allowed.

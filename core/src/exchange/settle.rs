@@ -5,25 +5,19 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header, response};
 
 use super::fill::{Fill, FillKind};
-use super::reply::{Draft, Source};
-use super::state::{Caching, Exchange};
+use super::reply::{Draft, Refused, Source};
+use super::state::{Answered, Cacheable, Caching, Exchange};
 use super::step::Step;
 use super::{bypass, change, finish, keep, reuse};
 use crate::cache::{Asked, Mode, Profile, Stored, key, stale, storable, told, validation};
 use crate::message::{hop_by_hop, location, unkeyed};
-use crate::problem::Refusal;
 use crate::purge::label::Place;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
 
 /// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
-pub(super) fn from_origin(
-    mut exchange: Box<Exchange>,
-    caching: Option<Caching>,
-    mut head: response::Parts,
-    asked: Asked,
-    now: Timestamp,
-) -> Step {
+pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
+    let Answered { mut exchange, caching, mut head, asked } = answered;
     if let Some(report) = &mut exchange.report.cache {
         report.fetched_status = Some(head.status.as_u16());
     }
@@ -34,35 +28,38 @@ pub(super) fn from_origin(
         return uncached(exchange, head, asked, now);
     };
     if let Some(stored) = caching.confirmed(&head) {
-        return reuse::confirmed(exchange, caching, &stored, &head.headers, asked, now);
+        return reuse::confirmed(Cacheable { exchange, caching, head, asked }, &stored, now);
     }
     caching.forget_void(&exchange);
-    match &caching.candidate {
-        Some(candidate) if is_error(head.status) && stands_in(candidate, now) => {
-            let candidate = Arc::clone(candidate);
-            reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now)
-        }
-        Some(candidate) if exchange.request.head.method == Method::HEAD && head.status == StatusCode::OK => {
-            let candidate = Arc::clone(candidate);
-            head_answered(exchange, caching, &candidate, head, asked, now)
-        }
-        // [9111-4.3.3-1]
-        Some(_) | None => keep::store(exchange, caching, head, asked, now),
+    let candidate = caching.candidate.clone();
+    let answered = Cacheable { exchange, caching, head, asked };
+    let Some(candidate) = candidate else {
+        return keep::store(answered, now);
+    };
+    if is_error(answered.head.status) && stands_in(&candidate, now) {
+        let Cacheable { exchange, caching, .. } = answered;
+        return reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now);
     }
+    let is_head = answered.exchange.request.head.method == Method::HEAD;
+    if is_head && answered.head.status == StatusCode::OK {
+        return head_answered(answered, &candidate, now);
+    }
+    // [9111-4.3.3-1]
+    keep::store(answered, now)
 }
 
-/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal. [9111-4.2.4-2] [9111-5.2.2.2-3] [9111-5.2.2.2-4]
-pub(super) fn failed(exchange: Box<Exchange>, mut caching: Option<Caching>, refusal: Refusal, now: Timestamp) -> Step {
-    if let Some(caching) = &mut caching {
-        caching.forget_void(&exchange);
-    }
-    let candidate = caching.as_ref().and_then(|c| c.candidate.clone());
-    let usable = candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now));
-    match caching.zip(usable) {
-        Some((caching, candidate)) => {
-            reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now)
-        }
-        None => finish::refuse(exchange, refusal, now),
+/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
+/// [9111-4.2.4-2] [9111-5.2.2.2-3] [9111-5.2.2.2-4]
+pub(super) fn failed(mut exchange: Box<Exchange>, caching: Option<Caching>, refused: Refused, now: Timestamp) -> Step {
+    exchange.report.retry_after_ms = refused.retry_after;
+    let Some(mut caching) = caching else {
+        return finish::refuse(exchange, refused, now);
+    };
+    caching.forget_void(&exchange);
+    let candidate = caching.candidate.clone();
+    match candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now)) {
+        Some(candidate) => reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now),
+        None => finish::refuse(exchange, refused, now),
     }
 }
 
@@ -111,14 +108,8 @@ fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts
 
 /// RFC 9111, section 4.3.5: the answer to a HEAD updates the stored response that it describes, and makes another one stale.
 /// [9111-4.3.5-1] [9111-4.3.5-3] [9111-4.3.5-4]
-fn head_answered(
-    mut exchange: Box<Exchange>,
-    caching: Caching,
-    candidate: &Arc<Stored>,
-    mut head: response::Parts,
-    asked: Asked,
-    now: Timestamp,
-) -> Step {
+fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -> Step {
+    let Cacheable { mut exchange, caching, mut head, asked } = answered;
     let same = validation::describes(&head.headers, candidate);
     let Caching { profile, key, lead, .. } = caching;
     let stored = if same {

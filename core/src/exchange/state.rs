@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{StatusCode, response};
 
 use super::hold::Hold;
-use crate::cache::{CacheKey, Profile, Stored, key, validation};
+use crate::cache::{Asked, CacheKey, Profile, Stored, key, validation};
 use crate::flight::Lead;
 use crate::message::request::Request;
 use crate::node::Node;
@@ -42,6 +42,22 @@ pub(crate) struct Caching {
     pub(crate) void: Vec<Arc<Stored>>,
     /// The duty to fetch for all who want the same.
     pub(crate) lead: Option<Lead>,
+}
+
+/// An origin has answered.
+pub(super) struct Answered {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caching: Option<Caching>,
+    pub(super) head: response::Parts,
+    pub(super) asked: Asked,
+}
+
+/// An origin has answered a request whose response may be stored.
+pub(super) struct Cacheable {
+    pub(super) exchange: Box<Exchange>,
+    pub(super) caching: Caching,
+    pub(super) head: response::Parts,
+    pub(super) asked: Asked,
 }
 
 impl Caching {

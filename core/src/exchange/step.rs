@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Attempt, Forward};
+use super::attempt::Attempt;
+use super::fetching::Fetching;
 use super::reply::Reply;
 use super::state::{Caching, Exchange};
 use crate::breaker::Permit;
@@ -62,28 +63,21 @@ pub(super) enum Then {
     /// Ask the store again.
     LookUp(AwaitLookup),
     /// Try an origin again.
-    TryAgain(Box<Exchange>, Option<Caching>, Forward),
+    TryAgain(Fetching),
 }
 
 /// Waits for an origin's answer.
 #[derive(Debug)]
 pub struct AwaitResponse {
-    pub(super) exchange: Box<Exchange>,
-    pub(super) caching: Option<Caching>,
-    pub(super) forward: Forward,
+    pub(super) fetching: Fetching,
     pub(super) origin: Arc<Origin>,
     pub(super) permit: Option<Permit>,
 }
 
 impl AwaitTime {
     /// Waits before an origin is tried again.
-    pub(super) fn try_again(
-        mut exchange: Box<Exchange>,
-        caching: Option<Caching>,
-        forward: Forward,
-        until: Timestamp,
-    ) -> Step {
-        exchange.step(StepName::Wait);
-        Step::Wait(Self { until, then: Then::TryAgain(exchange, caching, forward) })
+    pub(super) fn try_again(mut fetching: Fetching, until: Timestamp) -> Step {
+        fetching.exchange.step(StepName::Wait);
+        Step::Wait(Self { until, then: Then::TryAgain(fetching) })
     }
 }

@@ -1,6 +1,6 @@
 //! An exchange waits: for another one's fetch, or for the time to try an origin again.
 
-use super::step::{AwaitLookup, AwaitTime, Step, Then};
+use super::step::{AwaitTime, Step, Then};
 use super::{fetch, finish};
 use crate::cache::CacheKey;
 use crate::report::Report;
@@ -32,7 +32,10 @@ impl AwaitTime {
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
     pub fn abandon(self, now: Timestamp) -> Report {
-        let (Then::LookUp(AwaitLookup { exchange, .. }) | Then::TryAgain(exchange, ..)) = self.then;
+        let exchange = match self.then {
+            Then::LookUp(lookup) => lookup.exchange,
+            Then::TryAgain(fetching) => fetching.exchange,
+        };
         finish::abandoned(*exchange, now)
     }
 
@@ -40,7 +43,7 @@ impl AwaitTime {
     pub fn resume(self, now: Timestamp) -> Step {
         match self.then {
             Then::LookUp(lookup) => lookup.ask_again(),
-            Then::TryAgain(exchange, caching, forward) => fetch::again(exchange, caching, forward, now),
+            Then::TryAgain(fetching) => fetch::again(fetching, now),
         }
     }
 }
