@@ -45,7 +45,7 @@ use crate::message::client::unmapped;
 use crate::message::request::{Client, Request};
 use crate::node::Node;
 use crate::problem::Refusal;
-use crate::report::{CacheOutcome, Kind, Report, Steps};
+use crate::report::{CacheOutcome, Kind, Report, Subject};
 use crate::time::Timestamp;
 use state::{Exchange, new_report};
 
@@ -78,9 +78,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
 
 /// Refuses what could not be read as a request, so that it is answered and reported as others are. `client` says who sent it.
 pub fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
-    let report = Report {
-        time: now,
-        duration_ms: 0,
+    let subject = Subject {
         trace: client.fresh_trace,
         kind: Kind::Request,
         method: Method::from_bytes(b"-").unwrap_or_default(),
@@ -90,16 +88,8 @@ pub fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply
         path: Uri::from_static("-"),
         network: unmapped(client.peer),
         country: client.geo.and_then(|geo| geo.country),
-        route: None,
-        limits: Vec::new(),
-        cache: None,
-        origins: Vec::new(),
-        attempts: Vec::new(),
-        refusal: None,
-        retry_after_ms: None,
-        steps: Steps::default(),
-        status: 0,
     };
+    let report = Report::begin(subject, now);
     finish::refuse_unrouted(report, refusal, now)
 }
 

@@ -84,6 +84,47 @@ pub struct Report {
     pub status: u16,
 }
 
+/// What a request says of itself, before anything is decided.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    pub(crate) trace: u128,
+    pub(crate) kind: Kind,
+    pub(crate) method: Method,
+    pub(crate) scheme: Scheme,
+    pub(crate) host: String,
+    pub(crate) path: Uri,
+    pub(crate) network: IpAddr,
+    pub(crate) country: Option<Code>,
+}
+
+impl Report {
+    /// Begins the record of an exchange of which nothing is decided.
+    pub(crate) fn begin(subject: Subject, now: Timestamp) -> Self {
+        let Subject { trace, kind, method, scheme, host, path, network, country } = subject;
+        Self {
+            time: now,
+            duration_ms: 0,
+            trace,
+            kind,
+            method,
+            scheme,
+            host,
+            path,
+            network,
+            country,
+            route: None,
+            limits: Vec::new(),
+            cache: None,
+            origins: Vec::new(),
+            attempts: Vec::new(),
+            refusal: None,
+            retry_after_ms: None,
+            steps: Steps::default(),
+            status: 0,
+        }
+    }
+}
+
 /// What started an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -12,7 +12,7 @@ use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
 use crate::purge::label::Place;
-use crate::report::{Kind, Report, StepName, Steps};
+use crate::report::{Kind, Report, StepName, Subject};
 use crate::route::Route;
 use crate::time::Timestamp;
 
@@ -79,10 +79,9 @@ impl Caching {
     }
 }
 
-pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Report {
-    Report {
-        time: now,
-        duration_ms: 0,
+/// Begins the record of a request's exchange.
+pub(super) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Report {
+    let subject = Subject {
         trace: request.trace.id,
         kind,
         method: request.head.method.clone(),
@@ -91,16 +90,8 @@ pub(crate) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Repor
         path: request.head.uri.clone(),
         network: request.address,
         country: request.geo.country,
-        route: None,
-        limits: Vec::new(),
-        cache: None,
-        origins: Vec::new(),
-        attempts: Vec::new(),
-        refusal: None,
-        retry_after_ms: None,
-        steps: Steps::default(),
-        status: 0,
-    }
+    };
+    Report::begin(subject, now)
 }
 
 impl Exchange {
