@@ -1,6 +1,5 @@
 //! The body of a reply.
 
-use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,11 +9,9 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use crate::box_error::BoxError;
 use crate::shared_body::Reader;
 use crate::watched::Watched;
-
-/// What goes wrong in a body.
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 pin_project! {
     /// The body of a reply: nothing, bytes at hand, or an origin's stream.

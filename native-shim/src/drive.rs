@@ -12,7 +12,8 @@ use tidegate_core::operations::Warmed;
 use tidegate_core::report::Kind;
 use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step, Timestamp};
 
-use crate::body::{Body, BoxError};
+use crate::body::Body;
+use crate::box_error::BoxError;
 use crate::in_flight;
 use crate::node::{Node, Work};
 use crate::request_body::RequestBody;

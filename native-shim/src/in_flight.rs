@@ -19,7 +19,7 @@ use http_body::Body;
 use tidegate_core::cache::CacheKey;
 use tidegate_core::{Fill, Millis, Timestamp};
 
-use crate::body::BoxError;
+use crate::box_error::BoxError;
 use crate::node::{Node, Work};
 use crate::reservation::Reservation;
 use crate::shared_body::{Reader, SharedBody};

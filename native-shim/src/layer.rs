@@ -22,7 +22,8 @@ use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::body::{Body, BoxError};
+use crate::body::Body;
+use crate::box_error::BoxError;
 use crate::deadline::Deadline;
 use crate::drive::{self, Upstream};
 use crate::node::Node;

@@ -12,6 +12,7 @@
 
 mod access_log;
 mod body;
+mod box_error;
 mod clock;
 mod deadline;
 mod drive;
@@ -35,7 +36,8 @@ mod watch;
 mod watched;
 
 pub use access_log::AccessLog;
-pub use body::{Body, BoxError};
+pub use body::Body;
+pub use box_error::BoxError;
 pub use clock::Clock;
 pub use drive::Upstream;
 pub use layer::{PeerAddress, Tidegate, TidegateLayer};

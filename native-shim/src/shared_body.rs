@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
 
-use crate::body::BoxError;
+use crate::box_error::BoxError;
 use crate::reservation::Reservation;
 use crate::store;
 

@@ -10,12 +10,12 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tidegate_core::{BodyEnd, BodySeen, Hold, Millis, Report, Timestamp};
 
-use crate::body::BoxError;
+use crate::box_error::BoxError;
 use crate::node::Node;
 
 pin_project! {
     /// A body and who watches it, if anybody does.
-    pub(crate) struct Watched<B> {
+    pub struct Watched<B> {
         #[pin]
         body: B,
         watch: Option<Box<Watch>>,

@@ -15,7 +15,8 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tidegate_core::message::framing;
 
 use super::activity::{Activity, Busy};
-use crate::body::{Body, BoxError};
+use crate::body::Body;
+use crate::box_error::BoxError;
 use crate::upstream::OriginBody;
 
 type Reply = Body<OriginBody>;

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::link::Link;
 use super::pool::Idle;
-use crate::body::BoxError;
+use crate::box_error::BoxError;
 use crate::deadline::Deadline;
 
 /// An origin's body. Its connection goes back to the pool when it has been read to its end, and is closed otherwise.
