@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use tidegate_core::Report;
 use tidegate_core::policy;
 
-use crate::metrics::{SHARDS, shard};
+use crate::stripes::{STRIPES, stripe};
 
 /// Most bytes that wait in one buffer.
 const BUFFER_BYTES_MAX: usize = 4 << 20;
@@ -21,7 +21,7 @@ pub struct AccessLog {
     on: AtomicBool,
     /// Whether it stays off, because nobody flushes it.
     muted: AtomicBool,
-    buffers: [Mutex<Vec<u8>>; SHARDS],
+    buffers: [Mutex<Vec<u8>>; STRIPES],
     dropped: AtomicU64,
 }
 
@@ -55,7 +55,7 @@ impl AccessLog {
         if !self.on.load(Ordering::Relaxed) {
             return;
         }
-        let mut buffer = self.buffers[shard()].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.buffers[stripe()].lock().unwrap_or_else(PoisonError::into_inner);
         let before = buffer.len();
         let fits = before < BUFFER_BYTES_MAX && serde_json::to_writer(&mut *buffer, report).is_ok();
         if fits {

@@ -29,6 +29,7 @@ mod reservation;
 mod server;
 mod shared_body;
 mod store;
+mod stripes;
 mod tls;
 mod upstream;
 mod waiters;

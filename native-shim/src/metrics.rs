@@ -4,33 +4,19 @@
 
 mod text;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use tidegate_core::problem::Refusal;
 use tidegate_core::report::{AttemptOutcome, CacheOutcome, Kind, LimitOutcome};
 use tidegate_core::{Millis, Policy, Report};
 
-/// Copies of each table.
-pub(crate) const SHARDS: usize = 8;
+use crate::stripes::{STRIPES, stripe};
 
 /// Upper bounds of the histograms' buckets in milliseconds; what is longer counts in the last, which has none.
 pub(crate) const BUCKETS: [Millis; 11] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000];
-
-thread_local! {
-    static SHARD: Cell<usize> = Cell::new({
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
-    });
-}
-
-/// Returns the copy that this thread uses.
-pub(crate) fn shard() -> usize {
-    SHARD.with(Cell::get)
-}
 
 /// Counters that stand in one cache line or more of their own.
 #[derive(Debug)]
@@ -39,7 +25,7 @@ struct Copy<const N: usize>([AtomicU64; N]);
 
 /// `N` counters.
 #[derive(Debug)]
-pub(crate) struct Counters<const N: usize>([Copy<N>; SHARDS]);
+pub(crate) struct Counters<const N: usize>([Copy<N>; STRIPES]);
 
 impl<const N: usize> Default for Counters<N> {
     fn default() -> Self {
@@ -49,7 +35,7 @@ impl<const N: usize> Default for Counters<N> {
 
 impl<const N: usize> Counters<N> {
     pub(crate) fn add(&self, at: usize, count: u64) {
-        if let Some(counter) = self.0[shard()].0.get(at) {
+        if let Some(counter) = self.0[stripe()].0.get(at) {
             counter.fetch_add(count, Ordering::Relaxed);
         }
     }
