@@ -16,6 +16,7 @@ mod box_error;
 mod clock;
 mod deadline;
 mod drive;
+mod exposition;
 mod in_flight;
 mod interim;
 mod kept;

@@ -2,8 +2,6 @@
 //!
 //! A name that a new policy keeps keeps its counts.
 
-mod text;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -56,10 +54,10 @@ impl Histogram {
 }
 
 pub(crate) const CACHE_OUTCOMES: usize = 12;
-pub(crate) const STATUS_CLASSES: usize = 6;
-pub(crate) const LIMIT_OUTCOMES: usize = 5;
-pub(crate) const ATTEMPT_OUTCOMES: usize = 12;
-pub(crate) const REFUSALS: usize = Refusal::ALL.len();
+const STATUS_CLASSES: usize = 6;
+const LIMIT_OUTCOMES: usize = 5;
+const ATTEMPT_OUTCOMES: usize = 12;
+const REFUSALS: usize = Refusal::ALL.len();
 
 /// Requests of one route: a row for each status class, a column for each cache outcome; the rest as named.
 #[derive(Debug, Default)]
@@ -112,9 +110,10 @@ impl<T: Default> Named<T> {
 /// What is counted.
 #[derive(Debug)]
 pub struct Metrics {
-    tables: ArcSwap<Tables>,
-    unrouted: RouteCounters,
-    refusals: Counters<REFUSALS>,
+    pub(crate) tables: ArcSwap<Tables>,
+    /// Requests that no route matched.
+    pub(crate) unrouted: RouteCounters,
+    pub(crate) refusals: Counters<REFUSALS>,
     /// Open client connections.
     pub(crate) connections: AtomicI64,
     /// Connections closed at once, because there were too many.
@@ -168,7 +167,7 @@ impl Metrics {
             };
             routes().map(of).sum()
         };
-        text::CACHE.into_iter().enumerate().map(|(outcome, name)| (name, sum(outcome))).collect()
+        CACHE.into_iter().enumerate().map(|(outcome, name)| (name, sum(outcome))).collect()
     }
 
     /// Counts one exchange.
@@ -204,6 +203,25 @@ impl Metrics {
     }
 }
 
+/// Names of classes of statuses, by number.
+pub(crate) const STATUS: [&str; STATUS_CLASSES] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Names of what the cache did, by number.
+pub(crate) const CACHE: [&str; CACHE_OUTCOMES] = [
+    "none",
+    "hit",
+    "stale",
+    "stale_if_error",
+    "revalidated",
+    "expired",
+    "miss",
+    "vary_miss",
+    "bypass",
+    "only_if_cached",
+    "request",
+    "partial",
+];
+
 fn cache_outcome(outcome: CacheOutcome) -> usize {
     match outcome {
         CacheOutcome::Hit => 1,
@@ -220,6 +238,10 @@ fn cache_outcome(outcome: CacheOutcome) -> usize {
     }
 }
 
+/// Names of what limits said, by number.
+pub(crate) const LIMIT: [&str; LIMIT_OUTCOMES] =
+    ["allowed", "rejected", "would_reject", "unavailable_allowed", "unavailable_denied"];
+
 fn limit_outcome(outcome: LimitOutcome) -> usize {
     match outcome {
         LimitOutcome::Allowed => 0,
@@ -229,6 +251,22 @@ fn limit_outcome(outcome: LimitOutcome) -> usize {
         LimitOutcome::UnavailableDenied => 4,
     }
 }
+
+/// Names of how attempts ended, by number.
+pub(crate) const ATTEMPT: [&str; ATTEMPT_OUTCOMES] = [
+    "response",
+    "circuit_open",
+    "unreachable",
+    "connect_timeout",
+    "tls",
+    "response_timeout",
+    "closed",
+    "protocol",
+    "request_body",
+    "abandoned",
+    "body_broken",
+    "body_timeout",
+];
 
 fn attempt_outcome(outcome: AttemptOutcome) -> usize {
     match outcome {

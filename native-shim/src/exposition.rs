@@ -6,43 +6,8 @@ use std::sync::atomic::Ordering;
 use tidegate_core::breaker::StateName;
 use tidegate_core::problem::Refusal;
 
-use super::{BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS_CLASSES};
+use crate::metrics::{ATTEMPT, BUCKETS, CACHE, CACHE_OUTCOMES, Histogram, LIMIT, Metrics, RouteCounters, STATUS};
 use crate::node::Node;
-
-pub(super) const CACHE: [&str; CACHE_OUTCOMES] = [
-    "none",
-    "hit",
-    "stale",
-    "stale_if_error",
-    "revalidated",
-    "expired",
-    "miss",
-    "vary_miss",
-    "bypass",
-    "only_if_cached",
-    "request",
-    "partial",
-];
-
-const STATUS: [&str; STATUS_CLASSES] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
-
-const LIMIT: [&str; super::LIMIT_OUTCOMES] =
-    ["allowed", "rejected", "would_reject", "unavailable_allowed", "unavailable_denied"];
-
-const ATTEMPT: [&str; super::ATTEMPT_OUTCOMES] = [
-    "response",
-    "circuit_open",
-    "unreachable",
-    "connect_timeout",
-    "tls",
-    "response_timeout",
-    "closed",
-    "protocol",
-    "request_body",
-    "abandoned",
-    "body_broken",
-    "body_timeout",
-];
 
 /// The text under construction.
 struct Page(String);
