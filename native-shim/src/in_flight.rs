@@ -80,9 +80,9 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let length = fill.head.announced_length();
-    let mut reservation = Reservation::new(node);
+    let mut reservation = Reservation::new(&node.reserved);
     let runtime = tokio::runtime::Handle::try_current().ok();
-    let Some(runtime) = runtime.filter(|_| reservation.grow(length.unwrap_or(0))) else {
+    let Some(runtime) = runtime.filter(|_| reservation.grow(length.unwrap_or(0), node.reserved_max())) else {
         // Those who wait would find no room one after the other. In this order: who is woken finds that nobody leads.
         if let Some(lead) = fill.lead.take() {
             lead.end_unshared(node.now());
@@ -179,7 +179,7 @@ impl Filling {
     /// Says whether the body can still be stored with one more piece.
     fn has_room_for(&mut self, piece: &Bytes) -> bool {
         let length = self.length + piece.len() as u64;
-        length <= self.fill.body_bytes_max && self.shared.reserve(length)
+        length <= self.fill.body_bytes_max && self.shared.reserve(length, || self.work.node().reserved_max())
     }
 
     /// Stores the body, if it is whole.

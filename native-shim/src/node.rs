@@ -39,7 +39,7 @@ pub struct Node {
     /// Responses on their way into the store.
     pub(crate) in_flight: InFlight,
     /// Room that they take.
-    pub(crate) reserved: Reserved,
+    pub(crate) reserved: Arc<Reserved>,
     /// Work under way for which no client waits.
     work: AtomicUsize,
 }
@@ -90,7 +90,7 @@ impl Node {
             seats: Seats::default(),
             waiters: Arc::new(Waiters::new()),
             in_flight: InFlight::default(),
-            reserved: Reserved::default(),
+            reserved: Arc::default(),
             work: AtomicUsize::new(0),
         }
     }
@@ -126,6 +126,12 @@ impl Node {
     /// Returns whether anything goes on for which no client waits.
     pub(crate) fn works(&self) -> bool {
         self.work.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns how many bytes may be on their way into the store: with those that slow clients still hold of what it has given up, as many as it may have.
+    pub(crate) fn reserved_max(&self) -> u64 {
+        let bound = self.engine.load().policy().store.bytes_max;
+        bound.saturating_mul(2).saturating_sub(self.store.held_bytes()).min(bound)
     }
 
     /// Makes a purge: what it reaches is not used any more, or only as stale. Returns its number.

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::node::Node;
-
 /// All the room that is taken, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved(AtomicU64);
@@ -18,25 +16,23 @@ impl Reserved {
 /// Room for bytes on their way. It is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    node: Arc<Node>,
+    all: Arc<Reserved>,
     bytes: u64,
 }
 
 impl Reservation {
-    pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), bytes: 0 }
+    pub(crate) fn new(all: &Arc<Reserved>) -> Self {
+        Self { all: Arc::clone(all), bytes: 0 }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Takes more room; says no when too much is on its way.
-    pub(crate) fn grow(&mut self, more: u64) -> bool {
-        let bound = self.node.engine().policy().store.bytes_max;
-        let most = bound.saturating_mul(2).saturating_sub(self.node.store.held_bytes()).min(bound);
+    /// Takes more room; says no when all together would take more than `most`.
+    pub(crate) fn grow(&mut self, more: u64, most: u64) -> bool {
         let grown = |bytes: u64| bytes.checked_add(more).filter(|sum| *sum <= most);
-        let taken = self.node.reserved.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        let taken = self.all.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
         self.bytes += if taken { more } else { 0 };
         taken
     }
@@ -45,7 +41,7 @@ impl Reservation {
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
-        self.node.reserved.0.fetch_sub(less, Ordering::Relaxed);
+        self.all.0.fetch_sub(less, Ordering::Relaxed);
     }
 }
 

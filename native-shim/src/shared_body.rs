@@ -99,11 +99,11 @@ impl SharedBody {
         Reader { shared: Arc::clone(self), number, pieces, is_open_ended }
     }
 
-    /// Takes room for so many bytes in all, if there is so much.
-    pub(crate) fn reserve(&self, bytes: u64) -> bool {
+    /// Takes room for so many bytes in all, if there is so much. `most` says how much all bodies together may take; it is asked only if more is needed.
+    pub(crate) fn reserve(&self, bytes: u64, most: impl FnOnce() -> u64) -> bool {
         self.lock().reservation.as_mut().is_some_and(|reservation| {
             let more = bytes.saturating_sub(reservation.bytes());
-            more == 0 || reservation.grow(more)
+            more == 0 || reservation.grow(more, most())
         })
     }
 
