@@ -14,7 +14,7 @@ use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply,
 
 use crate::body::Body;
 use crate::box_error::BoxError;
-use crate::in_flight;
+use crate::filling;
 use crate::node::{Node, Work};
 use crate::request_body::RequestBody;
 use crate::shared_body::SharedBody;
@@ -231,7 +231,7 @@ impl<U: Upstream> Finish<'_, U> {
             Err(other) => (self.answer.take(), Some(other)),
         };
         let Some(fetched) = fetched else { return other.unwrap_or_default() };
-        let passed_on = match in_flight::begin(self.node, fill, self.wake.take(), fetched) {
+        let passed_on = match filling::begin(self.node, fill, self.wake.take(), fetched) {
             Ok(reader) => Body::shared(reader),
             Err(fetched) => Body::watched(fetched),
         };

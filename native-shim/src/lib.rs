@@ -17,6 +17,7 @@ mod clock;
 mod deadline;
 mod drive;
 mod exposition;
+mod filling;
 mod in_flight;
 mod interim;
 mod kept;
