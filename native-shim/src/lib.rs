@@ -28,6 +28,7 @@ mod node;
 mod random;
 mod request_body;
 mod reservation;
+mod seats;
 mod server;
 mod shared_body;
 mod store;

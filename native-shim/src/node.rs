@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::random;
 use crate::reservation::Reserved;
-use crate::server::Seats;
+use crate::seats::Seats;
 use crate::store::Store;
 use crate::waiters::Waiters;
 
@@ -34,7 +34,7 @@ pub struct Node {
     pub access_log: AccessLog,
     pub(crate) clock: Clock,
     /// Who is connected.
-    pub(crate) seats: Seats,
+    pub(crate) seats: Arc<Seats>,
     pub(crate) waiters: Arc<Waiters>,
     /// Responses on their way into the store.
     pub(crate) in_flight: InFlight,
@@ -87,7 +87,7 @@ impl Node {
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
             clock,
-            seats: Seats::default(),
+            seats: Arc::default(),
             waiters: Arc::new(Waiters::new()),
             in_flight: InFlight::default(),
             reserved: Arc::default(),

@@ -9,7 +9,6 @@ mod header_blocks;
 mod held;
 mod messages;
 mod operations;
-mod seats;
 mod service;
 mod tunnel;
 mod wire;
@@ -35,7 +34,6 @@ use crate::tls::TlsFiles;
 use crate::upstream::Connections;
 
 pub use admin::Admin;
-pub(crate) use seats::Seats;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;

@@ -13,9 +13,9 @@ use tidegate_core::{Millis, Scheme};
 use super::header_blocks::Seen;
 use super::held::{Stream, Streams};
 use super::messages::Content;
-use super::seats::Seat;
 use crate::interim::Interim;
 use crate::node::Node;
+use crate::seats::Seat;
 
 /// Length of a tick.
 pub(super) const TICK: Millis = 100;
@@ -389,7 +389,7 @@ impl Registry {
 
     /// Gives a connection its place, if there is one: among all, of which there are at most so many, and among those of its address.
     pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, connections_max: usize) -> Option<Place> {
-        let seat = Arc::new(Seat::take(&self.node, peer, connections_max)?);
+        let seat = Arc::new(self.take_seat(peer, connections_max)?);
         self.node.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity {
             node: Arc::clone(&self.node),
@@ -417,6 +417,15 @@ impl Registry {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));
         Some(Place { registry: Arc::clone(self), number, activity, seat })
+    }
+
+    /// Takes a seat as the policy says, and no more than there are files for. Behind a trusted proxy there is everybody: its address is not bounded.
+    fn take_seat(&self, peer: IpAddr, connections_max: usize) -> Option<Seat> {
+        let engine = self.node.engine();
+        let policy = engine.policy();
+        let bounds = &policy.server.bounds;
+        let of_address = (!policy.client.trusts(peer)).then_some((peer, bounds.connections_per_address_max));
+        self.node.seats.take(bounds.connections_max.min(connections_max), of_address)
     }
 
     /// Moves the coarse clock.

@@ -8,8 +8,6 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::node::Node;
-
 /// The seats of a process that are taken.
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
@@ -19,38 +17,34 @@ pub(crate) struct Seats {
 
 /// A client's seat. It is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
-    node: Arc<Node>,
-    /// The address whose seat it is; none for a trusted proxy, behind which there is everybody.
+pub(crate) struct Seat {
+    seats: Arc<Seats>,
+    /// The address whose seat it is, if those of an address are bounded.
     address: Option<IpAddr>,
 }
 
-impl Seat {
-    /// Takes a seat for a connection from this address, if one is free: as the policy says, and no more than there are files for.
-    pub(super) fn take(node: &Arc<Node>, peer: IpAddr, connections_max: usize) -> Option<Self> {
-        let engine = node.engine();
-        let bounds = &engine.policy().server.bounds;
-        let most = bounds.connections_max.min(connections_max);
-        let address = (!engine.policy().client.trusts(peer)).then_some(peer);
+impl Seats {
+    /// Takes a seat, if one is free: of all, of which there are `most`, and of those of this address, if it may only have some.
+    pub(crate) fn take(self: &Arc<Self>, most: usize, of_address: Option<(IpAddr, usize)>) -> Option<Seat> {
         // Counted before it is compared: other threads accept at the same time.
-        if node.seats.taken.fetch_add(1, Ordering::Relaxed) >= most {
-            node.seats.taken.fetch_sub(1, Ordering::Relaxed);
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= most {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        if address.is_some_and(|peer| !node.seats.addresses.enter(peer, bounds.connections_per_address_max)) {
-            node.seats.taken.fetch_sub(1, Ordering::Relaxed);
+        if of_address.is_some_and(|(address, most)| !self.addresses.enter(address, most)) {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Self { node: Arc::clone(node), address })
+        Some(Seat { seats: Arc::clone(self), address: of_address.map(|(address, _)| address) })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(address) = self.address {
-            self.node.seats.addresses.leave(address);
+            self.seats.addresses.leave(address);
         }
-        self.node.seats.taken.fetch_sub(1, Ordering::Relaxed);
+        self.seats.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
