@@ -10,6 +10,7 @@ mod exchange;
 mod link;
 mod pool;
 mod socket;
+mod stream;
 
 use std::sync::Arc;
 
@@ -24,9 +25,6 @@ use crate::tls::TlsFiles;
 
 pub use body::OriginBody;
 use pool::Pool;
-
-/// Most idle connections of one origin in one thread.
-pub(crate) const IDLE_MAX: usize = 256;
 
 /// A thread's connections to all origins.
 #[derive(Debug, Clone)]

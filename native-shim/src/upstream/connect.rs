@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::socket::Stream;
+use super::stream::Stream;
 use crate::tls::TlsFiles;
 
 /// How long an address is tried alone before the next one is tried beside it (RFC 8305, section 5).

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use tidegate_core::route::{Origin, Timeouts};
 
-use super::IDLE_MAX;
 use super::link::Link;
 use crate::tls::TlsFiles;
+
+/// Most idle connections of one origin in one thread.
+const IDLE_MAX: usize = 256;
 
 /// A thread's idle connections.
 #[derive(Debug)]
