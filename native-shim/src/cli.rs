@@ -1,5 +1,6 @@
 //! The command line.
 
+mod admin_token;
 mod check;
 mod demo;
 mod duration;
@@ -50,9 +51,4 @@ impl Arguments {
             Command::Demo(arguments) => demo::run(&arguments),
         }
     }
-}
-
-/// What operators show at the admin address.
-fn admin_token() -> Option<String> {
-    std::env::var("TIDEGATE_ADMIN_TOKEN").ok().filter(|token| !token.trim().is_empty())
 }

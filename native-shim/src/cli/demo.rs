@@ -17,6 +17,8 @@ use tidegate::{Admin, Node, Phase, Server, TlsFiles};
 use tidegate_core::Policy;
 use visit::{ANN, BOB, Stage, Visitor};
 
+use super::admin_token::admin_token;
+
 /// What `demo` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -53,7 +55,7 @@ async fn show(once: bool) -> Result<(), Box<dyn Error>> {
     let files = Arc::new(TlsFiles::new("."));
     let server = Server::start(&node, &files).map_err(|e| busy(&e))?;
     if let Some(address) = admin {
-        let admin = Admin::bind(&address, Arc::clone(&node), &files, super::admin_token(), server.phase()).await;
+        let admin = Admin::bind(&address, Arc::clone(&node), &files, admin_token(), server.phase()).await;
         tokio::spawn(admin.map_err(|e| busy(&e))?.serve());
     }
     println!("Tidegate serves a shop on {}, from Frankfurt (eu) and Ashburn (us).", server.address());

@@ -12,6 +12,8 @@ use tidegate::{Admin, Look, Node, Phase, PolicyFile, Server, TlsFiles};
 use tidegate_core::operations::{CHARACTERS_MIN, Token};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::admin_token::admin_token;
+
 /// How often the policy's file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -66,7 +68,7 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
 
 /// Has the node refuse requests that show the operators' token, with an admin address or without.
 fn keep_secret(node: &Node) {
-    let token = super::admin_token().as_deref().and_then(Token::new);
+    let token = admin_token().as_deref().and_then(Token::new);
     if token.as_ref().is_some_and(Token::is_short) {
         eprintln!(
             "tidegate: TIDEGATE_ADMIN_TOKEN has fewer than {CHARACTERS_MIN} characters and could be guessed; take one from `openssl rand -hex 32`"
@@ -105,7 +107,7 @@ async fn look_after(
     admin: Option<TcpListener>,
 ) -> Result<(), String> {
     if let Some(listener) = admin {
-        let token = super::admin_token();
+        let token = admin_token();
         let operations = if token.is_some() { "" } else { "; no operations: TIDEGATE_ADMIN_TOKEN is not set" };
         let admin = Admin::on(listener, Arc::clone(node), files, token, server.phase());
         let admin = admin.map_err(|error| format!("tidegate: the admin address: {error}"))?;
