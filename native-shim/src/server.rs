@@ -9,7 +9,12 @@ mod header_blocks;
 mod held;
 mod messages;
 mod operations;
+mod phase;
+mod registry;
 mod service;
+mod streams;
+mod ticks;
+mod trailers;
 mod tunnel;
 mod wire;
 
@@ -27,27 +32,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use self::activity::{LOOK_TICKS, Registry, Signal, TICK};
+use self::activity::{LOOK_TICKS, Signal};
+use self::registry::Registry;
 use self::service::Shared;
+use self::ticks::TICK;
 use crate::node::Node;
 use crate::tls::TlsFiles;
 use crate::upstream::Connections;
 
 pub use admin::Admin;
+pub use phase::Phase;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
-
-/// Where a server is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// It serves.
-    Running,
-    /// It accepts nothing new and finishes what is under way.
-    Draining,
-    /// It ends at once.
-    Stopped,
-}
 
 /// A running server.
 #[derive(Debug)]

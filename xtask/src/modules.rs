@@ -14,7 +14,7 @@ use crate::shell::{Result, root};
 use crate::steps::Outcome::{self, Passed};
 
 /// The crates whose modules are looked at, and how many of their modules lie in circles still. The number only ever falls.
-const SOURCES: [(&str, usize); 2] = [("core/src", 0), ("native-shim/src", 4)];
+const SOURCES: [(&str, usize); 2] = [("core/src", 0), ("native-shim/src", 0)];
 
 /// The names from the crate's root to a module; none for the root itself.
 type Module = Vec<String>;

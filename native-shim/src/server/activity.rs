@@ -1,6 +1,5 @@
-//! What the connections of a thread are doing, looked over twice a second, so that no connection needs a timer of its own.
+//! What a connection is doing, and what it must be told by now.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -11,14 +10,11 @@ use tidegate_core::message::bounds::Bounds;
 use tidegate_core::{Millis, Scheme};
 
 use super::header_blocks::Seen;
-use super::held::{Stream, Streams};
 use super::messages::Content;
+use super::streams::{Stream, Streams};
+use super::ticks::{TICK, Ticks, ticks_in};
 use crate::interim::Interim;
 use crate::node::Node;
-use crate::seats::Seat;
-
-/// Length of a tick.
-pub(super) const TICK: Millis = 100;
 
 /// A body in chunks.
 const CHUNKED: u64 = u64::MAX;
@@ -56,7 +52,7 @@ pub(super) struct Activity {
     pub(super) peer: IpAddr,
     /// What the client speaks: `https` over TLS.
     pub(super) scheme: Scheme,
-    tick: Arc<AtomicU32>,
+    ticks: Ticks,
     /// Exchanges under way, and replies being streamed.
     in_flight: AtomicU32,
     /// When a byte last moved; with HTTP/2, when an exchange last began or ended: frames that are part of none keep no connection open.
@@ -83,14 +79,47 @@ pub(super) struct Activity {
     /// Bytes that the client took of the reply under way, and the ticks for which it was waited.
     written: AtomicU64,
     waited: AtomicU32,
-    streams: Streams,
+    streams: Streams<Busy>,
     /// Interim responses to the request under way (HTTP/1).
     pub(super) interim: Arc<Interim>,
 }
 
 impl Activity {
-    pub(super) fn now(&self) -> u32 {
-        self.tick.load(Ordering::Relaxed)
+    /// Begins with a connection that has just been accepted.
+    pub(super) fn new(node: Arc<Node>, peer: IpAddr, scheme: Scheme, ticks: Ticks) -> Self {
+        let now = ticks.now();
+        Self {
+            node,
+            peer,
+            scheme,
+            ticks,
+            in_flight: AtomicU32::new(0),
+            moved: AtomicU32::new(now),
+            head: AtomicU32::new(0),
+            blocked: AtomicU32::new(0),
+            unsent: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
+            content: AtomicU64::new(0),
+            fragment: AtomicBool::new(false),
+            linger: AtomicBool::new(false),
+            signal: AtomicU8::new(0),
+            waker: Mutex::new(None),
+            half_closed: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            waited: AtomicU32::new(0),
+            streams: Streams::new(),
+            interim: Arc::default(),
+        }
+    }
+
+    /// Returns the clock that the connection goes by.
+    pub(super) fn ticks(&self) -> &Ticks {
+        &self.ticks
+    }
+
+    fn now(&self) -> u32 {
+        self.ticks.now()
     }
 
     pub(super) fn read(&self) {
@@ -232,14 +261,14 @@ impl Activity {
     }
 
     /// Takes note of a stream with a reply.
-    pub(super) fn opened(&self, stream: Weak<Stream>) {
+    pub(super) fn opened(&self, stream: Weak<Stream<Busy>>) {
         self.streams.add(stream);
     }
 
     /// Ends what the client has left alone for too long, though not its connection.
     fn end_idle_streams(&self, bounds: &Bounds) {
         if self.is_http2() {
-            let cut = self.streams.cut_idle(ticks(bounds.idle_timeout));
+            let cut = self.streams.cut_idle(ticks_in(bounds.idle_timeout));
             self.node.metrics.replies_cut.fetch_add(cut, Ordering::Relaxed);
         }
     }
@@ -300,7 +329,7 @@ impl Activity {
     }
 
     /// Says what the connection must be told by now.
-    fn overdue(&self, bounds: &Bounds) -> Option<Signal> {
+    pub(super) fn overdue(&self, bounds: &Bounds) -> Option<Signal> {
         self.end_idle_streams(bounds);
         if !self.tunnel.load(Ordering::Relaxed) && self.is_too_slow(bounds) {
             return Some(Signal::Abort);
@@ -312,10 +341,10 @@ impl Activity {
             return Some(Signal::Abort);
         }
         if self.tunnel.load(Ordering::Relaxed) {
-            return (since(&self.moved) >= ticks(bounds.tunnel_idle_timeout)).then_some(Signal::Abort);
+            return (since(&self.moved) >= ticks_in(bounds.tunnel_idle_timeout)).then_some(Signal::Abort);
         }
-        let idle_max = ticks(bounds.idle_timeout);
-        let head = self.head.load(Ordering::Relaxed) != 0 && since(&self.head) >= ticks(bounds.header_timeout);
+        let idle_max = ticks_in(bounds.idle_timeout);
+        let head = self.head.load(Ordering::Relaxed) != 0 && since(&self.head) >= ticks_in(bounds.header_timeout);
         let blocked = self.blocked.load(Ordering::Relaxed) != 0;
         // Nothing more is read while nothing can be written.
         if head && !blocked && self.http2.load(Ordering::Relaxed) {
@@ -332,10 +361,6 @@ impl Activity {
             _ => None,
         }
     }
-}
-
-fn ticks(time: Millis) -> u32 {
-    u32::try_from(time / TICK).unwrap_or(u32::MAX).max(1)
 }
 
 /// An exchange under way.
@@ -359,107 +384,5 @@ impl Drop for Busy {
             self.0.moved.store(self.0.now(), Ordering::Relaxed);
         }
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The connections of one thread.
-#[derive(Debug)]
-pub(super) struct Registry {
-    tick: Arc<AtomicU32>,
-    next: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<Activity>>>,
-    node: Arc<Node>,
-}
-
-/// A connection's place in the registry, which its tunnel shares; left when dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    registry: Arc<Registry>,
-    number: u64,
-    pub(super) activity: Arc<Activity>,
-    /// Kept by what goes on when the connection has ended.
-    pub(super) seat: Arc<Seat>,
-}
-
-impl Registry {
-    pub(super) fn new(node: Arc<Node>) -> Self {
-        // Tick 0 means never.
-        Self { tick: Arc::new(AtomicU32::new(1)), next: AtomicU64::new(0), open: Mutex::default(), node }
-    }
-
-    /// Gives a connection its place, if there is one: among all, of which there are at most so many, and among those of its address.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, connections_max: usize) -> Option<Place> {
-        let seat = Arc::new(self.take_seat(peer, connections_max)?);
-        self.node.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        let activity = Arc::new(Activity {
-            node: Arc::clone(&self.node),
-            peer,
-            scheme,
-            tick: Arc::clone(&self.tick),
-            in_flight: AtomicU32::new(0),
-            moved: AtomicU32::new(self.tick.load(Ordering::Relaxed)),
-            head: AtomicU32::new(0),
-            blocked: AtomicU32::new(0),
-            unsent: AtomicBool::new(false),
-            http2: AtomicBool::new(false),
-            tunnel: AtomicBool::new(false),
-            content: AtomicU64::new(0),
-            fragment: AtomicBool::new(false),
-            linger: AtomicBool::new(false),
-            signal: AtomicU8::new(0),
-            waker: Mutex::new(None),
-            half_closed: AtomicBool::new(false),
-            written: AtomicU64::new(0),
-            waited: AtomicU32::new(0),
-            streams: Streams::default(),
-            interim: Arc::default(),
-        });
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open().insert(number, Arc::clone(&activity));
-        Some(Place { registry: Arc::clone(self), number, activity, seat })
-    }
-
-    /// Takes a seat as the policy says, and no more than there are files for. Behind a trusted proxy there is everybody: its address is not bounded.
-    fn take_seat(&self, peer: IpAddr, connections_max: usize) -> Option<Seat> {
-        let engine = self.node.engine();
-        let policy = engine.policy();
-        let bounds = &policy.server.bounds;
-        let of_address = (!policy.client.trusts(peer)).then_some((peer, bounds.connections_per_address_max));
-        self.node.seats.take(bounds.connections_max.min(connections_max), of_address)
-    }
-
-    /// Moves the coarse clock.
-    pub(super) fn tick(&self) -> u32 {
-        self.tick.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Tells every connection what it must be told by now.
-    pub(super) fn look_over(&self, bounds: &Bounds) {
-        for activity in self.open().values() {
-            if let Some(signal) = activity.overdue(bounds) {
-                activity.tell(signal);
-            }
-        }
-    }
-
-    pub(super) fn tell_all(&self, signal: Signal) {
-        for activity in self.open().values() {
-            activity.tell(signal);
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.open().is_empty()
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Activity>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.registry.open().remove(&self.number);
-        self.registry.node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -16,8 +16,8 @@ use tidegate_core::operations::{self, Guesses, Token};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::Phase;
 use super::operations::{self as carried_out, Operations};
+use super::phase::Phase;
 use crate::body::Body;
 use crate::metrics::Metrics;
 use crate::node::Node;

@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::activity::{Activity, Place, STREAMS_MAX, Signal};
+use super::activity::{Activity, STREAMS_MAX, Signal};
 use super::canned;
 use super::header_blocks::PREFACE;
+use super::registry::Place;
 use super::service::{Exchanges, Shared};
 use super::wire::Wire;
 

@@ -11,9 +11,9 @@ use hyper::upgrade::OnUpgrade;
 use tidegate_core::problem::Refusal;
 use tidegate_core::{Client, exchange};
 
-use super::activity::Place;
 use super::held::Held;
 use super::messages::Content;
+use super::registry::Place;
 use super::tunnel;
 use crate::body::Body;
 use crate::drive;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::activity::Place;
+use super::registry::Place;
 
 /// Joins two connections as soon as both are handed over. The client's keeps its place: it counts as open, and a draining server waits for it.
 pub(super) fn open(client: OnUpgrade, origin: OnUpgrade, place: Arc<Place>) {

@@ -295,7 +295,9 @@ mod tests {
     use tidegate_core::{Policy, Scheme};
     use tokio::io::AsyncReadExt;
 
-    use super::super::activity::{Registry, Signal};
+    use super::super::activity::Signal;
+    use super::super::registry::Registry;
+    use super::super::ticks::TICK;
     use super::*;
     use crate::node::Node;
 
@@ -311,7 +313,7 @@ mod tests {
         let (mut client, io) = tokio::io::duplex(8);
         let mut wire = Wire::new(io, Arc::clone(activity));
         let bounds = node.engine().policy().server.bounds;
-        let passed = bounds.idle_timeout / super::super::activity::TICK + 1;
+        let passed = bounds.idle_timeout / TICK + 1;
         let answer = async {
             activity.interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
             let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut wire).poll_flush(cx))).await;
