@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use super::admin_token::admin_token;
+
 /// Tells proxies that what they have stored is of no more use. Their token is taken from the environment: `TIDEGATE_ADMIN_TOKEN`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -62,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn tell(address: &str, order: String) -> Result<String, String> {
-    let token = std::env::var("TIDEGATE_ADMIN_TOKEN").map_err(|_| "TIDEGATE_ADMIN_TOKEN is not set")?;
+    let token = admin_token().ok_or("TIDEGATE_ADMIN_TOKEN is not set, or empty")?;
     let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
     if address.contains("://") {
         return Err("the admin address is spoken to in plain HTTP; write HOST:PORT. A Worker takes the order at \
