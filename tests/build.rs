@@ -1,4 +1,5 @@
-//! Lists the fixtures, so that they are compiled in: on wasm32 there is no file system to read them from.
+//! Lists the fixtures, so that they are compiled in: on wasm32 there is no file system to read them
+//! from.
 
 #![allow(clippy::expect_used, reason = "a build that cannot go on fails")]
 
@@ -13,11 +14,26 @@ fn main() {
     let mut files: Vec<_> = entries.map(|e| e.expect("readable").path()).collect();
     files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
     files.sort();
-    let mut list = String::from("/// Name and text of each fixture.\npub const FIXTURES: &[(&str, &str)] = &[\n");
+    let mut list = String::from(
+        "/// Name and text of each fixture.\npub const FIXTURES: &[(&str, &str)] = &[\n",
+    );
     for file in files {
-        let name = file.file_stem().expect("a file").to_string_lossy().into_owned();
-        writeln!(list, "    ({name:?}, include_str!({:?})),", file.display().to_string()).expect("a string");
+        let name = file
+            .file_stem()
+            .expect("a file")
+            .to_string_lossy()
+            .into_owned();
+        writeln!(
+            list,
+            "    ({name:?}, include_str!({:?})),",
+            file.display().to_string()
+        )
+        .expect("a string");
     }
     list.push_str("];\n");
-    fs::write(Path::new(&env::var("OUT_DIR").expect("cargo sets it")).join("fixtures.rs"), list).expect("writable");
+    fs::write(
+        Path::new(&env::var("OUT_DIR").expect("cargo sets it")).join("fixtures.rs"),
+        list,
+    )
+    .expect("writable");
 }

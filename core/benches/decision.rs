@@ -1,7 +1,7 @@
 //! What a decision costs: `cargo bench -p tidegate-core`.
 //!
-//! `hit` is a whole exchange from begin to Finish with one limit charged and the stored response given; the shell's own work (its map of counters, its
-//! store, its sockets) is not in it.
+//! `hit` is a whole exchange from begin to Finish with one limit charged and the stored response
+//! given; the shell's own work (its map of counters, its store, its sockets) is not in it.
 
 #![allow(clippy::panic, reason = "a benchmark that cannot go on fails")]
 
@@ -12,7 +12,9 @@ use divan::{Bencher, black_box};
 use http::{HeaderValue, Request, request};
 use tidegate_core::cache::Stored;
 use tidegate_core::limit::{Charged, gcra};
-use tidegate_core::{Answer, Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp};
+use tidegate_core::{
+    Answer, Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp,
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -47,7 +49,10 @@ fn head(path: &str) -> request::Parts {
     let (mut head, ()) = Request::get(path).body(()).unwrap_or_default().into_parts();
     for (name, value) in [
         ("host", "shop.example"),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
         ("accept", "application/json"),
         ("accept-encoding", "gzip, br"),
         ("accept-language", "en"),
@@ -60,7 +65,13 @@ fn head(path: &str) -> request::Parts {
 
 fn client() -> Client {
     let peer = IpAddr::from([203, 0, 113, 9]);
-    Client { peer, geo: None, scheme: Scheme::Http, body: RequestBody::Empty, fresh_trace: 1 }
+    Client {
+        peer,
+        geo: None,
+        scheme: Scheme::Http,
+        body: RequestBody::Empty,
+        fresh_trace: 1,
+    }
 }
 
 /// Drives one exchange; what it stores is returned.
@@ -87,44 +98,68 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
                 ] {
                     head.headers.insert(name, HeaderValue::from_static(value));
                 }
-                next.resume(Ok(Answer { head, body_intact: true }), NOW)
+                next.resume(
+                    Ok(Answer {
+                        head,
+                        body_intact: true,
+                    }),
+                    NOW,
+                )
             }
             Step::Wait(next) => next.resume(NOW),
             Step::Finish(reply) => {
                 black_box(&reply.head);
-                return reply.fill.filter(|f| f.kind == FillKind::Insert).map(|f| f.head);
+                return reply
+                    .fill
+                    .filter(|f| f.kind == FillKind::Insert)
+                    .map(|f| f.head);
             }
         }
     }
 }
 
 fn engine() -> Engine {
-    Engine::new(Policy::parse("bench", POLICY).unwrap_or_else(|error| panic!("{error}")), 7)
+    Engine::new(
+        Policy::parse("bench", POLICY).unwrap_or_else(|error| panic!("{error}")),
+        7,
+    )
 }
 
 #[divan::bench]
 fn hit(bencher: Bencher<'_, '_>) {
     let engine = engine();
-    let stored: Vec<Arc<Stored>> = drive(&engine, head("/api/x?id=1"), &[]).into_iter().collect();
+    let stored: Vec<Arc<Stored>> = drive(&engine, head("/api/x?id=1"), &[])
+        .into_iter()
+        .collect();
     assert_eq!(stored.len(), 1);
-    bencher.with_inputs(|| head("/api/x?id=1")).bench_values(|head| drive(&engine, head, &stored));
+    bencher
+        .with_inputs(|| head("/api/x?id=1"))
+        .bench_values(|head| drive(&engine, head, &stored));
 }
 
 #[divan::bench]
 fn miss(bencher: Bencher<'_, '_>) {
     let engine = engine();
-    bencher.with_inputs(|| head("/api/x?id=1")).bench_values(|head| drive(&engine, head, &[]));
+    bencher
+        .with_inputs(|| head("/api/x?id=1"))
+        .bench_values(|head| drive(&engine, head, &[]));
 }
 
 #[divan::bench]
 fn pass(bencher: Bencher<'_, '_>) {
     let engine = engine();
-    bencher.with_inputs(|| head("/page")).bench_values(|head| drive(&engine, head, &[]));
+    bencher
+        .with_inputs(|| head("/page"))
+        .bench_values(|head| drive(&engine, head, &[]));
 }
 
 #[divan::bench]
 fn charge(bencher: Bencher<'_, '_>) {
-    let limit = engine().policy().routes.get(1).and_then(|r| r.limits.first().cloned());
+    let limit = engine()
+        .policy()
+        .routes
+        .get(1)
+        .and_then(|r| r.limits.first().cloned());
     let quota = limit.map(|l| l.quota);
     bencher.bench(|| black_box(quota).map(|q| gcra::charge(&q, None, 1, NOW)));
 }

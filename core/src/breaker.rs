@@ -1,12 +1,15 @@
 //! Circuit breakers: Closed, Open, `HalfOpen`.
 //!
-//! Why: an origin that fails or crawls must not take its callers down with it, and needs quiet to recover. A circuit opens when, over its window
-//! and at least `minimum_calls`, the share of failed or of slow calls reaches its threshold. It recovers through `HalfOpen`: a few permits are
-//! given out; when all of them have answered, their failure share closes or opens the circuit again.
+//! Why: an origin that fails or crawls must not take its callers down with it, and needs quiet to
+//! recover. A circuit opens when, over its window and at least `minimum_calls`, the share of failed
+//! or of slow calls reaches its threshold. It recovers through `HalfOpen`: a few permits are given
+//! out; when all of them have answered, their failure share closes or opens the circuit again.
 //!
-//! A permit ends exactly once, with its outcome, or expires. A permit of an older generation never moves the state. Nothing here needs a timer:
-//! every deadline is looked at when the next call comes. What is remembered is when something began, not when it ends: a beginning that lies in the
-//! future, because the clock was set back, is taken to be now, so nothing lasts longer than its rule says from then on.
+//! A permit ends exactly once, with its outcome, or expires. A permit of an older generation never
+//! moves the state. Nothing here needs a timer: every deadline is looked at when the next call
+//! comes. What is remembered is when something began, not when it ends: a beginning that lies in
+//! the future, because the clock was set back, is taken to be now, so nothing lasts longer than its
+//! rule says from then on.
 
 mod rule;
 mod window;
@@ -31,7 +34,8 @@ pub struct Permit {
 pub struct Outcome {
     /// Whether it counts as a failure.
     pub failed: bool,
-    /// For how long its origin was waited for, from sending the request to the response's head or the failure.
+    /// For how long its origin was waited for, from sending the request to the response's head or
+    /// the failure.
     pub took: Millis,
 }
 
@@ -90,7 +94,10 @@ const PATIENCE: Millis = 1000;
 impl Breaker {
     /// Makes a closed breaker that has seen nothing.
     pub fn new(rule: &Rule) -> Self {
-        Self { generation: 0, state: State::Closed(Tally::new(rule.window)) }
+        Self {
+            generation: 0,
+            state: State::Closed(Tally::new(rule.window)),
+        }
     }
 
     /// Returns the state's name, without moving it.
@@ -106,9 +113,19 @@ impl Breaker {
     ///
     /// # Errors
     /// Returns when it is worth asking again.
-    pub fn acquire(&mut self, rule: &Rule, lease: Millis, now: Timestamp) -> Result<Permit, Timestamp> {
+    pub fn acquire(
+        &mut self,
+        rule: &Rule,
+        lease: Millis,
+        now: Timestamp,
+    ) -> Result<Permit, Timestamp> {
         match &mut self.state {
-            State::Closed(_) => return Ok(Permit { generation: self.generation, lease: None }),
+            State::Closed(_) => {
+                return Ok(Permit {
+                    generation: self.generation,
+                    lease: None,
+                });
+            }
             State::Open { since } => {
                 let over = now.since_guarded(since) >= rule.open;
                 if !over {
@@ -123,16 +140,23 @@ impl Breaker {
             }
         }
         match &mut self.state {
-            State::Closed(_) => Ok(Permit { generation: self.generation, lease: None }),
+            State::Closed(_) => Ok(Permit {
+                generation: self.generation,
+                lease: None,
+            }),
             State::Open { since } => Err(since.plus(rule.open)),
             State::HalfOpen(trial) => {
                 let number = trial.lease(rule, lease.max(1), now)?;
-                Ok(Permit { generation: self.generation, lease: Some(number) })
+                Ok(Permit {
+                    generation: self.generation,
+                    lease: Some(number),
+                })
             }
         }
     }
 
-    /// Takes a permit back with the call's outcome, or with `None` when the call says nothing about the origin. Returns the new state if it moved.
+    /// Takes a permit back with the call's outcome, or with `None` when the call says nothing about
+    /// the origin. Returns the new state if it moved.
     pub fn record(
         &mut self,
         rule: &Rule,
@@ -159,9 +183,16 @@ impl Breaker {
         }
     }
 
-    /// Learns that a response's head came well, `took` after it was asked for. A closed circuit counts the call now, and may be told worse by
-    /// [`Breaker::ended`]; a half-open one waits for the body, at most until the permit expires. Returns the new state if it moved.
-    pub fn answered(&mut self, rule: &Rule, permit: Permit, took: Millis, now: Timestamp) -> Option<StateName> {
+    /// Learns that a response's head came well, `took` after it was asked for. A closed circuit
+    /// counts the call now, and may be told worse by [`Breaker::ended`]; a half-open one waits for
+    /// the body, at most until the permit expires. Returns the new state if it moved.
+    pub fn answered(
+        &mut self,
+        rule: &Rule,
+        permit: Permit,
+        took: Millis,
+        now: Timestamp,
+    ) -> Option<StateName> {
         if permit.generation != self.generation {
             return None;
         }
@@ -173,7 +204,11 @@ impl Breaker {
             }
             State::Open { .. } => None,
             State::HalfOpen(trial) => {
-                if let Some(lease) = trial.leases.iter_mut().find(|lease| Some(lease.number) == permit.lease) {
+                if let Some(lease) = trial
+                    .leases
+                    .iter_mut()
+                    .find(|lease| Some(lease.number) == permit.lease)
+                {
                     lease.head = Some(slow);
                 }
                 None
@@ -181,8 +216,8 @@ impl Breaker {
         }
     }
 
-    /// Learns how the body ended whose head came well: whether it failed, and whether it made slow a call that was not slow by its head. Returns the
-    /// new state if it moved.
+    /// Learns how the body ended whose head came well: whether it failed, and whether it made slow
+    /// a call that was not slow by its head. Returns the new state if it moved.
     pub fn ended(
         &mut self,
         rule: &Rule,
@@ -237,22 +272,35 @@ impl Breaker {
 }
 
 impl Trial {
-    /// Gives a lease out, or says when it is worth asking again: when a call that is tried will probably have answered. How long that takes nobody
-    /// knows; as long again as it has taken already is a fair guess.
+    /// Gives a lease out, or says when it is worth asking again: when a call that is tried will
+    /// probably have answered. How long that takes nobody knows; as long again as it has taken
+    /// already is a fair guess.
     fn lease(&mut self, rule: &Rule, lasts: Millis, now: Timestamp) -> Result<u32, Timestamp> {
         let in_flight = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
         if in_flight.saturating_add(self.answered) >= rule.half_open_permits {
-            let again = self.leases.iter().map(|lease| lease.worth_asking(now)).min();
+            let again = self
+                .leases
+                .iter()
+                .map(|lease| lease.worth_asking(now))
+                .min();
             return Err(again.unwrap_or(now));
         }
         let number = self.given;
         self.given = self.given.wrapping_add(1);
-        self.leases.push(Lease { number, since: now, lasts, head: None });
+        self.leases.push(Lease {
+            number,
+            since: now,
+            lasts,
+            head: None,
+        });
         Ok(number)
     }
 
     fn take(&mut self, permit: Permit) -> Option<Lease> {
-        let position = self.leases.iter().position(|lease| Some(lease.number) == permit.lease)?;
+        let position = self
+            .leases
+            .iter()
+            .position(|lease| Some(lease.number) == permit.lease)?;
         Some(self.leases.swap_remove(position))
     }
 
@@ -311,7 +359,13 @@ mod tests {
         Timestamp::from_millis(1_700_000_000_000 + millis)
     }
 
-    fn call(b: &mut Breaker, rule: &Rule, failed: bool, took: Millis, now: u64) -> Option<StateName> {
+    fn call(
+        b: &mut Breaker,
+        rule: &Rule,
+        failed: bool,
+        took: Millis,
+        now: u64,
+    ) -> Option<StateName> {
         let permit = b.acquire(rule, 100, at(now)).unwrap();
         b.record(rule, permit, Some(Outcome { failed, took }), at(now))
     }
@@ -351,9 +405,15 @@ mod tests {
         let one = b.acquire(&rule, 100, at(5000)).unwrap();
         let two = b.acquire(&rule, 100, at(5001)).unwrap();
         assert_eq!(b.acquire(&rule, 100, at(5002)), Err(at(5100)));
-        let good = Some(Outcome { failed: false, took: 1 });
+        let good = Some(Outcome {
+            failed: false,
+            took: 1,
+        });
         assert_eq!(b.record(&rule, one, good, at(5003)), None);
-        assert_eq!(b.record(&rule, two, good, at(5004)), Some(StateName::Closed));
+        assert_eq!(
+            b.record(&rule, two, good, at(5004)),
+            Some(StateName::Closed)
+        );
     }
 
     #[test]
@@ -365,7 +425,15 @@ mod tests {
         assert!(b.acquire(&rule, 100, at(5099)).is_err());
         assert!(b.acquire(&rule, 100, at(5100)).is_ok());
         assert_eq!(
-            b.record(&rule, lost, Some(Outcome { failed: true, took: 1 }), at(5101)),
+            b.record(
+                &rule,
+                lost,
+                Some(Outcome {
+                    failed: true,
+                    took: 1
+                }),
+                at(5101)
+            ),
             None,
             "an expired permit says nothing"
         );
@@ -380,7 +448,10 @@ mod tests {
             call(&mut b, &rule, true, 0, 0);
         }
         b.acquire(&rule, 100, at(5000)).unwrap();
-        let good = Some(Outcome { failed: false, took: 1 });
+        let good = Some(Outcome {
+            failed: false,
+            took: 1,
+        });
         assert_eq!(b.record(&rule, early, good, at(5001)), None);
         assert_eq!(b.state(), StateName::HalfOpen);
     }

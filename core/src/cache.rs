@@ -1,4 +1,5 @@
-//! Stored responses: what is kept, under which key, for how long, and when it may be used. RFC 9111 and RFC 5861.
+//! Stored responses: what is kept, under which key, for how long, and when it may be used. RFC 9111
+//! and RFC 5861.
 
 pub mod armour;
 pub mod control;
@@ -36,7 +37,10 @@ pub(crate) mod tests_support {
     pub(crate) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            headers.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         headers
     }
@@ -73,7 +77,10 @@ pub(crate) mod tests_support {
             headers: headers(lines),
             received: Timestamp::from_millis(1_700_000_000_000),
             initial_age: 0,
-            freshness: Freshness { lifetime: 60_000, ..Freshness::default() },
+            freshness: Freshness {
+                lifetime: 60_000,
+                ..Freshness::default()
+            },
             vary: vec![],
             born: 0,
             labels: vec![],

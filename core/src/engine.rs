@@ -18,25 +18,28 @@ use crate::{exchange, purge};
 
 /// Decides. Cheap to clone; clones share their state.
 ///
-/// The state is small and per origin: circuit breakers, and which responses are being fetched. An exchange keeps the engine that began it, so a
-/// policy can be replaced while exchanges are under way.
+/// The state is small and per origin: circuit breakers, and which responses are being fetched. An
+/// exchange keeps the engine that began it, so a policy can be replaced while exchanges are under
+/// way.
 #[derive(Debug, Clone)]
 pub struct Engine(Node);
 
 impl Engine {
-    /// Makes an engine with no history. `seed` moves jitter, and which keys share a place in tables: nobody outside may know it.
+    /// Makes an engine with no history. `seed` moves jitter, and which keys share a place in
+    /// tables: nobody outside may know it.
     pub fn new(policy: Policy, seed: u64) -> Self {
         Self(Node::new(policy, seed))
     }
 
-    /// Makes an engine that refuses requests which show the operators' token, so that no origin and no key has it. History is kept.
+    /// Makes an engine that refuses requests which show the operators' token, so that no origin and
+    /// no key has it. History is kept.
     #[must_use]
     pub fn keeping(&self, token: Option<Token>) -> Self {
         Self(self.0.keeping(token))
     }
 
-    /// Makes an engine for another policy that keeps the history of this one: fetches under way, and the circuits of origins whose address and
-    /// rule are the same, and purges.
+    /// Makes an engine for another policy that keeps the history of this one: fetches under way,
+    /// and the circuits of origins whose address and rule are the same, and purges.
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         Self(self.0.with_policy(policy))
@@ -69,10 +72,15 @@ impl Engine {
 
     /// Says what others must number and learn, for a purge to count everywhere.
     pub fn to_be_made(&self, purge: &Purge) -> Vec<Made> {
-        purge.spelt_out(self.policy()).iter().map(Made::of).collect()
+        purge
+            .spelt_out(self.policy())
+            .iter()
+            .map(Made::of)
+            .collect()
     }
 
-    /// Makes the purges of a reply. What the reply stores is younger than they are, unless another purge has reached it meanwhile.
+    /// Makes the purges of a reply. What the reply stores is younger than they are, unless another
+    /// purge has reached it meanwhile.
     pub fn carry_out(&self, reply: &mut Reply) {
         if reply.purges.is_empty() {
             return;
@@ -82,12 +90,14 @@ impl Engine {
         Self::date(&mut reply.fill, number);
     }
 
-    /// Learns of purges that others have made and numbered. A node that learns of such makes none of its own.
+    /// Learns of purges that others have made and numbered. A node that learns of such makes none
+    /// of its own.
     pub fn learn(&self, made: &[Made]) {
         self.0.purges().learn(made);
     }
 
-    /// Does as [`Engine::carry_out`] with purges that were made elsewhere: the last of `made` are those of the reply.
+    /// Does as [`Engine::carry_out`] with purges that were made elsewhere: the last of `made` are
+    /// those of the reply.
     pub fn carry_out_as(&self, reply: &mut Reply, made: &[Made]) {
         let (others, own) = made.split_at(made.len().saturating_sub(reply.purges.len()));
         let head = reply.fill.as_ref().map(|fill| fill.head.marks());
@@ -95,7 +105,8 @@ impl Engine {
         Self::date(&mut reply.fill, number);
     }
 
-    /// Treats what the purges of a reply reach as void for now, because nobody could number them; the reply is not stored.
+    /// Treats what the purges of a reply reach as void for now, because nobody could number them;
+    /// the reply is not stored.
     pub fn carry_out_provisionally(&self, reply: &mut Reply) {
         for purge in &reply.purges {
             self.0.purges().make_provisionally(purge);
@@ -116,12 +127,14 @@ impl Engine {
         self.0.purges().last()
     }
 
-    /// Lets requests for a key go to their origins one by one for a while: its response has proved to be nothing that can be shared.
+    /// Lets requests for a key go to their origins one by one for a while: its response has proved
+    /// to be nothing that can be shared.
     pub fn go_alone(&self, key: &CacheKey, now: Timestamp) {
         self.0.flights().go_alone(key, now);
     }
 
-    /// Counts the responses that are being fetched into the store, on behalf of every request that wants them.
+    /// Counts the responses that are being fetched into the store, on behalf of every request that
+    /// wants them.
     pub fn fetches_under_way(&self, now: Timestamp) -> usize {
         self.0.flights().led(now)
     }

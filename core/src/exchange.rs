@@ -8,12 +8,15 @@
 //!            +--------+---------+----> Finish (refused; stored; failed)
 //! ```
 //!
-//! Every step carries what the shell must do next and the continuation that accepts only its answer, so an illegal order does not compile. A
-//! stage that does not apply is left out: a route without limits charges nothing. Work after the reply (revalidation in the background) is another
+//! Every step carries what the shell must do next and the continuation that accepts only its
+//! answer, so an illegal order does not compile. A stage that does not apply is left out: a route
+//! without limits charges nothing. Work after the reply (revalidation in the background) is another
 //! exchange, driven by the same loop.
 //!
-//! The stages: [`request`](crate::message::request) reads and bounds the request, `admission` charges limits, `lookup` uses the store, `fetch` asks origins, `settle`
-//! draws the conclusions from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates), `finish` writes the reply.
+//! The stages: [`request`](crate::message::request) reads and bounds the request, `admission`
+//! charges limits, `lookup` uses the store, `fetch` asks origins, `settle` draws the conclusions
+//! from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates),
+//! `finish` writes the reply.
 
 mod admission;
 mod attempt;
@@ -67,16 +70,34 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         return Step::Finish(Box::new(finish::refuse_unrouted(report, refusal, now)));
     }
     let Some(route) = policy.route(&request.head.method, &request) else {
-        return Step::Finish(Box::new(finish::refuse_unrouted(report, Refusal::NoRoute, now)));
+        return Step::Finish(Box::new(finish::refuse_unrouted(
+            report,
+            Refusal::NoRoute,
+            now,
+        )));
     };
-    let read_as = policy.other_reading(&request.head.method, &request, route).map(Arc::clone);
+    let read_as = policy
+        .other_reading(&request.head.method, &request, route)
+        .map(Arc::clone);
     let (node, route) = (node.clone(), Arc::clone(route));
-    let mut exchange = Box::new(Exchange { node, route, read_as, request, report, hold: None });
+    let mut exchange = Box::new(Exchange {
+        node,
+        route,
+        read_as,
+        request,
+        report,
+        hold: None,
+    });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
-    if kind == Kind::Warming { lookup::start(exchange, now) } else { admission::start(exchange, now) }
+    if kind == Kind::Warming {
+        lookup::start(exchange, now)
+    } else {
+        admission::start(exchange, now)
+    }
 }
 
-/// Refuses what could not be read as a request, so that it is answered and reported as others are. `client` says who sent it.
+/// Refuses what could not be read as a request, so that it is answered and reported as others are.
+/// `client` says who sent it.
 pub fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
     let subject = Subject {
         trace: client.fresh_trace,
@@ -96,7 +117,10 @@ pub fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply
 impl Background {
     /// Begins the revalidation.
     pub fn begin(self, now: Timestamp) -> Step {
-        let Self { mut exchange, caching } = self;
+        let Self {
+            mut exchange,
+            caching,
+        } = self;
         exchange.report.time = now;
         if let Some(report) = &mut exchange.report.cache {
             report.outcome = CacheOutcome::Expired;

@@ -1,4 +1,5 @@
-//! Why a request is treated as it is: an exchange with assumed answers, whose report is the explanation.
+//! Why a request is treated as it is: an exchange with assumed answers, whose report is the
+//! explanation.
 
 use http::request;
 
@@ -9,15 +10,18 @@ use crate::message::request::Client;
 use crate::report::Report;
 use crate::time::Timestamp;
 
-/// Explains a request to a node that has seen nothing yet: every counter is full, nothing is stored, and the first origin answers 200 at once.
+/// Explains a request to a node that has seen nothing yet: every counter is full, nothing is
+/// stored, and the first origin answers 200 at once.
 pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Timestamp) -> Report {
     let mut step = engine.begin(head, client, now);
     loop {
         step = match step {
             Step::Charge(next) => {
                 let mut states = vec![None; next.charges().len()];
-                let answers: Vec<Charged> =
-                    charge_all(next.charges(), &mut states, now).into_iter().map(Charged::Verdict).collect();
+                let answers: Vec<Charged> = charge_all(next.charges(), &mut states, now)
+                    .into_iter()
+                    .map(Charged::Verdict)
+                    .collect();
                 next.resume(&answers, now)
             }
             Step::Lookup(next) => next.resume(&[], now),
@@ -30,5 +34,8 @@ pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Times
 
 fn ok() -> Answer {
     let (head, ()) = http::Response::new(()).into_parts();
-    Answer { head, body_intact: true }
+    Answer {
+        head,
+        body_intact: true,
+    }
 }

@@ -1,10 +1,13 @@
 //! Fetches under way, so that concurrent misses of one key cause one fetch (request coalescing).
 //!
-//! Why: at the moment a popular response expires, a thousand requests must not all go to the origin. The first request leads, the others follow
-//! and ask the store again when the lead has ended. A lead ends when it is dropped, after its response was stored or turned out not to be
-//! storable, or when it expires. A request that asked the store before a lead ended, and would lead only afterwards, asks the store again: the
-//! answer that it did not find may be there now. A key whose response was not storable is marked for a while, and its requests then go alone: they never queue up
-//! behind each other. The same holds for a response that each request must validate anew.
+//! Why: at the moment a popular response expires, a thousand requests must not all go to the
+//! origin. The first request leads, the others follow and ask the store again when the lead has
+//! ended. A lead ends when it is dropped, after its response was stored or turned out not to be
+//! storable, or when it expires. A request that asked the store before a lead ended, and would lead
+//! only afterwards, asks the store again: the answer that it did not find may be there now. A key
+//! whose response was not storable is marked for a while, and its requests then go alone: they
+//! never queue up behind each other. The same holds for a response that each request must validate
+//! anew.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,16 +24,19 @@ const UNSHARED_FOR: Millis = 10_000;
 /// Most keys remembered; beyond it requests go alone.
 const KEYS_MAX: usize = 10_000;
 
-/// Ends of leads are counted for so many groups of keys. Two keys of one group at worst cost a look-up that finds nothing new.
+/// Ends of leads are counted for so many groups of keys. Two keys of one group at worst cost a
+/// look-up that finds nothing new.
 const GROUPS: usize = 256;
 
 /// The fetches under way at one node.
 #[derive(Debug)]
 pub(crate) struct Flights {
-    /// Nobody outside knows it, so nobody can choose a slow URL whose hash is that of somebody else's key.
+    /// Nobody outside knows it, so nobody can choose a slow URL whose hash is that of somebody
+    /// else's key.
     seed: u64,
     table: Mutex<Table>,
-    /// How many leads have ended in each group of keys. Changed under the table's lock, before the lead leaves the table.
+    /// How many leads have ended in each group of keys. Changed under the table's lock, before the
+    /// lead leaves the table.
     ended: Box<[AtomicU32]>,
 }
 
@@ -45,20 +51,25 @@ pub(crate) struct Seen {
 impl Seen {
     /// The same, for a request that has looked twice and takes part whatever has ended since.
     pub(crate) fn for_the_last_time(self) -> Self {
-        Self { ended: None, ..self }
+        Self {
+            ended: None,
+            ..self
+        }
     }
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By the key's seeded hash: keys are as long as clients make them, and two that share a hash at worst wait for each other.
+    /// By the key's seeded hash: keys are as long as clients make them, and two that share a hash
+    /// at worst wait for each other.
     keys: BTreeMap<u64, Flight>,
     next: u64,
     swept: Timestamp,
 }
 
 impl Table {
-    /// Forgets what is over, at most once a second, because every request waits meanwhile. Returns whether there is room.
+    /// Forgets what is over, at most once a second, because every request waits meanwhile. Returns
+    /// whether there is room.
     fn make_room(&mut self, now: Timestamp) -> bool {
         if now.since_guarded(&mut self.swept) >= 1000 {
             self.swept = now;
@@ -74,7 +85,8 @@ impl Table {
     }
 }
 
-/// What goes on with a key, since when and for how long. A beginning that lies in the future, because the clock was set back, is taken to be now.
+/// What goes on with a key, since when and for how long. A beginning that lies in the future,
+/// because the clock was set back, is taken to be now.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     role: Role,
@@ -122,31 +134,53 @@ impl Flights {
     /// Makes a table in which nothing is fetched. `seed` chooses which keys share a hash.
     pub(crate) fn new(seed: u64) -> Self {
         let ended = (0..GROUPS).map(|_| AtomicU32::new(0)).collect();
-        Self { seed, table: Mutex::default(), ended }
+        Self {
+            seed,
+            table: Mutex::default(),
+            ended,
+        }
     }
 
-    /// Notes what has ended so far, before the store is asked. `key_hash` is the stable hash of the key.
+    /// Notes what has ended so far, before the store is asked. `key_hash` is the stable hash of the
+    /// key.
     pub(crate) fn seen(&self, key_hash: u64) -> Seen {
         let group = usize::from(key_hash.to_le_bytes()[0]);
-        Seen { group, ended: Some(self.ended_in(group)) }
+        Seen {
+            group,
+            ended: Some(self.ended_in(group)),
+        }
     }
 
     fn ended_in(&self, group: usize) -> u32 {
-        self.ended.get(group).map_or(0, |ended| ended.load(Ordering::Acquire))
+        self.ended
+            .get(group)
+            .map_or(0, |ended| ended.load(Ordering::Acquire))
     }
 
     fn hash(&self, key: &CacheKey) -> u64 {
         xxh3_64_with_seed(key.as_bytes(), self.seed)
     }
 
-    /// Takes part in the fetch of a key that the store was asked for at `seen`. A lead expires `lease` from now.
-    pub(crate) fn board(self: &Arc<Self>, key: &CacheKey, seen: Seen, lease: Millis, now: Timestamp) -> Boarding {
+    /// Takes part in the fetch of a key that the store was asked for at `seen`. A lead expires
+    /// `lease` from now.
+    pub(crate) fn board(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        seen: Seen,
+        lease: Millis,
+        now: Timestamp,
+    ) -> Boarding {
         let mut table = self.lock();
         let key = self.hash(key);
         match table.role(key, now) {
             Some(Role::Led { .. }) => return Boarding::Follow,
             Some(Role::Unshared) => return Boarding::Alone,
-            None if seen.ended.is_some_and(|ended| ended != self.ended_in(seen.group)) => return Boarding::LookAgain,
+            None if seen
+                .ended
+                .is_some_and(|ended| ended != self.ended_in(seen.group)) =>
+            {
+                return Boarding::LookAgain;
+            }
             None => {}
         }
         if table.keys.len() >= KEYS_MAX && !table.make_room(now) {
@@ -154,8 +188,20 @@ impl Flights {
         }
         table.next = table.next.wrapping_add(1);
         let by = table.next;
-        table.keys.insert(key, Flight { role: Role::Led { by }, since: now, lasts: lease });
-        Boarding::Lead(Lead { flights: Arc::clone(self), key, by, group: seen.group })
+        table.keys.insert(
+            key,
+            Flight {
+                role: Role::Led { by },
+                since: now,
+                lasts: lease,
+            },
+        );
+        Boarding::Lead(Lead {
+            flights: Arc::clone(self),
+            key,
+            by,
+            group: seen.group,
+        })
     }
 
     /// Lets requests for a key go alone for a while, unless somebody fetches it.
@@ -164,19 +210,35 @@ impl Flights {
         let key = self.hash(key);
         let is_led = matches!(table.role(key, now), Some(Role::Led { .. }));
         if !is_led && (table.keys.len() < KEYS_MAX || table.make_room(now)) {
-            table.keys.insert(key, Flight { role: Role::Unshared, since: now, lasts: UNSHARED_FOR });
+            table.keys.insert(
+                key,
+                Flight {
+                    role: Role::Unshared,
+                    since: now,
+                    lasts: UNSHARED_FOR,
+                },
+            );
         }
     }
 
     /// Returns whether somebody fetches this key.
     pub(crate) fn is_led(&self, key: &CacheKey, now: Timestamp) -> bool {
-        matches!(self.lock().role(self.hash(key), now), Some(Role::Led { .. }))
+        matches!(
+            self.lock().role(self.hash(key), now),
+            Some(Role::Led { .. })
+        )
     }
 
     /// Counts the keys that somebody fetches.
     pub(crate) fn led(&self, now: Timestamp) -> usize {
-        let leads = |flight: &mut Flight| flight.runs(now) && matches!(flight.role, Role::Led { .. });
-        self.lock().keys.values_mut().map(leads).filter(|leads| *leads).count()
+        let leads =
+            |flight: &mut Flight| flight.runs(now) && matches!(flight.role, Role::Led { .. });
+        self.lock()
+            .keys
+            .values_mut()
+            .map(leads)
+            .filter(|leads| *leads)
+            .count()
     }
 
     // A panic elsewhere cannot leave the table half changed.
@@ -188,14 +250,25 @@ impl Flights {
 impl Lead {
     /// Returns whether nobody has taken it over.
     fn is_in(&self, table: &Table) -> bool {
-        table.keys.get(&self.key).is_some_and(|flight| flight.role == Role::Led { by: self.by })
+        table
+            .keys
+            .get(&self.key)
+            .is_some_and(|flight| flight.role == Role::Led { by: self.by })
     }
 
-    /// Ends the lead and lets requests for the key go alone for a while, because its response cannot be shared.
+    /// Ends the lead and lets requests for the key go alone for a while, because its response
+    /// cannot be shared.
     pub fn end_unshared(self, now: Timestamp) {
         let mut table = self.flights.lock();
         if self.is_in(&table) {
-            table.keys.insert(self.key, Flight { role: Role::Unshared, since: now, lasts: UNSHARED_FOR });
+            table.keys.insert(
+                self.key,
+                Flight {
+                    role: Role::Unshared,
+                    since: now,
+                    lasts: UNSHARED_FOR,
+                },
+            );
         }
     }
 }
@@ -232,7 +305,9 @@ mod tests {
     #[test]
     fn one_leads_and_the_others_follow_until_it_ends() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else { panic!("the first leads") };
+        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else {
+            panic!("the first leads")
+        };
         assert!(matches!(board(&flights, "a", at(99)), Boarding::Follow));
         assert!(matches!(board(&flights, "b", at(0)), Boarding::Lead(_)));
         drop(lead);
@@ -245,20 +320,41 @@ mod tests {
         let flights = Arc::new(Flights::new(7));
         let seen = flights.seen(1);
         let of_another_group = flights.seen(2);
-        let Boarding::Lead(lead) = flights.board(&key("a"), seen, 100, at(0)) else { panic!("the first leads") };
-        assert!(matches!(flights.board(&key("a"), seen, 100, at(1)), Boarding::Follow));
+        let Boarding::Lead(lead) = flights.board(&key("a"), seen, 100, at(0)) else {
+            panic!("the first leads")
+        };
+        assert!(matches!(
+            flights.board(&key("a"), seen, 100, at(1)),
+            Boarding::Follow
+        ));
         drop(lead);
-        assert!(matches!(flights.board(&key("a"), seen, 100, at(2)), Boarding::LookAgain));
-        assert!(matches!(flights.board(&key("c"), seen.for_the_last_time(), 100, at(2)), Boarding::Lead(_)));
-        assert!(matches!(flights.board(&key("b"), of_another_group, 100, at(2)), Boarding::Lead(_)));
-        assert!(matches!(flights.board(&key("a"), flights.seen(1), 100, at(2)), Boarding::Lead(_)));
+        assert!(matches!(
+            flights.board(&key("a"), seen, 100, at(2)),
+            Boarding::LookAgain
+        ));
+        assert!(matches!(
+            flights.board(&key("c"), seen.for_the_last_time(), 100, at(2)),
+            Boarding::Lead(_)
+        ));
+        assert!(matches!(
+            flights.board(&key("b"), of_another_group, 100, at(2)),
+            Boarding::Lead(_)
+        ));
+        assert!(matches!(
+            flights.board(&key("a"), flights.seen(1), 100, at(2)),
+            Boarding::Lead(_)
+        ));
     }
 
     #[test]
     fn a_lead_that_was_taken_over_ends_nothing() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else { panic!("the first leads") };
-        let Boarding::Lead(next) = board(&flights, "a", at(100)) else { panic!("the lead has expired") };
+        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else {
+            panic!("the first leads")
+        };
+        let Boarding::Lead(next) = board(&flights, "a", at(100)) else {
+            panic!("the lead has expired")
+        };
         let seen = flights.seen(7);
         drop(lost);
         next.end_unshared(at(101));
@@ -268,8 +364,12 @@ mod tests {
     #[test]
     fn a_lost_lead_expires_and_its_late_end_harms_nobody() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else { panic!("the first leads") };
-        let Boarding::Lead(_next) = board(&flights, "a", at(100)) else { panic!("the lead has expired") };
+        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else {
+            panic!("the first leads")
+        };
+        let Boarding::Lead(_next) = board(&flights, "a", at(100)) else {
+            panic!("the lead has expired")
+        };
         drop(lost);
         assert!(flights.is_led(&key("a"), at(101)));
     }
@@ -277,7 +377,9 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_keeps_no_lead_alive_for_longer_than_it_may_last() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(_lost) = board(&flights, "a", at(3_600_000)) else { panic!("the first leads") };
+        let Boarding::Lead(_lost) = board(&flights, "a", at(3_600_000)) else {
+            panic!("the first leads")
+        };
         assert!(flights.is_led(&key("a"), at(0)));
         assert!(flights.is_led(&key("a"), at(99)));
         assert!(!flights.is_led(&key("a"), at(100)));
@@ -286,10 +388,15 @@ mod tests {
     #[test]
     fn an_unshared_response_lets_all_go_alone_for_a_while() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else { panic!("the first leads") };
+        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else {
+            panic!("the first leads")
+        };
         lead.end_unshared(at(1));
         assert!(matches!(board(&flights, "a", at(2)), Boarding::Alone));
-        assert!(matches!(board(&flights, "a", at(10_001)), Boarding::Lead(_)));
+        assert!(matches!(
+            board(&flights, "a", at(10_001)),
+            Boarding::Lead(_)
+        ));
     }
 
     #[test]
@@ -297,7 +404,8 @@ mod tests {
         let hash = |seed, name| Flights::new(seed).hash(&key(name));
         assert_eq!(hash(1, "a"), hash(1, "a"));
         for name in ["a", "/a/path", &"long".repeat(10), &"longer".repeat(100)] {
-            let hashes: std::collections::BTreeSet<u64> = (0..50).map(|seed| hash(seed, name)).collect();
+            let hashes: std::collections::BTreeSet<u64> =
+                (0..50).map(|seed| hash(seed, name)).collect();
             assert_eq!(hashes.len(), 50, "{name}");
         }
     }

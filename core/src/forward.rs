@@ -1,4 +1,5 @@
-//! Heads of messages as they are passed on: hop-by-hop fields dropped, forwarding fields written (RFC 9110, section 7.6; RFC 7239).
+//! Heads of messages as they are passed on: hop-by-hop fields dropped, forwarding fields written
+//! (RFC 9110, section 7.6; RFC 7239).
 
 use std::net::IpAddr;
 
@@ -12,13 +13,22 @@ use crate::message::request::Request;
 use crate::message::syntax::push_decimal;
 use crate::route::Origin;
 
-/// Writes the head of a request to an origin, from the client's header fields. The URI has origin form. `shared` says whether others may get the response.
-pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &Origin, shared: bool) -> request::Parts {
+/// Writes the head of a request to an origin, from the client's header fields. The URI has origin
+/// form. `shared` says whether others may get the response.
+pub(crate) fn request_head(
+    request: &Request,
+    mut headers: HeaderMap,
+    origin: &Origin,
+    shared: bool,
+) -> request::Parts {
     headers.reserve(10);
     // As it is in the key.
     let asked = HeaderValue::from_str(&request.authority).ok();
     if let Some(left) = passes_left(&request.head) {
-        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+        headers.insert(
+            header::MAX_FORWARDS,
+            HeaderValue::from(left.saturating_sub(1)),
+        );
     }
     join_cookies(&mut headers);
     if request.websocket {
@@ -41,13 +51,18 @@ pub(crate) fn request_head(request: &Request, mut headers: HeaderMap, origin: &O
     head
 }
 
-/// HTTP/2 clients split cookies over several fields; an HTTP/1.1 origin gets one (RFC 9113, section 8.2.3).
+/// HTTP/2 clients split cookies over several fields; an HTTP/1.1 origin gets one (RFC 9113, section
+/// 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let lines = headers.get_all(header::COOKIE);
     if lines.iter().nth(1).is_none() {
         return;
     }
-    let joined = lines.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    let joined = lines
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect::<Vec<_>>()
+        .join(&b"; "[..]);
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         headers.insert(header::COOKIE, value);
     }
@@ -57,14 +72,25 @@ fn origin_form(uri: &Uri) -> Uri {
     if uri.authority().is_none() {
         return uri.clone();
     }
-    Uri::from(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")))
+    Uri::from(
+        uri.path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/")),
+    )
 }
 
-/// Writes who asked, how, and for which host. What a trusted proxy wrote is continued, anything else replaced. If the response may be shared, only what
-/// is known is written: a trusted proxy may have passed on what its client made up.
-fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<HeaderValue>, shared: bool) {
+/// Writes who asked, how, and for which host. What a trusted proxy wrote is continued, anything
+/// else replaced. If the response may be shared, only what is known is written: a trusted proxy may
+/// have passed on what its client made up.
+fn write_forwarding(
+    headers: &mut HeaderMap,
+    request: &Request,
+    host: Option<HeaderValue>,
+    shared: bool,
+) {
     let continues = request.believed && !shared;
-    let client = Some(request.address).filter(|address| request.believed && shared && *address != request.peer);
+    let client = Some(request.address)
+        .filter(|address| request.believed && shared && *address != request.peer);
     let scheme = request.scheme.as_str();
 
     let mut peer = Vec::with_capacity(40);
@@ -108,7 +134,11 @@ fn write_forwarding(headers: &mut HeaderMap, request: &Request, host: Option<Hea
 
 /// Writes an address as RFC 7239, section 6 has it.
 fn push_node(into: &mut Vec<u8>, address: IpAddr, text: &[u8]) {
-    let (open, close): (&[u8], &[u8]) = if address.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+    let (open, close): (&[u8], &[u8]) = if address.is_ipv6() {
+        (b"for=\"[", b"]\"")
+    } else {
+        (b"for=", b"")
+    };
     into.extend_from_slice(open);
     into.extend_from_slice(text);
     into.extend_from_slice(close);

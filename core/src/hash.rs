@@ -1,4 +1,5 @@
-//! Hashes that give the same number on every target and in every version. Not for tables, which their owners seed.
+//! Hashes that give the same number on every target and in every version. Not for tables, which
+//! their owners seed.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -15,7 +16,8 @@ pub(crate) fn unit(hash: u64) -> f64 {
     (bits + 0.5) / 4_503_599_627_370_496.0
 }
 
-/// Draws from a seed: the n-th value of its sequence. Source: Steele et al., "Fast splittable pseudorandom number generators" (`SplitMix64`).
+/// Draws from a seed: the n-th value of its sequence. Source: Steele et al., "Fast splittable
+/// pseudorandom number generators" (`SplitMix64`).
 pub fn draw(seed: u64, n: u64) -> u64 {
     let mut z = seed.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

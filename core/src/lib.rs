@@ -1,7 +1,8 @@
 //! Tidegate's core: it decides how traffic is cached, limited, routed and failed over.
 //!
-//! It does no I/O, reads no clock, draws no randomness, spawns nothing and logs nothing. A shell drives one [`Step`] after another and gives each
-//! continuation its answer; [`exchange`] has the diagram, and is the place to start reading. The same request, state and clock give the same
+//! It does no I/O, reads no clock, draws no randomness, spawns nothing and logs nothing. A shell
+//! drives one [`Step`] after another and gives each continuation its answer; [`exchange`] has the
+//! diagram, and is the place to start reading. The same request, state and clock give the same
 //! decision, byte for byte, natively and in WebAssembly.
 //!
 //! - [`Policy`]: `tidegate.toml`, parsed and checked once. Only a policy can be wrong.
@@ -9,7 +10,15 @@
 //! - [`Reply`]: what to answer, store and do afterwards, and the [`Report`] that says why.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
 #![cfg_attr(
     test,
     allow(
@@ -44,8 +53,8 @@ pub mod time;
 
 pub use engine::Engine;
 pub use exchange::{
-    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd, BodySeen, Failure,
-    FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
+    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd,
+    BodySeen, Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
 };
 pub use flight::Lead;
 pub use message::request::{Client, RequestBody, Scheme};

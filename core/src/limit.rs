@@ -1,7 +1,8 @@
 //! Rate limits.
 //!
-//! Why: one client must not use what belongs to all. A limit trips when its key has used its quota and burst; it recovers by itself, at the
-//! quota's rate. All limits of a route are checked first and only then consumed, so a refused request uses nothing.
+//! Why: one client must not use what belongs to all. A limit trips when its key has used its quota
+//! and burst; it recovers by itself, at the quota's rate. All limits of a route are checked first
+//! and only then consumed, so a refused request uses nothing.
 
 mod definition;
 pub mod gcra;
@@ -46,14 +47,22 @@ impl Charge {
     }
 }
 
-/// Says in which order counters that must be asked one by one are charged: those of few callers before those of many, so that a request which a narrow
-/// limit refuses has used nothing of a wide one, not even for a moment. Returns positions in `charges`.
+/// Says in which order counters that must be asked one by one are charged: those of few callers
+/// before those of many, so that a request which a narrow limit refuses has used nothing of a wide
+/// one, not even for a moment. Returns positions in `charges`.
 pub fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
-    let rate = |limit: &Limit| limit.quota.amount.saturating_mul(86_400_000) / limit.quota.period.max(1);
+    let rate =
+        |limit: &Limit| limit.quota.amount.saturating_mul(86_400_000) / limit.quota.period.max(1);
     let mut order: Vec<(std::cmp::Reverse<usize>, u64, usize)> = charges
         .iter()
         .enumerate()
-        .map(|(at, charge)| (std::cmp::Reverse(charge.limit.key.len()), rate(&charge.limit), at))
+        .map(|(at, charge)| {
+            (
+                std::cmp::Reverse(charge.limit.key.len()),
+                rate(&charge.limit),
+                at,
+            )
+        })
         .collect();
     order.sort_unstable();
     order.into_iter().map(|(_, _, at)| at).collect()
@@ -61,8 +70,9 @@ pub fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
 
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
 ///
-/// `states` holds the counter of each charge, in the same order, and is updated in place; no two charges have the same counter. A dry-run limit that
-/// refuses consumes nothing and refuses nothing. A refused request uses nothing, but no state may owe more than its quota lets it.
+/// `states` holds the counter of each charge, in the same order, and is updated in place; no two
+/// charges have the same counter. A dry-run limit that refuses consumes nothing and refuses
+/// nothing. A refused request uses nothing, but no state may owe more than its quota lets it.
 pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp) -> Vec<Verdict> {
     for (charge, state) in charges.iter().zip(states.iter_mut()) {
         *state = gcra::clamped(&charge.limit.quota, *state, now);
@@ -72,7 +82,11 @@ pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp
         .zip(states.iter())
         .map(|(c, state)| gcra::peek(&c.limit.quota, *state, c.limit.cost, now))
         .collect();
-    if charges.iter().zip(&checked).any(|(c, v)| !v.allowed && !c.limit.dry_run) {
+    if charges
+        .iter()
+        .zip(&checked)
+        .any(|(c, v)| !v.allowed && !c.limit.dry_run)
+    {
         return checked;
     }
     let consume = |((charge, state), checked): ((&Charge, &mut Option<Tat>), Verdict)| {
@@ -83,7 +97,12 @@ pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp
         *state = Some(next);
         verdict
     };
-    charges.iter().zip(states).zip(checked).map(consume).collect()
+    charges
+        .iter()
+        .zip(states)
+        .zip(checked)
+        .map(consume)
+        .collect()
 }
 
 #[cfg(test)]
@@ -94,7 +113,11 @@ mod tests {
     use super::*;
 
     fn charge(name: &str, amount: u64, dry_run: bool) -> Charge {
-        let quota = Quota { amount, period: 60_000, burst: amount };
+        let quota = Quota {
+            amount,
+            period: 60_000,
+            burst: amount,
+        };
         let limit = Limit {
             name: name.into(),
             quota,
@@ -104,7 +127,10 @@ mod tests {
             dry_run,
             on_store_error: OnStoreError::Allow,
         };
-        Charge { limit: Arc::new(limit), key: CounterKey::of(name.as_bytes()) }
+        Charge {
+            limit: Arc::new(limit),
+            key: CounterKey::of(name.as_bytes()),
+        }
     }
 
     #[test]
@@ -112,10 +138,17 @@ mod tests {
         let charges = [charge("wide", 10, false), charge("narrow", 1, false)];
         let mut states = [None, None];
         let now = Timestamp::from_millis(1_000_000);
-        assert!(charge_all(&charges, &mut states, now).iter().all(|v| v.allowed));
+        assert!(
+            charge_all(&charges, &mut states, now)
+                .iter()
+                .all(|v| v.allowed)
+        );
         let after_first = states;
         let second = charge_all(&charges, &mut states, now);
-        assert_eq!(second.iter().map(|v| v.allowed).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(
+            second.iter().map(|v| v.allowed).collect::<Vec<_>>(),
+            [true, false]
+        );
         assert_eq!(states, after_first);
         assert_eq!(second.first().map(|v| v.remaining), Some(9));
     }
@@ -127,6 +160,12 @@ mod tests {
         let now = Timestamp::from_millis(1_000_000);
         charge_all(&charges, &mut states, now);
         let second = charge_all(&charges, &mut states, now);
-        assert_eq!(second.iter().map(|v| (v.allowed, v.remaining)).collect::<Vec<_>>(), [(true, 8), (false, 0)]);
+        assert_eq!(
+            second
+                .iter()
+                .map(|v| (v.allowed, v.remaining))
+                .collect::<Vec<_>>(),
+            [(true, 8), (false, 0)]
+        );
     }
 }

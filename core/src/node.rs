@@ -1,4 +1,5 @@
-//! What a node knows besides its policy: circuits, fetches under way, purges, and what queries do not matter.
+//! What a node knows besides its policy: circuits, fetches under way, purges, and what queries do
+//! not matter.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,9 +32,12 @@ struct Inner {
 }
 
 impl Node {
-    /// Makes a node with no history. `seed` moves jitter, and which keys share a place in tables: nobody outside may know it.
+    /// Makes a node with no history. `seed` moves jitter, and which keys share a place in tables:
+    /// nobody outside may know it.
     pub(crate) fn new(policy: Policy, seed: u64) -> Self {
-        let breakers = pairs(&policy).map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule)))).collect();
+        let breakers = pairs(&policy)
+            .map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule))))
+            .collect();
         Self(Arc::new(Inner {
             policy,
             seed,
@@ -45,9 +49,18 @@ impl Node {
         }))
     }
 
-    /// Makes a node that refuses requests which show the operators' token, so that no origin and no key has it. History is kept.
+    /// Makes a node that refuses requests which show the operators' token, so that no origin and no
+    /// key has it. History is kept.
     pub(crate) fn keeping(&self, token: Option<Token>) -> Self {
-        let Inner { policy, seed, breakers, flights, purges, rules, token: _ } = &*self.0;
+        let Inner {
+            policy,
+            seed,
+            breakers,
+            flights,
+            purges,
+            rules,
+            token: _,
+        } = &*self.0;
         Self(Arc::new(Inner {
             policy: policy.clone(),
             seed: *seed,
@@ -59,19 +72,23 @@ impl Node {
         }))
     }
 
-    /// Makes a node for another policy that keeps the history of this one: fetches under way, and the circuits of origins whose address and
-    /// rule are the same, and purges.
+    /// Makes a node for another policy that keeps the history of this one: fetches under way, and
+    /// the circuits of origins whose address and rule are the same, and purges.
     pub(crate) fn with_policy(&self, policy: Policy) -> Self {
         let kept = |origin: &Origin, rule: &Rule| {
             let old = pairs(&self.0.policy).position(|(o, r)| {
                 o.name == origin.name
                     && o.authority == origin.authority
-                    && Rule { index: rule.index, ..Rule::clone(r) } == *rule
+                    && Rule {
+                        index: rule.index,
+                        ..Rule::clone(r)
+                    } == *rule
             })?;
             self.0.breakers.get(old).cloned()
         };
-        let breakers =
-            pairs(&policy).map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r))))).collect();
+        let breakers = pairs(&policy)
+            .map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r)))))
+            .collect();
         Self(Arc::new(Inner {
             policy,
             seed: self.0.seed,
@@ -90,7 +107,11 @@ impl Node {
 
     /// Lists the circuits: origin, rule, state.
     pub(crate) fn circuits(&self) -> Vec<(Arc<str>, Arc<str>, StateName)> {
-        let states = self.0.breakers.iter().map(|b| b.lock().unwrap_or_else(PoisonError::into_inner).state());
+        let states = self
+            .0
+            .breakers
+            .iter()
+            .map(|b| b.lock().unwrap_or_else(PoisonError::into_inner).state());
         pairs(&self.0.policy)
             .zip(states)
             .map(|((o, r), state)| (Arc::clone(&o.name), Arc::clone(&r.name), state))
@@ -99,7 +120,10 @@ impl Node {
 
     /// Returns whether a request shows the operators' token.
     pub(crate) fn is_operators(&self, head: &request::Parts) -> bool {
-        self.0.token.as_ref().is_some_and(|token| token.is_in(&head.headers))
+        self.0
+            .token
+            .as_ref()
+            .is_some_and(|token| token.is_in(&head.headers))
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -125,7 +149,8 @@ impl Node {
         lease: Millis,
         now: Timestamp,
     ) -> Result<Permit, Timestamp> {
-        self.with_breaker(origin, rule, |breaker| breaker.acquire(rule, lease, now)).unwrap_or(Err(now))
+        self.with_breaker(origin, rule, |breaker| breaker.acquire(rule, lease, now))
+            .unwrap_or(Err(now))
     }
 
     pub(crate) fn record(
@@ -136,7 +161,10 @@ impl Node {
         outcome: Option<Outcome>,
         now: Timestamp,
     ) -> Option<StateName> {
-        self.with_breaker(origin, rule, |breaker| breaker.record(rule, permit, outcome, now)).flatten()
+        self.with_breaker(origin, rule, |breaker| {
+            breaker.record(rule, permit, outcome, now)
+        })
+        .flatten()
     }
 
     /// Tells a circuit that a response's head has come.
@@ -148,7 +176,10 @@ impl Node {
         took: Millis,
         now: Timestamp,
     ) -> Option<StateName> {
-        self.with_breaker(origin, rule, |breaker| breaker.answered(rule, permit, took, now)).flatten()
+        self.with_breaker(origin, rule, |breaker| {
+            breaker.answered(rule, permit, took, now)
+        })
+        .flatten()
     }
 
     /// Tells a circuit how the body after that head ended.
@@ -160,17 +191,30 @@ impl Node {
         (failed, made_slow): (bool, bool),
         now: Timestamp,
     ) -> Option<StateName> {
-        self.with_breaker(origin, rule, |breaker| breaker.ended(rule, permit, failed, made_slow, now)).flatten()
+        self.with_breaker(origin, rule, |breaker| {
+            breaker.ended(rule, permit, failed, made_slow, now)
+        })
+        .flatten()
     }
 
-    fn with_breaker<T>(&self, origin: &Origin, rule: &Rule, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
+    fn with_breaker<T>(
+        &self,
+        origin: &Origin,
+        rule: &Rule,
+        act: impl FnOnce(&mut Breaker) -> T,
+    ) -> Option<T> {
         let position = origin.index * self.0.policy.breakers.len() + rule.index;
         let breaker = self.0.breakers.get(position)?;
         // A panic elsewhere cannot leave a breaker half changed.
-        Some(act(&mut breaker.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some(act(&mut breaker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
 fn pairs(policy: &Policy) -> impl Iterator<Item = (&Arc<Origin>, &Arc<Rule>)> {
-    policy.origins.iter().flat_map(|origin| policy.breakers.iter().map(move |rule| (origin, rule)))
+    policy
+        .origins
+        .iter()
+        .flat_map(|origin| policy.breakers.iter().map(move |rule| (origin, rule)))
 }

@@ -1,6 +1,7 @@
 //! Bytes that stand for a list of parts, one way only.
 
-/// Appends a part with its length before it, so that no two lists of parts give the same bytes. An absent part differs from an empty one.
+/// Appends a part with its length before it, so that no two lists of parts give the same bytes. An
+/// absent part differs from an empty one.
 pub(crate) fn push_part(into: &mut Vec<u8>, part: Option<&[u8]>) {
     let Some(part) = part else {
         into.push(0);

@@ -1,4 +1,5 @@
-//! The policy: `tidegate.toml` parsed, checked and compiled once. Only a policy can be wrong; at run time the core always answers.
+//! The policy: `tidegate.toml` parsed, checked and compiled once. Only a policy can be wrong; at
+//! run time the core always answers.
 
 mod client;
 mod compile;
@@ -40,7 +41,8 @@ impl Policy {
         lint::notes(file, text)
     }
 
-    /// Makes a problem of something that a shell has found out about a value, such as a file that it names. `keys` is the way to the value.
+    /// Makes a problem of something that a shell has found out about a value, such as a file that
+    /// it names. `keys` is the way to the value.
     pub fn problem(file: &str, text: &str, keys: &[&str], message: String) -> Problem {
         error::Source::new(file, text).problem(&error::KeyPath::of(keys), message)
     }

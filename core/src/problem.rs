@@ -58,9 +58,11 @@ pub enum Refusal {
     LoopDetected,
     /// The target names another scheme than the one by which the request came.
     Misdirected,
-    /// An OPTIONS request that may not be passed on any further (Max-Forwards): it is answered here.
+    /// An OPTIONS request that may not be passed on any further (Max-Forwards): it is answered
+    /// here.
     FinalRecipient,
-    /// A connection has more exchanges under way than it may have streams: it leaves them behind and asks for more.
+    /// A connection has more exchanges under way than it may have streams: it leaves them behind
+    /// and asks for more.
     TooManyUnderWay,
     /// The request does not say what a limit counts by, and the policy refuses then.
     UnknownCaller,
@@ -155,23 +157,39 @@ impl Refusal {
 
     #[expect(clippy::too_many_lines, reason = "a table")]
     fn text(self) -> Text {
-        let text = |status, title, detail, proxy_error| Text { status, title, detail, proxy_error };
+        let text = |status, title, detail, proxy_error| Text {
+            status,
+            title,
+            detail,
+            proxy_error,
+        };
         let denied = Some("http_request_denied");
         let error = Some("http_request_error");
         match self {
-            Self::Malformed => text(StatusCode::BAD_REQUEST, "Bad request", "The request is not valid HTTP.", error),
-            Self::BadHost => {
-                text(StatusCode::BAD_REQUEST, "Bad host", "Send exactly one Host field with a valid host name.", error)
-            }
+            Self::Malformed => text(
+                StatusCode::BAD_REQUEST,
+                "Bad request",
+                "The request is not valid HTTP.",
+                error,
+            ),
+            Self::BadHost => text(
+                StatusCode::BAD_REQUEST,
+                "Bad host",
+                "Send exactly one Host field with a valid host name.",
+                error,
+            ),
             Self::AmbiguousPath => text(
                 StatusCode::BAD_REQUEST,
                 "Ambiguous path",
                 "Resolve `.` and `..` segments before sending the path.",
                 error,
             ),
-            Self::MethodNotAllowed => {
-                text(StatusCode::NOT_IMPLEMENTED, "Method not supported", "CONNECT is not supported.", error)
-            }
+            Self::MethodNotAllowed => text(
+                StatusCode::NOT_IMPLEMENTED,
+                "Method not supported",
+                "CONNECT is not supported.",
+                error,
+            ),
             Self::UriTooLong => text(
                 StatusCode::URI_TOO_LONG,
                 "URI too long",
@@ -196,19 +214,30 @@ impl Refusal {
                 "The header fields took too long to arrive.",
                 error,
             ),
-            Self::NoRoute => text(StatusCode::NOT_FOUND, "No route", "Nothing is served at this address.", denied),
-            Self::LimitExceeded => {
-                text(StatusCode::TOO_MANY_REQUESTS, "Quota exceeded", "Wait as long as Retry-After says.", denied)
-            }
+            Self::NoRoute => text(
+                StatusCode::NOT_FOUND,
+                "No route",
+                "Nothing is served at this address.",
+                denied,
+            ),
+            Self::LimitExceeded => text(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Quota exceeded",
+                "Wait as long as Retry-After says.",
+                denied,
+            ),
             Self::LimitUnavailable => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Limit unavailable",
                 "A quota cannot be checked right now.",
                 denied,
             ),
-            Self::OnlyIfCached => {
-                text(StatusCode::GATEWAY_TIMEOUT, "Not cached", "No stored response can answer this request.", denied)
-            }
+            Self::OnlyIfCached => text(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Not cached",
+                "No stored response can answer this request.",
+                denied,
+            ),
             Self::CircuitsOpen => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Service unavailable",
@@ -257,9 +286,12 @@ impl Refusal {
                 "Send the body in chunks without any other transfer coding.",
                 error,
             ),
-            Self::BodyTooSlow => {
-                text(StatusCode::REQUEST_TIMEOUT, "Request timeout", "The request body took too long to arrive.", error)
-            }
+            Self::BodyTooSlow => text(
+                StatusCode::REQUEST_TIMEOUT,
+                "Request timeout",
+                "The request body took too long to arrive.",
+                error,
+            ),
             Self::LoopDetected => text(
                 StatusCode::LOOP_DETECTED,
                 "Loop detected",
@@ -272,9 +304,12 @@ impl Refusal {
                 "The target names a scheme that is not served here.",
                 error,
             ),
-            Self::FinalRecipient => {
-                text(StatusCode::NO_CONTENT, "No content", "The request is not passed on any further.", None)
-            }
+            Self::FinalRecipient => text(
+                StatusCode::NO_CONTENT,
+                "No content",
+                "The request is not passed on any further.",
+                None,
+            ),
             Self::TooManyUnderWay => text(
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many requests",
@@ -310,7 +345,8 @@ impl Refusal {
     }
 }
 
-/// Writes the reply to a refused request: head and problem document. `violated` names the limits that refused.
+/// Writes the reply to a refused request: head and problem document. `violated` names the limits
+/// that refused.
 pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) {
     let text = refusal.text();
     let kind = if refusal == Refusal::LimitExceeded {
@@ -324,9 +360,14 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
         return (head, Vec::new());
     }
     let body = document(kind, &text, refusal.as_str(), violated);
-    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    head.headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    head.headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(error) = text.proxy_error {
         let field = format!("tidegate; error={error}; details=\"{}\"", refusal.as_str());
         if let Ok(value) = HeaderValue::try_from(field) {
@@ -336,13 +377,21 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
     (head, body)
 }
 
-/// Writes the document by hand: a flood is answered with these. Every text is ours and needs no escaping; names of limits are tokens.
+/// Writes the document by hand: a flood is answered with these. Every text is ours and needs no
+/// escaping; names of limits are tokens.
 fn document(kind: &str, text: &Text, reason: &str, violated: &[&str]) -> Vec<u8> {
     let mut body = Vec::with_capacity(256);
     let status = text.status.as_str();
-    for piece in
-        ["{\"type\":\"", kind, "\",\"title\":\"", text.title, "\",\"status\":", status, ",\"detail\":\"", text.detail]
-    {
+    for piece in [
+        "{\"type\":\"",
+        kind,
+        "\",\"title\":\"",
+        text.title,
+        "\",\"status\":",
+        status,
+        ",\"detail\":\"",
+        text.detail,
+    ] {
         body.extend_from_slice(piece.as_bytes());
     }
     for piece in ["\",\"reason\":\"", reason, "\""] {
@@ -378,7 +427,10 @@ mod tests {
                 let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 assert_eq!(document["status"], head.status.as_u16());
                 assert_eq!(document["reason"], serde_json::to_value(refusal).unwrap());
-                assert_eq!(document["violated-policies"].as_array().map_or(0, Vec::len), violated.len());
+                assert_eq!(
+                    document["violated-policies"].as_array().map_or(0, Vec::len),
+                    violated.len()
+                );
             }
         }
     }

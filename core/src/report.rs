@@ -1,7 +1,8 @@
 //! The record of one exchange: every decision and its reason.
 //!
-//! The access log, `explain`, the fixtures, metrics and the response fields about caching and limits are all written from this object. It is kept
-//! cheap to fill: names are shared, and nothing is turned into text before it is serialised. No identity is in it: addresses are cut to their
+//! The access log, `explain`, the fixtures, metrics and the response fields about caching and
+//! limits are all written from this object. It is kept cheap to fill: names are shared, and nothing
+//! is turned into text before it is serialised. No identity is in it: addresses are cut to their
 //! network, queries, cookies and field values stay out, keys appear as fingerprints.
 
 pub mod fields;
@@ -41,7 +42,8 @@ pub struct Report {
     #[serde(serialize_with = "text::display")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub method: Method,
-    /// `http` or `https`, as the client used it, as far as this node or a trusted proxy in front of it knows.
+    /// `http` or `https`, as the client used it, as far as this node or a trusted proxy in front of
+    /// it knows.
     pub scheme: Scheme,
     /// Host in lower case, without port; empty if the request could not be read, as is the path.
     pub host: String,
@@ -100,7 +102,16 @@ pub(crate) struct Subject {
 impl Report {
     /// Begins the record of an exchange of which nothing is decided.
     pub(crate) fn begin(subject: Subject, now: Timestamp) -> Self {
-        let Subject { trace, kind, method, scheme, host, path, network, country } = subject;
+        let Subject {
+            trace,
+            kind,
+            method,
+            scheme,
+            host,
+            path,
+            network,
+            country,
+        } = subject;
         Self {
             time: now,
             duration_ms: 0,
@@ -158,7 +169,8 @@ pub struct LimitReport {
 }
 
 impl LimitReport {
-    /// Of the answers for several counts of one limit the tightest is told: what refuses before what allows, then what leaves least.
+    /// Of the answers for several counts of one limit the tightest is told: what refuses before
+    /// what allows, then what leaves least.
     pub(crate) fn tightness(&self) -> (u8, std::cmp::Reverse<u64>, Millis) {
         let outcome = match self.outcome {
             LimitOutcome::Allowed => 0,
@@ -167,7 +179,11 @@ impl LimitReport {
             LimitOutcome::UnavailableDenied => 3,
             LimitOutcome::Rejected => 4,
         };
-        (outcome, std::cmp::Reverse(self.remaining), self.retry_after_ms)
+        (
+            outcome,
+            std::cmp::Reverse(self.remaining),
+            self.retry_after_ms,
+        )
     }
 }
 
@@ -201,7 +217,10 @@ pub struct CacheReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bypass: Option<Bypass>,
     /// Fingerprint of the cache key, 16 hexadecimal digits.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "text::fingerprint_option")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "text::fingerprint_option"
+    )]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub key: Option<u64>,
     /// Age of the stored response that was used.
@@ -340,6 +359,7 @@ pub enum AttemptOutcome {
     BodyBroken,
     /// The origin answered, and paused inside its body for too long.
     BodyTimeout,
-    /// The exchange ended before the origin had answered: its client went away, or this node stopped.
+    /// The exchange ended before the origin had answered: its client went away, or this node
+    /// stopped.
     Abandoned,
 }

@@ -1,7 +1,8 @@
 //! When a request is sent again.
 //!
-//! Why: one lost connection or one restarting pod must not become a client's error. A request that surely never reached an origin goes to the next
-//! one at once, whatever its method. One that may have reached it is repeated only where the rule says so, by default for idempotent methods, and
+//! Why: one lost connection or one restarting pod must not become a client's error. A request that
+//! surely never reached an origin goes to the next one at once, whatever its method. One that may
+//! have reached it is repeated only where the rule says so, by default for idempotent methods, and
 //! never without its whole body.
 
 use std::sync::Arc;
@@ -42,25 +43,39 @@ pub enum Setback {
 impl Rule {
     /// The rule of a route that names none: nothing that may have reached an origin is sent twice.
     pub fn none() -> Self {
-        Self { name: "none".into(), attempts: 1, methods: Vec::new(), statuses: Vec::new(), backoff: 0, backoff_max: 0 }
+        Self {
+            name: "none".into(),
+            attempts: 1,
+            methods: Vec::new(),
+            statuses: Vec::new(),
+            backoff: 0,
+            backoff_max: 0,
+        }
     }
 
-    /// Returns whether another attempt may follow. `sent` counts the attempts that may have reached an origin.
+    /// Returns whether another attempt may follow. `sent` counts the attempts that may have reached
+    /// an origin.
     pub fn allows(&self, setback: Setback, method: &Method, sent: u8, body_intact: bool) -> bool {
         body_intact
             && match setback {
                 Setback::NeverSent => true,
                 Setback::Lost => sent < self.attempts && self.methods.contains(method),
                 Setback::Status(status) => {
-                    sent < self.attempts && self.methods.contains(method) && self.statuses.contains(&status.as_u16())
+                    sent < self.attempts
+                        && self.methods.contains(method)
+                        && self.statuses.contains(&status.as_u16())
                 }
             }
     }
 
-    /// Returns the pause before attempt `next` (2 for the second): between half and the whole of the doubling backoff, drawn from the seed.
+    /// Returns the pause before attempt `next` (2 for the second): between half and the whole of
+    /// the doubling backoff, drawn from the seed.
     pub fn pause(&self, next: u8, seed: u64) -> Millis {
         let doublings = u32::from(next.saturating_sub(2)).min(20);
-        let whole = self.backoff.saturating_mul(1 << doublings).min(self.backoff_max);
+        let whole = self
+            .backoff
+            .saturating_mul(1 << doublings)
+            .min(self.backoff_max);
         let half = whole / 2;
         half + hash::draw(seed, u64::from(next)) % (whole - half + 1)
     }
@@ -88,11 +103,22 @@ mod tests {
     fn only_what_the_rule_names_is_sent_twice() {
         let unavailable = Setback::Status(StatusCode::SERVICE_UNAVAILABLE);
         assert!(rule().allows(unavailable, &Method::GET, 2, true));
-        assert!(!rule().allows(unavailable, &Method::GET, 3, true), "attempts are bounded");
+        assert!(
+            !rule().allows(unavailable, &Method::GET, 3, true),
+            "attempts are bounded"
+        );
         assert!(!rule().allows(unavailable, &Method::POST, 1, true));
-        assert!(!rule().allows(Setback::Status(StatusCode::NOT_FOUND), &Method::GET, 1, true));
+        assert!(!rule().allows(
+            Setback::Status(StatusCode::NOT_FOUND),
+            &Method::GET,
+            1,
+            true
+        ));
         assert!(!rule().allows(Setback::Lost, &Method::POST, 1, true));
-        assert!(!rule().allows(Setback::Lost, &Method::GET, 1, false), "a body that was begun cannot be sent again");
+        assert!(
+            !rule().allows(Setback::Lost, &Method::GET, 1, false),
+            "a body that was begun cannot be sent again"
+        );
         assert!(Rule::none().allows(Setback::NeverSent, &Method::POST, 1, true));
         assert!(!Rule::none().allows(Setback::Lost, &Method::GET, 1, true));
     }
@@ -102,7 +128,10 @@ mod tests {
         for seed in 0..200 {
             for (next, whole) in [(2, 100), (3, 200), (4, 300), (90, 300)] {
                 let pause = rule().pause(next, seed);
-                assert!((whole / 2..=whole).contains(&pause), "{next} {seed} {pause}");
+                assert!(
+                    (whole / 2..=whole).contains(&pause),
+                    "{next} {seed} {pause}"
+                );
                 assert_eq!(pause, rule().pause(next, seed));
             }
         }

@@ -4,9 +4,12 @@ use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch. Arithmetic saturates.
 ///
-/// Only a shell can make one from a clock: the core has none. At the edge the clock stands still between two I/O operations, so `now` is an
-/// argument everywhere and is read again after every answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+/// Only a shell can make one from a clock: the core has none. At the edge the clock stands still
+/// between two I/O operations, so `now` is an argument everywhere and is read again after every
+/// answer.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Timestamp(u64);
@@ -38,8 +41,9 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Returns the milliseconds since something began, and takes a beginning that lies in the future to be now: the clock was set back, and what is
-    /// measured must not last longer than it may from here on.
+    /// Returns the milliseconds since something began, and takes a beginning that lies in the
+    /// future to be now: the clock was set back, and what is measured must not last longer than it
+    /// may from here on.
     pub fn since_guarded(self, began: &mut Self) -> Millis {
         *began = self.min(*began);
         self.since(*began)

@@ -1,6 +1,7 @@
 //! What the memory store costs: `cargo bench -p tidegate --bench store`.
 //!
-//! `hit` and `miss` are on the way of every request; `put` goes into a full store, so something has to leave for it.
+//! `hit` and `miss` are on the way of every request; `put` goes into a full store, so something has
+//! to leave for it.
 
 #![allow(clippy::panic, reason = "a benchmark that cannot go on fails")]
 
@@ -38,15 +39,26 @@ fn main() {
 }
 
 fn keys(numbers: std::ops::Range<usize>) -> Vec<CacheKey> {
-    let engine = Engine::new(Policy::parse("bench", POLICY).unwrap_or_else(|error| panic!("{error}")), 7);
+    let engine = Engine::new(
+        Policy::parse("bench", POLICY).unwrap_or_else(|error| panic!("{error}")),
+        7,
+    );
     let peer = IpAddr::from([203, 0, 113, 9]);
     let key = |number| {
         let request = Request::get(format!("/api/things/{number}")).header("host", "shop.example");
         let (head, ()) = request.body(()).unwrap_or_default().into_parts();
-        let client = Client { peer, geo: None, scheme: Scheme::Http, body: RequestBody::Empty, fresh_trace: 1 };
+        let client = Client {
+            peer,
+            geo: None,
+            scheme: Scheme::Http,
+            body: RequestBody::Empty,
+            fresh_trace: 1,
+        };
         match engine.begin(head, client, NOW) {
             Step::Lookup(next) => next.key().clone(),
-            Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => panic!("no lookup"),
+            Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => {
+                panic!("no lookup")
+            }
         }
     };
     numbers.map(key).collect()
@@ -69,7 +81,10 @@ fn head() -> Arc<Stored> {
         headers,
         received: NOW,
         initial_age: 0,
-        freshness: Freshness { lifetime: 60_000, ..Freshness::default() },
+        freshness: Freshness {
+            lifetime: 60_000,
+            ..Freshness::default()
+        },
         vary: Vec::new(),
         born: 0,
         labels: Vec::new(),
@@ -77,7 +92,10 @@ fn head() -> Arc<Stored> {
 }
 
 fn full(keys: &[CacheKey]) -> Store {
-    let store = Store::new(StoreBounds { bytes_max: 256 << 20, entries_max: ENTRIES });
+    let store = Store::new(StoreBounds {
+        bytes_max: 256 << 20,
+        entries_max: ENTRIES,
+    });
     let (head, body) = (head(), Bytes::from(vec![b'x'; 1024]));
     for key in keys {
         store.put(key, Arc::clone(&head), body.clone(), u64::MAX, NOW);

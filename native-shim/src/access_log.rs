@@ -1,7 +1,8 @@
 //! The access log: one JSON object a line for each exchange, written away from requests.
 //!
-//! A request appends its line to the buffer of its thread; [`AccessLog::flush`], called several times a second by a thread of its own, writes all
-//! buffers out. When the reader of the log is slower than the traffic, lines are dropped and counted, and requests never wait.
+//! A request appends its line to the buffer of its thread; [`AccessLog::flush`], called several
+//! times a second by a thread of its own, writes all buffers out. When the reader of the log is
+//! slower than the traffic, lines are dropped and counted, and requests never wait.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -55,7 +56,9 @@ impl AccessLog {
         if !self.on.load(Ordering::Relaxed) {
             return;
         }
-        let mut buffer = self.buffers[stripe()].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.buffers[stripe()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let before = buffer.len();
         let fits = before < BUFFER_BYTES_MAX && serde_json::to_writer(&mut *buffer, report).is_ok();
         if fits {

@@ -45,17 +45,31 @@ impl<B: HttpBody<Data = Bytes>> Body<B> {
 impl<B> Body<B> {
     /// Makes a body of bytes.
     pub fn full(bytes: Bytes) -> Self {
-        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full { bytes } } }
+        Self {
+            kind: if bytes.is_empty() {
+                Kind::Empty
+            } else {
+                Kind::Full { bytes }
+            },
+        }
     }
 
     /// Makes a body of an origin's stream that may be watched.
     pub(crate) fn watched(body: Watched<B>) -> Self {
-        Self { kind: Kind::Origin { body } }
+        Self {
+            kind: Kind::Origin { body },
+        }
     }
 
     /// Makes a body of one that is on its way into the store.
     pub(crate) fn shared(reader: Reader) -> Self {
-        Self { kind: if reader.is_over() { Kind::Empty } else { Kind::Shared { reader } } }
+        Self {
+            kind: if reader.is_over() {
+                Kind::Empty
+            } else {
+                Kind::Shared { reader }
+            },
+        }
     }
 
     /// Returns whether the whole body is at hand.
@@ -106,7 +120,10 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut kind = self.project().kind;
         let bytes = match kind.as_mut().project() {
             Kinds::Empty => return Poll::Ready(None),
@@ -132,7 +149,9 @@ where
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
             Kind::Origin { body } => body.size_hint(),
-            Kind::Shared { reader } => reader.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Shared { reader } => reader
+                .left()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The time that exchanges are given.
 //!
-//! Durations must not depend on who sets the system's clock: an hour back would keep clients out for an hour, an hour ahead would give everybody a
-//! new quota. So the time is that of the system when the process started, and goes on with its monotonic clock. Dates of HTTP need the true time of
-//! day, so it is led back to the system's clock, by at most a tenth of the time that passes: a second's difference is gone after ten.
+//! Durations must not depend on who sets the system's clock: an hour back would keep clients out
+//! for an hour, an hour ahead would give everybody a new quota. So the time is that of the system
+//! when the process started, and goes on with its monotonic clock. Dates of HTTP need the true time
+//! of day, so it is led back to the system's clock, by at most a tenth of the time that passes: a
+//! second's difference is gone after ten.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -77,7 +79,12 @@ struct Steady {
 
 impl Steady {
     fn new(wall: u64) -> Self {
-        Self { began: Instant::now(), wall, offset: AtomicI64::new(0), looked: AtomicU64::new(0) }
+        Self {
+            began: Instant::now(),
+            wall,
+            offset: AtomicI64::new(0),
+            looked: AtomicU64::new(0),
+        }
     }
 
     fn now(&self) -> u64 {
@@ -90,22 +97,30 @@ impl Steady {
         let looked = self.looked.load(Ordering::Relaxed);
         let since = passed.saturating_sub(looked);
         let mine = since >= LOOKED_EVERY
-            && self.looked.compare_exchange(looked, passed, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            && self
+                .looked
+                .compare_exchange(looked, passed, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
         if mine {
             let ahead = wall().checked_signed_diff(self.told(passed)).unwrap_or(0);
             let most = i64::try_from(since / 10).unwrap_or(i64::MAX);
-            self.offset.fetch_add(ahead.clamp(-most, most), Ordering::Relaxed);
+            self.offset
+                .fetch_add(ahead.clamp(-most, most), Ordering::Relaxed);
         }
         self.told(passed)
     }
 
     fn told(&self, passed: u64) -> u64 {
-        self.wall.saturating_add(passed).saturating_add_signed(self.offset.load(Ordering::Relaxed))
+        self.wall
+            .saturating_add(passed)
+            .saturating_add_signed(self.offset.load(Ordering::Relaxed))
     }
 }
 
 fn system_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -116,7 +131,8 @@ mod tests {
     const NOON: u64 = 1_700_000_000_000;
     const HOUR: i64 = 3_600_000;
 
-    /// What a clock says after a minute, in steps of ten milliseconds, of a system whose clock was set by so much at the beginning.
+    /// What a clock says after a minute, in steps of ten milliseconds, of a system whose clock was
+    /// set by so much at the beginning.
     fn after_a_minute(set_by: i64) -> u64 {
         let clock = Steady::new(NOON);
         let mut told = NOON;

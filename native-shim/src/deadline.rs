@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A deadline. Moving it later costs nothing: the timer below stays where it is, and is set again when it fires too early.
+/// A deadline. Moving it later costs nothing: the timer below stays where it is, and is set again
+/// when it fires too early.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -15,7 +16,10 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn after(time: Duration) -> Self {
-        Self { at: Instant::now() + time, timer: None }
+        Self {
+            at: Instant::now() + time,
+            timer: None,
+        }
     }
 
     pub(crate) fn set(&mut self, time: Duration) {
@@ -31,12 +35,15 @@ impl Deadline {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let at = self.at;
-            let (armed, timer) = self.timer.get_or_insert_with(|| (at, Box::pin(sleep_until(at))));
+            let (armed, timer) = self
+                .timer
+                .get_or_insert_with(|| (at, Box::pin(sleep_until(at))));
             if at < *armed {
                 *armed = at;
                 timer.as_mut().reset(at);
             }
-            // A task that has used up its turn is told by no timer that its time is over: somebody who sends without a pause could hold it for ever.
+            // A task that has used up its turn is told by no timer that its time is over: somebody
+            // who sends without a pause could hold it for ever.
             let may_ask_timer = tokio::task::coop::has_budget_remaining();
             if may_ask_timer && timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

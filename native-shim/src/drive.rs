@@ -10,7 +10,9 @@ use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
 use tidegate_core::operations::Warmed;
 use tidegate_core::report::Kind;
-use tidegate_core::{Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step, Timestamp};
+use tidegate_core::{
+    Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step, Timestamp,
+};
 
 use crate::body::Body;
 use crate::box_error::BoxError;
@@ -45,7 +47,8 @@ pub trait Upstream: Clone + Send + Sync + 'static {
 
 /// How far an exchange has come that this node answers step by step.
 ///
-/// The fields are dropped in this order: a lead inside the step ends before those who wait for it are woken.
+/// The fields are dropped in this order: a lead inside the step ends before those who wait for it
+/// are woken.
 pub(crate) struct Drive {
     step: Step,
     /// What the last lookup found; the reply's body may be in it.
@@ -64,7 +67,10 @@ fn advance(mut step: Step, node: &Node, found: &mut Found, now: Timestamp) -> St
             Step::Lookup(next) => {
                 // In this order: a response is stored before it is no longer on its way.
                 let in_flight = node.in_flight.get(next.key());
-                *found = Found { stored: node.store.get(next.key(), now), in_flight };
+                *found = Found {
+                    stored: node.store.get(next.key(), now),
+                    in_flight,
+                };
                 found.with_heads(|heads| next.resume(heads, now))
             }
             step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return step,
@@ -73,9 +79,10 @@ fn advance(mut step: Step, node: &Node, found: &mut Found, now: Timestamp) -> St
 }
 
 impl Drive {
-    /// Takes all steps to the end, and answers. Dropped before that, because the client has gone, it ends what only this client wanted, and goes on
-    /// with what may be changing something at the origin; as long as that is not too much. `client` is what the client takes up at this node; it is
-    /// kept as long as the work goes on, and comes back with the answer.
+    /// Takes all steps to the end, and answers. Dropped before that, because the client has gone,
+    /// it ends what only this client wanted, and goes on with what may be changing something at the
+    /// origin; as long as that is not too much. `client` is what the client takes up at this node;
+    /// it is kept as long as the work goes on, and comes back with the answer.
     pub(crate) async fn run_to_the_end<U: Upstream, C: Send + 'static>(
         self: Box<Self>,
         node: &Arc<Node>,
@@ -100,7 +107,8 @@ impl Drive {
         }
     }
 
-    /// Takes all steps to the end, and answers. Dropped before that, it leaves a report that says so.
+    /// Takes all steps to the end, and answers. Dropped before that, it leaves a report that says
+    /// so.
     pub(crate) async fn run<U: Upstream>(
         mut self: Box<Self>,
         node: &Arc<Node>,
@@ -111,11 +119,19 @@ impl Drive {
         loop {
             let (step, now) = match self.step {
                 Step::Fetch(attempt, next) => {
-                    self.wake = self.wake.or_else(|| next.leads().map(|key| node.waiters.guard(key)));
+                    self.wake = self
+                        .wake
+                        .or_else(|| next.leads().map(|key| node.waiters.guard(key)));
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
-                    let result = upstream.fetch(attempt, body.clone()).await.map(Response::into_parts);
+                    let result = upstream
+                        .fetch(attempt, body.clone())
+                        .await
+                        .map(Response::into_parts);
                     let result = keep_body(result, &mut answer);
-                    let result = result.map(|head| Answer { head, body_intact: body.is_intact() });
+                    let result = result.map(|head| Answer {
+                        head,
+                        body_intact: body.is_intact(),
+                    });
                     let now = node.now();
                     (ScopeGuard::into_inner(next).resume(result, now), now)
                 }
@@ -127,7 +143,14 @@ impl Drive {
                     (ScopeGuard::into_inner(next).resume(now), now)
                 }
                 Step::Finish(reply) => {
-                    return Finish { node, upstream, found: self.found, answer, wake: self.wake }.reply(*reply);
+                    return Finish {
+                        node,
+                        upstream,
+                        found: self.found,
+                        answer,
+                        wake: self.wake,
+                    }
+                    .reply(*reply);
                 }
                 step @ (Step::Charge(_) | Step::Lookup(_)) => (step, node.now()),
             };
@@ -161,15 +184,26 @@ impl Found {
             return use_them(stored);
         }
         let in_flight = self.in_flight.iter().map(|shared| &shared.head);
-        use_them(&stored.iter().chain(in_flight).map(Arc::clone).collect::<Vec<_>>())
+        use_them(
+            &stored
+                .iter()
+                .chain(in_flight)
+                .map(Arc::clone)
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Returns pieces of the body of a response; all of it if there are none.
     fn body<B>(&self, head: &Arc<Stored>, pieces: Option<Vec<Piece>>) -> Body<B> {
         if let Some(body) = self.stored.as_ref().and_then(|entry| entry.body(head)) {
-            return Body::full(pieces.map_or_else(|| body.clone(), |pieces| assemble(body, &pieces)));
+            return Body::full(
+                pieces.map_or_else(|| body.clone(), |pieces| assemble(body, &pieces)),
+            );
         }
-        let shared = self.in_flight.iter().find(|shared| Arc::ptr_eq(&shared.head, head));
+        let shared = self
+            .in_flight
+            .iter()
+            .find(|shared| Arc::ptr_eq(&shared.head, head));
         // A body that is not there must not look like an empty one.
         let shared = shared.map_or_else(|| SharedBody::lost(head), Arc::clone);
         Body::shared(match pieces {
@@ -191,7 +225,16 @@ struct Finish<'a, U: Upstream> {
 impl<U: Upstream> Finish<'_, U> {
     fn reply(mut self, mut reply: Reply) -> Response<Body<U::Body>> {
         self.node.carry_out(&mut reply);
-        let Reply { mut head, source, fill, invalidate, background, hold, report, .. } = reply;
+        let Reply {
+            mut head,
+            source,
+            fill,
+            invalidate,
+            background,
+            hold,
+            report,
+            ..
+        } = reply;
         if report.kind == Kind::Warming {
             let warmed = Warmed::of(&head, &report);
             head.extensions.insert(warmed);
@@ -220,17 +263,22 @@ impl<U: Upstream> Finish<'_, U> {
         Response::from_parts(head, body)
     }
 
-    /// Stores: at once what is at hand, and the origin's body while it streams, to the client or, if the client gets another one, to nobody.
+    /// Stores: at once what is at hand, and the origin's body while it streams, to the client or,
+    /// if the client gets another one, to nobody.
     fn fill(&mut self, fill: Fill, body: Body<U::Body>) -> Body<U::Body> {
         if let FillKind::Refresh(old) = &fill.kind {
-            self.node.store.refresh(&fill.key, old, Arc::clone(&fill.head), self.node.now());
+            self.node
+                .store
+                .refresh(&fill.key, old, Arc::clone(&fill.head), self.node.now());
             return body;
         }
         let (fetched, other) = match body.into_origin() {
             Ok(fetched) => (Some(fetched), None),
             Err(other) => (self.answer.take(), Some(other)),
         };
-        let Some(fetched) = fetched else { return other.unwrap_or_default() };
+        let Some(fetched) = fetched else {
+            return other.unwrap_or_default();
+        };
         let passed_on = match filling::begin(self.node, fill, self.wake.take(), fetched) {
             Ok(reader) => Body::shared(reader),
             Err(fetched) => Body::watched(fetched),
@@ -243,7 +291,11 @@ impl<U: Upstream> Finish<'_, U> {
     fn background(&self, background: Background) {
         let (node, upstream) = (Arc::clone(self.node), self.upstream.for_nobody());
         let wake = node.waiters.guard(background.key());
-        let drive = Box::new(Drive { step: background.begin(node.now()), found: Found::default(), wake: Some(wake) });
+        let drive = Box::new(Drive {
+            step: background.begin(node.now()),
+            found: Found::default(),
+            wake: Some(wake),
+        });
         let work = Work::begin(&node);
         tokio::spawn(async move {
             let response = Box::pin(drive.run(work.node(), &upstream, RequestBody::Empty)).await;
@@ -275,7 +327,8 @@ pub(crate) fn refused<B>(node: &Arc<Node>, reply: Reply) -> Response<Body<B>> {
     Response::from_parts(reply.head, body)
 }
 
-/// Goes on with an exchange that has just begun: answers at once if no origin is needed, and otherwise returns what is left to do.
+/// Goes on with an exchange that has just begun: answers at once if no origin is needed, and
+/// otherwise returns what is left to do.
 pub(crate) fn begin<U: Upstream>(
     node: &Arc<Node>,
     upstream: &U,
@@ -284,9 +337,20 @@ pub(crate) fn begin<U: Upstream>(
 ) -> Result<Response<Body<U::Body>>, Box<Drive>> {
     let mut found = Found::default();
     match advance(step, node, &mut found, now) {
-        Step::Finish(reply) => Ok(Finish { node, upstream, found, answer: None, wake: None }.reply(*reply)),
+        Step::Finish(reply) => Ok(Finish {
+            node,
+            upstream,
+            found,
+            answer: None,
+            wake: None,
+        }
+        .reply(*reply)),
         step @ (Step::Charge(_) | Step::Lookup(_) | Step::Fetch(..) | Step::Wait(_)) => {
-            Err(Box::new(Drive { step, found, wake: None }))
+            Err(Box::new(Drive {
+                step,
+                found,
+                wake: None,
+            }))
         }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use tidegate_core::breaker::StateName;
 use tidegate_core::problem::Refusal;
 
-use crate::metrics::{ATTEMPT, BUCKETS, CACHE, CACHE_OUTCOMES, Histogram, LIMIT, Metrics, RouteCounters, STATUS};
+use crate::metrics::{
+    ATTEMPT, BUCKETS, CACHE, CACHE_OUTCOMES, Histogram, LIMIT, Metrics, RouteCounters, STATUS,
+};
 use crate::node::Node;
 
 /// The text under construction.
@@ -20,10 +22,21 @@ impl Page {
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         self.0.push_str(name);
         for (i, (label, text)) in labels.iter().enumerate() {
-            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{text}\"", if i == 0 { '{' } else { ',' });
+            let text = text
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n");
+            let _ = write!(
+                self.0,
+                "{}{label}=\"{text}\"",
+                if i == 0 { '{' } else { ',' }
+            );
         }
-        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        let _ = writeln!(
+            self.0,
+            "{} {value}",
+            if labels.is_empty() { "" } else { "}" }
+        );
     }
 
     fn counter(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
@@ -32,8 +45,13 @@ impl Page {
         }
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
-        self.family(name, kind, help);
+    fn gauge(&mut self, name: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn total(&mut self, name: &str, help: &str, value: impl std::fmt::Display) {
+        self.family(name, "counter", help);
         self.sample(name, &[], value);
     }
 
@@ -41,11 +59,19 @@ impl Page {
         let mut count = 0;
         for (i, bound) in BUCKETS.iter().enumerate() {
             count += histogram.get(i);
-            self.sample(&format!("{name}_bucket"), &[label, ("le", &seconds(*bound))], count);
+            self.sample(
+                &format!("{name}_bucket"),
+                &[label, ("le", &seconds(*bound))],
+                count,
+            );
         }
         count += histogram.get(BUCKETS.len());
         self.sample(&format!("{name}_bucket"), &[label, ("le", "+Inf")], count);
-        self.sample(&format!("{name}_sum"), &[label], seconds(histogram.get(BUCKETS.len() + 1)));
+        self.sample(
+            &format!("{name}_sum"),
+            &[label],
+            seconds(histogram.get(BUCKETS.len() + 1)),
+        );
         self.sample(&format!("{name}_count"), &[label], count);
     }
 }
@@ -77,7 +103,11 @@ impl Metrics {
             .chain([("", &self.unrouted)])
             .collect();
         let name = "tidegate_requests_total";
-        page.family(name, "counter", "Requests answered, by route (empty: none), status class and what the cache did.");
+        page.family(
+            name,
+            "counter",
+            "Requests answered, by route (empty: none), status class and what the cache did.",
+        );
         for (route, counters) in &routes {
             for (i, status) in STATUS.iter().enumerate() {
                 for (j, cache) in CACHE.iter().enumerate() {
@@ -94,11 +124,19 @@ impl Metrics {
         );
         for (route, counters) in &routes {
             for (i, status) in STATUS.iter().enumerate() {
-                page.counter(name, &[("route", route), ("status", status)], counters.revalidations.get(i));
+                page.counter(
+                    name,
+                    &[("route", route), ("status", status)],
+                    counters.revalidations.get(i),
+                );
             }
         }
         let name = "tidegate_exchange_duration_seconds";
-        page.family(name, "histogram", "Time from a request to the decision that finished it.");
+        page.family(
+            name,
+            "histogram",
+            "Time from a request to the decision that finished it.",
+        );
         for (route, counters) in &routes {
             page.histogram(name, ("route", route), &counters.duration);
         }
@@ -114,7 +152,11 @@ impl Metrics {
         page.family(name, "counter", "Limits charged, by limit and outcome.");
         for (limit, counters) in &self.tables.load().limits.0 {
             for (i, outcome) in LIMIT.iter().enumerate() {
-                page.counter(name, &[("limit", limit), ("outcome", outcome)], counters.get(i));
+                page.counter(
+                    name,
+                    &[("limit", limit), ("outcome", outcome)],
+                    counters.get(i),
+                );
             }
         }
     }
@@ -122,66 +164,139 @@ impl Metrics {
     fn origins(&self, page: &mut Page) {
         let tables = self.tables.load();
         let name = "tidegate_origin_attempts_total";
-        page.family(name, "counter", "Attempts at origins, by origin and outcome.");
+        page.family(
+            name,
+            "counter",
+            "Attempts at origins, by origin and outcome.",
+        );
         for (origin, counters) in &tables.origins.0 {
             for (i, outcome) in ATTEMPT.iter().enumerate() {
-                page.counter(name, &[("origin", origin), ("outcome", outcome)], counters.attempts.get(i));
+                page.counter(
+                    name,
+                    &[("origin", origin), ("outcome", outcome)],
+                    counters.attempts.get(i),
+                );
             }
         }
         let name = "tidegate_origin_response_duration_seconds";
-        page.family(name, "histogram", "Time from sending a request to the header fields of the origin's response.");
+        page.family(
+            name,
+            "histogram",
+            "Time from sending a request to the header fields of the origin's response.",
+        );
         for (origin, counters) in &tables.origins.0 {
             page.histogram(name, ("origin", origin), &counters.duration);
         }
     }
 
     fn process(&self, page: &mut Page, node: &Node) {
-        page.single("tidegate_store_bytes", "gauge", "Bytes of the memory store in use.", node.store.bytes());
-        let help = "Bytes of the memory store in use for everything but bodies: keys, heads, tables.";
-        page.single("tidegate_store_overhead_bytes", "gauge", help, node.store.overhead());
-        let help = "Bytes reserved for responses on their way into the memory store.";
-        page.single("tidegate_store_filling_bytes", "gauge", help, node.reserved.bytes());
-        page.single("tidegate_store_entries", "gauge", "Keys in the memory store.", node.store.len());
-        page.single("tidegate_limit_keys", "gauge", "Keys of limits counted.", node.limits.len());
-        let help = "Counters of limits that were forgotten before they were spent, because there were too many keys.";
-        page.single("tidegate_limit_keys_evicted_total", "counter", help, node.limits.evicted());
-        let open = self.connections.load(Ordering::Relaxed);
-        page.single("tidegate_connections_open", "gauge", "Open client connections.", open);
-        let refused = self.connections_refused.load(Ordering::Relaxed);
-        let help = "Connections closed at once because connections_max was reached.";
-        page.single("tidegate_connections_refused_total", "counter", help, refused);
-        let help = "Replies that were given up because their clients had stopped reading them.";
-        page.single("tidegate_replies_cut_total", "counter", help, self.replies_cut.load(Ordering::Relaxed));
-        let help = "Bytes of the bodies that are stored, or were and are still being read.";
-        page.single("tidegate_store_held_bytes", "gauge", help, node.store.held_bytes());
-        let help = "Lines of the access log that were dropped because its reader was too slow.";
-        let [wrong, slowed] = self.guesses.each_ref().map(|count| count.load(Ordering::Relaxed));
+        stores(page, node);
+        self.clients(page);
+        self.operations(page, node);
+        page.family("tidegate_build_info", "gauge", "The version that runs.");
+        let version = ("version", env!("CARGO_PKG_VERSION"));
+        page.sample("tidegate_build_info", &[version], 1);
+    }
+
+    fn clients(&self, page: &mut Page) {
+        page.gauge(
+            "tidegate_connections_open",
+            "Open client connections.",
+            self.connections.load(Ordering::Relaxed),
+        );
+        page.total(
+            "tidegate_connections_refused_total",
+            "Connections closed at once because connections_max was reached.",
+            self.connections_refused.load(Ordering::Relaxed),
+        );
+        page.total(
+            "tidegate_replies_cut_total",
+            "Replies that were given up because their clients had stopped reading them.",
+            self.replies_cut.load(Ordering::Relaxed),
+        );
+    }
+
+    fn operations(&self, page: &mut Page, node: &Node) {
         let name = "tidegate_operations_refused_total";
+        let help = "Requests for operations refused: with a wrong token, or from an address that showed too many.";
+        page.family(name, "counter", help);
+        for (reason, count) in ["token", "slowed"].iter().zip(&self.guesses) {
+            page.sample(name, &[("reason", reason)], count.load(Ordering::Relaxed));
+        }
+        page.total(
+            "tidegate_access_log_dropped_total",
+            "Lines of the access log that were dropped because its reader was too slow.",
+            node.access_log.dropped(),
+        );
+        let name = "tidegate_policy_reloads_total";
         page.family(
             name,
             "counter",
-            "Requests for operations refused: with a wrong token, or from an address that showed too many.",
+            "Changed policies, by whether they were taken.",
         );
-        page.sample(name, &[("reason", "token")], wrong);
-        page.sample(name, &[("reason", "slowed")], slowed);
-        page.single("tidegate_access_log_dropped_total", "counter", help, node.access_log.dropped());
-        let name = "tidegate_policy_reloads_total";
-        page.family(name, "counter", "Changed policies, by whether they were taken.");
         for (outcome, count) in ["taken", "refused"].iter().zip(&self.reloads) {
             page.sample(name, &[("outcome", outcome)], count.load(Ordering::Relaxed));
         }
-        page.family("tidegate_build_info", "gauge", "The version that runs.");
-        page.sample("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     }
+}
+
+fn stores(page: &mut Page, node: &Node) {
+    page.gauge(
+        "tidegate_store_bytes",
+        "Bytes of the memory store in use.",
+        node.store.bytes(),
+    );
+    page.gauge(
+        "tidegate_store_overhead_bytes",
+        "Bytes of the memory store in use for everything but bodies: keys, heads, tables.",
+        node.store.overhead(),
+    );
+    page.gauge(
+        "tidegate_store_filling_bytes",
+        "Bytes reserved for responses on their way into the memory store.",
+        node.reserved.bytes(),
+    );
+    page.gauge(
+        "tidegate_store_held_bytes",
+        "Bytes of the bodies that are stored, or were and are still being read.",
+        node.store.held_bytes(),
+    );
+    page.gauge(
+        "tidegate_store_entries",
+        "Keys in the memory store.",
+        node.store.len(),
+    );
+    page.gauge(
+        "tidegate_limit_keys",
+        "Keys of limits counted.",
+        node.limits.len(),
+    );
+    page.total(
+        "tidegate_limit_keys_evicted_total",
+        "Counters of limits that were forgotten before they were spent, because there were too many keys.",
+        node.limits.evicted(),
+    );
 }
 
 fn circuits(page: &mut Page, node: &Node) {
     let name = "tidegate_circuit_state";
-    page.family(name, "gauge", "State of an origin's circuit under a breaker rule: 1 for the state that it is in.");
-    let states = [(StateName::Closed, "closed"), (StateName::HalfOpen, "half_open"), (StateName::Open, "open")];
+    page.family(
+        name,
+        "gauge",
+        "State of an origin's circuit under a breaker rule: 1 for the state that it is in.",
+    );
+    let states = [
+        (StateName::Closed, "closed"),
+        (StateName::HalfOpen, "half_open"),
+        (StateName::Open, "open"),
+    ];
     for (origin, breaker, state) in node.engine().circuits() {
         for (other, text) in states {
-            let labels = [("origin", &*origin), ("breaker", &*breaker), ("state", text)];
+            let labels = [
+                ("origin", &*origin),
+                ("breaker", &*breaker),
+                ("state", text),
+            ];
             page.sample(name, &labels, u8::from(other == state));
         }
     }

@@ -1,11 +1,14 @@
 //! Reads responses into the store; further clients may join them on their way.
 //!
-//! What is to be stored is read from its origin by a task of its own, as fast as the origin sends it: neither a slow client nor one that goes away holds up
-//! the others. Every client reads from what has come so far ([`shared_body`](crate::shared_body)).
+//! What is to be stored is read from its origin by a task of its own, as fast as the origin sends
+//! it: neither a slow client nor one that goes away holds up the others. Every client reads from
+//! what has come so far ([`shared_body`](crate::shared_body)).
 //!
-//! Memory is bounded by the profile for one response, and for all together by the store's bound: what is on its way, and what slow clients still hold of
-//! responses that the store has given up, together take no more than the store may. What finds no room is streamed to its client and not stored.
-//! Time is bounded too: a body without a length may have no end, so one that nobody reads is given up after a while.
+//! Memory is bounded by the profile for one response, and for all together by the store's bound:
+//! what is on its way, and what slow clients still hold of responses that the store has given up,
+//! together take no more than the store may. What finds no room is streamed to its client and not
+//! stored. Time is bounded too: a body without a length may have no end, so one that nobody reads
+//! is given up after a while.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -28,17 +31,25 @@ const HELD_UP_MAX: Duration = Duration::from_secs(5);
 /// How long a body without a length that nobody reads is read into the store, in milliseconds.
 const UNREAD_MAX: Millis = 60_000;
 
-/// Begins to read an origin's body into the store. The requests that wait for it may join from now on, so the lead and the guard that wakes them end here.
-/// Gives the body back if it has no room.
-pub(crate) fn begin<B>(node: &Arc<Node>, mut fill: Fill, wake: Option<WakeGuard>, body: B) -> Result<Reader, B>
+/// Begins to read an origin's body into the store. The requests that wait for it may join from now
+/// on, so the lead and the guard that wakes them end here. Gives the body back if it has no room.
+pub(crate) fn begin<B>(
+    node: &Arc<Node>,
+    mut fill: Fill,
+    wake: Option<WakeGuard>,
+    body: B,
+) -> Result<Reader, B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let length = fill.head.announced_length();
     let mut reservation = Reservation::new(&node.reserved);
     let runtime = tokio::runtime::Handle::try_current().ok();
-    let Some(runtime) = runtime.filter(|_| reservation.grow(length.unwrap_or(0), node.reserved_max())) else {
-        // Those who wait would find no room one after the other. In this order: who is woken finds that nobody leads.
+    let Some(runtime) =
+        runtime.filter(|_| reservation.grow(length.unwrap_or(0), node.reserved_max()))
+    else {
+        // Those who wait would find no room one after the other. In this order: who is woken finds
+        // that nobody leads.
         if let Some(lead) = fill.lead.take() {
             lead.end_unshared(node.now());
         }
@@ -49,7 +60,13 @@ where
     let reader = shared.read_all();
     let lead = fill.lead.take();
     let can_be_joined = lead.is_some();
-    let mut filling = Filling { work: Work::begin(node), fill, shared, length: 0, unread_since: None };
+    let mut filling = Filling {
+        work: Work::begin(node),
+        fill,
+        shared,
+        length: 0,
+        unread_since: None,
+    };
     if body.is_end_stream() {
         filling.store(&[]);
         return Ok(reader);
@@ -64,7 +81,8 @@ where
     Ok(reader)
 }
 
-/// A body that is being read into the store. Dropped before it is whole, it is broken for all who read it.
+/// A body that is being read into the store. Dropped before it is whole, it is broken for all who
+/// read it.
 struct Filling {
     work: Work,
     fill: Fill,
@@ -76,7 +94,10 @@ struct Filling {
 
 impl Drop for Filling {
     fn drop(&mut self) {
-        self.work.node().in_flight.leave(&self.fill.key, &self.shared);
+        self.work
+            .node()
+            .in_flight
+            .leave(&self.fill.key, &self.shared);
         // Unless it has ended well.
         self.shared.end_broken();
     }
@@ -98,7 +119,12 @@ impl Filling {
                 return;
             }
             // More than was announced is no complete body either.
-            if self.fill.head.announced_length().is_some_and(|announced| self.length + piece.len() as u64 > announced) {
+            if self
+                .fill
+                .head
+                .announced_length()
+                .is_some_and(|announced| self.length + piece.len() as u64 > announced)
+            {
                 return;
             }
             if !self.has_room_for(&piece) {
@@ -127,14 +153,20 @@ impl Filling {
 
     /// Lets nobody join any more. Returns whether nobody was about to do so meanwhile.
     fn give_up(&self) -> bool {
-        self.work.node().in_flight.leave(&self.fill.key, &self.shared);
+        self.work
+            .node()
+            .in_flight
+            .leave(&self.fill.key, &self.shared);
         Arc::strong_count(&self.shared) == 1
     }
 
     /// Says whether the body can still be stored with one more piece.
     fn has_room_for(&mut self, piece: &Bytes) -> bool {
         let length = self.length + piece.len() as u64;
-        length <= self.fill.body_bytes_max && self.shared.reserve(length, || self.work.node().reserved_max())
+        length <= self.fill.body_bytes_max
+            && self
+                .shared
+                .reserve(length, || self.work.node().reserved_max())
     }
 
     /// Stores the body, if it is whole.
@@ -144,11 +176,18 @@ impl Filling {
         };
         let node = Arc::clone(self.work.node());
         let body = node.store.hold(self.shared.concat(last));
-        let is_stored = node.store.put(&self.fill.key, head, body.clone(), self.fill.joined_max, node.now());
+        let is_stored = node.store.put(
+            &self.fill.key,
+            head,
+            body.clone(),
+            self.fill.joined_max,
+            node.now(),
+        );
         self.shared.end_whole(body, is_stored);
     }
 
-    /// Passes on what has become too large to be stored, at the pace of the slowest of those who read it already; nobody else may join.
+    /// Passes on what has become too large to be stored, at the pace of the slowest of those who
+    /// read it already; nobody else may join.
     async fn pass_on<B>(self, mut body: Pin<&mut B>)
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,

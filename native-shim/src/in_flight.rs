@@ -29,14 +29,19 @@ impl InFlight {
 
     /// Lets the requests for a key join a response.
     pub(crate) fn enter(&self, key: &CacheKey, shared: &Arc<SharedBody>) {
-        self.lock().entry(key.as_bytes().into()).or_default().push(Arc::clone(shared));
+        self.lock()
+            .entry(key.as_bytes().into())
+            .or_default()
+            .push(Arc::clone(shared));
         self.count.fetch_add(1, Ordering::Release);
     }
 
     /// Lets nobody join any more. Harmless if nobody could.
     pub(crate) fn leave(&self, key: &CacheKey, shared: &Arc<SharedBody>) {
         let mut by_key = self.lock();
-        let Some(all) = by_key.get_mut(key.as_bytes()) else { return };
+        let Some(all) = by_key.get_mut(key.as_bytes()) else {
+            return;
+        };
         let before = all.len();
         all.retain(|other| !Arc::ptr_eq(other, shared));
         let left = before - all.len();

@@ -1,6 +1,8 @@
-//! Interim responses (1xx) of an origin on their way to an HTTP/1.1 client, such as 103 Early Hints.
+//! Interim responses (1xx) of an origin on their way to an HTTP/1.1 client, such as 103 Early
+//! Hints.
 //!
-//! The library that serves clients sends none. So they are written as bytes between two of its messages, and only there.
+//! The library that serves clients sends none. So they are written as bytes between two of its
+//! messages, and only there.
 
 use std::future::poll_fn;
 use std::io::Write;
@@ -19,7 +21,8 @@ const BYTES_MAX: usize = 16 << 10;
 /// The interim responses that wait to be written to a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Interim {
-    /// Whether a request waits for its answer: before and after that an interim response would belong to another one.
+    /// Whether a request waits for its answer: before and after that an interim response would
+    /// belong to another one.
     open: AtomicBool,
     any: AtomicBool,
     waiting: Mutex<Vec<u8>>,
@@ -28,7 +31,8 @@ pub(crate) struct Interim {
 }
 
 impl Interim {
-    /// Waits for the answer to a request whose client takes interim responses, which may be passed on until then.
+    /// Waits for the answer to a request whose client takes interim responses, which may be passed
+    /// on until then.
     pub(crate) async fn until_answered<F: Future>(&self, mut answer: Pin<&mut F>) -> F::Output {
         self.open.store(true, Ordering::Release);
         let answered = poll_fn(|cx| {
@@ -45,7 +49,9 @@ impl Interim {
         if !self.open.load(Ordering::Acquire) {
             return;
         }
-        let Some(headers) = framing::interim_fields(status, headers) else { return };
+        let Some(headers) = framing::interim_fields(status, headers) else {
+            return;
+        };
         let mut text = Vec::with_capacity(128);
         let reason = status.canonical_reason().unwrap_or("");
         let _ = write!(text, "HTTP/1.1 {} {reason}\r\n", status.as_u16());
@@ -104,7 +110,10 @@ mod tests {
             interim.pass_on(StatusCode::SWITCHING_PROTOCOLS, &fields);
             assert!(interim.take().is_empty());
             interim.pass_on(StatusCode::from_u16(103).unwrap(), &fields);
-            assert_eq!(&interim.take()[..], b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n");
+            assert_eq!(
+                &interim.take()[..],
+                b"HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
+            );
             for _ in 0..10_000 {
                 interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
             }

@@ -1,4 +1,5 @@
-//! Bytes that are kept so that they can be sent once more, counted among those of the whole process.
+//! Bytes that are kept so that they can be sent once more, counted among those of the whole
+//! process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,8 +21,13 @@ impl Kept {
         if self.0.len() + piece.len() > most {
             return false;
         }
-        let more = |all: usize| all.checked_add(piece.len()).filter(|all| *all <= KEPT_OF_ALL_MAX);
-        let has_room = KEPT_OF_ALL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        let more = |all: usize| {
+            all.checked_add(piece.len())
+                .filter(|all| *all <= KEPT_OF_ALL_MAX)
+        };
+        let has_room = KEPT_OF_ALL
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok();
         if has_room {
             self.0.extend_from_slice(piece);
         }

@@ -1,9 +1,11 @@
 //! The exchange as a tower layer: around any service, which is then the origin.
 //!
-//! As everywhere in tower, whoever drops the future of a call ends the call, the inner service's part included.
+//! As everywhere in tower, whoever drops the future of a call ends the call, the inner service's
+//! part included.
 //!
-//! Every origin of the policy's pools is the inner service; names, limits, caching, breakers and retries work as in the proxy. The service sees
-//! the request's own target and Host, with the forwarding fields, `traceparent` and conditions that an origin would see.
+//! Every origin of the policy's pools is the inner service; names, limits, caching, breakers and
+//! retries work as in the proxy. The service sees the request's own target and Host, with the
+//! forwarding fields, `traceparent` and conditions that an origin would see.
 
 use std::convert::Infallible;
 use std::io;
@@ -30,8 +32,9 @@ use crate::node::Node;
 use crate::random;
 use crate::request_body::RequestBody;
 
-/// The client's address, as a request extension. Whoever accepts connections puts it there; without it the client is taken to be 127.0.0.1, so
-/// that a service behind a local proxy finds its clients by listing 127.0.0.0/8 in `trusted_proxies`.
+/// The client's address, as a request extension. Whoever accepts connections puts it there; without
+/// it the client is taken to be 127.0.0.1, so that a service behind a local proxy finds its clients
+/// by listing 127.0.0.0/8 in `trusted_proxies`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
@@ -42,7 +45,8 @@ pub struct TidegateLayer {
 }
 
 impl TidegateLayer {
-    /// Makes a layer for a policy. There is no access log, whatever the policy says: nobody would flush it. See [`TidegateLayer::of`].
+    /// Makes a layer for a policy. There is no access log, whatever the policy says: nobody would
+    /// flush it. See [`TidegateLayer::of`].
     pub fn new(policy: Policy) -> Self {
         let node = Node::with_random_seed(policy);
         node.access_log.mute();
@@ -53,11 +57,13 @@ impl TidegateLayer {
     pub fn from_file(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)?;
-        Policy::parse(&path.display().to_string(), &text).map(Self::new).map_err(io::Error::other)
+        Policy::parse(&path.display().to_string(), &text)
+            .map(Self::new)
+            .map_err(io::Error::other)
     }
 
-    /// Makes a layer for a node that others use too. If its policy asks for an access log, whoever made the node has to
-    /// [flush](crate::AccessLog::flush) it.
+    /// Makes a layer for a node that others use too. If its policy asks for an access log, whoever
+    /// made the node has to [flush](crate::AccessLog::flush) it.
     pub fn of(node: Arc<Node>) -> Self {
         Self { node }
     }
@@ -72,7 +78,10 @@ impl<S> Layer<S> for TidegateLayer {
     type Service = Tidegate<S>;
 
     fn layer(&self, inner: S) -> Tidegate<S> {
-        Tidegate { node: Arc::clone(&self.node), inner }
+        Tidegate {
+            node: Arc::clone(&self.node),
+            inner,
+        }
     }
 }
 
@@ -103,7 +112,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let body = RequestBody::new(body);
-        let peer = head.extensions.get::<PeerAddress>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
+        let peer = head
+            .extensions
+            .get::<PeerAddress>()
+            .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
         let inner = Inner {
             service: self.inner.clone(),
             uri: head.uri.clone(),
@@ -115,8 +127,18 @@ where
             extensions: std::mem::take(&mut head.extensions),
             _body: std::marker::PhantomData,
         };
-        let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) { Scheme::Https } else { Scheme::Http };
-        let client = Client { peer, geo: None, scheme, body: body.announced(), fresh_trace: random::fresh_trace() };
+        let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
+        let client = Client {
+            peer,
+            geo: None,
+            scheme,
+            body: body.announced(),
+            fresh_trace: random::fresh_trace(),
+        };
         let now = self.node.now();
         let step = self.node.begin(head, client, now);
         match drive::begin(&self.node, &inner, step, now) {
@@ -162,8 +184,19 @@ where
     type ClientBody = B;
     type Body = R;
 
-    async fn fetch(&self, attempt: Box<Attempt>, body: RequestBody<B>) -> Result<Response<R>, Failure> {
-        let Attempt { origin, mut head, body: has_body, body_bytes_max, repeatable, .. } = *attempt;
+    async fn fetch(
+        &self,
+        attempt: Box<Attempt>,
+        body: RequestBody<B>,
+    ) -> Result<Response<R>, Failure> {
+        let Attempt {
+            origin,
+            mut head,
+            body: has_body,
+            body_bytes_max,
+            repeatable,
+            ..
+        } = *attempt;
         head.uri = self.uri.clone();
         if let Some(host) = &self.host {
             head.headers.insert(header::HOST, host.clone());
@@ -187,7 +220,9 @@ where
         let (mut deadline, mut seen) = (Deadline::after(limit), 0);
         let answer = std::future::poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map_err(|_: S::Error| body.fault().unwrap_or(FailureKind::Closed)));
+                return Poll::Ready(
+                    answer.map_err(|_: S::Error| body.fault().unwrap_or(FailureKind::Closed)),
+                );
             }
             while deadline.poll(cx).is_ready() {
                 if let Some(kind) = body.overdue(&mut seen) {
@@ -197,6 +232,10 @@ where
             }
             Poll::Pending
         });
-        answer.await.map_err(|kind| Failure { kind, sent: true, body_intact: body.is_intact() })
+        answer.await.map_err(|kind| Failure {
+            kind,
+            sent: true,
+            body_intact: body.is_intact(),
+        })
     }
 }

@@ -1,14 +1,24 @@
-//! Tidegate in a pod: the shell that carries out what `tidegate-core` decides, over tokio, hyper and rustls.
+//! Tidegate in a pod: the shell that carries out what `tidegate-core` decides, over tokio, hyper
+//! and rustls.
 //!
-//! It decides nothing: retries, stale responses, failover and coalescing come as steps from the core, and `drive.rs` takes them one after the
-//! other. Here are sockets, bodies, the memory store, the counters, clocks and records.
+//! It decides nothing: retries, stale responses, failover and coalescing come as steps from the
+//! core, and `drive.rs` takes them one after the other. Here are sockets, bodies, the memory store,
+//! the counters, clocks and records.
 //!
 //! - [`Node`]: what all threads of a process share.
 //! - [`Server`]: the proxy, a thread a core. `tidegate serve` is this.
 //! - [`TidegateLayer`]: the same exchange around any `tower::Service`, which is then the origin.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests may fail"
+    )
+)]
 
 mod access_log;
 mod body;

@@ -1,4 +1,5 @@
-//! The counters of rate limits in this process: some 30 bytes for each caller, however long its name is.
+//! The counters of rate limits in this process: some 30 bytes for each caller, however long its
+//! name is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use tidegate_core::limit::{Charge, Charged, charge_all};
 
 const SHARDS: usize = 64;
 
-/// Most keys counted; beyond it the counter that is nearest to its rest is forgotten. As many as fill tables of 2^14 places: 26 MiB in all.
+/// Most keys counted; beyond it the counter that is nearest to its rest is forgotten. As many as
+/// fill tables of 2^14 places: 26 MiB in all.
 const KEYS_MAX: usize = SHARDS * ((1 << 14) / 8 * 7);
 
 /// Tables of so many places are not made smaller.
@@ -54,21 +56,41 @@ impl Limits {
     pub fn bounded(keys_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         // Seeded, so that nobody can choose keys for one shard.
-        Self { shards, hasher: ahash::RandomState::new(), keys_max, evicted: AtomicU64::new(0) }
+        Self {
+            shards,
+            hasher: ahash::RandomState::new(),
+            keys_max,
+            evicted: AtomicU64::new(0),
+        }
     }
 
     /// Charges all limits of one request: checks all, then consumes all, while nobody else can.
     pub fn charge(&self, charges: &[Charge], now: Timestamp) -> Vec<Charged> {
-        let hashes: Vec<u64> = charges.iter().map(|c| self.hasher.hash_one(c.key)).collect();
+        let hashes: Vec<u64> = charges
+            .iter()
+            .map(|c| self.hasher.hash_one(c.key))
+            .collect();
         let mut locked = self.lock(&hashes);
-        let mut states: Vec<Option<Tat>> =
-            charges.iter().zip(&hashes).map(|(c, hash)| shard(&mut locked, *hash).read(&c.key, *hash)).collect();
+        let mut states: Vec<Option<Tat>> = charges
+            .iter()
+            .zip(&hashes)
+            .map(|(c, hash)| shard(&mut locked, *hash).read(&c.key, *hash))
+            .collect();
         let before = states.clone();
         let verdicts = charge_all(charges, &mut states, now);
-        for (((charge, hash), state), before) in charges.iter().zip(&hashes).zip(states).zip(before) {
+        for (((charge, hash), state), before) in charges.iter().zip(&hashes).zip(states).zip(before)
+        {
             if let Some(tat) = state.filter(|_| state != before) {
                 let shard = shard(&mut locked, *hash);
-                let evicted = shard.write(&self.hasher, Counter { key: charge.key, tat }, self.keys_max / SHARDS, now);
+                let evicted = shard.write(
+                    &self.hasher,
+                    Counter {
+                        key: charge.key,
+                        tat,
+                    },
+                    self.keys_max / SHARDS,
+                    now,
+                );
                 self.evicted.fetch_add(evicted, Ordering::Relaxed);
             }
         }
@@ -77,17 +99,34 @@ impl Limits {
 
     /// Returns the number of keys counted.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).counters.len()).sum()
+        self.shards
+            .iter()
+            .map(|s| {
+                s.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .counters
+                    .len()
+            })
+            .sum()
     }
 
-    /// Returns how many counters were forgotten before they were spent, because there were too many.
+    /// Returns how many counters were forgotten before they were spent, because there were too
+    /// many.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
 
     /// Returns how many keys there is memory for.
     pub fn capacity(&self) -> usize {
-        self.shards.iter().map(|s| s.lock().unwrap_or_else(PoisonError::into_inner).counters.capacity()).sum()
+        self.shards
+            .iter()
+            .map(|s| {
+                s.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .counters
+                    .capacity()
+            })
+            .sum()
     }
 
     /// Returns whether no key is counted.
@@ -109,7 +148,17 @@ impl Limits {
         let mut positions: Vec<usize> = hashes.iter().map(|hash| position(*hash)).collect();
         positions.sort_unstable();
         positions.dedup();
-        positions.into_iter().map(|at| (at, self.shards[at].lock().unwrap_or_else(PoisonError::into_inner))).collect()
+        positions
+            .into_iter()
+            .map(|at| {
+                (
+                    at,
+                    self.shards[at]
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner),
+                )
+            })
+            .collect()
     }
 }
 
@@ -118,10 +167,17 @@ fn position(hash: u64) -> usize {
     usize::try_from((hash >> 24) & 0xffff).unwrap_or(0) % SHARDS
 }
 
-#[expect(clippy::expect_used, reason = "every hash's shard was locked by the same function of the hash")]
+#[expect(
+    clippy::expect_used,
+    reason = "every hash's shard was locked by the same function of the hash"
+)]
 fn shard<'a>(locked: &'a mut [(usize, MutexGuard<'_, Shard>)], hash: u64) -> &'a mut Shard {
     let at = position(hash);
-    locked.iter_mut().find(|(position, _)| *position == at).map(|(_, shard)| &mut **shard).expect("a locked shard")
+    locked
+        .iter_mut()
+        .find(|(position, _)| *position == at)
+        .map(|(_, shard)| &mut **shard)
+        .expect("a locked shard")
 }
 
 impl Shard {
@@ -130,7 +186,13 @@ impl Shard {
     }
 
     /// Writes a counter; returns how many others had to go.
-    fn write(&mut self, hasher: &ahash::RandomState, counter: Counter, most: usize, now: Timestamp) -> u64 {
+    fn write(
+        &mut self,
+        hasher: &ahash::RandomState,
+        counter: Counter,
+        most: usize,
+        now: Timestamp,
+    ) -> u64 {
         let hash = hasher.hash_one(counter.key);
         if let Some(known) = self.counters.find_mut(hash, |c| c.key == counter.key) {
             known.tat = counter.tat;
@@ -140,7 +202,8 @@ impl Shard {
         if self.counters.len() >= most.max(1) {
             evicted = self.make_room(hasher, most, now);
         }
-        self.counters.insert_unique(hash, counter, |c| hasher.hash_one(c.key));
+        self.counters
+            .insert_unique(hash, counter, |c| hasher.hash_one(c.key));
         evicted
     }
 
@@ -151,10 +214,19 @@ impl Shard {
         let mut evicted = 0;
         while self.counters.len() >= most.max(1) {
             // Who is nearest to rest has least to gain from being forgotten.
-            let Some(key) = self.counters.iter().take(SAMPLE).min_by_key(|c| c.tat).map(|c| c.key) else {
+            let Some(key) = self
+                .counters
+                .iter()
+                .take(SAMPLE)
+                .min_by_key(|c| c.tat)
+                .map(|c| c.key)
+            else {
                 return evicted;
             };
-            if let Ok(found) = self.counters.find_entry(hasher.hash_one(key), |c| c.key == key) {
+            if let Ok(found) = self
+                .counters
+                .find_entry(hasher.hash_one(key), |c| c.key == key)
+            {
                 found.remove();
                 evicted += 1;
             }
@@ -171,7 +243,8 @@ impl Shard {
     fn shrink(&mut self, hasher: &ahash::RandomState) {
         let (used, places) = (self.counters.len(), self.counters.capacity());
         if places > PLACES_MIN && used.saturating_mul(4) < places {
-            self.counters.shrink_to(used.saturating_mul(2), |c| hasher.hash_one(c.key));
+            self.counters
+                .shrink_to(used.saturating_mul(2), |c| hasher.hash_one(c.key));
         }
     }
 }
@@ -185,15 +258,33 @@ mod tests {
     use super::*;
 
     fn charge(name: &str, amount: u64, key: &str) -> Charge {
-        let quota = Quota { amount, period: 60_000, burst: amount };
+        let quota = Quota {
+            amount,
+            period: 60_000,
+            burst: amount,
+        };
         let on_store_error = OnStoreError::Allow;
         let absent = Absent::Share;
-        let limit = Limit { name: name.into(), quota, key: vec![], absent, cost: 1, dry_run: false, on_store_error };
-        Charge { limit: Arc::new(limit), key: CounterKey::of(format!("{name}/{key}").as_bytes()) }
+        let limit = Limit {
+            name: name.into(),
+            quota,
+            key: vec![],
+            absent,
+            cost: 1,
+            dry_run: false,
+            on_store_error,
+        };
+        Charge {
+            limit: Arc::new(limit),
+            key: CounterKey::of(format!("{name}/{key}").as_bytes()),
+        }
     }
 
     fn allowed(charged: &[Charged]) -> Vec<bool> {
-        charged.iter().map(|c| matches!(c, Charged::Verdict(verdict) if verdict.allowed)).collect()
+        charged
+            .iter()
+            .map(|c| matches!(c, Charged::Verdict(verdict) if verdict.allowed))
+            .collect()
     }
 
     #[test]
@@ -203,7 +294,11 @@ mod tests {
         let both = [charge("wide", 2, "a"), charge("narrow", 1, "a")];
         assert_eq!(allowed(&limits.charge(&both, now)), [true, true]);
         assert_eq!(allowed(&limits.charge(&both, now)), [true, false]);
-        assert_eq!(allowed(&limits.charge(&both[..1], now)), [true], "the refused request has used nothing");
+        assert_eq!(
+            allowed(&limits.charge(&both[..1], now)),
+            [true],
+            "the refused request has used nothing"
+        );
         assert_eq!(allowed(&limits.charge(&both[..1], now)), [false]);
     }
 
@@ -228,9 +323,17 @@ mod tests {
         for one in some(200_000) {
             limits.charge(&[one], now);
         }
-        assert!(limits.capacity() * (size_of::<Counter>() + 1) < 20 << 20, "{}", limits.capacity());
+        assert!(
+            limits.capacity() * (size_of::<Counter>() + 1) < 20 << 20,
+            "{}",
+            limits.capacity()
+        );
         limits.sweep(now.plus(60_000));
-        assert!(limits.capacity() <= SHARDS * PLACES_MIN, "{}", limits.capacity());
+        assert!(
+            limits.capacity() <= SHARDS * PLACES_MIN,
+            "{}",
+            limits.capacity()
+        );
     }
 
     #[test]
@@ -238,9 +341,18 @@ mod tests {
         let limits = Limits::default();
         let now = Timestamp::from_millis(1_700_000_000_000);
         let ahead = now.plus(3_600_000);
-        assert_eq!(allowed(&limits.charge(&[charge("one", 1, "a")], ahead)), [true]);
+        assert_eq!(
+            allowed(&limits.charge(&[charge("one", 1, "a")], ahead)),
+            [true]
+        );
         // An hour back: refused as long as the quota says, and no longer.
-        assert_eq!(allowed(&limits.charge(&[charge("one", 1, "a")], now)), [false]);
-        assert_eq!(allowed(&limits.charge(&[charge("one", 1, "a")], now.plus(60_000))), [true]);
+        assert_eq!(
+            allowed(&limits.charge(&[charge("one", 1, "a")], now)),
+            [false]
+        );
+        assert_eq!(
+            allowed(&limits.charge(&[charge("one", 1, "a")], now.plus(60_000))),
+            [true]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What is counted, and how: relaxed atomics in tables that are laid out when a policy is taken, a few copies of each, so that threads do not meet.
+//! What is counted, and how: relaxed atomics in tables that are laid out when a policy is taken, a
+//! few copies of each, so that threads do not meet.
 //!
 //! A name that a new policy keeps keeps its counts.
 
@@ -13,7 +14,8 @@ use tidegate_core::{Millis, Policy, Report};
 
 use crate::stripes::{STRIPES, stripe};
 
-/// Upper bounds of the histograms' buckets in milliseconds; what is longer counts in the last, which has none.
+/// Upper bounds of the histograms' buckets in milliseconds; what is longer counts in the last,
+/// which has none.
 pub(crate) const BUCKETS: [Millis; 11] = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000];
 
 /// Counters that stand in one cache line or more of their own.
@@ -27,7 +29,9 @@ pub(crate) struct Counters<const N: usize>([Copy<N>; STRIPES]);
 
 impl<const N: usize> Default for Counters<N> {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Copy(std::array::from_fn(|_| AtomicU64::new(0)))))
+        Self(std::array::from_fn(|_| {
+            Copy(std::array::from_fn(|_| AtomicU64::new(0)))
+        }))
     }
 }
 
@@ -39,7 +43,11 @@ impl<const N: usize> Counters<N> {
     }
 
     pub(crate) fn get(&self, at: usize) -> u64 {
-        self.0.iter().filter_map(|copy| copy.0.get(at)).map(|counter| counter.load(Ordering::Relaxed)).sum()
+        self.0
+            .iter()
+            .filter_map(|copy| copy.0.get(at))
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
@@ -48,7 +56,13 @@ pub(crate) type Histogram = Counters<{ BUCKETS.len() + 2 }>;
 
 impl Histogram {
     fn observe(&self, millis: Millis) {
-        self.add(BUCKETS.iter().position(|bound| millis <= *bound).unwrap_or(BUCKETS.len()), 1);
+        self.add(
+            BUCKETS
+                .iter()
+                .position(|bound| millis <= *bound)
+                .unwrap_or(BUCKETS.len()),
+            1,
+        );
         self.add(BUCKETS.len() + 1, millis);
     }
 }
@@ -59,7 +73,8 @@ const LIMIT_OUTCOMES: usize = 5;
 const ATTEMPT_OUTCOMES: usize = 12;
 const REFUSALS: usize = Refusal::ALL.len();
 
-/// Requests of one route: a row for each status class, a column for each cache outcome; the rest as named.
+/// Requests of one route: a row for each status class, a column for each cache outcome; the rest as
+/// named.
 #[derive(Debug, Default)]
 pub(crate) struct RouteCounters {
     pub(crate) requests: Counters<{ STATUS_CLASSES * CACHE_OUTCOMES }>,
@@ -81,7 +96,8 @@ pub(crate) struct Tables {
     pub(crate) limits: Named<Counters<LIMIT_OUTCOMES>>,
 }
 
-/// Counters by name. Reports share their names with the policy, so the first look compares pointers.
+/// Counters by name. Reports share their names with the policy, so the first look compares
+/// pointers.
 #[derive(Debug)]
 pub(crate) struct Named<T>(pub(crate) Vec<(Arc<str>, Arc<T>)>);
 
@@ -94,14 +110,17 @@ impl<T> Default for Named<T> {
 impl<T: Default> Named<T> {
     fn find(&self, name: &Arc<str>) -> Option<&T> {
         let same = self.0.iter().find(|(n, _)| Arc::ptr_eq(n, name));
-        same.or_else(|| self.0.iter().find(|(n, _)| n == name)).map(|(_, counters)| &**counters)
+        same.or_else(|| self.0.iter().find(|(n, _)| n == name))
+            .map(|(_, counters)| &**counters)
     }
 
-    /// Makes the tables of other names; names that stay keep their counts, and those that go are kept behind them for the sake of the sums.
+    /// Makes the tables of other names; names that stay keep their counts, and those that go are
+    /// kept behind them for the sake of the sums.
     fn follow(&self, names: impl Iterator<Item = Arc<str>>) -> Self {
         let mut old: BTreeMap<Arc<str>, Arc<T>> = self.0.iter().cloned().collect();
-        let mut next: Vec<(Arc<str>, Arc<T>)> =
-            names.map(|name| (Arc::clone(&name), old.remove(&name).unwrap_or_default())).collect();
+        let mut next: Vec<(Arc<str>, Arc<T>)> = names
+            .map(|name| (Arc::clone(&name), old.remove(&name).unwrap_or_default()))
+            .collect();
         next.extend(old);
         Self(next)
     }
@@ -120,7 +139,8 @@ pub struct Metrics {
     pub(crate) connections_refused: AtomicU64,
     /// Replies that their clients did not read.
     pub(crate) replies_cut: AtomicU64,
-    /// Wrong tokens that were shown to operations, and requests refused because their addresses had shown too many.
+    /// Wrong tokens that were shown to operations, and requests refused because their addresses had
+    /// shown too many.
     pub(crate) guesses: [AtomicU64; 2],
     /// Policies taken, and refused.
     pub(crate) reloads: [AtomicU64; 2],
@@ -146,13 +166,21 @@ impl Metrics {
     /// Lays the tables out for another policy.
     pub(crate) fn follow(&self, policy: &Policy) {
         let old = self.tables.load();
-        let mut limits: Vec<Arc<str>> =
-            policy.routes.iter().flat_map(|r| &r.limits).map(|l| Arc::clone(&l.name)).collect();
+        let mut limits: Vec<Arc<str>> = policy
+            .routes
+            .iter()
+            .flat_map(|r| &r.limits)
+            .map(|l| Arc::clone(&l.name))
+            .collect();
         limits.sort();
         limits.dedup();
         self.tables.store(Arc::new(Tables {
-            routes: old.routes.follow(policy.routes.iter().map(|r| Arc::clone(&r.name))),
-            origins: old.origins.follow(policy.origins.iter().map(|o| Arc::clone(&o.name))),
+            routes: old
+                .routes
+                .follow(policy.routes.iter().map(|r| Arc::clone(&r.name))),
+            origins: old
+                .origins
+                .follow(policy.origins.iter().map(|o| Arc::clone(&o.name))),
             limits: old.limits.follow(limits.into_iter()),
         }));
     }
@@ -160,24 +188,44 @@ impl Metrics {
     /// Sums requests by what the cache did with them.
     pub(crate) fn cache_outcomes(&self) -> BTreeMap<&'static str, u64> {
         let tables = self.tables.load();
-        let routes = || tables.routes.0.iter().map(|(_, counters)| &**counters).chain([&self.unrouted]);
+        let routes = || {
+            tables
+                .routes
+                .0
+                .iter()
+                .map(|(_, counters)| &**counters)
+                .chain([&self.unrouted])
+        };
         let sum = |outcome: usize| {
             let of = |route: &RouteCounters| {
-                (0..STATUS_CLASSES).map(|i| route.requests.get(i * CACHE_OUTCOMES + outcome)).sum::<u64>()
+                (0..STATUS_CLASSES)
+                    .map(|i| route.requests.get(i * CACHE_OUTCOMES + outcome))
+                    .sum::<u64>()
             };
             routes().map(of).sum()
         };
-        CACHE.into_iter().enumerate().map(|(outcome, name)| (name, sum(outcome))).collect()
+        CACHE
+            .into_iter()
+            .enumerate()
+            .map(|(outcome, name)| (name, sum(outcome)))
+            .collect()
     }
 
     /// Counts one exchange.
     pub(crate) fn record(&self, report: &Report) {
         let tables = self.tables.load();
-        let route = report.route.as_ref().and_then(|name| tables.routes.find(name)).unwrap_or(&self.unrouted);
+        let route = report
+            .route
+            .as_ref()
+            .and_then(|name| tables.routes.find(name))
+            .unwrap_or(&self.unrouted);
         let class = usize::from(report.status / 100).min(STATUS_CLASSES - 1);
         match report.kind {
             Kind::Request => {
-                let cache = report.cache.as_ref().map_or(0, |cache| cache_outcome(cache.outcome));
+                let cache = report
+                    .cache
+                    .as_ref()
+                    .map_or(0, |cache| cache_outcome(cache.outcome));
                 route.requests.add(class * CACHE_OUTCOMES + cache, 1);
                 route.duration.observe(report.duration_ms);
             }
@@ -239,8 +287,13 @@ fn cache_outcome(outcome: CacheOutcome) -> usize {
 }
 
 /// Names of what limits said, by number.
-pub(crate) const LIMIT: [&str; LIMIT_OUTCOMES] =
-    ["allowed", "rejected", "would_reject", "unavailable_allowed", "unavailable_denied"];
+pub(crate) const LIMIT: [&str; LIMIT_OUTCOMES] = [
+    "allowed",
+    "rejected",
+    "would_reject",
+    "unavailable_allowed",
+    "unavailable_denied",
+];
 
 fn limit_outcome(outcome: LimitOutcome) -> usize {
     match outcome {

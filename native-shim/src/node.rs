@@ -54,7 +54,8 @@ impl Work {
         Self(Arc::clone(node))
     }
 
-    /// Begins work for a client that may go away, unless there is as much already as there may be clients.
+    /// Begins work for a client that may go away, unless there is as much already as there may be
+    /// clients.
     pub(crate) fn begin_bounded(node: &Arc<Node>) -> Option<Self> {
         let work = Self::begin(node);
         let most = node.engine.load().policy().server.bounds.connections_max;
@@ -73,7 +74,8 @@ impl Drop for Work {
 }
 
 impl Node {
-    /// Makes a node that has seen nothing. `seed` moves jitter, and which keys share a place in tables: nobody outside may know it.
+    /// Makes a node that has seen nothing. `seed` moves jitter, and which keys share a place in
+    /// tables: nobody outside may know it.
     pub fn new(policy: Policy, seed: u64) -> Self {
         Self::with_clock(policy, seed, Clock::System)
     }
@@ -100,17 +102,21 @@ impl Node {
         Self::new(policy, random::seed())
     }
 
-    /// Replaces the policy. Nothing stored, counted or under way is lost: an exchange ends under the policy that it began with.
+    /// Replaces the policy. Nothing stored, counted or under way is lost: an exchange ends under
+    /// the policy that it began with.
     pub fn replace(&self, policy: Policy) {
         self.metrics.follow(&policy);
         self.store.resize(policy.store);
         self.access_log.set(policy.server.access_log);
-        self.engine.store(Arc::new(self.engine.load().with_policy(policy)));
+        self.engine
+            .store(Arc::new(self.engine.load().with_policy(policy)));
     }
 
-    /// Refuses requests that show the operators' token from here on: no origin sees it. A policy that comes later changes nothing about that.
+    /// Refuses requests that show the operators' token from here on: no origin sees it. A policy
+    /// that comes later changes nothing about that.
     pub fn keep_secret(&self, token: Option<Token>) {
-        self.engine.store(Arc::new(self.engine.load().keeping(token)));
+        self.engine
+            .store(Arc::new(self.engine.load().keeping(token)));
     }
 
     /// Returns the engine that begins exchanges now.
@@ -128,10 +134,14 @@ impl Node {
         self.work.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns how many bytes may be on their way into the store: with those that slow clients still hold of what it has given up, as many as it may have.
+    /// Returns how many bytes may be on their way into the store: with those that slow clients
+    /// still hold of what it has given up, as many as it may have.
     pub(crate) fn reserved_max(&self) -> u64 {
         let bound = self.engine.load().policy().store.bytes_max;
-        bound.saturating_mul(2).saturating_sub(self.store.held_bytes()).min(bound)
+        bound
+            .saturating_mul(2)
+            .saturating_sub(self.store.held_bytes())
+            .min(bound)
     }
 
     /// Makes a purge: what it reaches is not used any more, or only as stale. Returns its number.
@@ -153,7 +163,12 @@ impl Node {
         self.limits.sweep(now);
     }
 
-    pub(crate) fn begin(&self, head: request::Parts, client: tidegate_core::Client, now: Timestamp) -> Step {
+    pub(crate) fn begin(
+        &self,
+        head: request::Parts,
+        client: tidegate_core::Client,
+        now: Timestamp,
+    ) -> Step {
         self.engine.load().begin(head, client, now)
     }
 

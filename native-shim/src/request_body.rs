@@ -1,4 +1,5 @@
-//! The client's body on its way to an origin: streamed, counted, held to a least rate, and kept for the next attempt while it is small.
+//! The client's body on its way to an origin: streamed, counted, held to a least rate, and kept for
+//! the next attempt while it is small.
 
 use std::error::Error;
 use std::fmt;
@@ -21,7 +22,8 @@ pub(crate) const KEPT_MAX: usize = 64 << 10;
 /// How long a client may send too slowly, or nothing, before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A client's body. Clones are handles of the same body, each for one attempt: it begins with what is kept of the body.
+/// A client's body. Clones are handles of the same body, each for one attempt: it begins with what
+/// is kept of the body.
 #[derive(Debug, Default)]
 pub enum RequestBody<B> {
     /// There is none.
@@ -56,7 +58,8 @@ struct Stream<B> {
 enum Stage {
     /// The client is waited for.
     Waiting,
-    /// The client is not waited for: nobody has asked for the body yet, or the client's bytes have been handed on.
+    /// The client is not waited for: nobody has asked for the body yet, or the client's bytes have
+    /// been handed on.
     Handed,
     /// The body has been handed on whole.
     Ended,
@@ -109,9 +112,18 @@ impl<B: Body> RequestBody<B> {
             progress: 0,
             stage: Stage::Handed,
             kept: Some(Kept::default()),
-            pace: Pace { least: 0, bytes: 0, waited: Duration::ZERO, waiting_since: None, deadline: None },
+            pace: Pace {
+                least: 0,
+                bytes: 0,
+                waited: Duration::ZERO,
+                waiting_since: None,
+                deadline: None,
+            },
         };
-        Self::Streamed(Handle { stream: Arc::new(Mutex::new(stream)), taken: 0 })
+        Self::Streamed(Handle {
+            stream: Arc::new(Mutex::new(stream)),
+            taken: 0,
+        })
     }
 
     /// Says to the core whether a body follows.
@@ -147,14 +159,16 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Asks for at least so many bytes a second, over the time that the client is waited for and some patience; 0 asks for nothing.
+    /// Asks for at least so many bytes a second, over the time that the client is waited for and
+    /// some patience; 0 asks for nothing.
     pub(crate) fn hold_to(&self, least: u64) {
         if let Self::Streamed(handle) = self {
             handle.lock().pace.least = least;
         }
     }
 
-    /// Returns whether the whole body can still be sent: nothing of it is gone, or what is gone is kept.
+    /// Returns whether the whole body can still be sent: nothing of it is gone, or what is gone is
+    /// kept.
     pub fn is_intact(&self) -> bool {
         match self {
             Self::Empty => true,
@@ -191,8 +205,8 @@ impl<B> RequestBody<B> {
         }
     }
 
-    /// Says whose fault it is that the time for a response has passed; nobody's if the body has moved since `seen`, which is brought up to date:
-    /// then the time begins anew.
+    /// Says whose fault it is that the time for a response has passed; nobody's if the body has
+    /// moved since `seen`, which is brought up to date: then the time begins anew.
     pub(crate) fn overdue(&self, seen: &mut u64) -> Option<FailureKind> {
         let Self::Streamed(handle) = self else {
             return Some(FailureKind::ResponseTimeout);
@@ -203,7 +217,11 @@ impl<B> RequestBody<B> {
             return None;
         }
         let client = stream.stage == Stage::Waiting;
-        Some(if client { FailureKind::BodyTooSlow } else { FailureKind::ResponseTimeout })
+        Some(if client {
+            FailureKind::BodyTooSlow
+        } else {
+            FailureKind::ResponseTimeout
+        })
     }
 }
 
@@ -217,15 +235,26 @@ impl<B> Clone for RequestBody<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Empty => Self::Empty,
-            Self::Streamed(handle) => Self::Streamed(Handle { stream: Arc::clone(&handle.stream), taken: 0 }),
+            Self::Streamed(handle) => Self::Streamed(Handle {
+                stream: Arc::clone(&handle.stream),
+                taken: 0,
+            }),
         }
     }
 }
 
 impl<B: Body<Data = Bytes>> Stream<B> {
     /// Gives the kept piece at this position, or what comes next from the client.
-    fn poll(&mut self, taken: &mut usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let again = self.kept.as_ref().and_then(|kept| kept.bytes().get(*taken..)).filter(|rest| !rest.is_empty());
+    fn poll(
+        &mut self,
+        taken: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let again = self
+            .kept
+            .as_ref()
+            .and_then(|kept| kept.bytes().get(*taken..))
+            .filter(|rest| !rest.is_empty());
         if let Some(rest) = again {
             *taken += rest.len();
             return Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(rest)))));
@@ -253,7 +282,8 @@ impl<B: Body<Data = Bytes>> Stream<B> {
                 Some(Err(_)) => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyAborted)))),
                 Some(Ok(frame)) => frame.into_data(),
             };
-            // Trailer fields are not passed on (RFC 9110, section 6.5.1): nothing here knows what they mean.
+            // Trailer fields are not passed on (RFC 9110, section 6.5.1): nothing here knows what
+            // they mean.
             let Ok(piece) = piece else { continue };
             let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
             self.pace.moved(bytes);
@@ -285,7 +315,8 @@ impl<B: Body<Data = Bytes>> Stream<B> {
 }
 
 impl Pace {
-    /// Returns whether the client has been waited for too long; wakes the task when it will have been.
+    /// Returns whether the client has been waited for too long; wakes the task when it will have
+    /// been.
     fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
         if self.least == 0 {
             return false;
@@ -315,12 +346,16 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = BodyFault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(Handle { stream, taken }) => {
-                stream.lock().unwrap_or_else(PoisonError::into_inner).poll(taken, cx)
-            }
+            Self::Streamed(Handle { stream, taken }) => stream
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .poll(taken, cx),
         }
     }
 
@@ -360,7 +395,11 @@ mod tests {
 
     impl Dripping {
         fn body(bytes: u32, interval: Duration) -> RequestBody<Self> {
-            RequestBody::new(Self { left: bytes, interval, next: Box::pin(sleep(interval)) })
+            RequestBody::new(Self {
+                left: bytes,
+                interval,
+                next: Box::pin(sleep(interval)),
+            })
         }
     }
 
@@ -383,7 +422,11 @@ mod tests {
     }
 
     async fn read(body: &RequestBody<Dripping>) -> Result<usize, FailureKind> {
-        body.clone().collect().await.map(|whole| whole.to_bytes().len()).map_err(|fault| fault.0)
+        body.clone()
+            .collect()
+            .await
+            .map(|whole| whole.to_bytes().len())
+            .map_err(|fault| fault.0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -424,7 +467,10 @@ mod tests {
         assert!(body.is_intact());
         assert_eq!((read(&body).await, read(&body).await), (Ok(5), Ok(5)));
         assert!(body.is_intact() && body.is_spent());
-        let large = RequestBody::new(http_body_util::Full::new(Bytes::from(vec![0; KEPT_MAX + 1])));
+        let large = RequestBody::new(http_body_util::Full::new(Bytes::from(vec![
+            0;
+            KEPT_MAX + 1
+        ])));
         assert!(large.is_intact(), "nothing of it is gone yet");
         large.clone().collect().await.unwrap();
         assert!(!large.is_intact());

@@ -22,7 +22,10 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     pub(crate) fn new(all: &Arc<Reserved>) -> Self {
-        Self { all: Arc::clone(all), bytes: 0 }
+        Self {
+            all: Arc::clone(all),
+            bytes: 0,
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -32,7 +35,11 @@ impl Reservation {
     /// Takes more room; says no when all together would take more than `most`.
     pub(crate) fn grow(&mut self, more: u64, most: u64) -> bool {
         let grown = |bytes: u64| bytes.checked_add(more).filter(|sum| *sum <= most);
-        let taken = self.all.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown).is_ok();
+        let taken = self
+            .all
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+            .is_ok();
         self.bytes += if taken { more } else { 0 };
         taken
     }

@@ -1,7 +1,8 @@
 //! How many clients there may be, in all and of one address.
 //!
-//! Why: without a bound of its own one address takes every seat that there is, and all others are turned away. A connection takes a seat; what goes on
-//! for it at an origin when it has ended keeps the seat, so that nobody gets more by coming back.
+//! Why: without a bound of its own one address takes every seat that there is, and all others are
+//! turned away. A connection takes a seat; what goes on for it at an origin when it has ended keeps
+//! the seat, so that nobody gets more by coming back.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -24,8 +25,13 @@ pub(crate) struct Seat {
 }
 
 impl Seats {
-    /// Takes a seat, if one is free: of all, of which there are `most`, and of those of this address, if it may only have some.
-    pub(crate) fn take(self: &Arc<Self>, most: usize, of_address: Option<(IpAddr, usize)>) -> Option<Seat> {
+    /// Takes a seat, if one is free: of all, of which there are `most`, and of those of this
+    /// address, if it may only have some.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        most: usize,
+        of_address: Option<(IpAddr, usize)>,
+    ) -> Option<Seat> {
         // Counted before it is compared: other threads accept at the same time.
         if self.taken.fetch_add(1, Ordering::Relaxed) >= most {
             self.taken.fetch_sub(1, Ordering::Relaxed);
@@ -35,7 +41,10 @@ impl Seats {
             self.taken.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        Some(Seat { seats: Arc::clone(self), address: of_address.map(|(address, _)| address) })
+        Some(Seat {
+            seats: Arc::clone(self),
+            address: of_address.map(|(address, _)| address),
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The listener: a thread for each core, each with its own runtime, its own socket on the shared port, and its own connections to origins.
+//! The listener: a thread for each core, each with its own runtime, its own socket on the shared
+//! port, and its own connections to origins.
 
 mod activity;
 mod admin;
@@ -64,7 +65,12 @@ impl Server {
         let engine = node.engine();
         let server = &engine.policy().server;
         files.load(engine.policy()).map_err(io::Error::other)?;
-        let tls = server.tls.as_ref().map(|tls| files.server(tls)).transpose().map_err(io::Error::other)?;
+        let tls = server
+            .tls
+            .as_ref()
+            .map(|tls| files.server(tls))
+            .transpose()
+            .map_err(io::Error::other)?;
         let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         let asked: SocketAddr = server.listen.parse().map_err(io::Error::other)?;
         let first = listen_first(asked)?;
@@ -78,7 +84,10 @@ impl Server {
         let mut running = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
             let thread = Thread {
-                shared: Arc::new(Shared { node: Arc::clone(node), upstream: Connections::new(Arc::clone(files)) }),
+                shared: Arc::new(Shared {
+                    node: Arc::clone(node),
+                    upstream: Connections::new(Arc::clone(files)),
+                }),
                 registry: Arc::new(Registry::new(Arc::clone(node))),
                 tls: tls.clone(),
                 phase: watched.clone(),
@@ -87,7 +96,12 @@ impl Server {
             let named = std::thread::Builder::new().name(format!("tidegate-{number}"));
             running.push(named.spawn(move || thread.run(listener))?);
         }
-        Ok(Self { address, phase, threads: running, connections_max })
+        Ok(Self {
+            address,
+            phase,
+            threads: running,
+            connections_max,
+        })
     }
 
     /// Returns where it listens.
@@ -95,7 +109,8 @@ impl Server {
         self.address
     }
 
-    /// Returns how many clients may be connected for all that the process may open files, whatever the policy says.
+    /// Returns how many clients may be connected for all that the process may open files, whatever
+    /// the policy says.
     pub fn connections_max(&self) -> usize {
         self.connections_max
     }
@@ -134,11 +149,15 @@ impl Server {
 }
 
 fn threads(asked: Option<u16>) -> usize {
-    asked.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from)
+    asked.map_or_else(
+        || std::thread::available_parallelism().map_or(1, NonZero::get),
+        usize::from,
+    )
 }
 
-/// Listens where nobody else does: the port is shared only when it is this process's own, so a second process is told that it is in use. Connections
-/// of an earlier process that are still open or wind down do not matter.
+/// Listens where nobody else does: the port is shared only when it is this process's own, so a
+/// second process is told that it is in use. Connections of an earlier process that are still open
+/// or wind down do not matter.
 fn listen_first(address: SocketAddr) -> io::Result<StdListener> {
     let socket = socket(address)?;
     socket.bind(&address.into())?;
@@ -147,7 +166,8 @@ fn listen_first(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Listens beside the first socket. Each thread has a socket of its own on this port; the kernel spreads connections.
+/// Listens beside the first socket. Each thread has a socket of its own on this port; the kernel
+/// spreads connections.
 fn listen_beside(address: SocketAddr) -> io::Result<StdListener> {
     let socket = socket(address)?;
     socket.set_reuse_port(true)?;
@@ -157,7 +177,11 @@ fn listen_beside(address: SocketAddr) -> io::Result<StdListener> {
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -175,7 +199,10 @@ struct Thread {
 
 impl Thread {
     fn run(self, listener: StdListener) {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime.block_on(self.serve(listener)),
             Err(error) => eprintln!("tidegate: a thread cannot start: {error}"),
         }
@@ -186,7 +213,10 @@ impl Thread {
             Ok(listener) => listener,
             Err(error) => return eprintln!("tidegate: a thread cannot listen: {error}"),
         };
-        tokio::spawn(keep_time(Arc::clone(&self.shared), Arc::clone(&self.registry)));
+        tokio::spawn(keep_time(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.registry),
+        ));
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -203,12 +233,23 @@ impl Thread {
 
     fn accept(&self, stream: TcpStream, peer: SocketAddr) {
         let node = &self.shared.node;
-        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let scheme = if self.tls.is_some() {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        };
         let Some(place) = self.registry.enter(peer.ip(), scheme, self.connections_max) else {
-            node.metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
+            node.metrics
+                .connections_refused
+                .fetch_add(1, Ordering::Relaxed);
             return;
         };
-        tokio::spawn(connection::serve(stream, Arc::clone(&self.shared), place, self.tls.clone()));
+        tokio::spawn(connection::serve(
+            stream,
+            Arc::clone(&self.shared),
+            place,
+            self.tls.clone(),
+        ));
     }
 
     /// Waits for what is under way, as long as the policy allows.

@@ -33,7 +33,8 @@ pub(crate) struct SharedBody {
 struct Arrived {
     /// In order, each with where it ends in the body.
     pieces: VecDeque<(u64, Bytes)>,
-    /// Small pieces behind them, put together: each of them alone would take more than its own bytes.
+    /// Small pieces behind them, put together: each of them alone would take more than its own
+    /// bytes.
     tail: Vec<u8>,
     /// Up to where the body is no longer kept, because all have read it and it is not to be stored.
     dropped_to: u64,
@@ -63,27 +64,44 @@ enum Ended {
 
 impl fmt::Debug for SharedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedBody").field("ended", &self.lock().ended).finish_non_exhaustive()
+        f.debug_struct("SharedBody")
+            .field("ended", &self.lock().ended)
+            .finish_non_exhaustive()
     }
 }
 
 impl SharedBody {
     /// Makes one of which nothing has come.
     pub(crate) fn new(head: Arc<Stored>, reservation: Reservation) -> Self {
-        let arrived = Arrived { reservation: Some(reservation), ..Arrived::default() };
-        Self { head, arrived: Mutex::new(arrived) }
+        let arrived = Arrived {
+            reservation: Some(reservation),
+            ..Arrived::default()
+        };
+        Self {
+            head,
+            arrived: Mutex::new(arrived),
+        }
     }
 
     /// Makes one of which nothing will come.
     pub(crate) fn lost(head: &Arc<Stored>) -> Arc<Self> {
-        let arrived = Arrived { ended: Some(Ended::Broken), ..Arrived::default() };
-        Arc::new(Self { head: Arc::clone(head), arrived: Mutex::new(arrived) })
+        let arrived = Arrived {
+            ended: Some(Ended::Broken),
+            ..Arrived::default()
+        };
+        Arc::new(Self {
+            head: Arc::clone(head),
+            arrived: Mutex::new(arrived),
+        })
     }
 
     /// Reads all of the body, as it comes.
     pub(crate) fn read_all(self: &Arc<Self>) -> Reader {
         let length = self.head.announced_length();
-        self.reader(VecDeque::from([Piece::Body(0..length.unwrap_or(u64::MAX))]), length.is_none())
+        self.reader(
+            VecDeque::from([Piece::Body(0..length.unwrap_or(u64::MAX))]),
+            length.is_none(),
+        )
     }
 
     /// Reads pieces of a body whose length is known, as they come.
@@ -96,10 +114,16 @@ impl SharedBody {
         arrived.readers_so_far += 1;
         let number = arrived.readers_so_far;
         arrived.readers.insert(number, Position::default());
-        Reader { shared: Arc::clone(self), number, pieces, is_open_ended }
+        Reader {
+            shared: Arc::clone(self),
+            number,
+            pieces,
+            is_open_ended,
+        }
     }
 
-    /// Takes room for so many bytes in all, if there is so much. `most` says how much all bodies together may take; it is asked only if more is needed.
+    /// Takes room for so many bytes in all, if there is so much. `most` says how much all bodies
+    /// together may take; it is asked only if more is needed.
     pub(crate) fn reserve(&self, bytes: u64, most: impl FnOnce() -> u64) -> bool {
         self.lock().reservation.as_mut().is_some_and(|reservation| {
             let more = bytes.saturating_sub(reservation.bytes());
@@ -160,10 +184,16 @@ impl SharedBody {
         !self.lock().readers.is_empty()
     }
 
-    /// Waits until the slowest reader has come near enough, and drops what all have read. `None` when nobody reads.
+    /// Waits until the slowest reader has come near enough, and drops what all have read. `None`
+    /// when nobody reads.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         let mut arrived = self.lock();
-        let Some(slowest) = arrived.readers.values().map(|position| position.read_to).min() else {
+        let Some(slowest) = arrived
+            .readers
+            .values()
+            .map(|position| position.read_to)
+            .min()
+        else {
             return Poll::Ready(None);
         };
         arrived.drop_to(slowest);
@@ -182,7 +212,11 @@ impl SharedBody {
     /// Breaks the reply of the slowest reader off, if others wait for it.
     pub(crate) fn cut_slowest(&self) {
         let mut arrived = self.lock();
-        let slowest = arrived.readers.iter().min_by_key(|(_, position)| position.read_to).map(|(number, _)| *number);
+        let slowest = arrived
+            .readers
+            .iter()
+            .min_by_key(|(_, position)| position.read_to)
+            .map(|(number, _)| *number);
         if arrived.readers.len() > 1
             && let Some(position) = slowest.and_then(|number| arrived.readers.remove(&number))
             && let Some(waker) = position.waker
@@ -244,14 +278,18 @@ impl Arrived {
         }
     }
 
-    /// Returns what is here of a range, from its start on and as far as one piece goes; never nothing.
+    /// Returns what is here of a range, from its start on and as far as one piece goes; never
+    /// nothing.
     fn first_of(&self, range: &Range<u64>) -> Option<Bytes> {
         let at = self.pieces.partition_point(|(end, _)| *end <= range.start);
         let (start, piece) = match self.pieces.get(at) {
             Some((end, piece)) => (end - piece.len() as u64, piece.clone()),
             None => (self.end_of_pieces(), Bytes::copy_from_slice(&self.tail)),
         };
-        let piece = store::slice(&piece, &(range.start.checked_sub(start)?..range.end - start));
+        let piece = store::slice(
+            &piece,
+            &(range.start.checked_sub(start)?..range.end - start),
+        );
         (!piece.is_empty()).then_some(piece)
     }
 }
@@ -297,7 +335,9 @@ impl Reader {
             }
             let (piece, ended) = (arrived.first_of(range), arrived.ended);
             let Some(position) = arrived.readers.get_mut(&self.number) else {
-                return Poll::Ready(Some(Err("others have waited too long for this client".into())));
+                return Poll::Ready(Some(Err(
+                    "others have waited too long for this client".into()
+                )));
             };
             if let Some(piece) = piece {
                 range.start += piece.len() as u64;
@@ -320,13 +360,16 @@ impl Reader {
         }
     }
 
-    /// Waits for the end of the body, which may come after its last byte, and says whether the store has taken it.
+    /// Waits for the end of the body, which may come after its last byte, and says whether the
+    /// store has taken it.
     pub(crate) fn poll_stored(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut arrived = self.shared.lock();
         if arrived.ended.is_some() {
             return Poll::Ready(arrived.is_stored);
         }
-        let Some(position) = arrived.readers.get_mut(&self.number) else { return Poll::Ready(false) };
+        let Some(position) = arrived.readers.get_mut(&self.number) else {
+            return Poll::Ready(false);
+        };
         position.waker = Some(cx.waker().clone());
         Poll::Pending
     }
@@ -350,7 +393,11 @@ impl Reader {
 }
 
 fn broken() -> BoxError {
-    Error::new(ErrorKind::UnexpectedEof, "the origin did not send all of its body").into()
+    Error::new(
+        ErrorKind::UnexpectedEof,
+        "the origin did not send all of its body",
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -362,7 +409,10 @@ mod tests {
         let head = variant(1, NOW);
         let mut head = Stored::clone(&head);
         head.headers.remove("content-length");
-        Arc::new(SharedBody { head: Arc::new(head), arrived: Mutex::default() })
+        Arc::new(SharedBody {
+            head: Arc::new(head),
+            arrived: Mutex::default(),
+        })
     }
 
     fn read(reader: &mut Reader) -> Poll<Option<Result<Bytes, String>>> {
@@ -394,7 +444,10 @@ mod tests {
                 bytes.extend_from_slice(&piece.unwrap());
             }
         }
-        assert_eq!((seen.len(), seen == whole, all == whole), (100_000, true, true));
+        assert_eq!(
+            (seen.len(), seen == whole, all == whole),
+            (100_000, true, true)
+        );
     }
 
     #[test]
@@ -405,10 +458,18 @@ mod tests {
             shared.push(Bytes::from(vec![0; SMALL]));
         }
         for _ in 0..3 {
-            assert!(matches!(read(&mut first), Poll::Ready(Some(Ok(piece))) if piece.len() == SMALL));
+            assert!(
+                matches!(read(&mut first), Poll::Ready(Some(Ok(piece))) if piece.len() == SMALL)
+            );
         }
-        assert_eq!(shared.poll_room(&mut Context::from_waker(Waker::noop())), Poll::Ready(Some(())));
-        assert!(matches!(read(&mut shared.read_all()), Poll::Ready(Some(Err(_)))));
+        assert_eq!(
+            shared.poll_room(&mut Context::from_waker(Waker::noop())),
+            Poll::Ready(Some(()))
+        );
+        assert!(matches!(
+            read(&mut shared.read_all()),
+            Poll::Ready(Some(Err(_)))
+        ));
         assert!(matches!(read(&mut first), Poll::Ready(Some(Ok(_)))));
     }
 

@@ -1,7 +1,9 @@
-//! The memory store of responses (L1): bounded by bytes and by entries at once; expired entries leave by themselves.
+//! The memory store of responses (L1): bounded by bytes and by entries at once; expired entries
+//! leave by themselves.
 //!
-//! Keys are spread over shards by a seeded hash. Each shard has one lock, and no thread holds two. The bounds are those of the whole store: a put takes
-//! what it needs from one budget first, and if that does not suffice, others leave before it enters.
+//! Keys are spread over shards by a seeded hash. Each shard has one lock, and no thread holds two.
+//! The bounds are those of the whole store: a put takes what it needs from one budget first, and if
+//! that does not suffice, others leave before it enters.
 
 mod budget;
 mod entry;
@@ -50,8 +52,15 @@ pub struct Store {
 impl Store {
     /// Makes an empty store.
     pub fn new(bounds: StoreBounds) -> Self {
-        let shards = (0..shards(bounds)).map(|_| RwLock::new(Shard::new())).collect();
-        Self { shards, budget: Budget::new(bounds), hasher: ahash::RandomState::new(), held: Held::default() }
+        let shards = (0..shards(bounds))
+            .map(|_| RwLock::new(Shard::new()))
+            .collect();
+        Self {
+            shards,
+            budget: Budget::new(bounds),
+            hasher: ahash::RandomState::new(),
+            held: Held::default(),
+        }
     }
 
     /// Returns what is stored under the key and has not expired.
@@ -67,10 +76,24 @@ impl Store {
         None
     }
 
-    /// Stores a response with its body, and returns whether it is stored: not if it is larger than the store, or would be with the others under its key.
-    pub fn put(&self, key: &CacheKey, head: Arc<Stored>, body: Bytes, joined_max: u64, now: Timestamp) -> bool {
+    /// Stores a response with its body, and returns whether it is stored: not if it is larger than
+    /// the store, or would be with the others under its key.
+    pub fn put(
+        &self,
+        key: &CacheKey,
+        head: Arc<Stored>,
+        body: Bytes,
+        joined_max: u64,
+        now: Timestamp,
+    ) -> bool {
         self.change(self.locate(key), now, move |responses| {
-            entry::place(responses, Arc::clone(&head), body.clone(), joined_max, &self.held);
+            entry::place(
+                responses,
+                Arc::clone(&head),
+                body.clone(),
+                joined_max,
+                &self.held,
+            );
             true
         })
     }
@@ -78,7 +101,10 @@ impl Store {
     /// Stores a head with the body of a stored response, if that is still there.
     pub fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: Arc<Stored>, now: Timestamp) {
         self.change(self.locate(key), now, move |responses| {
-            let found = responses.iter().find(|(head, _)| Arc::ptr_eq(head, old)).map(|(_, body)| body.clone());
+            let found = responses
+                .iter()
+                .find(|(head, _)| Arc::ptr_eq(head, old))
+                .map(|(_, body)| body.clone());
             found.is_some_and(|body| {
                 entry::place(responses, Arc::clone(&new), body, 0, &self.held);
                 true
@@ -97,7 +123,9 @@ impl Store {
             loop {
                 let expired: Vec<_> = {
                     let mut shard = self.write(at);
-                    std::iter::from_fn(|| shard.expired(now)).take(SWEPT_AT_ONCE).collect()
+                    std::iter::from_fn(|| shard.expired(now))
+                        .take(SWEPT_AT_ONCE)
+                        .collect()
                 };
                 for entry in &expired {
                     self.budget.give(entry.amount());
@@ -109,7 +137,8 @@ impl Store {
         }
     }
 
-    /// Takes the bytes of a body: they count as held until nobody has them any more, neither the store nor a client that is slow to read them.
+    /// Takes the bytes of a body: they count as held until nobody has them any more, neither the
+    /// store nor a client that is slow to read them.
     pub(crate) fn hold(&self, body: Vec<u8>) -> Bytes {
         self.held.hold(body)
     }
@@ -136,7 +165,9 @@ impl Store {
 
     /// Returns the bytes of everything but bodies.
     pub fn overhead(&self) -> u64 {
-        (0..self.shards.len()).map(|at| self.read(at).overhead()).sum()
+        (0..self.shards.len())
+            .map(|at| self.read(at).overhead())
+            .sum()
     }
 
     /// Changes both bounds, and evicts what is beyond them. The number of shards stays.
@@ -145,9 +176,15 @@ impl Store {
         self.settle(0, Timestamp::default());
     }
 
-    /// Changes what is stored under a key; returns whether it has changed. `act` says whether there is anything to change; it is called without a lock,
-    /// because it may copy a body, and again if others change the same meanwhile.
-    fn change(&self, place: Place<'_>, now: Timestamp, act: impl Fn(&mut Vec<Response>) -> bool) -> bool {
+    /// Changes what is stored under a key; returns whether it has changed. `act` says whether there
+    /// is anything to change; it is called without a lock, because it may copy a body, and again if
+    /// others change the same meanwhile.
+    fn change(
+        &self,
+        place: Place<'_>,
+        now: Timestamp,
+        act: impl Fn(&mut Vec<Response>) -> bool,
+    ) -> bool {
         let mut room = Room::new(&self.budget);
         loop {
             let old = self.read(self.home(place)).peek(place).cloned();
@@ -207,15 +244,19 @@ impl Store {
     /// Forgets what is stored under a key, if that is what it looks like.
     fn forget(&self, place: Place<'_>, such: impl FnOnce(&Entry) -> bool) {
         let mut shard = self.write(self.home(place));
-        let entry = if shard.peek(place).is_some_and(|entry| such(entry)) { shard.remove(place) } else { None };
+        let entry = if shard.peek(place).is_some_and(|entry| such(entry)) {
+            shard.remove(place)
+        } else {
+            None
+        };
         drop(shard);
         if let Some(entry) = entry {
             self.budget.give(entry.amount());
         }
     }
 
-    /// Evicts what is beyond bounds that have become lower. A put checks it too: what it had taken under the old bounds may have come in after
-    /// [`Store::resize`] has looked.
+    /// Evicts what is beyond bounds that have become lower. A put checks it too: what it had taken
+    /// under the old bounds may have come in after [`Store::resize`] has looked.
     fn settle(&self, first: usize, now: Timestamp) {
         if let Err(short) = self.budget.check() {
             self.evict(first, None, now, short, |left| {
@@ -225,7 +266,8 @@ impl Store {
         }
     }
 
-    /// Evicts entries, one from each shard in turn, until what has left is enough; returns whether it is.
+    /// Evicts entries, one from each shard in turn, until what has left is enough; returns whether
+    /// it is.
     fn evict(
         &self,
         first: usize,
@@ -236,7 +278,9 @@ impl Store {
     ) -> bool {
         let (mut at, mut without) = (first, 0);
         while without < self.shards.len() {
-            let victim = self.write(at).evict(short, now, spared.filter(|_| at == first));
+            let victim = self
+                .write(at)
+                .evict(short, now, spared.filter(|_| at == first));
             if let Some(victim) = victim {
                 without = 0;
                 match enough(victim.amount()) {
@@ -252,7 +296,10 @@ impl Store {
     }
 
     fn locate<'a>(&self, key: &'a CacheKey) -> Place<'a> {
-        Place { key: key.as_bytes(), hash: self.hasher.hash_one(key.as_bytes()) }
+        Place {
+            key: key.as_bytes(),
+            hash: self.hasher.hash_one(key.as_bytes()),
+        }
     }
 
     /// Returns the shard of a key. The tables use the upper and the lower bits of the hash.
@@ -281,6 +328,8 @@ enum Exchange {
 /// Returns the number of shards, a power of two.
 fn shards(bounds: StoreBounds) -> usize {
     let by_bytes = usize::try_from(bounds.bytes_max / SHARD_BYTES).unwrap_or(usize::MAX);
-    let most = (bounds.entries_max / SHARD_ENTRIES).min(by_bytes).clamp(1, SHARDS_MAX);
+    let most = (bounds.entries_max / SHARD_ENTRIES)
+        .min(by_bytes)
+        .clamp(1, SHARDS_MAX);
     1 << most.ilog2()
 }

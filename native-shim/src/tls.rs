@@ -1,4 +1,5 @@
-//! TLS settings from files: trusted authorities and client certificates of origins, the certificate of the listener.
+//! TLS settings from files: trusted authorities and client certificates of origins, the certificate
+//! of the listener.
 
 mod validity;
 
@@ -51,13 +52,20 @@ pub struct TlsFiles {
 impl TlsFiles {
     /// Prepares to read files relative to the policy's folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), clients: Mutex::default() }
+        Self {
+            folder: folder.into(),
+            clients: Mutex::default(),
+        }
     }
 
     /// Reads the files of all origins of a policy, in place of those read before.
     pub fn load(&self, policy: &Policy) -> Result<(), TlsError> {
         let mut clients: Vec<(OriginTls, Arc<ClientConfig>)> = Vec::new();
-        for origin in policy.origins.iter().filter(|o| o.scheme == http::uri::Scheme::HTTPS) {
+        for origin in policy
+            .origins
+            .iter()
+            .filter(|o| o.scheme == http::uri::Scheme::HTTPS)
+        {
             let tls = origin.tls.clone().unwrap_or_default();
             if !clients.iter().any(|(known, _)| *known == tls) {
                 let config = Arc::new(self.read_client(&tls)?);
@@ -85,16 +93,34 @@ impl TlsFiles {
         let mut findings = Vec::new();
         if let Some(tls) = &policy.server.tls {
             let keys = ["server", "tls"];
-            self.note(&keys, "certificate", "key", self.server(tls).err(), &tls.key, &mut findings);
+            self.note(
+                &keys,
+                "certificate",
+                "key",
+                self.server(tls).err(),
+                &tls.key,
+                &mut findings,
+            );
             self.note_validity(&keys, "certificate", &tls.certificate, now, &mut findings);
         }
         for origin in &policy.origins {
             let Some(tls) = &origin.tls else { continue };
             let keys = ["origins", &*origin.name, "tls"];
-            let (certificate, key) = tls.client_certificate.as_ref().map_or(("", ""), |(c, k)| (c, k));
+            let (certificate, key) = tls
+                .client_certificate
+                .as_ref()
+                .map_or(("", ""), |(c, k)| (c, k));
             let wrong = self.read_client(tls).err();
-            let is_of_ca = |error: &TlsError| tls.ca.as_ref().is_some_and(|ca| error.file == self.folder.join(ca));
-            let about = if wrong.as_ref().is_some_and(is_of_ca) { "ca" } else { "certificate" };
+            let is_of_ca = |error: &TlsError| {
+                tls.ca
+                    .as_ref()
+                    .is_some_and(|ca| error.file == self.folder.join(ca))
+            };
+            let about = if wrong.as_ref().is_some_and(is_of_ca) {
+                "ca"
+            } else {
+                "certificate"
+            };
             self.note(&keys, about, "key", wrong, key, &mut findings);
             if let Some(ca) = &tls.ca {
                 self.note_validity(&keys, "ca", ca, now, &mut findings);
@@ -106,7 +132,8 @@ impl TlsFiles {
         findings
     }
 
-    /// Notes what prevents a start. It is about the file `key_file`, named by the key `key`, or about what `otherwise` names.
+    /// Notes what prevents a start. It is about the file `key_file`, named by the key `key`, or
+    /// about what `otherwise` names.
     fn note(
         &self,
         keys: &[&str],
@@ -117,15 +144,42 @@ impl TlsFiles {
         findings: &mut Vec<Finding>,
     ) {
         let Some(error) = wrong else { return };
-        let about = if error.file == self.folder.join(key_file) { key } else { otherwise };
-        findings.push(Finding { keys: way(keys, about), message: error.to_string(), fatal: true });
+        let about = if error.file == self.folder.join(key_file) {
+            key
+        } else {
+            otherwise
+        };
+        findings.push(Finding {
+            keys: way(keys, about),
+            message: error.to_string(),
+            fatal: true,
+        });
     }
 
-    /// Notes certificates that are not valid now. A file that cannot be read has been noted already.
-    fn note_validity(&self, keys: &[&str], key: &str, file: &str, now: i64, findings: &mut Vec<Finding>) {
-        for (position, certificate) in self.certificates(file).unwrap_or_default().iter().enumerate() {
-            let Some(validity) = validity::read(certificate) else { continue };
-            let which = format!("{}: certificate {} of the file", self.folder.join(file).display(), position + 1);
+    /// Notes certificates that are not valid now. A file that cannot be read has been noted
+    /// already.
+    fn note_validity(
+        &self,
+        keys: &[&str],
+        key: &str,
+        file: &str,
+        now: i64,
+        findings: &mut Vec<Finding>,
+    ) {
+        for (position, certificate) in self
+            .certificates(file)
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+        {
+            let Some(validity) = validity::read(certificate) else {
+                continue;
+            };
+            let which = format!(
+                "{}: certificate {} of the file",
+                self.folder.join(file).display(),
+                position + 1
+            );
             let message = match () {
                 () if validity.ends < now => {
                     format!(
@@ -141,14 +195,19 @@ impl TlsFiles {
                 }
                 () => continue,
             };
-            findings.push(Finding { keys: way(keys, key), message, fatal: false });
+            findings.push(Finding {
+                keys: way(keys, key),
+                message,
+                fatal: false,
+            });
         }
     }
 
     /// Reads the listener's certificate. Offers HTTP/2 and HTTP/1.1.
     pub fn server(&self, tls: &ServerTls) -> Result<ServerConfig, TlsError> {
         let (chain, key) = self.identity(&tls.certificate, &tls.key)?;
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let wrong = |error: rustls::Error| self.error(&tls.certificate, &error);
         let builder = builder.map_err(wrong)?.with_no_client_auth();
         let mismatch = |error: rustls::Error| self.mismatch(&tls.certificate, &tls.key, &error);
@@ -163,19 +222,26 @@ impl TlsFiles {
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             Some(file) => {
                 for certificate in self.certificates(file)? {
-                    roots.add(certificate).map_err(|error| self.error(file, &error))?;
+                    roots
+                        .add(certificate)
+                        .map_err(|error| self.error(file, &error))?;
                 }
             }
         }
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
         let about = tls.ca.as_deref().unwrap_or("(public authorities)");
-        let builder = builder.map_err(|error| self.error(about, &error))?.with_root_certificates(roots);
+        let builder = builder
+            .map_err(|error| self.error(about, &error))?
+            .with_root_certificates(roots);
         match &tls.client_certificate {
             None => Ok(builder.with_no_client_auth()),
             Some((certificate, key)) => {
                 let (chain, key_read) = self.identity(certificate, key)?;
                 let mismatch = |error: rustls::Error| self.mismatch(certificate, key, &error);
-                builder.with_client_auth_cert(chain, key_read).map_err(mismatch)
+                builder
+                    .with_client_auth_cert(chain, key_read)
+                    .map_err(mismatch)
             }
         }
     }
@@ -191,7 +257,8 @@ impl TlsFiles {
     }
 
     fn certificates(&self, file: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let read = CertificateDer::pem_file_iter(self.folder.join(file)).and_then(Iterator::collect);
+        let read =
+            CertificateDer::pem_file_iter(self.folder.join(file)).and_then(Iterator::collect);
         let certificates: Vec<_> = read.map_err(|error| self.error(file, &error))?;
         if certificates.is_empty() {
             return Err(self.error(file, &"no certificate in it"));
@@ -213,12 +280,18 @@ impl TlsFiles {
     }
 
     fn error(&self, file: &str, reason: &dyn fmt::Display) -> TlsError {
-        TlsError { file: Path::join(&self.folder, file), reason: reason.to_string() }
+        TlsError {
+            file: Path::join(&self.folder, file),
+            reason: reason.to_string(),
+        }
     }
 }
 
 fn way(keys: &[&str], last: &str) -> Vec<String> {
-    keys.iter().chain([&last]).map(|key| (*key).to_owned()).collect()
+    keys.iter()
+        .chain([&last])
+        .map(|key| (*key).to_owned())
+        .collect()
 }
 
 fn ago(seconds: i64) -> String {
@@ -226,7 +299,11 @@ fn ago(seconds: i64) -> String {
 }
 
 fn span(seconds: i64) -> String {
-    if seconds >= 172_800 { format!("{} days", seconds / 86_400) } else { format!("{} minutes", seconds / 60) }
+    if seconds >= 172_800 {
+        format!("{} days", seconds / 86_400)
+    } else {
+        format!("{} minutes", seconds / 60)
+    }
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {

@@ -1,7 +1,8 @@
 //! Connections to origins: one pool a thread, so that no request wakes another thread.
 //!
-//! A connection has no task of its own. Whoever waits for its response, and then whoever reads its body, drives it; an idle one is looked at when
-//! it is wanted again, and closed after the time that the policy or the origin allows.
+//! A connection has no task of its own. Whoever waits for its response, and then whoever reads its
+//! body, drives it; an idle one is looked at when it is wanted again, and closed after the time
+//! that the policy or the origin allows.
 
 mod ahead;
 mod body;
@@ -37,7 +38,10 @@ pub struct Connections {
 impl Connections {
     /// Makes an empty pool. Files of origins' TLS come from `files`.
     pub fn new(files: Arc<TlsFiles>) -> Self {
-        Self { pool: Arc::new(Pool::new(files)), interim: None }
+        Self {
+            pool: Arc::new(Pool::new(files)),
+            interim: None,
+        }
     }
 
     /// Closes connections that have been idle for too long.
@@ -47,7 +51,10 @@ impl Connections {
 
     /// Returns the same connections, for a client that takes interim responses.
     pub(crate) fn with_interim(&self, interim: Arc<Interim>) -> Self {
-        Self { pool: Arc::clone(&self.pool), interim: Some(interim) }
+        Self {
+            pool: Arc::clone(&self.pool),
+            interim: Some(interim),
+        }
     }
 }
 
@@ -56,7 +63,10 @@ impl Upstream for Connections {
     type Body = OriginBody;
 
     fn for_nobody(&self) -> Self {
-        Self { pool: Arc::clone(&self.pool), interim: None }
+        Self {
+            pool: Arc::clone(&self.pool),
+            interim: None,
+        }
     }
 
     fn fetch(

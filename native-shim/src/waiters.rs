@@ -29,15 +29,22 @@ pub(crate) struct WakeGuard {
 
 impl Waiters {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: ahash::RandomState::new() }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: ahash::RandomState::new(),
+        }
     }
 
     /// Makes the guard of a key's fetch.
     pub(crate) fn guard(self: &Arc<Self>, key: &CacheKey) -> WakeGuard {
-        WakeGuard { waiters: Arc::clone(self), key: key.clone() }
+        WakeGuard {
+            waiters: Arc::clone(self),
+            key: key.clone(),
+        }
     }
 
-    /// Waits until the time given or, if another exchange's fetch is waited for, until that has ended.
+    /// Waits until the time given or, if another exchange's fetch is waited for, until that has
+    /// ended.
     pub(crate) async fn wait(&self, wait: &AwaitTime, clock: &Clock) {
         let Some(key) = wait.flight() else {
             return clock.sleep_until(wait.until()).await;
@@ -59,15 +66,22 @@ impl Waiters {
     /// Forgets the key when its last waiter leaves.
     fn leave(&self, key: &CacheKey, bell: &Arc<Notify>) {
         let mut shard = self.shard(key);
-        let ours = shard.get(key.as_bytes()).is_some_and(|b| Arc::ptr_eq(b, bell));
+        let ours = shard
+            .get(key.as_bytes())
+            .is_some_and(|b| Arc::ptr_eq(b, bell));
         if ours && Arc::strong_count(bell) == 2 {
             shard.remove(key.as_bytes());
         }
     }
 
-    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Notify>, ahash::RandomState>> {
+    fn shard(
+        &self,
+        key: &CacheKey,
+    ) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<Notify>, ahash::RandomState>> {
         let hash = usize::try_from(self.hasher.hash_one(key.as_bytes()) & 0xffff).unwrap_or(0);
-        self.shards[hash % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[hash % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

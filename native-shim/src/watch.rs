@@ -44,18 +44,35 @@ impl PolicyFile {
         let name = path.display().to_string();
         let policy = match Policy::parse(&name, &text) {
             Ok(policy) => policy,
-            Err(error) => return Err(format!("{error}\n{}", verdict(&name, false, error.problems.len(), 0))),
+            Err(error) => {
+                return Err(format!(
+                    "{error}\n{}",
+                    verdict(&name, false, error.problems.len(), 0)
+                ));
+            }
         };
-        Ok((Self { path, text, waits: None, server: policy.server.clone() }, policy))
+        Ok((
+            Self {
+                path,
+                text,
+                waits: None,
+                server: policy.server.clone(),
+            },
+            policy,
+        ))
     }
 
     /// Returns the folder that file names in the policy are relative to.
     pub fn folder(&self) -> PathBuf {
-        self.path.parent().map(Path::to_path_buf).unwrap_or_default()
+        self.path
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default()
     }
 
-    /// Looks at the file. The content is compared, not its time: a mounted `ConfigMap` changes by swapping a link. A policy refused because of a
-    /// file that it names is tried again each time, and reported once.
+    /// Looks at the file. The content is compared, not its time: a mounted `ConfigMap` changes by
+    /// swapping a link. A policy refused because of a file that it names is tried again each time,
+    /// and reported once.
     pub fn look(&mut self, node: &Arc<Node>, files: &TlsFiles) -> Look {
         let look = self.take(node, files, false);
         Self::count(look, node)
@@ -99,7 +116,11 @@ impl PolicyFile {
         };
         if let Err(error) = files.load(&policy) {
             let why = self.waits.insert(error.to_string());
-            return if looked_at && told.as_ref() == Some(why) { Look::Same } else { Look::Refused(why.clone()) };
+            return if looked_at && told.as_ref() == Some(why) {
+                Look::Same
+            } else {
+                Look::Refused(why.clone())
+            };
         }
         let warnings = self.needs_restart(&policy.server);
         node.replace(policy);
@@ -115,7 +136,11 @@ impl PolicyFile {
             ("tls", old.tls != new.tls),
         ];
         let line = |(key, _)| format!("server.{key} has changed; it takes effect after a restart");
-        changed.into_iter().filter(|(_, changed)| *changed).map(line).collect()
+        changed
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(line)
+            .collect()
     }
 }
 

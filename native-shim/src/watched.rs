@@ -1,4 +1,5 @@
-//! An origin's body that is watched until it ends, so that whoever must know learns how: the circuit, the access log, the metrics.
+//! An origin's body that is watched until it ends, so that whoever must know learns how: the
+//! circuit, the access log, the metrics.
 
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
@@ -41,7 +42,13 @@ impl<B: Body<Data = Bytes>> Watched<B> {
 
     /// Begins to watch. The report is recorded when the body has ended.
     pub(crate) fn watch(&mut self, hold: Hold, report: Report, node: &Arc<Node>) {
-        let mut watch = Watch { held: Some((hold, report)), node: Arc::clone(node), bytes: 0, waited: 0, waits: None };
+        let mut watch = Watch {
+            held: Some((hold, report)),
+            node: Arc::clone(node),
+            bytes: 0,
+            waited: 0,
+            waits: None,
+        };
         if self.body.is_end_stream() {
             watch.end(BodyEnd::Whole);
         }
@@ -53,8 +60,18 @@ impl Watch {
     fn end(&mut self, end: BodyEnd) {
         let now = self.node.now();
         if let Some((hold, mut report)) = self.held.take() {
-            let waited = self.waited.saturating_add(self.waits.map_or(0, |since| now.since(since)));
-            hold.end(&mut report, BodySeen { end, bytes: Some(self.bytes), waited }, now);
+            let waited = self
+                .waited
+                .saturating_add(self.waits.map_or(0, |since| now.since(since)));
+            hold.end(
+                &mut report,
+                BodySeen {
+                    end,
+                    bytes: Some(self.bytes),
+                    waited,
+                },
+                now,
+            );
             self.node.record(&report);
         }
     }
@@ -84,10 +101,16 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         let (mut body, watch) = (this.body, this.watch);
-        let polled = body.as_mut().poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+        let polled = body
+            .as_mut()
+            .poll_frame(cx)
+            .map(|frame| frame.map(|frame| frame.map_err(Into::into)));
         let Some(watch) = watch else { return polled };
         if polled.is_pending() {
             watch.wait();
@@ -119,5 +142,9 @@ fn data_length(frame: Option<&Result<Frame<Bytes>, BoxError>>) -> usize {
 
 fn how(error: &BoxError) -> BodyEnd {
     let kind = error.downcast_ref::<Error>().map(Error::kind);
-    if kind == Some(ErrorKind::TimedOut) { BodyEnd::Stalled } else { BodyEnd::Broken }
+    if kind == Some(ErrorKind::TimedOut) {
+        BodyEnd::Stalled
+    } else {
+        BodyEnd::Broken
+    }
 }

@@ -1,6 +1,11 @@
 //! Reloads and the end of a server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may fail"
+)]
 
 mod support;
 
@@ -11,13 +16,17 @@ use tidegate::{Look, Node, Phase, PolicyFile, TlsFiles};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_policy_keeps_connections_and_what_is_stored() {
-    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let origin =
+        Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
     let text = policy(&origin, "");
     let proxy = Proxy::start(&text);
     let mut client = proxy.client().await;
     client.get("/cached/a").await;
     assert_eq!(client.get("/old").await.status, 200);
-    proxy.node.replace(parse(&text.replace("name = \"rest\"", "name = \"rest\"\nhost = \"other.example\"")));
+    proxy.node.replace(parse(&text.replace(
+        "name = \"rest\"",
+        "name = \"rest\"\nhost = \"other.example\"",
+    )));
     assert_eq!(client.get("/old").await.status, 404);
     assert!(client.get("/cached/a").await.head.contains("; hit"));
     assert_eq!(origin.count(), 2);
@@ -25,7 +34,8 @@ async fn a_new_policy_keeps_connections_and_what_is_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_file_is_taken_if_it_is_valid() {
-    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let origin =
+        Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");
     let text = policy(&origin, "");
@@ -35,7 +45,9 @@ async fn a_changed_file_is_taken_if_it_is_valid() {
     let files = TlsFiles::new(file.folder());
     assert_eq!(file.look(&node, &files), Look::Same);
     std::fs::write(&path, "[server]\nlisten = 5\n").unwrap();
-    let Look::Refused(message) = file.look(&node, &files) else { panic!("an invalid policy is taken") };
+    let Look::Refused(message) = file.look(&node, &files) else {
+        panic!("an invalid policy is taken")
+    };
     assert!(message.contains("tidegate.toml:2:"), "{message}");
     assert_eq!(file.look(&node, &files), Look::Same, "it is reported once");
     assert_eq!(node.engine().policy().routes.len(), 3);
@@ -43,18 +55,25 @@ async fn a_changed_file_is_taken_if_it_is_valid() {
     let new = folder.path().join("..data");
     std::fs::write(
         &new,
-        text.replace("threads = 2", "threads = 1") + "\n[[routes]]\nname = \"more\"\npool = \"main\"\n",
+        text.replace("threads = 2", "threads = 1")
+            + "\n[[routes]]\nname = \"more\"\npool = \"main\"\n",
     )
     .unwrap();
     std::fs::rename(&new, &path).unwrap();
-    let Look::Taken(warnings) = file.look(&node, &files) else { panic!("a valid policy is not taken") };
-    assert_eq!(warnings, ["server.threads has changed; it takes effect after a restart"]);
+    let Look::Taken(warnings) = file.look(&node, &files) else {
+        panic!("a valid policy is not taken")
+    };
+    assert_eq!(
+        warnings,
+        ["server.threads has changed; it takes effect after a restart"]
+    );
     assert_eq!(node.engine().policy().routes.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_draining_server_finishes_what_is_under_way() {
-    let (origin, go_on) = Origin::gated("", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await;
+    let (origin, go_on) =
+        Origin::gated("", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await;
     let mut proxy = Proxy::start(&policy(&origin, ""));
     let mut idle = proxy.client().await;
     let mut client = proxy.client().await;
@@ -66,9 +85,15 @@ async fn a_draining_server_finishes_what_is_under_way() {
     assert!(!server.is_over());
     go_on.notify_one();
     let reply = client.reply().await;
-    assert_eq!((reply.text(), reply.field("connection")), ("late", Some("close")));
+    assert_eq!(
+        (reply.text(), reply.field("connection")),
+        ("late", Some("close"))
+    );
     until("the server ends", || server.is_over()).await;
-    assert!(tokio::net::TcpStream::connect(proxy.address).await.is_err(), "nothing new is accepted");
+    assert!(
+        tokio::net::TcpStream::connect(proxy.address).await.is_err(),
+        "nothing new is accepted"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +116,8 @@ async fn a_stopped_server_waits_for_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_whose_files_are_missing_is_tried_again() {
-    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let origin =
+        Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tidegate.toml");
     let text = policy(&origin, "");
@@ -101,16 +127,26 @@ async fn a_policy_whose_files_are_missing_is_tried_again() {
     let files = TlsFiles::new(file.folder());
     std::fs::write(
         &path,
-        text.replace("http://", "https://").replace("[pools.main]", "tls = { ca = \"ca.pem\" }\n[pools.main]"),
+        text.replace("http://", "https://")
+            .replace("[pools.main]", "tls = { ca = \"ca.pem\" }\n[pools.main]"),
     )
     .unwrap();
-    let Look::Refused(message) = file.look(&node, &files) else { panic!("a policy without its files is taken") };
+    let Look::Refused(message) = file.look(&node, &files) else {
+        panic!("a policy without its files is taken")
+    };
     assert!(message.contains("ca.pem"), "{message}");
     assert_eq!(file.look(&node, &files), Look::Same, "it is reported once");
-    assert!(matches!(file.reload(&node, &files), Look::Refused(_)), "whoever asks is told again");
+    assert!(
+        matches!(file.reload(&node, &files), Look::Refused(_)),
+        "whoever asks is told again"
+    );
     let authority = rcgen::generate_simple_self_signed(["origin.example".to_owned()]).unwrap();
     std::fs::write(folder.path().join("ca.pem"), authority.cert.pem()).unwrap();
     assert_eq!(file.look(&node, &files), Look::Taken(Vec::new()));
     assert_eq!(file.look(&node, &files), Look::Same);
-    assert_eq!(file.reload(&node, &files), Look::Taken(Vec::new()), "whoever asks has all files read again");
+    assert_eq!(
+        file.reload(&node, &files),
+        Look::Taken(Vec::new()),
+        "whoever asks has all files read again"
+    );
 }

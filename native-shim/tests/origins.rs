@@ -1,6 +1,11 @@
 //! Attempts at origins: kept connections, retries and failover, timeouts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may fail"
+)]
 
 mod support;
 
@@ -69,13 +74,19 @@ async fn an_unreachable_origin_is_skipped_with_the_body_intact() {
     let address = gone.address;
     let next = Origin::start(|_, call| async move {
         let body = call.read_some().await;
-        call.answer("200 OK", "", std::str::from_utf8(&body).unwrap()).await
+        call.answer("200 OK", "", std::str::from_utf8(&body).unwrap())
+            .await
     })
     .await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let proxy = Proxy::start(&two(&gone, &next).replace(&address.to_string(), &free.to_string()));
     let mut client = proxy.client().await;
-    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody").await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody")
+        .await;
     assert_eq!(client.reply().await.text(), "body");
 }
 
@@ -85,7 +96,9 @@ async fn what_may_have_been_carried_out_is_not_sent_twice() {
     let next = good().await;
     let proxy = Proxy::start(&two(&bad, &next));
     let mut client = proxy.client().await;
-    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody").await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody")
+        .await;
     let reply = client.reply().await;
     assert!(reply.is_problem(502, "origin_failed"), "{reply:?}");
     assert_eq!(next.count(), 0);
@@ -102,10 +115,15 @@ async fn a_kept_connection_that_was_closed_is_replaced_in_silence() {
     let proxy = Proxy::start(&policy(&origin, "").replace("threads = 2", "threads = 1"));
     let mut client = proxy.client().await;
     for round in 1..=20 {
-        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+        client
+            .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n")
+            .await;
         assert_eq!(client.reply().await.status, 200, "round {round}");
         // The close must have arrived for the proxy to be able to know of it.
-        until("the connection is closed", || origin.closed.load(Ordering::SeqCst) == round).await;
+        until("the connection is closed", || {
+            origin.closed.load(Ordering::SeqCst) == round
+        })
+        .await;
     }
     assert_eq!(origin.count(), 20);
 }
@@ -117,7 +135,11 @@ async fn a_body_that_is_not_read_to_its_end_costs_its_connection_only() {
     let bad = Origin::start(move |_, call| {
         let fails = fails.swap(false, Ordering::SeqCst);
         async move {
-            let status = if fails { "503 Service Unavailable" } else { "200 OK" };
+            let status = if fails {
+                "503 Service Unavailable"
+            } else {
+                "200 OK"
+            };
             call.answer(status, "", &"x".repeat(1 << 20)).await
         }
     })
@@ -128,14 +150,24 @@ async fn a_body_that_is_not_read_to_its_end_costs_its_connection_only() {
     assert_eq!(proxy.get("/").await.body.len(), 1 << 20);
 }
 
-/// The next origin answers once the circuit of the one whose bodies break off, or stall, has opened; log and metrics say what happened.
+/// The next origin answers once the circuit of the one whose bodies break off, or stall, has
+/// opened; log and metrics say what happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_does_not_come_whole_is_a_failure_of_its_origin() {
-    for (ending, outcome) in [("breaks", "body_broken"), ("stalls", "body_timeout"), ("chunk", "body_broken")] {
+    for (ending, outcome) in [
+        ("breaks", "body_broken"),
+        ("stalls", "body_timeout"),
+        ("chunk", "body_broken"),
+    ] {
         for cached in [false, true] {
             let bad = Origin::start(move |_, call| async move {
-                let framing = if ending == "chunk" { "transfer-encoding: chunked" } else { "content-length: 1000" };
-                call.write(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n3\r\nabc\r\n")).await;
+                let framing = if ending == "chunk" {
+                    "transfer-encoding: chunked"
+                } else {
+                    "content-length: 1000"
+                };
+                call.write(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n3\r\nabc\r\n"))
+                    .await;
                 if ending == "stalls" {
                     call.read_some().await;
                 }
@@ -143,8 +175,10 @@ async fn a_body_that_does_not_come_whole_is_a_failure_of_its_origin() {
             })
             .await;
             let next = good().await;
-            let breaker = "breaker = \"b\"\n[breakers.b]\nwindow = \"10 calls\"\nminimum_calls = 4\n";
-            let mut policy = two(&bad, &next).replace("access_log = \"off\"", "access_log = \"json\"") + breaker;
+            let breaker =
+                "breaker = \"b\"\n[breakers.b]\nwindow = \"10 calls\"\nminimum_calls = 4\n";
+            let mut policy =
+                two(&bad, &next).replace("access_log = \"off\"", "access_log = \"json\"") + breaker;
             policy = policy.replace("response_timeout = \"1s\"", "body_timeout = \"100ms\"");
             if cached {
                 policy = policy.replace("retry = \"twice\"", "retry = \"twice\"\ncache = \"c\"");
@@ -153,15 +187,22 @@ async fn a_body_that_does_not_come_whole_is_a_failure_of_its_origin() {
             let proxy = Proxy::start(&policy);
             for i in 0..4 {
                 let mut client = proxy.client().await;
-                client.send(format!("GET /{i} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+                client
+                    .send(format!("GET /{i} HTTP/1.1\r\nhost: a\r\n\r\n"))
+                    .await;
                 client.rest().await;
             }
-            let measured = format!("tidegate_origin_attempts_total{{origin=\"one\",outcome=\"{outcome}\"}} 4");
+            let measured =
+                format!("tidegate_origin_attempts_total{{origin=\"one\",outcome=\"{outcome}\"}} 4");
             until("all bodies have ended", || proxy.measures(&measured)).await;
             let log = proxy.log();
             assert_eq!(log.matches(outcome).count(), 4, "{log}");
             assert_eq!(log.matches("\"circuit\":\"open\"").count(), 1, "{log}");
-            assert_eq!(proxy.get("/whole").await.text(), "two", "{ending}, cached: {cached}");
+            assert_eq!(
+                proxy.get("/whole").await.text(),
+                "two",
+                "{ending}, cached: {cached}"
+            );
             assert_eq!(bad.count(), 4);
         }
     }
@@ -169,8 +210,10 @@ async fn a_body_that_does_not_come_whole_is_a_failure_of_its_origin() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_away_says_nothing_about_the_origin_and_is_recorded() {
-    let (origin, _gate) = Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc", "").await;
-    let proxy = Proxy::start(&policy(&origin, "").replace("access_log = \"off\"", "access_log = \"json\""));
+    let (origin, _gate) =
+        Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc", "").await;
+    let proxy =
+        Proxy::start(&policy(&origin, "").replace("access_log = \"off\"", "access_log = \"json\""));
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(client.reply_head().await.status, 200);
@@ -181,16 +224,25 @@ async fn a_client_that_goes_away_says_nothing_about_the_origin_and_is_recorded()
         !log.is_empty()
     })
     .await;
-    assert!(log.contains("\"outcome\":\"response\",\"status\":200"), "{log}");
+    assert!(
+        log.contains("\"outcome\":\"response\",\"status\":200"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_origin_says_about_its_end_reaches_clients_once_or_not_at_all() {
     let heads = [
-        ("content-length: 500\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 200),
+        (
+            "content-length: 500\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            200,
+        ),
         ("content-length: 5, 5\r\n\r\nhello", 200),
         ("content-length: 5, 6\r\n\r\nhello", 502),
-        ("transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", 502),
+        (
+            "transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            502,
+        ),
         ("transfer-encoding: identity\r\n\r\nhello", 200),
         ("transfer-encoding: gzip\r\n\r\nhello", 502),
     ];
@@ -204,12 +256,21 @@ async fn what_an_origin_says_about_its_end_reaches_clients_once_or_not_at_all() 
             let proxy = Proxy::start(&policy(&origin, ""));
             for path in ["/", "/cached/a"] {
                 let reply = proxy.get(path).await;
-                let is_either = version == "1.0" && rest.contains("transfer-encoding") && reply.status == 502;
-                assert!(reply.status == status || is_either, "{version} {rest} {reply:?}");
+                let is_either =
+                    version == "1.0" && rest.contains("transfer-encoding") && reply.status == 502;
+                assert!(
+                    reply.status == status || is_either,
+                    "{version} {rest} {reply:?}"
+                );
                 if reply.status == 200 {
-                    assert_eq!((reply.text(), reply.complete), ("hello", true), "{version} {rest}");
+                    assert_eq!(
+                        (reply.text(), reply.complete),
+                        ("hello", true),
+                        "{version} {rest}"
+                    );
                     assert!(reply.head.starts_with("http/1.1 "), "{}", reply.head);
-                    let both = reply.field("content-length").is_some() && reply.field("transfer-encoding").is_some();
+                    let both = reply.field("content-length").is_some()
+                        && reply.field("transfer-encoding").is_some();
                     assert!(!both && !reply.head.contains(", 5"), "{}", reply.head);
                 }
             }
@@ -220,7 +281,11 @@ async fn what_an_origin_says_about_its_end_reaches_clients_once_or_not_at_all() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_switches_no_protocol_that_nobody_asked_for() {
     let asks = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\n";
-    for (fields, protocol, status) in [("", "websocket", 502), (asks, "h2c", 502), (asks, "websocket", 101)] {
+    for (fields, protocol, status) in [
+        ("", "websocket", 502),
+        (asks, "h2c", 502),
+        (asks, "websocket", 101),
+    ] {
         let origin = Origin::start(move |_, call| async move {
             let head =
                 format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");
@@ -229,8 +294,14 @@ async fn an_origin_switches_no_protocol_that_nobody_asked_for() {
         .await;
         let proxy = Proxy::start(&policy(&origin, ""));
         let mut client = proxy.client().await;
-        client.send(format!("GET / HTTP/1.1\r\nhost: t.example\r\n{fields}\r\n")).await;
-        assert_eq!(client.reply_head().await.status, status, "{fields} {protocol}");
+        client
+            .send(format!("GET / HTTP/1.1\r\nhost: t.example\r\n{fields}\r\n"))
+            .await;
+        assert_eq!(
+            client.reply_head().await.status,
+            status,
+            "{fields} {protocol}"
+        );
     }
 }
 
@@ -259,7 +330,8 @@ async fn a_request_on_a_connection_that_the_origin_has_closed_is_sent_once_more(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_is_lost_while_its_body_comes_is_sent_again_as_a_whole() {
-    // Of each three requests the first is answered, the second lost on the same connection once its head is there, and the third answered.
+    // Of each three requests the first is answered, the second lost on the same connection once its
+    // head is there, and the third answered.
     let turn = Arc::new(AtomicUsize::new(0));
     let origin = Origin::start(move |head, call| {
         let lost = turn.fetch_add(1, Ordering::SeqCst) % 3 == 1;
@@ -268,8 +340,16 @@ async fn a_request_that_is_lost_while_its_body_comes_is_sent_again_as_a_whole() 
                 return false;
             }
             let body = read_body(&head, &call).await;
-            call.answer("200 OK", "", &format!("{} {}", head.lines().next().unwrap(), String::from_utf8_lossy(&body)))
-                .await
+            call.answer(
+                "200 OK",
+                "",
+                &format!(
+                    "{} {}",
+                    head.lines().next().unwrap(),
+                    String::from_utf8_lossy(&body)
+                ),
+            )
+            .await
         }
     })
     .await;
@@ -277,14 +357,19 @@ async fn a_request_that_is_lost_while_its_body_comes_is_sent_again_as_a_whole() 
     for pause in [false, true] {
         let mut client = proxy.client().await;
         assert_eq!(client.get("/warm").await.status, 200);
-        client.send("PUT /lost HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234").await;
+        client
+            .send("PUT /lost HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n01234")
+            .await;
         if pause {
             // The rest of the body is sent only when the request is being sent once more.
             until("the request is sent once more", || origin.count() == 6).await;
         }
         client.send("56789").await;
         let reply = client.reply().await;
-        assert_eq!((reply.status, reply.text()), (200, "PUT /lost HTTP/1.1 0123456789"));
+        assert_eq!(
+            (reply.status, reply.text()),
+            (200, "PUT /lost HTTP/1.1 0123456789")
+        );
         assert_eq!(origin.count(), if pause { 6 } else { 3 });
     }
 }
@@ -298,7 +383,9 @@ async fn an_origin_that_dies_with_its_connections_is_followed_by_the_next() {
         let (mut stream, _) = listener.accept().await.unwrap();
         support::read_head(&mut stream).await.unwrap();
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst";
-        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer)
+            .await
+            .unwrap();
         drop(listener);
         support::read_head(&mut stream).await.unwrap();
     });
@@ -339,9 +426,14 @@ async fn however_many_kept_connections_have_ended_a_request_that_did_not_leave_i
         assert_eq!(client.reply().await.status, 200);
     }
     stage.send(2).unwrap();
-    until("all are closed", || origin.closed.load(Ordering::SeqCst) == KEPT).await;
+    until("all are closed", || {
+        origin.closed.load(Ordering::SeqCst) == KEPT
+    })
+    .await;
     let mut client = proxy.client().await;
-    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc").await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc")
+        .await;
     assert_eq!(client.reply().await.status, 200);
     assert_eq!(origin.count(), KEPT + 1);
 }
@@ -361,7 +453,9 @@ async fn a_request_that_is_sent_once_more_has_as_long_as_one_over_a_new_connecti
         }
     })
     .await;
-    let proxy = Proxy::start(&policy(&origin, "").replace("response_timeout = \"5s\"", "response_timeout = \"2s\""));
+    let proxy = Proxy::start(
+        &policy(&origin, "").replace("response_timeout = \"5s\"", "response_timeout = \"2s\""),
+    );
     let mut client = proxy.client().await;
     assert_eq!(client.get("/").await.status, 200);
     assert_eq!(client.get("/").await.status, 200);
@@ -392,16 +486,25 @@ async fn a_small_body_goes_to_the_next_origin_too_and_a_large_one_does_not() {
     .await;
     let next = Origin::start(|head, call| async move {
         let body = read_body(&head, &call).await;
-        call.answer("200 OK", "", &format!("{} bytes", body.len())).await
+        call.answer("200 OK", "", &format!("{} bytes", body.len()))
+            .await
     })
     .await;
     let proxy = Proxy::start(&two(&busy, &next));
-    for (method, length, status) in
-        [("PUT", 5, 200), ("DELETE", 5, 200), ("PUT", 64 << 10, 200), ("POST", 5, 503), ("PUT", (64 << 10) + 1, 503)]
-    {
+    for (method, length, status) in [
+        ("PUT", 5, 200),
+        ("DELETE", 5, 200),
+        ("PUT", 64 << 10, 200),
+        ("POST", 5, 503),
+        ("PUT", (64 << 10) + 1, 503),
+    ] {
         let mut client = proxy.client().await;
         let body = "x".repeat(length);
-        client.send(format!("{method} / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+        client
+            .send(format!(
+                "{method} / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{body}"
+            ))
+            .await;
         let reply = client.reply().await;
         assert_eq!(reply.status, status, "{method} {length}");
         if status == 200 {
@@ -411,7 +514,10 @@ async fn a_small_body_goes_to_the_next_origin_too_and_a_large_one_does_not() {
 }
 
 async fn read_body(head: &str, call: &support::Call) -> Vec<u8> {
-    let length = head.to_ascii_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let length = head
+        .to_ascii_lowercase()
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let mut body = Vec::new();
     while body.len() < length.unwrap_or(0) {
         body.extend(call.read_some().await);
@@ -422,7 +528,12 @@ async fn read_body(head: &str, call: &support::Call) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_counts_although_the_rest_of_the_upload_could_not_be_sent() {
     let origin = Origin::start(|_, call| async move {
-        call.answer("413 Content Too Large", "connection: close\r\n", "too large").await;
+        call.answer(
+            "413 Content Too Large",
+            "connection: close\r\n",
+            "too large",
+        )
+        .await;
         false
     })
     .await;
@@ -432,12 +543,17 @@ async fn an_answer_counts_although_the_rest_of_the_upload_could_not_be_sent() {
         let (read, mut write) = stream.into_split();
         let upload = tokio::spawn(async move {
             use tokio::io::AsyncWriteExt;
-            let head = format!("POST / HTTP/1.1\r\nhost: t.example\r\ncontent-length: {}\r\n\r\n", 8 << 20);
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: t.example\r\ncontent-length: {}\r\n\r\n",
+                8 << 20
+            );
             let _ = write.write_all(head.as_bytes()).await;
             let _ = write.write_all(&vec![b'x'; 8 << 20]).await;
             write
         });
-        let mut client = support::Client { stream: tokio::io::join(read, tokio::io::sink()) };
+        let mut client = support::Client {
+            stream: tokio::io::join(read, tokio::io::sink()),
+        };
         let reply = client.reply().await;
         assert_eq!((reply.status, reply.text()), (413, "too large"));
         upload.abort();
@@ -452,18 +568,28 @@ async fn interim_responses_do_not_stop_the_clock() {
         false
     })
     .await;
-    let proxy = Proxy::start(&policy(&origin, "").replace("response_timeout = \"5s\"", "response_timeout = \"300ms\""));
-    let reply = tokio::time::timeout(std::time::Duration::from_secs(20), proxy.get("/")).await.expect("it is given up");
+    let proxy = Proxy::start(
+        &policy(&origin, "").replace("response_timeout = \"5s\"", "response_timeout = \"300ms\""),
+    );
+    let reply = tokio::time::timeout(std::time::Duration::from_secs(20), proxy.get("/"))
+        .await
+        .expect("it is given up");
     assert!(matches!(reply.status, 502 | 504), "{reply:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn origins_may_send_as_many_fields_as_clients() {
-    for (fields, bound, status) in
-        [(200, "", 200), (255, "", 200), (800, "", 502), (800, "header_count_max = 1000", 200)]
-    {
+    for (fields, bound, status) in [
+        (200, "", 200),
+        (255, "", 200),
+        (800, "", 502),
+        (800, "header_count_max = 1000", 200),
+    ] {
         let origin = Origin::start(move |_, call| async move {
-            let many = (0..fields).map(|n| format!("x-{n}: 1\r\n")).collect::<Vec<_>>().concat();
+            let many = (0..fields)
+                .map(|n| format!("x-{n}: 1\r\n"))
+                .collect::<Vec<_>>()
+                .concat();
             call.answer("200 OK", &many, "hello").await
         })
         .await;
@@ -482,7 +608,8 @@ async fn an_origin_that_asks_for_time_is_not_asked_again_before() {
             if recovers.swap(true, Ordering::SeqCst) {
                 call.answer("200 OK", "", "hello").await
             } else {
-                call.answer("503 Service Unavailable", "retry-after: 100\r\n", "busy").await
+                call.answer("503 Service Unavailable", "retry-after: 100\r\n", "busy")
+                    .await
             }
         }
     })
@@ -490,6 +617,10 @@ async fn an_origin_that_asks_for_time_is_not_asked_again_before() {
     let one = two(&origin, &origin).replace("origins = [\"one\", \"two\"]", "origins = [\"one\"]");
     let proxy = Proxy::start(&one);
     let reply = proxy.get("/").await;
-    assert_eq!((reply.status, reply.text(), origin.count()), (503, "busy", 1), "it is passed on, with its Retry-After");
+    assert_eq!(
+        (reply.status, reply.text(), origin.count()),
+        (503, "busy", 1),
+        "it is passed on, with its Retry-After"
+    );
     assert_eq!(reply.field("retry-after"), Some("100"));
 }

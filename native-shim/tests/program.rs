@@ -1,6 +1,11 @@
 //! The program as users run it: processes, signals, files, standard output.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may fail"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const TOKEN: &str = "secret-token";
 
 fn tidegate(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 /// A served policy.
@@ -35,17 +43,28 @@ impl Served {
             .spawn()
             .unwrap();
         let (sender, lines) = mpsc::channel();
-        for stream in
-            [Box::new(process.stdout.take().unwrap()) as Box<dyn Read + Send>, Box::new(process.stderr.take().unwrap())]
-        {
+        for stream in [
+            Box::new(process.stdout.take().unwrap()) as Box<dyn Read + Send>,
+            Box::new(process.stderr.take().unwrap()),
+        ] {
             let sender = sender.clone();
             std::thread::spawn(move || {
-                BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
+                BufReader::new(stream)
+                    .lines()
+                    .map_while(Result::ok)
+                    .try_for_each(|l| sender.send(l))
             });
         }
-        let mut served = Self { process, lines, address: String::new() };
+        let mut served = Self {
+            process,
+            lines,
+            address: String::new(),
+        };
         let line = served.line("serving on ");
-        line.rsplit(' ').next().unwrap().clone_into(&mut served.address);
+        line.rsplit(' ')
+            .next()
+            .unwrap()
+            .clone_into(&mut served.address);
         served
     }
 
@@ -53,7 +72,9 @@ impl Served {
     fn line(&self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
-            let line = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()));
+            let line = self
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()));
             let line = line.unwrap_or_else(|_| panic!("no line with `{text}` came"));
             if line.contains(text) {
                 return line;
@@ -62,7 +83,10 @@ impl Served {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.process.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 }
@@ -78,9 +102,16 @@ impl Drop for Served {
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     // The admin address is asked by address.
-    let host = if matches!(path, "/healthz" | "/metrics") { address } else { "shop.example" };
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nx-user-id: secret-user\r\nconnection: close\r\n\r\n")
-        .unwrap();
+    let host = if matches!(path, "/healthz" | "/metrics") {
+        address
+    } else {
+        "shop.example"
+    };
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {host}\r\nx-user-id: secret-user\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -94,14 +125,20 @@ fn origin() -> String {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let mut head = [0; 4096];
             let _ = stream.read(&mut head);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello");
+            let _ = stream.write_all(
+                b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello",
+            );
         }
     });
     address
 }
 
 fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }
 
 fn policy(origin: &str, admin: &str, more: &str) -> String {
@@ -123,13 +160,22 @@ fn it_serves_reloads_logs_counts_and_drains() {
 
     assert!(get(&served.address, "/a?token=secret-query").ends_with("hello"));
     assert!(get(&served.address, "/a?token=secret-query").contains("; hit"));
-    let record: serde_json::Value = serde_json::from_str(&served.line("\"outcome\":\"hit\"")).unwrap();
-    assert_eq!((&record["route"], &record["status"], &record["path"]), (&"first".into(), &200.into(), &"/a".into()));
+    let record: serde_json::Value =
+        serde_json::from_str(&served.line("\"outcome\":\"hit\"")).unwrap();
+    assert_eq!(
+        (&record["route"], &record["status"], &record["path"]),
+        (&"first".into(), &200.into(), &"/a".into())
+    );
     assert!(!record.to_string().contains("secret"), "{record}");
 
     assert!(get(&admin, "/healthz").trim_end().ends_with("\r\nok"));
     let metrics = get(&admin, "/metrics");
-    for wanted in ["tidegate_requests_total{", "cache=\"hit\"", "tidegate_store_entries 1", "outcome=\"allowed\""] {
+    for wanted in [
+        "tidegate_requests_total{",
+        "cache=\"hit\"",
+        "tidegate_store_entries 1",
+        "outcome=\"allowed\"",
+    ] {
         assert!(metrics.contains(wanted), "{wanted}\n{metrics}");
     }
     assert!(!metrics.contains("secret"));
@@ -137,10 +183,17 @@ fn it_serves_reloads_logs_counts_and_drains() {
     std::fs::write(&file, "[server]\nlisten = 7\n").unwrap();
     served.line("tidegate.toml:2:10: server.listen:");
     served.line("the old one stays");
-    std::fs::write(&file, policy(&origin, &admin, "").replace("\"first\"", "\"second\"")).unwrap();
+    std::fs::write(
+        &file,
+        policy(&origin, &admin, "").replace("\"first\"", "\"second\""),
+    )
+    .unwrap();
     served.signal("HUP");
     served.line("followed now");
-    assert!(get(&served.address, "/a?token=secret-query").contains("; hit"), "what was stored stays");
+    assert!(
+        get(&served.address, "/a?token=secret-query").contains("; hit"),
+        "what was stored stays"
+    );
     served.line("\"route\":\"second\"");
 
     served.signal("TERM");
@@ -157,19 +210,35 @@ fn purge_tells_a_running_proxy() {
     let served = Served::start(&file);
     let purge_at = |address: &str, token: Option<&str>, arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(["purge", "--admin", address]).args(arguments).env_remove("TIDEGATE_ADMIN_TOKEN");
-        let output = command.envs(token.map(|token| ("TIDEGATE_ADMIN_TOKEN", token))).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        command
+            .args(["purge", "--admin", address])
+            .args(arguments)
+            .env_remove("TIDEGATE_ADMIN_TOKEN");
+        let output = command
+            .envs(token.map(|token| ("TIDEGATE_ADMIN_TOKEN", token)))
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
     };
     let purge = |token: Option<&str>, arguments: &[&str]| purge_at(&admin, token, arguments);
     get(&served.address, "/a");
     assert!(get(&served.address, "/a").contains("; hit"));
-    for (address, part) in [(&*served.address, "nothing was purged"), ("https://a.example", "HOST:PORT")] {
+    for (address, part) in [
+        (&*served.address, "nothing was purged"),
+        ("https://a.example", "HOST:PORT"),
+    ] {
         let (success, told) = purge_at(address, Some(TOKEN), &["--everything"]);
         assert!(!success && told.contains(part), "{told}");
     }
     for (token, arguments, part) in [
-        (None, &["--everything"][..], "TIDEGATE_ADMIN_TOKEN is not set"),
+        (
+            None,
+            &["--everything"][..],
+            "TIDEGATE_ADMIN_TOKEN is not set",
+        ),
         (Some("wrong"), &["--everything"], "Send Authorization"),
         (Some(TOKEN), &[], "nothing is named"),
         (Some(TOKEN), &["--tag", "a b"], "tags[0]"),
@@ -189,16 +258,32 @@ fn check_says_where_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.toml");
     let name = file.to_str().unwrap();
-    std::fs::write(&file, policy("127.0.0.1:9", "off", "[[routes]]\npool = \"nope\"\n")).unwrap();
+    std::fs::write(
+        &file,
+        policy("127.0.0.1:9", "off", "[[routes]]\npool = \"nope\"\n"),
+    )
+    .unwrap();
     let said = tidegate(&["check", name]);
     assert!(!said.status.success());
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(text.contains("p.toml:22:1: routes[1].pool: there is no pool named `nope`; defined are: main"), "{text}");
-    std::fs::write(&file, policy("127.0.0.1:9", "off", "[[routes]]\npool = \"main\"\n")).unwrap();
+    assert!(
+        text.contains(
+            "p.toml:22:1: routes[1].pool: there is no pool named `nope`; defined are: main"
+        ),
+        "{text}"
+    );
+    std::fs::write(
+        &file,
+        policy("127.0.0.1:9", "off", "[[routes]]\npool = \"main\"\n"),
+    )
+    .unwrap();
     assert!(tidegate(&["check", name]).status.success());
     let said = tidegate(&["check", name, "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
-    assert_eq!((&json["valid"], json["errors"].as_array().map(Vec::len)), (&true.into(), Some(0)));
+    assert_eq!(
+        (&json["valid"], json["errors"].as_array().map(Vec::len)),
+        (&true.into(), Some(0))
+    );
 }
 
 #[test]
@@ -206,9 +291,20 @@ fn a_wrong_policy_is_told_alike_by_all_commands() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("p.toml");
     let name = file.to_str().unwrap();
-    std::fs::write(&file, policy("127.0.0.1:9", "off", "[[routes]]\npool = \"nope\"\nretry = \"no\"\n")).unwrap();
+    std::fs::write(
+        &file,
+        policy(
+            "127.0.0.1:9",
+            "off",
+            "[[routes]]\npool = \"nope\"\nretry = \"no\"\n",
+        ),
+    )
+    .unwrap();
     let checked = String::from_utf8(tidegate(&["check", name]).stdout).unwrap();
-    assert!(checked.ends_with("p.toml is not valid: 2 errors\n"), "{checked}");
+    assert!(
+        checked.ends_with("p.toml is not valid: 2 errors\n"),
+        "{checked}"
+    );
     assert_eq!(refused_to_serve(&file), checked);
     let explained = tidegate(&["explain", "GET", "http://shop.example/", "--policy", name]);
     assert_eq!(String::from_utf8(explained.stderr).unwrap(), checked);
@@ -235,8 +331,9 @@ fn check_opens_the_files_that_serve_opens() {
     write_identity(folder.path(), "old", (2001, 2002));
     write_identity(folder.path(), "early", (2080, 2090));
     std::fs::write(folder.path().join("text.pem"), "no certificate").unwrap();
-    let server =
-        |certificate: &str, key: &str| format!("[server.tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    let server = |certificate: &str, key: &str| {
+        format!("[server.tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n")
+    };
     let origin = |tls: &str| {
         format!(
             "[origins.b]\nurl = \"https://b.example\"\ntls = {{ {tls} }}\n[pools.b]\norigins = [\"b\"]\n[[routes]]\npool = \"b\"\n"
@@ -245,30 +342,72 @@ fn check_opens_the_files_that_serve_opens() {
     let rest = "[origins.a]\nurl = \"http://a.example\"\n[pools.main]\norigins = [\"a\"]\n[[routes]]\npath_prefix = \"/a/\"\npool = \"main\"\n";
     for (more, valid, part) in [
         (server("good.pem", "good.key"), true, ""),
-        (server("nope.pem", "good.key"), false, "p.toml:2:1: server.tls.certificate: "),
-        (server("good.pem", "nope.key"), false, "p.toml:3:1: server.tls.key: "),
-        (server("text.pem", "good.key"), false, "no certificate in it"),
+        (
+            server("nope.pem", "good.key"),
+            false,
+            "p.toml:2:1: server.tls.certificate: ",
+        ),
+        (
+            server("good.pem", "nope.key"),
+            false,
+            "p.toml:3:1: server.tls.key: ",
+        ),
+        (
+            server("text.pem", "good.key"),
+            false,
+            "no certificate in it",
+        ),
         (server("good.pem", "good.pem"), false, "server.tls.key: "),
         (server("good.pem", "other.key"), false, "server.tls.key: "),
-        (server("good.pem", "other.key"), false, "does not belong to the certificate good.pem"),
+        (
+            server("good.pem", "other.key"),
+            false,
+            "does not belong to the certificate good.pem",
+        ),
         (server("old.pem", "old.key"), true, "expired"),
         (server("early.pem", "early.key"), true, "not valid before"),
-        (origin("ca = \"good.pem\", certificate = \"good.pem\", key = \"good.key\""), true, ""),
+        (
+            origin("ca = \"good.pem\", certificate = \"good.pem\", key = \"good.key\""),
+            true,
+            "",
+        ),
         (origin("ca = \"nope.pem\""), false, "origins.b.tls.ca: "),
-        (origin("certificate = \"nope.pem\", key = \"good.key\""), false, "origins.b.tls.certificate: "),
-        (origin("certificate = \"good.pem\", key = \"nope.key\""), false, "origins.b.tls.key: "),
-        (origin("certificate = \"good.pem\", key = \"other.key\""), false, "origins.b.tls.key: "),
+        (
+            origin("certificate = \"nope.pem\", key = \"good.key\""),
+            false,
+            "origins.b.tls.certificate: ",
+        ),
+        (
+            origin("certificate = \"good.pem\", key = \"nope.key\""),
+            false,
+            "origins.b.tls.key: ",
+        ),
+        (
+            origin("certificate = \"good.pem\", key = \"other.key\""),
+            false,
+            "origins.b.tls.key: ",
+        ),
         (origin("ca = \"old.pem\""), true, "origins.b.tls.ca: "),
     ] {
         // A default route comes last.
-        let text = if more.starts_with("[server") { format!("{more}{rest}") } else { format!("{rest}{more}") };
+        let text = if more.starts_with("[server") {
+            format!("{more}{rest}")
+        } else {
+            format!("{rest}{more}")
+        };
         std::fs::write(&file, text).unwrap();
         let said = tidegate(&["check", name]);
         let text = String::from_utf8(said.stdout).unwrap();
-        assert!(said.status.success() == valid && text.contains(part), "{more}\n{text}");
+        assert!(
+            said.status.success() == valid && text.contains(part),
+            "{more}\n{text}"
+        );
         let strict = tidegate(&["check", name, "--strict"]);
         assert!(!part.contains("expired") || !strict.status.success());
-        assert!(tidegate(&["check", name, "--no-files"]).status.success(), "{more}");
+        assert!(
+            tidegate(&["check", name, "--no-files"]).status.success(),
+            "{more}"
+        );
     }
 }
 
@@ -285,16 +424,24 @@ fn a_port_in_use_is_told_and_one_that_was_used_is_taken() {
     let (origin, listen, admin) = (origin(), free_address(), free_address());
     let write = |name: &str, listen: &str, admin: &str| {
         let file = folder.path().join(name);
-        let text = policy(&origin, admin, "").replace("127.0.0.1:0", listen).replace("threads = 1", "threads = 3");
+        let text = policy(&origin, admin, "")
+            .replace("127.0.0.1:0", listen)
+            .replace("threads = 1", "threads = 3");
         std::fs::write(&file, text).unwrap();
         file
     };
     let file = write("first.toml", &listen, &admin);
     let first = Served::start(&file);
     let told = refused_to_serve(&write("second.toml", &listen, "off"));
-    assert!(told.contains(&listen) && told.contains("[server] listen"), "{told}");
+    assert!(
+        told.contains(&listen) && told.contains("[server] listen"),
+        "{told}"
+    );
     let told = refused_to_serve(&write("third.toml", "127.0.0.1:0", &admin));
-    assert!(told.contains(&admin) && told.contains("[server] admin"), "{told}");
+    assert!(
+        told.contains(&admin) && told.contains("[server] admin"),
+        "{told}"
+    );
     assert!(!told.contains("serving on"), "{told}");
     for _ in 0..20 {
         assert!(get(&listen, "/a").ends_with("hello"));
@@ -311,7 +458,8 @@ fn a_port_in_use_is_told_and_one_that_was_used_is_taken() {
 fn too_few_files_are_told_with_the_number_that_is_enough() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tidegate.toml");
-    let text = policy(&origin(), "off", "").replace("threads = 1", "threads = 1\nconnections_max = 4000000000");
+    let text = policy(&origin(), "off", "")
+        .replace("threads = 1", "threads = 1\nconnections_max = 4000000000");
     std::fs::write(&file, text).unwrap();
     let served = Served::start(&file);
     let line = served.line("connections_max is 4000000000");
@@ -324,7 +472,8 @@ fn a_process_that_drains_leaves_its_ports_to_the_next_one() {
     let file = folder.path().join("tidegate.toml");
     let (listen, admin) = (free_address(), free_address());
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
-    let text = policy(&origin.local_addr().unwrap().to_string(), &admin, "").replace("127.0.0.1:0", &listen);
+    let text = policy(&origin.local_addr().unwrap().to_string(), &admin, "")
+        .replace("127.0.0.1:0", &listen);
     std::fs::write(&file, text).unwrap();
     let mut old = Served::start(&file);
     let under_way = std::thread::spawn({
@@ -343,8 +492,13 @@ fn a_process_that_drains_leaves_its_ports_to_the_next_one() {
     }
     let new = Served::start(&file);
     assert!(get(&admin, "/healthz").ends_with("ok\n"));
-    assert!(old.process.try_wait().unwrap().is_none(), "the old one still finishes");
-    asked.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").unwrap();
+    assert!(
+        old.process.try_wait().unwrap().is_none(),
+        "the old one still finishes"
+    );
+    asked
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
+        .unwrap();
     assert!(under_way.join().unwrap().ends_with("late"));
     assert!(old.process.wait().unwrap().success());
     drop(new);
@@ -367,14 +521,31 @@ fn explain_tells_what_would_happen() {
         "--json",
     ]);
     let report: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
-    assert_eq!((&report["route"], &report["limits"][0]["remaining"]), (&"api".into(), &4.into()));
-    assert_eq!((&report["cache"]["profile"], &report["cache"]["outcome"]), (&"api".into(), &"miss".into()));
+    assert_eq!(
+        (&report["route"], &report["limits"][0]["remaining"]),
+        (&"api".into(), &4.into())
+    );
+    assert_eq!(
+        (&report["cache"]["profile"], &report["cache"]["outcome"]),
+        (&"api".into(), &"miss".into())
+    );
     let readable = tidegate(&["explain", "GET", url, "--policy", demo]);
     let text = String::from_utf8(readable.stdout).unwrap();
     assert!(text.contains("would be stored for 2 s"), "{text}");
-    let readable = tidegate(&["explain", "GET", url, "--policy", demo, "-H", "Cookie: auth_token=1"]);
+    let readable = tidegate(&[
+        "explain",
+        "GET",
+        url,
+        "--policy",
+        demo,
+        "-H",
+        "Cookie: auth_token=1",
+    ]);
     let text = String::from_utf8(readable.stdout).unwrap();
-    assert!(text.contains("bypass (cookie)") && text.contains("per-user: allowed"), "{text}");
+    assert!(
+        text.contains("bypass (cookie)") && text.contains("per-user: allowed"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -383,23 +554,44 @@ fn explain_asks_for_a_whole_url() {
     for url in ["/api/rates", "*"] {
         let said = tidegate(&["explain", "GET", url, "--policy", demo]);
         let text = String::from_utf8(said.stderr).unwrap();
-        assert!(!said.status.success() && text.contains("such as https://shop.example/api/rates"), "{url}: {text}");
+        assert!(
+            !said.status.success() && text.contains("such as https://shop.example/api/rates"),
+            "{url}: {text}"
+        );
     }
-    let said = tidegate(&["explain", "GET", "/api/rates", "--policy", demo, "-H", "Host: shop.example"]);
+    let said = tidegate(&[
+        "explain",
+        "GET",
+        "/api/rates",
+        "--policy",
+        demo,
+        "-H",
+        "Host: shop.example",
+    ]);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.success() && text.contains("http://shop.example/api/rates"), "{text}");
+    assert!(
+        said.status.success() && text.contains("http://shop.example/api/rates"),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_demo_shows_every_chapter() {
     let ports = [8080, 9001, 9002, 9900];
-    if let Some(busy) = ports.iter().find(|port| TcpListener::bind(("127.0.0.1", **port)).is_err()) {
+    if let Some(busy) = ports
+        .iter()
+        .find(|port| TcpListener::bind(("127.0.0.1", **port)).is_err())
+    {
         println!("SKIPPED: the demo needs port {busy}, which something else uses");
         return;
     }
     let said = tidegate(&["demo", "--once"]);
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(said.status.success(), "{text}\n{}", String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
     for wanted in [
         "miss, stored",
         "hit,",

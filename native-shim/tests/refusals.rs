@@ -1,6 +1,12 @@
-//! Bad input: each kind gets a problem document, and where HTTP allows it the connection's other requests live on.
+//! Bad input: each kind gets a problem document, and where HTTP allows it the connection's other
+//! requests live on.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may fail"
+)]
 
 mod support;
 
@@ -37,12 +43,35 @@ async fn what_can_be_read_is_refused_and_the_connection_lives_on() {
     let mut client = proxy.client().await;
     let many = "x-more: 1\r\n".repeat(30);
     let cases = [
-        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(300)), 414, "uri_too_long"),
-        (format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "v".repeat(2000)), 431, "headers_too_large"),
-        (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
+        (
+            format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(300)),
+            414,
+            "uri_too_long",
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+                "v".repeat(2000)
+            ),
+            431,
+            "headers_too_large",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"),
+            431,
+            "headers_too_large",
+        ),
         ("GET / HTTP/1.1\r\n\r\n".into(), 400, "bad_host"),
-        ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".into(), 400, "bad_host"),
-        ("GET /a/../b HTTP/1.1\r\nhost: a\r\n\r\n".into(), 400, "ambiguous_path"),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".into(),
+            400,
+            "bad_host",
+        ),
+        (
+            "GET /a/../b HTTP/1.1\r\nhost: a\r\n\r\n".into(),
+            400,
+            "ambiguous_path",
+        ),
     ];
     for (request, status, reason) in cases {
         client.send(&request).await;
@@ -59,10 +88,26 @@ async fn what_cannot_be_read_is_refused_too() {
     let many = "x-more: 1\r\n".repeat(150);
     let cases = [
         ("nonsense\r\n\r\n".to_owned(), 400, "malformed"),
-        ("GET / HTTP/1.1\r\nbad field: 1\r\n\r\n".into(), 400, "malformed"),
-        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n".into(), 400, "malformed"),
-        (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), 431, "headers_too_large"),
-        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(70_000)), 414, "uri_too_long"),
+        (
+            "GET / HTTP/1.1\r\nbad field: 1\r\n\r\n".into(),
+            400,
+            "malformed",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n".into(),
+            400,
+            "malformed",
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"),
+            431,
+            "headers_too_large",
+        ),
+        (
+            format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "u".repeat(70_000)),
+            414,
+            "uri_too_long",
+        ),
     ];
     for (request, status, reason) in cases {
         let mut client = proxy.client().await;
@@ -82,7 +127,9 @@ async fn what_cannot_be_read_is_refused_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_read_is_in_the_access_log() {
     let (origin, _) = proxy().await;
-    let proxy = Proxy::start(&policy(&origin, BOUNDS).replace("access_log = \"off\"", "access_log = \"json\""));
+    let proxy = Proxy::start(
+        &policy(&origin, BOUNDS).replace("access_log = \"off\"", "access_log = \"json\""),
+    );
     let mut client = proxy.client().await;
     client.send("nonsense\r\n\r\n").await;
     client.rest().await;
@@ -118,11 +165,17 @@ async fn a_body_that_is_too_large_is_refused_however_it_is_sent() {
     let (origin, proxy) = proxy().await;
     let mut client = proxy.client().await;
     let body = "b".repeat(2000);
-    client.send(format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n{body}")).await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2000\r\n\r\n{body}"
+        ))
+        .await;
     assert!(client.reply().await.is_problem(413, "body_too_large"));
     assert_eq!(origin.count(), 0);
     let mut client = proxy.client().await;
-    client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client
+        .send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+        .await;
     client.send(format!("7d0\r\n{body}\r\n0\r\n\r\n")).await;
     let reply = client.reply().await;
     assert!(reply.is_problem(413, "body_too_large"), "{reply:?}");
@@ -149,16 +202,24 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_bounded() {
-    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
+    let origin =
+        Origin::start(|_, call| async move { call.answer("200 OK", "", "hello").await }).await;
     let proxy = Proxy::start(&policy(&origin, "connections_max = 2\n"));
-    let (mut one, mut two, mut three) = (proxy.client().await, proxy.client().await, proxy.client().await);
+    let (mut one, mut two, mut three) = (
+        proxy.client().await,
+        proxy.client().await,
+        proxy.client().await,
+    );
     // A connection is there for the client before the server has accepted it.
     let refused = || proxy.measures("tidegate_connections_refused_total 1");
     until("one is refused", refused).await;
     let mut open = 0;
     for client in [&mut one, &mut two, &mut three] {
         use tokio::io::AsyncWriteExt;
-        let _ = client.stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        let _ = client
+            .stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await;
         open += usize::from(!client.rest().await.is_empty());
     }
     assert_eq!(open, 2);
@@ -167,23 +228,34 @@ async fn connections_are_bounded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_has_switched_protocols_may_not_be_silent_for_ever() {
     let origin = Origin::start(|_, call| async move {
-        call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        call.write(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
+        .await;
         call.read_some().await;
         false
     })
     .await;
     let proxy = Proxy::start(&policy(&origin, "tunnel_idle_timeout = \"1s\"\n"));
     let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+    client
+        .send("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        .await;
     assert_eq!(client.reply_head().await.status, 101);
     assert_eq!(client.rest().await, b"");
-    until("the origin's connection is closed too", || origin.closed.load(Ordering::SeqCst) == 1).await;
+    until("the origin's connection is closed too", || {
+        origin.closed.load(Ordering::SeqCst) == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_have_switched_protocols_count_until_they_end() {
     let origin = Origin::start(|_, call| async move {
-        call.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n").await;
+        call.write(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        )
+        .await;
         call.read_some().await;
         call.write("!").await;
         call.read_some().await;
@@ -201,10 +273,16 @@ async fn connections_that_have_switched_protocols_count_until_they_end() {
         assert_eq!(client.stream.read_u8().await.unwrap(), b'!');
     }
     let mut third = proxy.client().await;
-    until("a third is refused", || proxy.measures("tidegate_connections_refused_total 1")).await;
+    until("a third is refused", || {
+        proxy.measures("tidegate_connections_refused_total 1")
+    })
+    .await;
     assert_eq!(third.rest().await, b"");
     drop((one, two));
-    until("the tunnels have ended", || proxy.measures("tidegate_connections_open 0")).await;
+    until("the tunnels have ended", || {
+        proxy.measures("tidegate_connections_open 0")
+    })
+    .await;
     let mut next = proxy.client().await;
     next.send(upgrade).await;
     assert_eq!(next.reply_head().await.status, 101);
@@ -213,17 +291,27 @@ async fn connections_that_have_switched_protocols_count_until_they_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_head_is_not_refused_in_the_middle_of_the_reply_before_it() {
     const LENGTH: usize = 16 << 20;
-    let origin = Origin::start(|_, call| async move { call.answer("200 OK", "", &"x".repeat(LENGTH)).await }).await;
+    let origin =
+        Origin::start(
+            |_, call| async move { call.answer("200 OK", "", &"x".repeat(LENGTH)).await },
+        )
+        .await;
     let bounds = "header_timeout = \"1s\"\nidle_timeout = \"30s\"\n";
     let proxy = Proxy::start(&policy(&origin, bounds).replace("\"64KiB\"", "\"32MiB\""));
     let mut first = proxy.client().await;
-    first.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\nconnection: close\r\n\r\n").await;
+    first
+        .send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\nconnection: close\r\n\r\n")
+        .await;
     assert!(first.rest().await.len() > LENGTH);
     until("the response is stored", || proxy.node.store.len() == 1).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 << 10).unwrap();
-    let mut client = Client { stream: socket.connect(proxy.address).await.unwrap() };
-    client.send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n").await;
+    let mut client = Client {
+        stream: socket.connect(proxy.address).await.unwrap(),
+    };
+    client
+        .send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n")
+        .await;
     let head = client.reply_head().await;
     assert!(head.head.contains("; hit"), "{}", head.head);
     client.send("GET /cached/a HTTP/1.1\r\nhost: ").await;

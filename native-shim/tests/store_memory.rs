@@ -1,6 +1,11 @@
 //! What the memory store believes to hold, beside what is allocated.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may fail"
+)]
 
 use std::alloc::System;
 use std::net::IpAddr;
@@ -33,9 +38,36 @@ pool = "main"
 cache = "all"
 "#;
 
-const KNOWN: &[&str] = &["content-type", "etag", "date", "server", "cache-control", "last-modified", "vary", "link"];
-const OWN: &[&str] = &["x-request-id", "x-served-by", "x-cache-tag", "x-powered-by", "x-a", "x-b", "x-c", "x-d", "x-e"];
-const REPEATED: &[&str] = &["date", "set-cookie", "set-cookie", "set-cookie", "set-cookie", "set-cookie", "link"];
+const KNOWN: &[&str] = &[
+    "content-type",
+    "etag",
+    "date",
+    "server",
+    "cache-control",
+    "last-modified",
+    "vary",
+    "link",
+];
+const OWN: &[&str] = &[
+    "x-request-id",
+    "x-served-by",
+    "x-cache-tag",
+    "x-powered-by",
+    "x-a",
+    "x-b",
+    "x-c",
+    "x-d",
+    "x-e",
+];
+const REPEATED: &[&str] = &[
+    "date",
+    "set-cookie",
+    "set-cookie",
+    "set-cookie",
+    "set-cookie",
+    "set-cookie",
+    "link",
+];
 
 /// What is stored in one round.
 struct Shape {
@@ -48,9 +80,19 @@ struct Shape {
 
 impl Shape {
     fn put(&self, store: &Store, key: &CacheKey, number: u64) {
-        let lifetime = if self.shuffled { number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40 } else { number };
+        let lifetime = if self.shuffled {
+            number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+        } else {
+            number
+        };
         for variant in 0..self.variants {
-            store.put(key, self.head(variant, 60_000 + lifetime), Bytes::from(vec![b'x'; self.body]), u64::MAX, NOW);
+            store.put(
+                key,
+                self.head(variant, 60_000 + lifetime),
+                Bytes::from(vec![b'x'; self.body]),
+                u64::MAX,
+                NOW,
+            );
         }
     }
 
@@ -59,17 +101,28 @@ impl Shape {
         let buffer = Bytes::from(vec![b'v'; 16_384]);
         let mut headers = HeaderMap::new();
         for (at, name) in self.fields.iter().enumerate() {
-            let value = HeaderValue::from_maybe_shared(buffer.slice(at * 30..at * 30 + 30)).unwrap();
+            let value =
+                HeaderValue::from_maybe_shared(buffer.slice(at * 30..at * 30 + 30)).unwrap();
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
         }
-        let nominated = (HeaderName::from_static("x-variant"), Some(variant.to_string().into_bytes()));
+        let nominated = (
+            HeaderName::from_static("x-variant"),
+            Some(variant.to_string().into_bytes()),
+        );
         Arc::new(Stored {
             status: StatusCode::OK,
             headers,
             received: NOW,
             initial_age: 0,
-            freshness: Freshness { lifetime, ..Freshness::default() },
-            vary: if self.variants > 1 { vec![nominated] } else { vec![] },
+            freshness: Freshness {
+                lifetime,
+                ..Freshness::default()
+            },
+            vary: if self.variants > 1 {
+                vec![nominated]
+            } else {
+                vec![]
+            },
             born: 0,
             labels: vec![1; variant],
         })
@@ -80,11 +133,22 @@ fn keys(count: u64) -> Vec<CacheKey> {
     let engine = Engine::new(Policy::parse("p", POLICY).unwrap(), 7);
     let peer = IpAddr::from([203, 0, 113, 9]);
     let key = |number| {
-        let request = Request::get(format!("/things/{number}")).header("host", "t.example").body(()).unwrap();
-        let client = Client { peer, geo: None, scheme: Scheme::Http, body: RequestBody::Empty, fresh_trace: 1 };
+        let request = Request::get(format!("/things/{number}"))
+            .header("host", "t.example")
+            .body(())
+            .unwrap();
+        let client = Client {
+            peer,
+            geo: None,
+            scheme: Scheme::Http,
+            body: RequestBody::Empty,
+            fresh_trace: 1,
+        };
         match engine.begin(request.into_parts().0, client, NOW) {
             Step::Lookup(next) => next.key().clone(),
-            Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => panic!("no lookup"),
+            Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => {
+                panic!("no lookup")
+            }
         }
     };
     (0..count).map(key).collect()
@@ -103,25 +167,65 @@ fn use_all(store: &Store, keys: &[CacheKey]) {
 fn no_more_is_allocated_than_is_counted_and_not_much_less() {
     let keys = keys(20_000);
     for shape in [
-        Shape { fields: &[], variants: 1, body: 0, shuffled: false },
-        Shape { fields: &[], variants: 1, body: 1, shuffled: true },
-        Shape { fields: KNOWN, variants: 1, body: 1000, shuffled: false },
-        Shape { fields: OWN, variants: 1, body: 1000, shuffled: true },
-        Shape { fields: REPEATED, variants: 1, body: 1000, shuffled: true },
-        Shape { fields: KNOWN, variants: 3, body: 1000, shuffled: true },
+        Shape {
+            fields: &[],
+            variants: 1,
+            body: 0,
+            shuffled: false,
+        },
+        Shape {
+            fields: &[],
+            variants: 1,
+            body: 1,
+            shuffled: true,
+        },
+        Shape {
+            fields: KNOWN,
+            variants: 1,
+            body: 1000,
+            shuffled: false,
+        },
+        Shape {
+            fields: OWN,
+            variants: 1,
+            body: 1000,
+            shuffled: true,
+        },
+        Shape {
+            fields: REPEATED,
+            variants: 1,
+            body: 1000,
+            shuffled: true,
+        },
+        Shape {
+            fields: KNOWN,
+            variants: 3,
+            body: 1000,
+            shuffled: true,
+        },
     ] {
         for entries_max in [100, 500, 1000, 3000, 4500, 10_000] {
             let region = Region::new(ALLOCATOR);
-            let store = Store::new(StoreBounds { bytes_max: 256 << 20, entries_max });
+            let store = Store::new(StoreBounds {
+                bytes_max: 256 << 20,
+                entries_max,
+            });
             for (number, key) in (0..).zip(&keys[..entries_max * 2]) {
                 shape.put(&store, key, number);
             }
             use_all(&store, &keys);
             let stats = region.change();
-            let (allocated, counted) = (stats.bytes_allocated - stats.bytes_deallocated, store.bytes());
+            let (allocated, counted) = (
+                stats.bytes_allocated - stats.bytes_deallocated,
+                store.bytes(),
+            );
             let counted = usize::try_from(counted).unwrap();
             assert_eq!(store.len(), entries_max);
-            println!("{entries_max}: {} of {} bytes an entry", allocated / entries_max, counted / entries_max);
+            println!(
+                "{entries_max}: {} of {} bytes an entry",
+                allocated / entries_max,
+                counted / entries_max
+            );
             assert!(allocated <= counted, "{allocated} of {counted}");
             assert!(allocated >= counted / 10 * 7, "{allocated} of {counted}");
         }

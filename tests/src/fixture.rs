@@ -25,7 +25,8 @@ pub struct Fixture {
     pub policy: String,
     /// Exchanges, one after the other.
     pub exchange: Vec<Scripted>,
-    /// What must come out of each; written by `UPDATE_GOLDEN=1 cargo test -p tidegate-tests`, and then reviewed.
+    /// What must come out of each; written by `UPDATE_GOLDEN=1 cargo test -p tidegate-tests`, and
+    /// then reviewed.
     #[serde(default)]
     pub expected: Vec<Expected>,
 }
@@ -48,7 +49,8 @@ pub struct Scripted {
     pub client: Option<IpAddr>,
     /// Where the platform says that the client is.
     pub geo: Option<ScriptedGeo>,
-    /// The origins' answers, in the order in which they are asked; those of a background revalidation come last.
+    /// The origins' answers, in the order in which they are asked; those of a background
+    /// revalidation come last.
     #[serde(default)]
     pub origin: Vec<Answer>,
 }
@@ -146,12 +148,19 @@ impl Scripted {
         head.headers = headers(&self.headers);
         if !head.headers.contains_key("host") {
             let authority = url.authority().expect("an absolute URL").as_str();
-            head.headers.insert("host", HeaderValue::from_str(authority).expect("a host"));
+            head.headers
+                .insert("host", HeaderValue::from_str(authority).expect("a host"));
         }
         if !head.headers.contains_key("traceparent") {
-            head.headers.insert("traceparent", HeaderValue::from_static(TRACE));
+            head.headers
+                .insert("traceparent", HeaderValue::from_static(TRACE));
         }
-        head.uri = url.path_and_query().expect("a path").as_str().parse().expect("a path");
+        head.uri = url
+            .path_and_query()
+            .expect("a path")
+            .as_str()
+            .parse()
+            .expect("a path");
         head
     }
 
@@ -161,7 +170,11 @@ impl Scripted {
         Client {
             peer: self.client.unwrap_or(CLIENT.peer),
             geo: self.geo.as_ref().map(ScriptedGeo::geo),
-            scheme: if self.request.contains(" https://") { Scheme::Https } else { Scheme::Http },
+            scheme: if self.request.contains(" https://") {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            },
             body: length.map_or(RequestBody::Empty, RequestBody::Sized),
             ..CLIENT
         }
@@ -178,7 +191,10 @@ impl ScriptedGeo {
         Geo {
             country: self.country.as_deref().and_then(Code::parse),
             continent: self.continent.as_deref().and_then(Code::parse),
-            position: self.latitude.zip(self.longitude).and_then(|(lat, lon)| Position::from_degrees(lat, lon)),
+            position: self
+                .latitude
+                .zip(self.longitude)
+                .and_then(|(lat, lon)| Position::from_degrees(lat, lon)),
         }
     }
 }
@@ -192,7 +208,9 @@ impl Answer {
         let (mut head, ()) = http::Response::new(()).into_parts();
         head.status = self.status.unwrap_or(200).try_into().expect("a status");
         head.headers = headers(&self.headers);
-        head.headers.entry("date").or_insert_with(|| tidegate_core::cache::date::write(now));
+        head.headers
+            .entry("date")
+            .or_insert_with(|| tidegate_core::cache::date::write(now));
         head
     }
 }
@@ -202,7 +220,10 @@ fn headers(lines: &[String]) -> HeaderMap {
     for line in lines {
         let (name, value) = line.split_once(':').expect("write name: value");
         let name = HeaderName::from_bytes(name.trim().as_bytes()).expect("a field name");
-        headers.append(name, HeaderValue::from_str(value.trim()).expect("a field value"));
+        headers.append(
+            name,
+            HeaderValue::from_str(value.trim()).expect("a field value"),
+        );
     }
     headers
 }

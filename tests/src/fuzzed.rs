@@ -1,7 +1,10 @@
-//! What fuzzing calls: each function takes any bytes, and fails where the core breaks a promise. `fuzz/` calls them with what it makes up, the test
-//! `corpora` with what has been kept.
+//! What fuzzing calls: each function takes any bytes, and fails where the core breaks a promise.
+//! `fuzz/` calls them with what it makes up, the test `corpora` with what has been kept.
 
-#![allow(clippy::missing_panics_doc, reason = "to panic is how a target says what it has found")]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "to panic is how a target says what it has found"
+)]
 
 use std::sync::OnceLock;
 
@@ -33,16 +36,34 @@ pub fn cache_control(data: &[u8]) {
     let mut headers = fields(&header::CACHE_CONTROL, data);
     let control = Control::read(&headers, header::CACHE_CONTROL);
     assert_eq!(control, Control::of_response(&headers));
-    headers.append(header::CACHE_CONTROL, HeaderValue::from_static("No-Store, private"));
+    headers.append(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("No-Store, private"),
+    );
     let more = Control::read(&headers, header::CACHE_CONTROL);
-    assert!(more.no_store && more.private, "nothing in one line hides what another says");
-    assert_eq!(Control { no_store: control.no_store, private: control.private, ..more }, control);
+    assert!(
+        more.no_store && more.private,
+        "nothing in one line hides what another says"
+    );
+    assert_eq!(
+        Control {
+            no_store: control.no_store,
+            private: control.private,
+            ..more
+        },
+        control
+    );
 }
 
 /// A date.
 pub fn dates(data: &[u8]) {
     let now = Timestamp::from_millis(START);
-    let Some(at) = std::str::from_utf8(data).ok().and_then(|text| date::parse(text, now)) else { return };
+    let Some(at) = std::str::from_utf8(data)
+        .ok()
+        .and_then(|text| date::parse(text, now))
+    else {
+        return;
+    };
     let written = date::write(at);
     // The leap second at the end of the last year that can be written is the one that cannot.
     if at.as_secs() <= 253_402_300_799 {
@@ -56,14 +77,25 @@ pub fn structured_fields(data: &[u8]) {
     let mut headers = fields(&targeted, data);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=7"));
     let control = Control::of_response(&headers);
-    assert!(control.targeted || control.max_age == Some(7), "an invalid field does not count at all");
+    assert!(
+        control.targeted || control.max_age == Some(7),
+        "an invalid field does not count at all"
+    );
     for name in ["cache-groups", "cache-group-invalidation"].map(HeaderName::from_static) {
         let named = tags::groups(&fields(&name, data), &name);
-        assert!(named.iter().all(|group| group.bytes().all(|byte| (0x20..0x7f).contains(&byte))), "{named:?}");
+        assert!(
+            named
+                .iter()
+                .all(|group| group.bytes().all(|byte| (0x20..0x7f).contains(&byte))),
+            "{named:?}"
+        );
     }
     for name in ["cache-tag", "surrogate-key", "cache-groups"].map(HeaderName::from_static) {
         if let Ok(tags::Read { labels, .. }) = tags::read(&fields(&name, data), "a.example") {
-            assert!(labels.len() <= 1001 && labels.is_sorted_by(|a, b| a < b), "{labels:?}");
+            assert!(
+                labels.len() <= 1001 && labels.is_sorted_by(|a, b| a < b),
+                "{labels:?}"
+            );
         }
     }
 }
@@ -75,13 +107,22 @@ pub fn ranges(data: &[u8]) {
     let (range, condition, old, new) = (line(), line(), line(), line());
     ask_for_range(range, condition.filter(|value| !value.is_empty()));
     let (old, new) = (part(old), part(new));
-    let lengths = [&old, &new].map(|stored| Part::of(stored.status, &stored.headers).map(|part| part.length()));
-    let Some(combined) = combine(&old, &new, u64::MAX) else { return };
-    let [Some(had), Some(got)] = lengths else { panic!("only parts are combined") };
+    let lengths = [&old, &new]
+        .map(|stored| Part::of(stored.status, &stored.headers).map(|part| part.length()));
+    let Some(combined) = combine(&old, &new, u64::MAX) else {
+        return;
+    };
+    let [Some(had), Some(got)] = lengths else {
+        panic!("only parts are combined")
+    };
     let (before, after) = (combined.before, combined.after);
     assert!(before.start == 0 && before.end <= had && after.start <= after.end && after.end == had);
     let joined = u128::from(before.end) + u128::from(got) + u128::from(after.end - after.start);
-    assert_eq!(combined.head.announced_length().map(u128::from), Some(joined), "{before:?} {got} {after:?}");
+    assert_eq!(
+        combined.head.announced_length().map(u128::from),
+        Some(joined),
+        "{before:?} {got} {after:?}"
+    );
     match Part::of(combined.head.status, &combined.head.headers) {
         Some(part) => assert_eq!(u128::from(part.length()), joined),
         None => assert_eq!(combined.head.status, StatusCode::OK),
@@ -90,10 +131,15 @@ pub fn ranges(data: &[u8]) {
 
 /// A policy file.
 pub fn policy(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     let lints = Policy::lint("policy", text);
     if let Err(error) = Policy::parse("policy", text) {
-        assert!(!error.to_string().is_empty() && error.to_string().contains("policy:"), "{error}");
+        assert!(
+            !error.to_string().is_empty() && error.to_string().contains("policy:"),
+            "{error}"
+        );
     }
     for lint in lints {
         assert!(!lint.to_string().is_empty());
@@ -119,7 +165,11 @@ struct Page;
 impl Origins for Page {
     fn answer(&mut self, _: &Attempt, _: &mut Timestamp) -> Answer {
         let (mut head, ()) = http::Response::new(()).into_parts();
-        for (name, value) in [("cache-control", "max-age=60"), ("etag", "\"a\""), ("content-length", "26")] {
+        for (name, value) in [
+            ("cache-control", "max-age=60"),
+            ("etag", "\"a\""),
+            ("content-length", "26"),
+        ] {
             head.headers.insert(name, HeaderValue::from_static(value));
         }
         Ok((head, Bytes::from_static(BODY)))
@@ -137,7 +187,12 @@ fn ask_for_range(range: Option<HeaderValue>, condition: Option<HeaderValue>) {
     let mut simulator = Simulator::new(parsed.clone());
     get(&mut simulator, None, None);
     let Outcome { head, body, .. } = get(&mut simulator, range, condition);
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |name: &str| {
+        head.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     match head.status.as_u16() {
         200 => assert_eq!(body, BODY),
         206 if text("content-type").starts_with("multipart/byteranges") => {}
@@ -145,7 +200,10 @@ fn ask_for_range(range: Option<HeaderValue>, condition: Option<HeaderValue>) {
             let part = Part::of(head.status, &head.headers).expect("a part");
             let position = |at: u64| usize::try_from(at).expect("within the body");
             assert_eq!(part.whole, Some(26));
-            assert_eq!(Some(&body[..]), BODY.get(position(part.first)..=position(part.last)));
+            assert_eq!(
+                Some(&body[..]),
+                BODY.get(position(part.first)..=position(part.last))
+            );
         }
         416 => return assert_eq!(text("content-range"), "bytes */26"),
         status => panic!("{status} to a request for a range"),
@@ -153,9 +211,14 @@ fn ask_for_range(range: Option<HeaderValue>, condition: Option<HeaderValue>) {
     assert_eq!(text("content-length"), body.len().to_string());
 }
 
-fn get(simulator: &mut Simulator, range: Option<HeaderValue>, condition: Option<HeaderValue>) -> Outcome {
+fn get(
+    simulator: &mut Simulator,
+    range: Option<HeaderValue>,
+    condition: Option<HeaderValue>,
+) -> Outcome {
     let (mut head, ()) = http::Request::new(()).into_parts();
-    head.headers.insert(header::HOST, HeaderValue::from_static("a.example"));
+    head.headers
+        .insert(header::HOST, HeaderValue::from_static("a.example"));
     for (name, value) in [(header::RANGE, range), (header::IF_RANGE, condition)] {
         head.headers.extend(value.map(|value| (name, value)));
     }

@@ -22,28 +22,58 @@ struct Script {
 pub fn run(fixture: &Fixture) -> Vec<Expected> {
     let policy = Policy::parse("policy", &fixture.policy).unwrap_or_else(|error| panic!("{error}"));
     let mut simulator = Simulator::new(policy);
-    fixture.exchange.iter().map(|scripted| exchange(&mut simulator, scripted)).collect()
+    fixture
+        .exchange
+        .iter()
+        .map(|scripted| exchange(&mut simulator, scripted))
+        .collect()
 }
 
 fn exchange(simulator: &mut Simulator, scripted: &Scripted) -> Expected {
-    let mut script = Script { answers: scripted.origin.iter().cloned().collect(), seen: Vec::new() };
-    let outcome = simulator.exchange(scripted.head(), scripted.client(), scripted.begins(), &mut script);
-    assert!(script.answers.is_empty(), "{}: nobody asked for these answers: {:?}", scripted.request, script.answers);
+    let mut script = Script {
+        answers: scripted.origin.iter().cloned().collect(),
+        seen: Vec::new(),
+    };
+    let outcome = simulator.exchange(
+        scripted.head(),
+        scripted.client(),
+        scripted.begins(),
+        &mut script,
+    );
+    assert!(
+        script.answers.is_empty(),
+        "{}: nobody asked for these answers: {:?}",
+        scripted.request,
+        script.answers
+    );
     Expected {
         reply: text::reply(&outcome.head, &outcome.body),
         origins: script.seen.join("\n"),
         report: text::json(&outcome.report),
-        background: outcome.background.as_ref().map_or_else(String::new, text::json),
+        background: outcome
+            .background
+            .as_ref()
+            .map_or_else(String::new, text::json),
     }
 }
 
 impl Origins for Script {
     fn answer(&mut self, attempt: &Attempt, now: &mut Timestamp) -> simulator::Answer {
         self.seen.push(text::request(attempt));
-        let answer = self.answers.pop_front().unwrap_or_else(|| panic!("no answer left for {}", attempt.origin.name));
-        assert_eq!(answer.name, *attempt.origin.name, "another origin was asked than the script says");
+        let answer = self
+            .answers
+            .pop_front()
+            .unwrap_or_else(|| panic!("no answer left for {}", attempt.origin.name));
+        assert_eq!(
+            answer.name, *attempt.origin.name,
+            "another origin was asked than the script says"
+        );
         *now = now.plus(answer.after);
-        let failure = |kind, sent| Failure { kind, sent, body_intact: !(sent && attempt.body) };
+        let failure = |kind, sent| Failure {
+            kind,
+            sent,
+            body_intact: !(sent && attempt.body),
+        };
         match answer.fails {
             Some(Fails::Unreachable) => Err(failure(FailureKind::Unreachable, false)),
             Some(Fails::Closed) => Err(failure(FailureKind::Closed, true)),
@@ -53,7 +83,11 @@ impl Origins for Script {
             }
             None => {
                 let empty = attempt.head.method == http::Method::HEAD || answer.status == Some(304);
-                let body = if empty { Bytes::new() } else { Bytes::from(answer.body.clone()) };
+                let body = if empty {
+                    Bytes::new()
+                } else {
+                    Bytes::from(answer.body.clone())
+                };
                 Ok((answer.head(*now), body))
             }
         }

@@ -11,7 +11,8 @@ use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::{Charged, charge_all};
 use tidegate_core::{
-    Attempt, BodyEnd, BodySeen, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report, Source, Step, Timestamp,
+    Attempt, BodyEnd, BodySeen, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report,
+    Source, Step, Timestamp,
 };
 
 /// What an origin says: a head and a body, or why there is none.
@@ -72,7 +73,8 @@ impl Simulator {
         self.stored.values().flatten()
     }
 
-    /// Drives an exchange, and the work that it leaves for the background, to the end. It begins at `at`, or when the one before has ended.
+    /// Drives an exchange, and the work that it leaves for the background, to the end. It begins at
+    /// `at`, or when the one before has ended.
     pub fn exchange(
         &mut self,
         head: request::Parts,
@@ -85,14 +87,25 @@ impl Simulator {
         let (mut reply, found, body) = self.drive(step, origins);
         self.engine.carry_out(&mut reply);
         end_hold(&mut reply, self.now);
-        let Reply { head, source, fill, invalidate, background, report, .. } = reply;
+        let Reply {
+            head,
+            source,
+            fill,
+            invalidate,
+            background,
+            report,
+            ..
+        } = reply;
         let served = match &source {
             Source::Empty => Bytes::new(),
             Source::Bytes(bytes) => bytes.clone(),
             Source::Stored(head) => body_of(&found, head),
             Source::Pieces(head, pieces) => {
                 let stored = body_of(&found, head);
-                pieces.iter().flat_map(|piece| bytes(piece, &stored)).collect()
+                pieces
+                    .iter()
+                    .flat_map(|piece| bytes(piece, &stored))
+                    .collect()
             }
             Source::Origin => body.clone(),
         };
@@ -105,33 +118,62 @@ impl Simulator {
             self.fill(reply.fill, &body);
             reply.report
         });
-        Outcome { head, body: served, source, report, background }
+        Outcome {
+            head,
+            body: served,
+            source,
+            report,
+            background,
+        }
     }
 
     /// The loop. Returns the reply, what the last lookup found, and the last origin's body.
-    fn drive(&mut self, mut step: Step, origins: &mut impl Origins) -> (Reply, Vec<(Arc<Stored>, Bytes)>, Bytes) {
+    fn drive(
+        &mut self,
+        mut step: Step,
+        origins: &mut impl Origins,
+    ) -> (Reply, Vec<(Arc<Stored>, Bytes)>, Bytes) {
         let (mut found, mut body) = (Vec::new(), Bytes::new());
         loop {
             step = match step {
                 Step::Charge(next) => {
-                    let keys: Vec<Vec<u8>> = next.charges().iter().map(|c| c.key.as_bytes().to_vec()).collect();
-                    let mut states: Vec<Option<Tat>> = keys.iter().map(|k| self.counters.get(k).copied()).collect();
+                    let keys: Vec<Vec<u8>> = next
+                        .charges()
+                        .iter()
+                        .map(|c| c.key.as_bytes().to_vec())
+                        .collect();
+                    let mut states: Vec<Option<Tat>> =
+                        keys.iter().map(|k| self.counters.get(k).copied()).collect();
                     let verdicts = charge_all(next.charges(), &mut states, self.now);
-                    let changed = keys.into_iter().zip(states).filter_map(|(key, state)| Some((key, state?)));
+                    let changed = keys
+                        .into_iter()
+                        .zip(states)
+                        .filter_map(|(key, state)| Some((key, state?)));
                     self.counters.extend(changed);
-                    let answers: Vec<Charged> = verdicts.into_iter().map(Charged::Verdict).collect();
+                    let answers: Vec<Charged> =
+                        verdicts.into_iter().map(Charged::Verdict).collect();
                     next.resume(&answers, self.now)
                 }
                 Step::Lookup(next) => {
-                    found = self.stored.get(next.key().as_bytes()).cloned().unwrap_or_default();
-                    let heads: Vec<Arc<Stored>> = found.iter().map(|(head, _)| Arc::clone(head)).collect();
+                    found = self
+                        .stored
+                        .get(next.key().as_bytes())
+                        .cloned()
+                        .unwrap_or_default();
+                    let heads: Vec<Arc<Stored>> =
+                        found.iter().map(|(head, _)| Arc::clone(head)).collect();
                     next.resume(&heads, self.now)
                 }
                 Step::Fetch(attempt, next) => {
                     let answer = origins.answer(&attempt, &mut self.now);
-                    body = answer.as_ref().map_or_else(|_| Bytes::new(), |(_, body)| body.clone());
+                    body = answer
+                        .as_ref()
+                        .map_or_else(|_| Bytes::new(), |(_, body)| body.clone());
                     let body_intact = !attempt.body;
-                    next.resume(answer.map(|(head, _)| tidegate_core::Answer { head, body_intact }), self.now)
+                    next.resume(
+                        answer.map(|(head, _)| tidegate_core::Answer { head, body_intact }),
+                        self.now,
+                    )
                 }
                 Step::Wait(next) => {
                     self.now = self.now.max(next.until());
@@ -153,16 +195,32 @@ impl Simulator {
         let variants = self.stored.entry(fill.key.as_bytes().to_vec()).or_default();
         let response = match &fill.kind {
             FillKind::Refresh(old) => {
-                let body = variants.iter().find(|(h, _)| h == old).map(|(_, body)| body.clone());
+                let body = variants
+                    .iter()
+                    .find(|(h, _)| h == old)
+                    .map(|(_, body)| body.clone());
                 body.map(|body| (Arc::clone(&fill.head), body))
             }
-            FillKind::Insert => fill.completed(body.len() as u64).map(|head| (head, body.clone())),
+            FillKind::Insert => fill
+                .completed(body.len() as u64)
+                .map(|head| (head, body.clone())),
         };
         let Some((head, body)) = response else { return };
         let heads: Vec<Arc<Stored>> = variants.iter().map(|(h, _)| Arc::clone(h)).collect();
-        let Put { at, head, before, after } = put(&heads, head, fill.joined_max);
-        let Some(variant) = at.and_then(|at| variants.get_mut(at)) else { return variants.push((head, body)) };
-        let joined = [&bytes(&Piece::Body(before), &variant.1)[..], &body, &bytes(&Piece::Body(after), &variant.1)];
+        let Put {
+            at,
+            head,
+            before,
+            after,
+        } = put(&heads, head, fill.joined_max);
+        let Some(variant) = at.and_then(|at| variants.get_mut(at)) else {
+            return variants.push((head, body));
+        };
+        let joined = [
+            &bytes(&Piece::Body(before), &variant.1)[..],
+            &body,
+            &bytes(&Piece::Body(after), &variant.1),
+        ];
         *variant = (head, joined.concat().into());
     }
 }
@@ -175,7 +233,11 @@ fn end_hold(reply: &mut Reply, now: Timestamp) {
 }
 
 fn body_of(found: &[(Arc<Stored>, Bytes)], head: &Arc<Stored>) -> Bytes {
-    found.iter().find(|(h, _)| h == head).map(|(_, body)| body.clone()).unwrap_or_default()
+    found
+        .iter()
+        .find(|(h, _)| h == head)
+        .map(|(_, body)| body.clone())
+        .unwrap_or_default()
 }
 
 fn bytes(piece: &Piece, body: &Bytes) -> Bytes {

@@ -1,6 +1,10 @@
 //! Every fixture against the core, natively and on wasm32.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use tidegate_tests::FIXTURES;
 use tidegate_tests::fixture::Fixture;
@@ -19,11 +23,20 @@ fn every_fixture_comes_out_as_expected() {
         }
         for (i, got) in got.iter().enumerate() {
             if fixture.expected.get(i) != Some(got) {
-                wrong.push(format!("{name}, exchange {}:\n got {got:#?}\nwant {:#?}", i + 1, fixture.expected.get(i)));
+                wrong.push(format!(
+                    "{name}, exchange {}:\n got {got:#?}\nwant {:#?}",
+                    i + 1,
+                    fixture.expected.get(i)
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}\n{} differ; if they are right, UPDATE_GOLDEN=1", wrong.join("\n\n"), wrong.len());
+    assert!(
+        wrong.is_empty(),
+        "{}\n{} differ; if they are right, UPDATE_GOLDEN=1",
+        wrong.join("\n\n"),
+        wrong.len()
+    );
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -37,9 +50,17 @@ fn update(name: &str, text: &str, got: &[tidegate_tests::fixture::Expected]) -> 
     if std::env::var_os("UPDATE_GOLDEN").is_none() {
         return false;
     }
-    let input = text.split("\n[[expected]]").next().unwrap_or(text).trim_end();
+    let input = text
+        .split("\n[[expected]]")
+        .next()
+        .unwrap_or(text)
+        .trim_end();
     let file = format!("{}/golden/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    std::fs::write(file, format!("{input}\n{}", tidegate_tests::text::expected(got))).expect("writable");
+    std::fs::write(
+        file,
+        format!("{input}\n{}", tidegate_tests::text::expected(got)),
+    )
+    .expect("writable");
     true
 }
 

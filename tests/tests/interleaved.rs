@@ -1,6 +1,11 @@
-//! Exchanges that meet: what one does while another one waits for its store, its origin, or somebody else's fetch. Driven step by step.
+//! Exchanges that meet: what one does while another one waits for its store, its origin, or
+//! somebody else's fetch. Driven step by step.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::sync::Arc;
 
@@ -10,7 +15,9 @@ use tidegate_core::exchange::AwaitTime;
 use tidegate_core::problem::Refusal;
 use tidegate_core::purge::{Purge, Target};
 use tidegate_core::report::CacheOutcome;
-use tidegate_core::{Answer, AwaitResponse, Engine, Failure, FailureKind, Policy, Reply, Source, Step, Timestamp};
+use tidegate_core::{
+    Answer, AwaitResponse, Engine, Failure, FailureKind, Policy, Reply, Source, Step, Timestamp,
+};
 use tidegate_tests::fixture::{CLIENT, START};
 
 const NOW: Timestamp = Timestamp::from_millis(START);
@@ -20,7 +27,10 @@ fn engine(profile: &str, attempts: u8) -> Engine {
         "[origins.a]\nurl = \"http://a.test\"\n[pools.main]\norigins = [\"a\"]\n[cache.all]\n{profile}\n\
          [retry.some]\nattempts = {attempts}\n[[routes]]\npool = \"main\"\ncache = \"all\"\nretry = \"some\"\n"
     );
-    Engine::new(Policy::parse("policy", &text).unwrap_or_else(|error| panic!("{error}")), 7)
+    Engine::new(
+        Policy::parse("policy", &text).unwrap_or_else(|error| panic!("{error}")),
+        7,
+    )
 }
 
 fn begin(engine: &Engine, path: &str) -> Step {
@@ -35,11 +45,17 @@ fn begin_asking(engine: &Engine, path: &str, fields: &[(&'static str, &'static s
     begin_as(engine, Method::GET, path, fields)
 }
 
-fn begin_as(engine: &Engine, method: Method, path: &str, fields: &[(&'static str, &'static str)]) -> Step {
+fn begin_as(
+    engine: &Engine,
+    method: Method,
+    path: &str,
+    fields: &[(&'static str, &'static str)],
+) -> Step {
     let (mut head, ()): (request::Parts, ()) = http::Request::new(()).into_parts();
     head.method = method;
     head.uri = path.parse().expect("a path");
-    head.headers.insert("host", HeaderValue::from_static("a.example"));
+    head.headers
+        .insert("host", HeaderValue::from_static("a.example"));
     for (name, value) in fields {
         head.headers.insert(*name, HeaderValue::from_static(value));
     }
@@ -52,7 +68,9 @@ fn look_up(step: Step, stored: &[Arc<Stored>]) -> Step {
 }
 
 fn look_up_at(step: Step, stored: &[Arc<Stored>], now: Timestamp) -> Step {
-    let Step::Lookup(next) = step else { panic!("not a lookup: {step:?}") };
+    let Step::Lookup(next) = step else {
+        panic!("not a lookup: {step:?}")
+    };
     next.resume(stored, now)
 }
 
@@ -64,17 +82,38 @@ fn fetch(engine: &Engine, path: &str, stored: &[Arc<Stored>]) -> Box<AwaitRespon
     }
 }
 
-fn answer(next: Box<AwaitResponse>, status: u16, fields: &[(&'static str, &'static str)]) -> Box<Reply> {
+fn answer(
+    next: Box<AwaitResponse>,
+    status: u16,
+    fields: &[(&'static str, &'static str)],
+) -> Box<Reply> {
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = StatusCode::from_u16(status).expect("a status");
-    let field =
-        |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    let field = |(name, value): &(&'static str, &'static str)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
     head.headers.extend(fields.iter().map(field));
-    finished(next.resume(Ok(Answer { head, body_intact: true }), NOW))
+    finished(next.resume(
+        Ok(Answer {
+            head,
+            body_intact: true,
+        }),
+        NOW,
+    ))
 }
 
 fn fail(next: Box<AwaitResponse>) -> Box<Reply> {
-    finished(next.resume(Err(Failure { kind: FailureKind::Closed, sent: true, body_intact: true }), NOW))
+    finished(next.resume(
+        Err(Failure {
+            kind: FailureKind::Closed,
+            sent: true,
+            body_intact: true,
+        }),
+        NOW,
+    ))
 }
 
 fn finished(step: Step) -> Box<Reply> {
@@ -85,7 +124,10 @@ fn finished(step: Step) -> Box<Reply> {
 }
 
 fn stored(engine: &Engine, fields: &[(&'static str, &'static str)]) -> Arc<Stored> {
-    answer(fetch(engine, "/", &[]), 200, fields).fill.expect("it is stored").head
+    answer(fetch(engine, "/", &[]), 200, fields)
+        .fill
+        .expect("it is stored")
+        .head
 }
 
 fn outcome(reply: &Reply) -> Option<CacheOutcome> {
@@ -96,14 +138,24 @@ fn outcome(reply: &Reply) -> Option<CacheOutcome> {
 fn what_was_found_before_the_wait_is_not_served_after_it() {
     let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
     let old = stored(&engine, &[("etag", "\"a\"")]);
-    engine.purge(&Purge { target: Target::All, soft: true });
+    engine.purge(&Purge {
+        target: Target::All,
+        soft: true,
+    });
     let leader = fetch(&engine, "/", &[Arc::clone(&old)]);
-    let Step::Wait(wait) = look_up(begin(&engine, "/"), &[old]) else { panic!("the other one fetches") };
+    let Step::Wait(wait) = look_up(begin(&engine, "/"), &[old]) else {
+        panic!("the other one fetches")
+    };
     // The fetch has failed, and what was stored has left the store meanwhile.
     drop(leader);
-    let Step::Fetch(_, next) = look_up(wait.resume(NOW), &[]) else { panic!("nothing is stored any more") };
+    let Step::Fetch(_, next) = look_up(wait.resume(NOW), &[]) else {
+        panic!("nothing is stored any more")
+    };
     let reply = fail(next);
-    assert_eq!((reply.head.status.as_u16(), reply.source.stored()), (502, None));
+    assert_eq!(
+        (reply.head.status.as_u16(), reply.source.stored()),
+        (502, None)
+    );
     assert!(matches!(reply.source, Source::Bytes(_)));
     assert_eq!(outcome(&reply), Some(CacheOutcome::Miss));
 }
@@ -112,10 +164,16 @@ fn what_was_found_before_the_wait_is_not_served_after_it() {
 fn those_who_waited_look_by_the_key_that_the_response_has_made() {
     let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
     let leader = fetch(&engine, "/?page=1&utm=x", &[]);
-    let Step::Wait(wait) = look_up(begin(&engine, "/?page=1&utm=x"), &[]) else { panic!("the other one fetches") };
-    let fill = answer(leader, 200, &[("no-vary-search", "params=(\"utm\")")]).fill.expect("it is stored");
+    let Step::Wait(wait) = look_up(begin(&engine, "/?page=1&utm=x"), &[]) else {
+        panic!("the other one fetches")
+    };
+    let fill = answer(leader, 200, &[("no-vary-search", "params=(\"utm\")")])
+        .fill
+        .expect("it is stored");
     let again = wait.resume(NOW);
-    let Step::Lookup(next) = &again else { panic!("not a lookup: {again:?}") };
+    let Step::Lookup(next) = &again else {
+        panic!("not a lookup: {again:?}")
+    };
     assert_eq!(next.key(), &fill.key);
     let reply = finished(look_up(again, &[fill.head]));
     assert_eq!(outcome(&reply), Some(CacheOutcome::Hit));
@@ -123,8 +181,14 @@ fn those_who_waited_look_by_the_key_that_the_response_has_made() {
 
 #[test]
 fn what_is_purged_while_an_origin_is_asked_is_neither_served_nor_made_young_again() {
-    let purge = Purge { target: Target::All, soft: false };
-    let fields = [("etag", "\"a\""), ("cache-control", "max-age=0, stale-if-error=60")];
+    let purge = Purge {
+        target: Target::All,
+        soft: false,
+    };
+    let fields = [
+        ("etag", "\"a\""),
+        ("cache-control", "max-age=0, stale-if-error=60"),
+    ];
     let asked = || {
         let engine = engine("mode = \"respect\"", 1);
         let old = stored(&engine, &fields);
@@ -149,7 +213,11 @@ fn what_is_purged_while_an_origin_is_asked_is_neither_served_nor_made_young_agai
         if purged {
             engine.purge(&purge);
         }
-        let reply = answer(next, 304, &[("etag", "\"a\""), ("cache-control", "max-age=60")]);
+        let reply = answer(
+            next,
+            304,
+            &[("etag", "\"a\""), ("cache-control", "max-age=60")],
+        );
         let kept = reply.fill.expect("it is updated").head;
         let later = look_up(begin(&engine, "/"), &[kept]);
         assert_eq!(matches!(later, Step::Fetch(..)), purged, "{later:?}");
@@ -159,13 +227,29 @@ fn what_is_purged_while_an_origin_is_asked_is_neither_served_nor_made_young_agai
 #[test]
 fn what_is_purged_before_the_next_attempt_is_not_validated() {
     let engine = engine("mode = \"respect\"", 2);
-    let old = stored(&engine, &[("etag", "\"a\""), ("cache-control", "max-age=0")]);
-    let Step::Fetch(attempt, next) = look_up(begin(&engine, "/"), &[old]) else { panic!("it must be validated") };
+    let old = stored(
+        &engine,
+        &[("etag", "\"a\""), ("cache-control", "max-age=0")],
+    );
+    let Step::Fetch(attempt, next) = look_up(begin(&engine, "/"), &[old]) else {
+        panic!("it must be validated")
+    };
     assert!(attempt.head.headers.contains_key("if-none-match"));
-    engine.purge(&Purge { target: Target::All, soft: false });
-    let failure = Failure { kind: FailureKind::Closed, sent: true, body_intact: true };
-    let Step::Wait(wait) = next.resume(Err(failure), NOW) else { panic!("it is tried again after a pause") };
-    let Step::Fetch(attempt, _) = wait.resume(NOW.plus(60_000)) else { panic!("it is tried again") };
+    engine.purge(&Purge {
+        target: Target::All,
+        soft: false,
+    });
+    let failure = Failure {
+        kind: FailureKind::Closed,
+        sent: true,
+        body_intact: true,
+    };
+    let Step::Wait(wait) = next.resume(Err(failure), NOW) else {
+        panic!("it is tried again after a pause")
+    };
+    let Step::Fetch(attempt, _) = wait.resume(NOW.plus(60_000)) else {
+        panic!("it is tried again")
+    };
     assert!(!attempt.head.headers.contains_key("if-none-match"));
 }
 
@@ -173,16 +257,30 @@ fn what_is_purged_before_the_next_attempt_is_not_validated() {
 fn what_a_change_leaves_is_dropped_if_another_change_came_between() {
     let engine = engine("mode = \"respect\"", 1);
     let post = || {
-        let Step::Fetch(_, next) = begin_with(&engine, Method::POST, "/") else { panic!("a POST is passed on") };
-        answer(next, 200, &[("content-location", "/"), ("cache-control", "max-age=60")])
+        let Step::Fetch(_, next) = begin_with(&engine, Method::POST, "/") else {
+            panic!("a POST is passed on")
+        };
+        answer(
+            next,
+            200,
+            &[("content-location", "/"), ("cache-control", "max-age=60")],
+        )
     };
     // Elsewhere the same was changed, and numbered first; ours comes last.
     for (others, stored) in [(1, false), (0, true)] {
         let mut reply = post();
-        let own = reply.purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect::<Vec<_>>();
+        let own = reply
+            .purges
+            .iter()
+            .flat_map(|purge| engine.to_be_made(purge))
+            .collect::<Vec<_>>();
         let before = engine.last_purge();
-        let made = std::iter::repeat_n(&own, 1 + others).flatten().zip(before + 1..);
-        let made: Vec<_> = made.map(|(made, number)| tidegate_core::purge::Made { number, ..*made }).collect();
+        let made = std::iter::repeat_n(&own, 1 + others)
+            .flatten()
+            .zip(before + 1..);
+        let made: Vec<_> = made
+            .map(|(made, number)| tidegate_core::purge::Made { number, ..*made })
+            .collect();
         engine.carry_out_as(&mut reply, &made);
         assert_eq!(reply.fill.is_some(), stored);
     }
@@ -196,14 +294,19 @@ fn a_fetch_that_takes_too_long_is_taken_over_by_one_while_the_others_wait_on() {
         Step::Wait(wait) => wait,
         step => panic!("it does not wait: {step:?}"),
     };
-    let mut waits: Vec<AwaitTime> = (0..10).map(|_| waiting(look_up(begin(&engine, "/"), &[]))).collect();
+    let mut waits: Vec<AwaitTime> = (0..10)
+        .map(|_| waiting(look_up(begin(&engine, "/"), &[])))
+        .collect();
     let mut fetches = Vec::new();
     let mut refused = 0;
     for round in 1..=10 {
         let now = NOW.plus(round * 5000);
         let mut still = Vec::new();
         for wait in waits {
-            assert!(wait.until() <= now, "nobody waits longer than the policy says");
+            assert!(
+                wait.until() <= now,
+                "nobody waits longer than the policy says"
+            );
             match look_up_at(wait.resume(now), &[], now) {
                 Step::Wait(wait) => still.push(wait),
                 Step::Fetch(_, next) => fetches.push(next),
@@ -215,7 +318,10 @@ fn a_fetch_that_takes_too_long_is_taken_over_by_one_while_the_others_wait_on() {
             }
         }
         waits = still;
-        assert!(fetches.len() <= usize::try_from(round).unwrap(), "one more fetch in each round");
+        assert!(
+            fetches.len() <= usize::try_from(round).unwrap(),
+            "one more fetch in each round"
+        );
     }
     // An origin may take 2 s to connect and 30 s to answer.
     assert_eq!((fetches.len() + refused, waits.len()), (10, 0));
@@ -227,26 +333,46 @@ fn what_is_one_clients_own_neither_leads_nor_follows() {
     let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
     for field in [("authorization", "Bearer a"), ("cache-control", "no-store")] {
         let own = || look_up(begin_asking(&engine, "/", &[field]), &[]);
-        let Step::Fetch(_, first) = own() else { panic!("it asks at once") };
+        let Step::Fetch(_, first) = own() else {
+            panic!("it asks at once")
+        };
         assert!(first.leads().is_none(), "{field:?}");
         let leader = fetch(&engine, "/", &[]);
         assert!(leader.leads().is_some(), "another one leads meanwhile");
-        assert!(matches!(own(), Step::Fetch(..)), "it does not wait for that");
+        assert!(
+            matches!(own(), Step::Fetch(..)),
+            "it does not wait for that"
+        );
     }
 }
 
 #[test]
 fn what_has_no_end_is_neither_stored_nor_waited_for() {
     let engine = engine("mode = \"override\"\nttl = \"60s\"", 1);
-    for kind in ["text/event-stream", "Text/Event-Stream; charset=utf-8", "multipart/x-mixed-replace;boundary=a"] {
+    for kind in [
+        "text/event-stream",
+        "Text/Event-Stream; charset=utf-8",
+        "multipart/x-mixed-replace;boundary=a",
+    ] {
         let path = format!("/{}", kind.len());
         let reply = answer(fetch(&engine, &path, &[]), 200, &[("content-type", kind)]);
         assert!(reply.fill.is_none(), "{kind}");
-        let Step::Fetch(_, next) = look_up(begin(&engine, &path), &[]) else { panic!("{kind}: it waits") };
-        assert!(next.leads().is_none(), "{kind}: nor does the next one make others wait");
+        let Step::Fetch(_, next) = look_up(begin(&engine, &path), &[]) else {
+            panic!("{kind}: it waits")
+        };
+        assert!(
+            next.leads().is_none(),
+            "{kind}: nor does the next one make others wait"
+        );
     }
-    let whole =
-        answer(fetch(&engine, "/", &[]), 200, &[("content-type", "text/event-stream"), ("content-length", "5")]);
+    let whole = answer(
+        fetch(&engine, "/", &[]),
+        200,
+        &[
+            ("content-type", "text/event-stream"),
+            ("content-length", "5"),
+        ],
+    );
     assert!(whole.fill.is_some(), "a length is an end");
 }
 
@@ -270,7 +396,9 @@ fn who_has_looked_twice_and_found_nothing_fetches_for_all() {
     drop(fetch(&engine, "/", &[]));
     let again = look_up(late, &[]);
     drop(fetch(&engine, "/", &[]));
-    let Step::Fetch(_, next) = look_up(again, &[]) else { panic!("it looks no third time") };
+    let Step::Fetch(_, next) = look_up(again, &[]) else {
+        panic!("it looks no third time")
+    };
     assert!(next.leads().is_some());
 }
 
@@ -284,5 +412,8 @@ fn a_refresh_that_ends_while_the_store_is_asked_is_not_made_again() {
     assert!(first.background.is_some());
     drop(first);
     let reply = finished(look_up_at(late, &[old], later));
-    assert_eq!((outcome(&reply), reply.background.is_some()), (Some(CacheOutcome::Stale), false));
+    assert_eq!(
+        (outcome(&reply), reply.background.is_some()),
+        (Some(CacheOutcome::Stale), false)
+    );
 }

@@ -1,6 +1,10 @@
 //! What authors of a policy are told.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 use tidegate_core::Policy;
 
@@ -20,7 +24,8 @@ pool = "main"
 fn check(from: &str, to: &str, expected: &[&str]) {
     assert!(VALID.contains(from));
     let text = VALID.replace(from, to);
-    let said = Policy::parse("tidegate.toml", &text).map_or_else(|error| error.to_string(), |_| String::new());
+    let said = Policy::parse("tidegate.toml", &text)
+        .map_or_else(|error| error.to_string(), |_| String::new());
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
 }
 
@@ -35,7 +40,9 @@ fn errors_name_file_line_key_and_fix() {
     check(
         "origins = [\"a\"]",
         "origins = [\"a\", \"bb\"]",
-        &["tidegate.toml:6:17: pools.main.origins[1]: there is no origin named `bb`; defined are: a"],
+        &[
+            "tidegate.toml:6:17: pools.main.origins[1]: there is no origin named `bb`; defined are: a",
+        ],
     );
     check(
         "pool = \"main\"",
@@ -82,7 +89,9 @@ fn errors_name_file_line_key_and_fix() {
     check(
         "[[routes]]\npool = \"main\"",
         "",
-        &["tidegate.toml:1:1: routes: a policy needs at least one route: write [[routes]] with pool = \"main\""],
+        &[
+            "tidegate.toml:1:1: routes: a policy needs at least one route: write [[routes]] with pool = \"main\"",
+        ],
     );
 }
 
@@ -98,18 +107,40 @@ fn names_that_can_never_match_are_refused() {
     let lists = [
         (
             "bypass_cookies",
-            &["", "session=*", "session; path=/", "se*ion", "a b", "^auth", "a|b", "cart[1]", "s\u{e9}", "session,"][..],
+            &[
+                "",
+                "session=*",
+                "session; path=/",
+                "se*ion",
+                "a b",
+                "^auth",
+                "a|b",
+                "cart[1]",
+                "s\u{e9}",
+                "session,",
+            ][..],
         ),
         ("key_cookies", &["", "theme=dark", "th*me"]),
-        ("bypass_headers", &["", "x-*-preview", "x preview", "connection", "x:y"]),
+        (
+            "bypass_headers",
+            &["", "x-*-preview", "x preview", "connection", "x:y"],
+        ),
         ("key_headers", &["", "x-*", "x tenant", "te"]),
-        ("query_allow", &["", "a=1", "a&b", "a;b", "a*b", "gr\u{f6}\u{df}e", "a b"]),
+        (
+            "query_allow",
+            &["", "a=1", "a&b", "a;b", "a*b", "gr\u{f6}\u{df}e", "a b"],
+        ),
         ("query_deny", &["", "utm_*=x", "#a", "*_id"]),
     ];
     for (list, names) in lists {
         for name in names {
-            let said = wrong_with(&format!("mode = \"respect\"\n{list} = [\"ok\", \"{name}\"]"));
-            assert!(said.len() == 1 && said[0].contains(&format!("cache.c.{list}[1]: ")), "{list} {name}: {said:?}");
+            let said = wrong_with(&format!(
+                "mode = \"respect\"\n{list} = [\"ok\", \"{name}\"]"
+            ));
+            assert!(
+                said.len() == 1 && said[0].contains(&format!("cache.c.{list}[1]: ")),
+                "{list} {name}: {said:?}"
+            );
         }
     }
     let valid = "bypass_cookies = [\"next-auth.*\", \"*\", \"__Host-s\", \"AMCV_1%40Org\"]\nkey_cookies = [\"exp_*\"]\n\
@@ -120,29 +151,57 @@ fn names_that_can_never_match_are_refused() {
 #[test]
 fn lifetimes_by_status_are_those_of_what_is_stored() {
     let overriding = "mode = \"override\"\nttl = \"1h\"";
-    for status in ["2xx", "200", "401", "429", "500", "5xx", "304", "4XX", "404 "] {
-        let said = wrong_with(&format!("{overriding}\nttl_by_status = {{ \"{status}\" = \"1s\" }}"));
-        assert!(said.len() == 1 && said[0].contains("is not stored in override mode"), "{status}: {said:?}");
+    for status in [
+        "2xx", "200", "401", "429", "500", "5xx", "304", "4XX", "404 ",
+    ] {
+        let said = wrong_with(&format!(
+            "{overriding}\nttl_by_status = {{ \"{status}\" = \"1s\" }}"
+        ));
+        assert!(
+            said.len() == 1 && said[0].contains("is not stored in override mode"),
+            "{status}: {said:?}"
+        );
     }
     assert!(
-        wrong_with(&format!("{overriding}\nttl_by_status = {{ 3xx = \"1m\", 4xx = \"0s\", 404 = \"1h\" }}")).is_empty()
+        wrong_with(&format!(
+            "{overriding}\nttl_by_status = {{ 3xx = \"1m\", 4xx = \"0s\", 404 = \"1h\" }}"
+        ))
+        .is_empty()
     );
-    assert_eq!(wrong_with("mode = \"respect\"\nttl_by_status = { 404 = \"1s\" }").len(), 1);
-    assert_eq!(wrong_with("mode = \"respect\"\nshare_authorized = true").len(), 1);
+    assert_eq!(
+        wrong_with("mode = \"respect\"\nttl_by_status = { 404 = \"1s\" }").len(),
+        1
+    );
+    assert_eq!(
+        wrong_with("mode = \"respect\"\nshare_authorized = true").len(),
+        1
+    );
 }
 
 #[test]
 fn notes_say_what_origins_may_forbid() {
-    let text = format!("{VALID}cache = \"c\"\n[cache.c]\nmode = \"respect\"\ngrace = \"1m\"\nkeep = \"1d\"\n");
-    let notes: Vec<String> = Policy::notes("t", &text).iter().map(ToString::to_string).collect();
-    assert!(notes.len() == 2 && notes.iter().all(|note| note.contains("s-maxage")), "{notes:?}");
+    let text = format!(
+        "{VALID}cache = \"c\"\n[cache.c]\nmode = \"respect\"\ngrace = \"1m\"\nkeep = \"1d\"\n"
+    );
+    let notes: Vec<String> = Policy::notes("t", &text)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        notes.len() == 2 && notes.iter().all(|note| note.contains("s-maxage")),
+        "{notes:?}"
+    );
     assert_eq!(Policy::lint("t", &text), []);
     assert_eq!(Policy::notes("t", VALID), []);
 }
 
 #[test]
 fn what_is_not_toml_or_unknown_is_located_too() {
-    check("[pools.main]", "[pools.main", &["tidegate.toml:5:12: unclosed table, expected `]`"]);
+    check(
+        "[pools.main]",
+        "[pools.main",
+        &["tidegate.toml:5:12: unclosed table, expected `]`"],
+    );
     check(
         "pool = \"main\"",
         "pool = \"main\"\ncahce = \"x\"",
@@ -189,7 +248,10 @@ fn misspelt_keys_are_told_together_with_what_else_is_wrong() {
 #[test]
 fn a_misspelt_key_beside_the_right_one_is_left_out() {
     let text = VALID.replace("pool = ", "polo = \"other\"\npool = ");
-    assert_eq!(told(&text), ["t:9:1: routes[0].polo: `polo` is not known here"]);
+    assert_eq!(
+        told(&text),
+        ["t:9:1: routes[0].polo: `polo` is not known here"]
+    );
 }
 
 #[test]
@@ -201,8 +263,7 @@ fn many_misspelt_keys_are_told_in_part() {
 #[test]
 fn misspelt_values_are_told_with_what_was_meant() {
     let said = wrong_with("mode = \"overide\"");
-    let expected =
-        "cache.c.mode: `overide` is not known here; did you mean `override`? Known are: respect, override, never";
+    let expected = "cache.c.mode: `overide` is not known here; did you mean `override`? Known are: respect, override, never";
     assert!(said.len() == 1 && said[0].ends_with(expected), "{said:?}");
 }
 
@@ -211,7 +272,10 @@ fn lints_find_what_is_surely_not_meant() {
     let text = format!(
         "{VALID}\n[[routes]]\nname = \"api\"\npath_prefix = \"/api/\"\npool = \"main\"\nretry = \"r\"\n[retry.r]\n[cache.unused]\nmode = \"never\"\n"
     );
-    let said: Vec<String> = Policy::lint("t", &text).iter().map(ToString::to_string).collect();
+    let said: Vec<String> = Policy::lint("t", &text)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(
         said,
         [
@@ -221,8 +285,15 @@ fn lints_find_what_is_surely_not_meant() {
         ]
     );
     let only = VALID.replace("[[routes]]\n", "[[routes]]\npath_prefix = \"/api/\"\n");
-    let said: Vec<String> = Policy::lint("t", &only).iter().map(ToString::to_string).collect();
-    assert!(said.iter().any(|problem| problem.contains("there is no default route")), "{said:?}");
+    let said: Vec<String> = Policy::lint("t", &only)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        said.iter()
+            .any(|problem| problem.contains("there is no default route")),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -250,7 +321,8 @@ fn what_is_said_of_clients_and_counts_is_checked() {
     );
 }
 
-/// A fault, a part of the error's text that says what to write, and the policy in which somebody has done exactly that.
+/// A fault, a part of the error's text that says what to write, and the policy in which somebody
+/// has done exactly that.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn advice_of_an_error_leads_to_no_other_error() {
@@ -265,13 +337,21 @@ fn advice_of_an_error_leads_to_no_other_error() {
             "write [[routes]] with pool = \"main\", then write [pools.main] with origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\"",
             format!("{defined}{route}"),
         ),
-        (pool.to_owned(), "write [[routes]] with pool = \"main\"", with("")),
+        (
+            pool.to_owned(),
+            "write [[routes]] with pool = \"main\"",
+            with(""),
+        ),
         (
             "[[routes]]\nname = \"x\"\n".into(),
             "write pool = \"main\", then write [pools.main] with origins",
             format!("{defined}{route}name = \"x\"\n"),
         ),
-        (format!("{pool}[[routes]]\n"), "write pool = \"NAME\" with one of main", with("")),
+        (
+            format!("{pool}[[routes]]\n"),
+            "write pool = \"NAME\" with one of main",
+            with(""),
+        ),
         (
             route.to_owned(),
             "none is defined; write [pools.main] with origins = [\"NAME\"] and [origins.NAME]",
@@ -295,10 +375,21 @@ fn advice_of_an_error_leads_to_no_other_error() {
         (
             routed("limits = [\"l\"]", ""),
             "write [limits.l] with quota = \"100/min\" and key = [\"ip\"]",
-            routed("limits = [\"l\"]", "[limits.l]\nquota = \"100/min\"\nkey = [\"ip\"]"),
+            routed(
+                "limits = [\"l\"]",
+                "[limits.l]\nquota = \"100/min\"\nkey = [\"ip\"]",
+            ),
         ),
-        (routed("breaker = \"b\"", ""), "write [breakers.b]", routed("breaker = \"b\"", "[breakers.b]")),
-        (routed("retry = \"r\"", ""), "write [retry.r]", routed("retry = \"r\"", "[retry.r]")),
+        (
+            routed("breaker = \"b\"", ""),
+            "write [breakers.b]",
+            routed("breaker = \"b\"", "[breakers.b]"),
+        ),
+        (
+            routed("retry = \"r\"", ""),
+            "write [retry.r]",
+            routed("retry = \"r\"", "[retry.r]"),
+        ),
         (
             with("[limits.l]\nquota = \"0/s\"\nkey = []"),
             "such as 1/day",
@@ -309,7 +400,11 @@ fn advice_of_an_error_leads_to_no_other_error() {
             "such as 1000000000/sec",
             with("[limits.l]\nquota = \"1000000000/sec\"\nkey = []"),
         ),
-        (with("[limits.l]\nquota = \"5\"\nkey = []"), "5000/hour", with("[limits.l]\nquota = \"5000/hour\"\nkey = []")),
+        (
+            with("[limits.l]\nquota = \"5\"\nkey = []"),
+            "5000/hour",
+            with("[limits.l]\nquota = \"5000/hour\"\nkey = []"),
+        ),
         (
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 0"),
             "burst goes from 1",
@@ -321,9 +416,15 @@ fn advice_of_an_error_leads_to_no_other_error() {
             with("[limits.l]\nquota = \"5/s\"\nkey = [\"cookie:NAME\"]"),
         ),
         (
-            routed("limits = [\"a b\"]", "[limits.\"a b\"]\nquota = \"5/s\"\nkey = []"),
+            routed(
+                "limits = [\"a b\"]",
+                "[limits.\"a b\"]\nquota = \"5/s\"\nkey = []",
+            ),
             "here and in the routes that name it",
-            routed("limits = [\"a-b\"]", "[limits.a-b]\nquota = \"5/s\"\nkey = []"),
+            routed(
+                "limits = [\"a-b\"]",
+                "[limits.a-b]\nquota = \"5/s\"\nkey = []",
+            ),
         ),
         (
             with("[cache.c]\nmode = \"override\""),
@@ -340,10 +441,26 @@ fn advice_of_an_error_leads_to_no_other_error() {
             "write the name alone",
             with("[cache.c]\nmode = \"respect\"\nbypass_cookies = [\"session\"]"),
         ),
-        (with("[breakers.b]\nwindow = \"nope\""), "\"100 calls\"", with("[breakers.b]\nwindow = \"100 calls\"")),
-        (with("[breakers.b]\nwindow = \"nope\""), "\"30s\"", with("[breakers.b]\nwindow = \"30s\"")),
-        (with("[retry.r]\nattempts = 0"), "from 1 to 10", with("[retry.r]\nattempts = 1")),
-        (with("[retry.r]\nmethods = [\"get\"]"), "GET", with("[retry.r]\nmethods = [\"GET\"]")),
+        (
+            with("[breakers.b]\nwindow = \"nope\""),
+            "\"100 calls\"",
+            with("[breakers.b]\nwindow = \"100 calls\""),
+        ),
+        (
+            with("[breakers.b]\nwindow = \"nope\""),
+            "\"30s\"",
+            with("[breakers.b]\nwindow = \"30s\""),
+        ),
+        (
+            with("[retry.r]\nattempts = 0"),
+            "from 1 to 10",
+            with("[retry.r]\nattempts = 1"),
+        ),
+        (
+            with("[retry.r]\nmethods = [\"get\"]"),
+            "GET",
+            with("[retry.r]\nmethods = [\"GET\"]"),
+        ),
         (
             format!("{pool}{route}path = \"*.css\"\n"),
             "patterns go to path_glob",
@@ -374,7 +491,9 @@ fn advice_of_an_error_leads_to_no_other_error() {
         (
             format!("[server]\nadmin_hosts = [\"http://a\"]\n{pool}{route}"),
             "*.pods.example",
-            format!("[server]\nadmin_hosts = [\"*.pods.example\", \"tidegate.default.svc\"]\n{pool}{route}"),
+            format!(
+                "[server]\nadmin_hosts = [\"*.pods.example\", \"tidegate.default.svc\"]\n{pool}{route}"
+            ),
         ),
         (
             format!("[client]\ntrusted_proxies = [\"x\"]\n{pool}{route}"),
@@ -394,19 +513,34 @@ fn advice_of_an_error_leads_to_no_other_error() {
             panic!("the advice\n{error}\nleads to\n{next}");
         }
     }
-    let statuses = ["3xx", "4xx", "300", "301", "302", "307", "308", "404", "405", "410", "414", "451"];
+    let statuses = [
+        "3xx", "4xx", "300", "301", "302", "307", "308", "404", "405", "410", "414", "451",
+    ];
     for status in statuses {
-        let text =
-            with(&format!("[cache.c]\nmode = \"override\"\nttl = \"1h\"\nttl_by_status = {{ \"{status}\" = \"1s\" }}"));
+        let text = with(&format!(
+            "[cache.c]\nmode = \"override\"\nttl = \"1h\"\nttl_by_status = {{ \"{status}\" = \"1s\" }}"
+        ));
         assert!(Policy::parse("p", &text).is_ok(), "{status}");
     }
     // What lints advise holds too.
-    let warned = |text: &str| Policy::lint("p", text).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let warned = |text: &str| {
+        Policy::lint("p", text)
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     let without_default = format!("{pool}{route}path = \"/a\"\n");
     assert!(warned(&without_default).contains("with a pool and without conditions"));
     assert_eq!(warned(&format!("{without_default}{route}")), "");
     assert!(warned(&with("[origins.b]\nurl = \"http://b.example\"")).contains("name it in a pool"));
     let retried = routed("retry = \"r\"", "[retry.r]");
     assert!(warned(&retried).contains("breaker = \"NAME\" with a table [breakers.NAME]"));
-    assert_eq!(warned(&routed("retry = \"r\"\nbreaker = \"NAME\"", "[retry.r]\n[breakers.NAME]")), "");
+    assert_eq!(
+        warned(&routed(
+            "retry = \"r\"\nbreaker = \"NAME\"",
+            "[retry.r]\n[breakers.NAME]"
+        )),
+        ""
+    );
 }

@@ -12,7 +12,8 @@ use crate::{clock, convert};
 
 /// Reads what the core wants to know; the head is `None` if it is not one that the core can read.
 ///
-/// The platform's own fields (`cf-ray`, ...) pass through to origins as they are: it writes them anew for every request, so nobody else can.
+/// The platform's own fields (`cf-ray`, ...) pass through to origins as they are: it writes them
+/// anew for every request, so nobody else can.
 pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Client) {
     let url = request.url();
     let cf = js_sys::Reflect::get(request, &"cf".into()).unwrap_or(JsValue::UNDEFINED);
@@ -20,7 +21,11 @@ pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Clien
     let client = Client {
         peer: peer(&fields),
         geo: geo(&cf),
-        scheme: if url.starts_with("http:") { Scheme::Http } else { Scheme::Https },
+        scheme: if url.starts_with("http:") {
+            Scheme::Http
+        } else {
+            Scheme::Https
+        },
         body: body(request, &fields),
         fresh_trace: u128::from_le_bytes(clock::random()),
     };
@@ -33,14 +38,20 @@ fn head(method: &str, url: &str, fields: HeaderMap, cf: &JsValue) -> Option<requ
     head.method = Method::from_bytes(method.as_bytes()).ok()?;
     head.uri = url.path_and_query()?.as_str().parse().ok()?;
     head.headers = fields;
-    head.headers.insert(header::HOST, HeaderValue::from_str(url.authority()?.as_str()).ok()?);
+    head.headers.insert(
+        header::HOST,
+        HeaderValue::from_str(url.authority()?.as_str()).ok()?,
+    );
     head.version = version(cf, &mut head.headers);
     Some(head)
 }
 
-/// The address that the platform names. It always does; its simulator may not, and serves this machine only.
+/// The address that the platform names. It always does; its simulator may not, and serves this
+/// machine only.
 fn peer(headers: &HeaderMap) -> IpAddr {
-    let named = headers.get("cf-connecting-ip").and_then(|value| value.to_str().ok()?.parse().ok());
+    let named = headers
+        .get("cf-connecting-ip")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     named.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
@@ -48,7 +59,9 @@ fn body(request: &web_sys::Request, headers: &HeaderMap) -> RequestBody {
     if request.body().is_none() {
         return RequestBody::Empty;
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     match length {
         Some(0) => RequestBody::Empty,
         Some(bytes) => RequestBody::Sized(bytes),
@@ -56,7 +69,8 @@ fn body(request: &web_sys::Request, headers: &HeaderMap) -> RequestBody {
     }
 }
 
-/// The version that the client spoke. A WebSocket handshake is one of HTTP/1.1 whatever carried it, and the platform keeps its Upgrade field only.
+/// The version that the client spoke. A WebSocket handshake is one of HTTP/1.1 whatever carried it,
+/// and the platform keeps its Upgrade field only.
 fn version(cf: &JsValue, headers: &mut HeaderMap) -> Version {
     if headers.contains_key(header::UPGRADE) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -75,10 +89,15 @@ fn geo(cf: &JsValue) -> Option<Geo> {
     let country = text(cf, "country").and_then(|code| Code::of_country(&code));
     let continent = text(cf, "continent").and_then(|code| Code::parse(&code));
     let degrees = |member| text(cf, member).and_then(|text| text.parse::<f64>().ok());
-    let position =
-        degrees("latitude").zip(degrees("longitude")).and_then(|(lat, lon)| Position::from_degrees(lat, lon));
+    let position = degrees("latitude")
+        .zip(degrees("longitude"))
+        .and_then(|(lat, lon)| Position::from_degrees(lat, lon));
     let known = country.is_some() || continent.is_some() || position.is_some();
-    known.then_some(Geo { country, continent, position })
+    known.then_some(Geo {
+        country,
+        continent,
+        position,
+    })
 }
 
 /// A member of `request.cf`, where it is a string.

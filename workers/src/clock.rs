@@ -1,6 +1,7 @@
 //! Time and randomness of the platform.
 //!
-//! At the edge the clock stands still between two I/O operations, so it is read afresh after every one of them.
+//! At the edge the clock stands still between two I/O operations, so it is read afresh after every
+//! one of them.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,7 +13,8 @@ use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Delay, js_sys};
 
-/// How often a request that waits for another one's fetch looks whether that has ended: promises cannot be shared between requests.
+/// How often a request that waits for another one's fetch looks whether that has ended: promises
+/// cannot be shared between requests.
 const POLL: Millis = 20;
 
 /// The longest time that the platform's timers know: 24 days.
@@ -26,7 +28,11 @@ extern "C" {
 
 /// Reads the clock.
 pub(crate) fn now() -> Timestamp {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole milliseconds after 1970")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole milliseconds after 1970"
+    )]
     let millis = js_sys::Date::now() as u64;
     Timestamp::from_millis(millis)
 }
@@ -40,11 +46,16 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Waits until the wait that the core asks for is over. A clock that is set back meanwhile does not make it longer.
+/// Waits until the wait that the core asks for is over. A clock that is set back meanwhile does not
+/// make it longer.
 pub(crate) async fn wait(next: &AwaitTime) {
     let mut budget = next.until().since(now());
     while budget > 0 && !next.is_over(now()) {
-        let nap = if next.flight().is_some() { budget.min(POLL) } else { budget };
+        let nap = if next.flight().is_some() {
+            budget.min(POLL)
+        } else {
+            budget
+        };
         sleep(nap).await;
         budget = budget.saturating_sub(nap);
     }

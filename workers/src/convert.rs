@@ -1,7 +1,7 @@
 //! Between the runtime's objects and the vocabulary of the `http` crate.
 //!
-//! Heads are copied; bodies are left where they are. A field value is bytes in HTTP and in `http`; the runtime reads and writes those bytes as
-//! UTF-8.
+//! Heads are copied; bodies are left where they are. A field value is bytes in HTTP and in `http`;
+//! the runtime reads and writes those bytes as UTF-8.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, response};
@@ -36,9 +36,10 @@ pub(crate) fn header_map(headers: &web_sys::Headers) -> HeaderMap {
         let (Some(name), Some(value)) = (pair.get(0).as_string(), pair.get(1).as_string()) else {
             continue;
         };
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
-        {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) {
             map.append(name, value);
         }
     }
@@ -54,7 +55,8 @@ pub(crate) fn headers(map: &HeaderMap) -> Result<web_sys::Headers> {
     Ok(headers)
 }
 
-/// Makes a response for the client. Its body goes out as it is, in whatever encoding the head names. [9111-5.2.2.6-1]
+/// Makes a response for the client. Its body goes out as it is, in whatever encoding the head
+/// names. [9111-5.2.2.6-1]
 pub(crate) fn response(head: &response::Parts, body: Body) -> Result<web_sys::Response> {
     let init = web_sys::ResponseInit::new();
     init.set_status(head.status.as_u16());
@@ -75,23 +77,35 @@ pub(crate) fn response(head: &response::Parts, body: Body) -> Result<web_sys::Re
     Ok(made)
 }
 
-fn buffered(bytes: &js_sys::Uint8Array, init: &web_sys::ResponseInit) -> Result<web_sys::Response, JsValue> {
+fn buffered(
+    bytes: &js_sys::Uint8Array,
+    init: &web_sys::ResponseInit,
+) -> Result<web_sys::Response, JsValue> {
     web_sys::Response::new_with_opt_buffer_source_and_init(Some(bytes.as_ref()), init)
 }
 
 /// Hands the connection of an origin that changed protocols over to the client.
-pub(crate) fn switched(head: &response::Parts, origin: &web_sys::Response) -> Result<web_sys::Response> {
+pub(crate) fn switched(
+    head: &response::Parts,
+    origin: &web_sys::Response,
+) -> Result<web_sys::Response> {
     let init = web_sys::ResponseInit::new();
     init.set_status(head.status.as_u16());
     let socket = js_sys::Reflect::get(origin, &"webSocket".into())?;
     set(&init, "webSocket", &socket)?;
     let mut fields = head.headers.clone();
     // The runtime writes the handshake's own fields.
-    for name in [http::header::CONNECTION, http::header::UPGRADE, http::header::SEC_WEBSOCKET_ACCEPT] {
+    for name in [
+        http::header::CONNECTION,
+        http::header::UPGRADE,
+        http::header::SEC_WEBSOCKET_ACCEPT,
+    ] {
         fields.remove(name);
     }
     init.set_headers(headers(&fields)?.as_ref());
-    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(None, &init)?)
+    Ok(web_sys::Response::new_with_opt_readable_stream_and_init(
+        None, &init,
+    )?)
 }
 
 /// Sets a member that the bindings do not know.

@@ -2,7 +2,9 @@
 
 use futures_util::future::join;
 use http::header;
-use tidegate_core::{Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step};
+use tidegate_core::{
+    Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step,
+};
 use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
@@ -49,7 +51,10 @@ impl Shell {
                     let outcome = origin::fetch(&attempt, self.body.as_ref()).await;
                     let body_intact = self.body.as_ref().is_none_or(ClientBody::intact);
                     let told = outcome.as_ref().map_err(|failure| *failure);
-                    let told = told.map(|answer| tidegate_core::Answer { head: answer.head.clone(), body_intact });
+                    let told = told.map(|answer| tidegate_core::Answer {
+                        head: answer.head.clone(),
+                        body_intact,
+                    });
                     answer = outcome.ok();
                     next.resume(told, clock::now())
                 }
@@ -61,7 +66,11 @@ impl Shell {
                     if let Some(head) = reply.source.stored() {
                         found.load(head).await;
                     }
-                    return Ended { reply: *reply, found, answer };
+                    return Ended {
+                        reply: *reply,
+                        found,
+                        answer,
+                    };
                 }
             }
         }
@@ -74,7 +83,8 @@ impl Shell {
     }
 }
 
-/// Stores what an exchange ended with, for which no client waits. Returns whether the store has taken all that it was given.
+/// Stores what an exchange ended with, for which no client waits. Returns whether the store has
+/// taken all that it was given.
 pub(crate) async fn fill_alone(mut ended: Ended, log: bool) -> bool {
     invalidate(&ended.reply.invalidate).await;
     let (body, record) = ended.watch(log);
@@ -95,12 +105,26 @@ impl Ended {
     fn watch(&mut self, log: bool) -> (Option<web_sys::ReadableStream>, Record) {
         let answer = self.answer.as_ref();
         let body = answer.and_then(|answer| answer.response.body());
-        let length =
-            answer.and_then(|answer| answer.head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+        let length = answer.and_then(|answer| {
+            answer
+                .head
+                .headers
+                .get(header::CONTENT_LENGTH)?
+                .to_str()
+                .ok()?
+                .parse()
+                .ok()
+        });
         let watched = body.as_ref().filter(|_| self.reply.hold.is_some());
         let watched = watched.and_then(|body| streams::watched(body, length).ok());
-        let (body, ending) = watched.map_or((body, None), |(body, ending)| (Some(body), Some(ending)));
-        let record = Record { hold: self.reply.hold.take(), ending, report: self.reply.report.clone(), log };
+        let (body, ending) =
+            watched.map_or((body, None), |(body, ending)| (Some(body), Some(ending)));
+        let record = Record {
+            hold: self.reply.hold.take(),
+            ending,
+            report: self.reply.report.clone(),
+            log,
+        };
         (body, record)
     }
 }
@@ -145,15 +169,34 @@ impl Record {
 pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response, Rest)> {
     let (fetched, record) = ended.watch(log);
     let record = record.or_at_once();
-    let Ended { reply, mut found, answer } = ended;
-    let Reply { head, source, fill, background, .. } = reply;
+    let Ended {
+        reply,
+        mut found,
+        answer,
+    } = ended;
+    let Reply {
+        head,
+        source,
+        fill,
+        background,
+        ..
+    } = reply;
     let switched = source == Source::Origin && head.status == http::StatusCode::SWITCHING_PROTOCOLS;
     if let Some(answer) = answer.as_ref().filter(|_| switched) {
         let response = convert::switched(&head, &answer.response)?;
-        return Ok((response, Rest { fill: None, background, record }));
+        return Ok((
+            response,
+            Rest {
+                fill: None,
+                background,
+                record,
+            },
+        ));
     }
     // A copy that nobody reads would pile up.
-    let copies = fill.as_ref().is_some_and(|fill| fill.kind == FillKind::Insert);
+    let copies = fill
+        .as_ref()
+        .is_some_and(|fill| fill.kind == FillKind::Insert);
     let (body, copy) = match (source, copies, fetched) {
         (Source::Origin, true, Some(stream)) => {
             let (body, copy) = streams::tee(&stream)?;
@@ -175,7 +218,14 @@ pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response,
             (body, fetched.filter(|_| filling))
         }
     };
-    Ok((convert::response(&head, body)?, Rest { fill: fill.map(|fill| (fill, copy)), background, record }))
+    Ok((
+        convert::response(&head, body)?,
+        Rest {
+            fill: fill.map(|fill| (fill, copy)),
+            background,
+            record,
+        },
+    ))
 }
 
 /// What is done after the client has its answer.
@@ -211,8 +261,12 @@ async fn lookup(next: &tidegate_core::AwaitLookup) -> Found {
     })
 }
 
-/// Stores a response, and returns whether it is stored. What cannot be stored is fetched again by the next request.
-pub(crate) async fn store(fill: tidegate_core::Fill, body: Option<web_sys::ReadableStream>) -> bool {
+/// Stores a response, and returns whether it is stored. What cannot be stored is fetched again by
+/// the next request.
+pub(crate) async fn store(
+    fill: tidegate_core::Fill,
+    body: Option<web_sys::ReadableStream>,
+) -> bool {
     let stored = match Store::open().await {
         Ok(store) => store.fill(fill, body).await,
         Err(error) => Err(error),

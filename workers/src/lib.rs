@@ -1,11 +1,17 @@
 //! The edge shell: a Cloudflare Worker that carries out what `tidegate-core` decides.
 //!
-//! `fetch` is the way of one request; `drive` is the loop over the core's steps. Everything else performs one kind of step: `limits` asks
-//! Durable Objects, `store` the Cache API, `origin` the origins; `purges` keeps isolates in step. `node` holds the policy. No policy is decided here.
+//! `fetch` is the way of one request; `drive` is the loop over the core's steps. Everything else
+//! performs one kind of step: `limits` asks Durable Objects, `store` the Cache API, `origin` the
+//! origins; `purges` keeps isolates in step. `node` holds the policy. No policy is decided here.
 //!
 //! `workers/js/entry.mjs` calls this module, and answers for it if it fails.
 
-#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 mod client;
 mod clock;
@@ -33,10 +39,14 @@ use worker::{Context, Env, Result, js_sys, web_sys};
 use drive::{Rest, Shell};
 use streams::ClientBody;
 
-/// Answers one request. The promise rejects if that fails, and the caller answers instead, as the policy says. (The attribute `event(fetch)` would turn
-/// every error into a bare 500.)
+/// Answers one request. The promise rejects if that fails, and the caller answers instead, as the
+/// policy says. (The attribute `event(fetch)` would turn every error into a bare 500.)
 #[wasm_bindgen(js_name = fetch)]
-pub fn fetch(request: web_sys::Request, env: Env, ctx: worker::worker_sys::Context) -> js_sys::Promise {
+pub fn fetch(
+    request: web_sys::Request,
+    env: Env,
+    ctx: worker::worker_sys::Context,
+) -> js_sys::Promise {
     future_to_promise(async move { Ok(answer(request, env, Context::new(ctx)).await?.into()) })
 }
 
@@ -50,10 +60,18 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     let policy = engine.policy();
     let log = policy.server.access_log == AccessLog::Json;
     let body = client_body(&request, &client, policy.server.bounds.body_bytes_max)?;
-    let shell = Shell { env, engine: engine.clone(), body };
+    let shell = Shell {
+        env,
+        engine: engine.clone(),
+        body,
+    };
     let step = match head {
         Some(head) => engine.begin(head, client, clock::now()),
-        None => Step::Finish(Box::new(exchange::refuse_unread(Refusal::Malformed, &client, clock::now()))),
+        None => Step::Finish(Box::new(exchange::refuse_unread(
+            Refusal::Malformed,
+            &client,
+            clock::now(),
+        ))),
     };
     let mut ended = shell.drive(step).await;
     // Whoever reads after this answer must not get what the request has changed.
@@ -66,10 +84,17 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     Ok(response)
 }
 
-fn client_body(request: &web_sys::Request, client: &Client, max: u64) -> Result<Option<ClientBody>> {
+fn client_body(
+    request: &web_sys::Request,
+    client: &Client,
+    max: u64,
+) -> Result<Option<ClientBody>> {
     let length = match client.body {
         RequestBody::Empty => return Ok(None),
-        #[expect(clippy::cast_precision_loss, reason = "the platform accepts no body of 2^53 bytes")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the platform accepts no body of 2^53 bytes"
+        )]
         RequestBody::Sized(bytes) => JsValue::from_f64(bytes as f64),
         RequestBody::Streamed => JsValue::UNDEFINED,
     };
@@ -83,7 +108,11 @@ fn client_body(request: &web_sys::Request, client: &Client, max: u64) -> Result<
 
 /// Does what is left after the client has its answer.
 async fn finish(shell: Shell, rest: Rest, log: bool) {
-    let Rest { fill, background, record } = rest;
+    let Rest {
+        fill,
+        background,
+        record,
+    } = rest;
     let store = async {
         if let Some((fill, body)) = fill {
             drive::store(fill, body).await;
@@ -97,13 +126,17 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
     join(store, write).await;
     if let Some(work) = background {
         // The client's body belongs to the client's exchange.
-        let shell = Shell { body: None, ..shell };
+        let shell = Shell {
+            body: None,
+            ..shell
+        };
         shell.revalidate(work, log).await;
     }
 }
 
-/// Resolves to the origin that gets a request unchecked when this Worker has failed to answer it; to undefined if the policy refuses it then,
-/// or if it is an operator's: its token is not for origins.
+/// Resolves to the origin that gets a request unchecked when this Worker has failed to answer it;
+/// to undefined if the policy refuses it then, or if it is an operator's: its token is not for
+/// origins.
 ///
 /// Called on a fresh instance, after the one that failed.
 #[wasm_bindgen(js_name = failOpenOrigin)]

@@ -1,7 +1,8 @@
 //! The Durable Object that owns one exact counter.
 //!
-//! It runs the core's own charge function over a state of one number, which is kept in its storage (`SQLite`) and, while the object lives, in memory.
-//! When the state says no more than no state at all, an alarm deletes it, and with it the object.
+//! It runs the core's own charge function over a state of one number, which is kept in its storage
+//! (`SQLite`) and, while the object lives, in memory. When the state says no more than no state at
+//! all, an alarm deletes it, and with it the object.
 
 use std::cell::Cell;
 
@@ -13,7 +14,8 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use crate::clock;
 
-/// How long a spent state is kept: setting an alarm is a write, so it is not moved with every charge.
+/// How long a spent state is kept: setting an alarm is a write, so it is not moved with every
+/// charge.
 const KEPT_FOR: Millis = 60_000;
 
 /// What a counter is asked.
@@ -63,41 +65,105 @@ impl Answer {
 
 impl Ask {
     pub(crate) fn new(act: Act, charge: &Charge, now: Timestamp) -> Self {
-        let Quota { amount, period, burst } = charge.limit.quota;
-        Self { act, amount, period, burst, cost: charge.limit.cost, now }
+        let Quota {
+            amount,
+            period,
+            burst,
+        } = charge.limit.quota;
+        Self {
+            act,
+            amount,
+            period,
+            burst,
+            cost: charge.limit.cost,
+            now,
+        }
     }
 
     /// Does what is asked, on the state.
     fn act(&self, state: Option<Tat>) -> (Option<Tat>, Answer) {
-        let Self { act, amount, period, burst, cost, now } = *self;
-        let quota = Quota { amount, period, burst };
+        let Self {
+            act,
+            amount,
+            period,
+            burst,
+            cost,
+            now,
+        } = *self;
+        let quota = Quota {
+            amount,
+            period,
+            burst,
+        };
         let checked = gcra::peek(&quota, state, cost, now).into();
         match act {
             Act::Peek => {
                 let next = gcra::clamped(&quota, state, now);
-                (next, Answer { checked, charged: checked })
+                (
+                    next,
+                    Answer {
+                        checked,
+                        charged: checked,
+                    },
+                )
             }
             Act::Charge => {
                 let (next, verdict) = gcra::charge(&quota, state, cost, now);
-                (Some(next), Answer { checked, charged: verdict.into() })
+                (
+                    Some(next),
+                    Answer {
+                        checked,
+                        charged: verdict.into(),
+                    },
+                )
             }
             Act::Refund => {
                 let next = gcra::refund(&quota, state.unwrap_or(Tat(0)), cost, now);
-                (Some(next), Answer { checked, charged: checked })
+                (
+                    Some(next),
+                    Answer {
+                        checked,
+                        charged: checked,
+                    },
+                )
             }
         }
     }
 }
 
 impl From<Verdict> for Said {
-    fn from(Verdict { allowed, remaining, reset, retry_after }: Verdict) -> Self {
-        Self { allowed, remaining, reset, retry_after }
+    fn from(
+        Verdict {
+            allowed,
+            remaining,
+            reset,
+            retry_after,
+        }: Verdict,
+    ) -> Self {
+        Self {
+            allowed,
+            remaining,
+            reset,
+            retry_after,
+        }
     }
 }
 
 impl From<Said> for Verdict {
-    fn from(Said { allowed, remaining, reset, retry_after }: Said) -> Self {
-        Self { allowed, remaining, reset, retry_after }
+    fn from(
+        Said {
+            allowed,
+            remaining,
+            reset,
+            retry_after,
+        }: Said,
+    ) -> Self {
+        Self {
+            allowed,
+            remaining,
+            reset,
+            retry_after,
+        }
     }
 }
 
@@ -119,9 +185,21 @@ struct Row {
 impl DurableObject for LimitCounter {
     fn new(storage: State, _env: Env) -> Self {
         // A new object has no table yet.
-        let rows = storage.storage().sql().exec("SELECT tat FROM counter", None).and_then(|c| c.to_array::<Row>());
-        let tat = rows.unwrap_or_default().first().and_then(|row| row.tat.parse().ok()).map(Tat);
-        Self { storage, tat: Cell::new(tat), prepared: Cell::new(false) }
+        let rows = storage
+            .storage()
+            .sql()
+            .exec("SELECT tat FROM counter", None)
+            .and_then(|c| c.to_array::<Row>());
+        let tat = rows
+            .unwrap_or_default()
+            .first()
+            .and_then(|row| row.tat.parse().ok())
+            .map(Tat);
+        Self {
+            storage,
+            tat: Cell::new(tat),
+            prepared: Cell::new(false),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -160,9 +238,15 @@ impl LimitCounter {
     fn save(&self, tat: Tat) -> Result<()> {
         let sql = self.storage.storage().sql();
         if !self.prepared.get() {
-            sql.exec("CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY, tat TEXT NOT NULL)", None)?;
+            sql.exec(
+                "CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY, tat TEXT NOT NULL)",
+                None,
+            )?;
         }
-        sql.exec("INSERT OR REPLACE INTO counter VALUES (1, ?)", vec![tat.0.to_string().into()])?;
+        sql.exec(
+            "INSERT OR REPLACE INTO counter VALUES (1, ?)",
+            vec![tat.0.to_string().into()],
+        )?;
         self.tat.set(Some(tat));
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The isolate's own state: the engine, and the policy that it runs.
 //!
-//! The policy is compiled in; the value of the key `policy` in the KV namespace `POLICY` replaces it. The first requests of an isolate wait for
-//! that value, for a bounded time; later it is read again once a minute, and no request waits.
+//! The policy is compiled in; the value of the key `policy` in the KV namespace `POLICY` replaces
+//! it. The first requests of an isolate wait for that value, for a bounded time; later it is read
+//! again once a minute, and no request waits.
 //!
-//! A policy that proved to be valid is kept under another key. An isolate that begins while `policy` holds an invalid one follows that; without it, or
-//! if KV cannot be read, requests are refused: the policy that is compiled in was not meant then, and could lead anywhere.
+//! A policy that proved to be valid is kept under another key. An isolate that begins while
+//! `policy` holds an invalid one follows that; without it, or if KV cannot be read, requests are
+//! refused: the policy that is compiled in was not meant then, and could lead anywhere.
 
 use std::cell::RefCell;
 
@@ -97,13 +99,22 @@ struct Beginning {
 }
 
 async fn first(env: &Env, now: Timestamp) -> Result<Engine> {
-    let Beginning { policy, text, is_followed } = begin(env).await?;
+    let Beginning {
+        policy,
+        text,
+        is_followed,
+    } = begin(env).await?;
     let unkept = text.clone().filter(|_| is_followed);
     // Another request may have been faster.
     Ok(NODE.with_borrow_mut(|node| {
         let make = || {
             let engine = Engine::new(policy, u64::from_le_bytes(clock::random()));
-            Node { engine: engine.keeping(operations::token(env)), text, asked: now, unkept }
+            Node {
+                engine: engine.keeping(operations::token(env)),
+                text,
+                asked: now,
+                unkept,
+            }
         };
         node.get_or_insert_with(make).engine.clone()
     }))
@@ -113,13 +124,24 @@ async fn begin(env: &Env) -> Result<Beginning> {
     let text = match within_patience(env, KEY).await {
         Read::Failed => return Err("there is no policy: KV cannot be read".into()),
         Read::Nowhere | Read::Value(None) => {
-            let policy = Policy::parse("examples/edge.toml", BUILT_IN).map_err(|error| error.to_string())?;
-            return Ok(Beginning { policy, text: None, is_followed: true });
+            let policy =
+                Policy::parse("examples/edge.toml", BUILT_IN).map_err(|error| error.to_string())?;
+            return Ok(Beginning {
+                policy,
+                text: None,
+                is_followed: true,
+            });
         }
         Read::Value(Some(text)) => text,
     };
     let error = match Policy::parse("KV:policy", &text) {
-        Ok(policy) => return Ok(Beginning { policy, text: Some(text), is_followed: true }),
+        Ok(policy) => {
+            return Ok(Beginning {
+                policy,
+                text: Some(text),
+                is_followed: true,
+            });
+        }
         Err(error) => error,
     };
     worker::console_error!("the policy in KV is wrong, the last good one is looked for:\n{error}");
@@ -127,8 +149,13 @@ async fn begin(env: &Env) -> Result<Beginning> {
         Read::Value(Some(good)) => Policy::parse("KV:policy-last-good", &good).ok(),
         Read::Nowhere | Read::Value(None) | Read::Failed => None,
     };
-    let policy = good.ok_or("there is no policy: the one in KV is wrong, and no good one is known")?;
-    Ok(Beginning { policy, text: Some(text), is_followed: false })
+    let policy =
+        good.ok_or("there is no policy: the one in KV is wrong, and no good one is known")?;
+    Ok(Beginning {
+        policy,
+        text: Some(text),
+        is_followed: false,
+    })
 }
 
 async fn within_patience(env: &Env, key: &str) -> Read {
@@ -140,7 +167,9 @@ async fn within_patience(env: &Env, key: &str) -> Read {
 }
 
 async fn read(env: &Env, key: &str) -> Read {
-    let Ok(kv) = env.kv("POLICY") else { return Read::Nowhere };
+    let Ok(kv) = env.kv("POLICY") else {
+        return Read::Nowhere;
+    };
     match kv.get(key).cache_ttl(ASKED_EVERY / 1000).text().await {
         Ok(text) => Read::Value(text),
         Err(error) => {
@@ -150,9 +179,12 @@ async fn read(env: &Env, key: &str) -> Read {
     }
 }
 
-/// Keeps a policy that proved to be valid, if it is not the one kept. Isolates do so seldom: when they begin, and when the policy changes.
+/// Keeps a policy that proved to be valid, if it is not the one kept. Isolates do so seldom: when
+/// they begin, and when the policy changes.
 async fn keep(env: &Env, good: String) {
-    let Read::Value(kept) = within_patience(env, KEY_OF_LAST_GOOD).await else { return };
+    let Read::Value(kept) = within_patience(env, KEY_OF_LAST_GOOD).await else {
+        return;
+    };
     if kept.as_ref() == Some(&good) {
         return;
     }
@@ -166,22 +198,26 @@ async fn keep(env: &Env, good: String) {
     }
 }
 
-/// Goes over to another policy, if it is one. History that still applies is kept. Exchanges under way keep the engine that began them. Returns the
-/// text of a policy from KV that is new and valid.
+/// Goes over to another policy, if it is one. History that still applies is kept. Exchanges under
+/// way keep the engine that began them. Returns the text of a policy from KV that is new and valid.
 fn replace(text: Option<String>) -> Option<String> {
     NODE.with_borrow_mut(|node| {
         let node = node.as_mut()?;
         if node.text == text {
             return None;
         }
-        let (file, source) = text.as_deref().map_or(("examples/edge.toml", BUILT_IN), |text| ("KV:policy", text));
+        let (file, source) = text
+            .as_deref()
+            .map_or(("examples/edge.toml", BUILT_IN), |text| ("KV:policy", text));
         let good = match Policy::parse(file, source) {
             Ok(policy) => {
                 node.engine = node.engine.with_policy(policy);
                 text.clone()
             }
             Err(error) => {
-                worker::console_error!("the policy in KV is wrong, the current one stays:\n{error}");
+                worker::console_error!(
+                    "the policy in KV is wrong, the current one stays:\n{error}"
+                );
                 None
             }
         };

@@ -22,8 +22,9 @@ thread_local! {
     static GUESSES: RefCell<Guesses> = const { RefCell::new(Guesses::new()) };
 }
 
-/// Returns whether a request is for operators: it has their path. Without a token there are no operations, and the path is one like all others. Elsewhere
-/// the core refuses requests that show the token.
+/// Returns whether a request is for operators: it has their path. Without a token there are no
+/// operations, and the path is one like all others. Elsewhere the core refuses requests that show
+/// the token.
 pub(crate) fn is_one(env: &Env, head: &request::Parts) -> bool {
     head.uri.path().starts_with(operations::ROOT) && token(env).is_some()
 }
@@ -41,7 +42,9 @@ pub(crate) fn token(env: &Env) -> Option<Token> {
 /// Lets those with the token pass. Wrong ones are counted by this isolate, told and slowed.
 fn admit(env: &Env, headers: &HeaderMap, peer: IpAddr) -> std::result::Result<(), Refused> {
     let token = token(env);
-    let shown = token.as_ref().map_or(Shown::Nothing, |token| token.shown(headers));
+    let shown = token
+        .as_ref()
+        .map_or(Shown::Nothing, |token| token.shown(headers));
     let now = clock::now();
     if shown != Shown::Nothing {
         GUESSES.with_borrow(|guesses| guesses.admit(peer, now))?;
@@ -76,7 +79,10 @@ pub(crate) async fn answer(
 async fn order(request: &web_sys::Request) -> std::result::Result<Vec<u8>, Refused> {
     let body = streams::collect(request.body().as_ref(), operations::ORDER_BYTES_MAX as u64).await;
     body.map(|bytes| bytes.to_vec()).map_err(|_| {
-        let detail = format!("the body cannot be read; an order has at most {} bytes", operations::ORDER_BYTES_MAX);
+        let detail = format!(
+            "the body cannot be read; an order has at most {} bytes",
+            operations::ORDER_BYTES_MAX
+        );
         Refused::new(StatusCode::BAD_REQUEST, "Not understood", detail)
     })
 }
@@ -89,7 +95,8 @@ async fn carry_out(
 ) -> std::result::Result<Value, Refused> {
     match operations::read(&head.method, &head.uri, body)? {
         Operation::Purge(asked) => {
-            let unavailable = |title, detail| Refused::new(StatusCode::SERVICE_UNAVAILABLE, title, detail);
+            let unavailable =
+                |title, detail| Refused::new(StatusCode::SERVICE_UNAVAILABLE, title, detail);
             match purges::make(env, engine, &asked).await {
                 Ok(true) => Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() })),
                 Ok(false) => Err(unavailable(
@@ -98,7 +105,10 @@ async fn carry_out(
                 )),
                 Err(error) => {
                     worker::console_error!("the log of purges: {error}");
-                    Err(unavailable("Not purged", "The log of purges does not answer: order the purge again."))
+                    Err(unavailable(
+                        "Not purged",
+                        "The log of purges does not answer: order the purge again.",
+                    ))
                 }
             }
         }
@@ -120,11 +130,19 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
     let client = Client {
         peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         geo: None,
-        scheme: if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http },
+        scheme: if url.scheme_str() == Some("https") {
+            Scheme::Https
+        } else {
+            Scheme::Http
+        },
         body: RequestBody::Empty,
         fresh_trace: u128::from_le_bytes(clock::random()),
     };
-    let shell = Shell { env: env.clone(), engine: engine.clone(), body: None };
+    let shell = Shell {
+        env: env.clone(),
+        engine: engine.clone(),
+        body: None,
+    };
     let ended = shell.drive(engine.warm(head, client, clock::now())).await;
     let mut warmed = Warmed::of(&ended.reply.head, &ended.reply.report);
     if !drive::fill_alone(ended, false).await {

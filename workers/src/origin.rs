@@ -15,9 +15,17 @@ pub(crate) struct Answer {
     pub(crate) response: web_sys::Response,
 }
 
-/// Sends one request to one origin. Bodies stream both ways; pauses inside the response's body are bounded by the platform alone.
-pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::result::Result<Answer, Failure> {
-    let fail = |kind, sent| Failure { kind, sent, body_intact: body.is_none_or(ClientBody::intact) };
+/// Sends one request to one origin. Bodies stream both ways; pauses inside the response's body are
+/// bounded by the platform alone.
+pub(crate) async fn fetch(
+    attempt: &Attempt,
+    body: Option<&ClientBody>,
+) -> std::result::Result<Answer, Failure> {
+    let fail = |kind, sent| Failure {
+        kind,
+        sent,
+        body_intact: body.is_none_or(ClientBody::intact),
+    };
     let Ok(abort) = web_sys::AbortController::new() else {
         return Err(fail(FailureKind::Protocol, false));
     };
@@ -40,12 +48,20 @@ pub(crate) async fn fetch(attempt: &Attempt, body: Option<&ClientBody>) -> std::
         None => {
             abort.abort();
             let client = body.is_some_and(ClientBody::waits);
-            Err(fail(if client { FailureKind::BodyTooSlow } else { FailureKind::ResponseTimeout }, true))
+            Err(fail(
+                if client {
+                    FailureKind::BodyTooSlow
+                } else {
+                    FailureKind::ResponseTimeout
+                },
+                true,
+            ))
         }
     }
 }
 
-/// Waits for the head of the response. The time allowed counts from when the last part of the body went out.
+/// Waits for the head of the response. The time allowed counts from when the last part of the body
+/// went out.
 async fn answer(
     attempt: &Attempt,
     init: &web_sys::RequestInit,
@@ -80,7 +96,8 @@ fn outbound(
     init.set_headers(convert::headers(&fields)?.as_ref());
     init.set_redirect(web_sys::RequestRedirect::Manual);
     init.set_signal(Some(&abort.signal()));
-    // The runtime allows no body here; none is defined for these methods (RFC 9110, sections 9.3.1 and 9.3.2).
+    // The runtime allows no body here; none is defined for these methods (RFC 9110, sections 9.3.1
+    // and 9.3.2).
     let may_have_body = head.method != Method::GET && head.method != Method::HEAD;
     if let Some(body) = body.filter(|_| attempt.body && may_have_body) {
         init.set_body(body.open(abort)?.as_ref());
@@ -107,10 +124,12 @@ fn head(response: &web_sys::Response) -> Option<response::Parts> {
     Some(head)
 }
 
-/// What failed, and whether the request may have reached the origin, where the status is one that Cloudflare gives in place of an origin's.
+/// What failed, and whether the request may have reached the origin, where the status is one that
+/// Cloudflare gives in place of an origin's.
 ///
-/// No RFC knows these statuses, and only Cloudflare answers with them. Whether it was this hop or another Cloudflare in front of the origin cannot
-/// be told, and makes no difference: the origin itself did not answer. 530 is a name that does not resolve.
+/// No RFC knows these statuses, and only Cloudflare answers with them. Whether it was this hop or
+/// another Cloudflare in front of the origin cannot be told, and makes no difference: the origin
+/// itself did not answer. 530 is a name that does not resolve.
 fn said_by_the_platform(status: StatusCode) -> Option<(FailureKind, bool)> {
     match status.as_u16() {
         520 => Some((FailureKind::Closed, true)),
@@ -122,8 +141,9 @@ fn said_by_the_platform(status: StatusCode) -> Option<(FailureKind, bool)> {
     }
 }
 
-/// What a rejected `fetch` means, if it was not the client's body that failed. The runtime says "Network connection lost." whatever happened, even
-/// when the connection was refused, so the request may have reached the origin.
+/// What a rejected `fetch` means, if it was not the client's body that failed. The runtime says
+/// "Network connection lost." whatever happened, even when the connection was refused, so the
+/// request may have reached the origin.
 fn rejected(body: Option<&ClientBody>) -> FailureKind {
     match body.map(ClientBody::failure).as_deref() {
         Some("too large") => FailureKind::BodyTooLarge,

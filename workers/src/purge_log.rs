@@ -1,13 +1,16 @@
 //! The Durable Object that numbers purges, so that all isolates know their order.
 //!
-//! Isolates ask what has been purged since the last purge that they know of, and tell what they purge. Of each label only the last purge is held, and
-//! not of all labels: who has missed what is not held any more is told that everything was purged.
+//! Isolates ask what has been purged since the last purge that they know of, and tell what they
+//! purge. Of each label only the last purge is held, and not of all labels: who has missed what is
+//! not held any more is told that everything was purged.
 
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::purge::{Label, Made, Number};
-use worker::{DurableObject, Env, Request, Response, Result, SqlStorage, SqlStorageValue, durable_object};
+use worker::{
+    DurableObject, Env, Request, Response, Result, SqlStorage, SqlStorageValue, durable_object,
+};
 
 /// Most labels that the log holds. An isolate that begins reads them all.
 const HELD: u32 = 10_000;
@@ -57,17 +60,24 @@ struct State {
 
 impl DurableObject for PurgeLog {
     fn new(storage: worker::State, _env: Env) -> Self {
-        Self { storage, prepared: Cell::new(false) }
+        Self {
+            storage,
+            prepared: Cell::new(false),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         let Ask { since, make } = serde_json::from_str(&request.text().await?)?;
         // Nothing is awaited from here on, so no other request comes between.
         self.prepare()?;
-        // Read before its own are written: in their place in the table may be others that it does not know of.
+        // Read before its own are written: in their place in the table may be others that it does
+        // not know of.
         let mut made = self.after(since)?;
         for own in make {
-            made.push(Made { number: self.append(own)?, ..own });
+            made.push(Made {
+                number: self.append(own)?,
+                ..own
+            });
         }
         Response::ok(serde_json::to_string(&Answer { made })?)
     }
@@ -95,7 +105,12 @@ impl PurgeLog {
     fn append(&self, made: Made) -> Result<Number> {
         let sql = self.sql();
         let row = || -> Vec<SqlStorageValue> {
-            vec![made.label.map_or_else(String::new, |label| label.to_string()).into(), i32::from(made.soft).into()]
+            vec![
+                made.label
+                    .map_or_else(String::new, |label| label.to_string())
+                    .into(),
+                i32::from(made.soft).into(),
+            ]
         };
         if made.label.is_none() && !made.soft {
             // Nothing older is left for another one to reach.
@@ -103,32 +118,66 @@ impl PurgeLog {
             sql.exec("UPDATE state SET held = 0", None)?;
         }
         sql.exec("UPDATE state SET held = held - (SELECT count(*) FROM last WHERE label = ? AND soft = ?)", row())?;
-        sql.exec("UPDATE state SET number = number + 1, held = held + 1", None)?;
-        sql.exec("INSERT OR REPLACE INTO last VALUES (?, ?, (SELECT number FROM state))", row())?;
+        sql.exec(
+            "UPDATE state SET number = number + 1, held = held + 1",
+            None,
+        )?;
+        sql.exec(
+            "INSERT OR REPLACE INTO last VALUES (?, ?, (SELECT number FROM state))",
+            row(),
+        )?;
         let State { number, held, .. } = self.state()?;
         if held > HELD {
-            sql.exec("UPDATE state SET held = held - 1, dropped = (SELECT min(number) FROM last)", None)?;
-            sql.exec("DELETE FROM last WHERE number = (SELECT dropped FROM state)", None)?;
+            sql.exec(
+                "UPDATE state SET held = held - 1, dropped = (SELECT min(number) FROM last)",
+                None,
+            )?;
+            sql.exec(
+                "DELETE FROM last WHERE number = (SELECT dropped FROM state)",
+                None,
+            )?;
         }
         Ok(number)
     }
 
     fn state(&self) -> Result<State> {
-        self.sql().exec("SELECT number, held, dropped FROM state", None)?.one()
+        self.sql()
+            .exec("SELECT number, held, dropped FROM state", None)?
+            .one()
     }
 
     fn after(&self, since: Number) -> Result<Vec<Made>> {
         let dropped = self.state()?.dropped;
         let mut made = Vec::new();
         if since < dropped {
-            made.push(Made { number: dropped, label: None, soft: false });
+            made.push(Made {
+                number: dropped,
+                label: None,
+                soft: false,
+            });
         }
         let since = i64::try_from(since).unwrap_or(i64::MAX);
         let select = "SELECT number, label, soft FROM last WHERE number > CAST(? AS INTEGER) ORDER BY number";
-        let rows: Vec<Row> = self.sql().exec(select, vec![since.to_string().into()])?.to_array()?;
-        for Row { number, label, soft } in rows {
-            let label = if label.is_empty() { None } else { Some(label.parse::<Label>().map_err(|e| e.to_string())?) };
-            made.push(Made { number, label, soft: soft != 0 });
+        let rows: Vec<Row> = self
+            .sql()
+            .exec(select, vec![since.to_string().into()])?
+            .to_array()?;
+        for Row {
+            number,
+            label,
+            soft,
+        } in rows
+        {
+            let label = if label.is_empty() {
+                None
+            } else {
+                Some(label.parse::<Label>().map_err(|e| e.to_string())?)
+            };
+            made.push(Made {
+                number,
+                label,
+                soft: soft != 0,
+            });
         }
         Ok(made)
     }

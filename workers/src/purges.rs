@@ -1,8 +1,10 @@
 //! What other isolates have purged, and what they are told of ours.
 //!
-//! The purges are numbered by one Durable Object. An isolate asks it again when what it knows is older than [`KNOWN_FOR`], before it uses what is
-//! stored; so a purge counts everywhere within that time and the [`PATIENCE`] of the one who asks for all. Without the binding `PURGES` nobody could
-//! order them: operators' purges are refused, and a change removes only what a GET like it would get, from the cache of its data centre.
+//! The purges are numbered by one Durable Object. An isolate asks it again when what it knows is
+//! older than [`KNOWN_FOR`], before it uses what is stored; so a purge counts everywhere within
+//! that time and the [`PATIENCE`] of the one who asks for all. Without the binding `PURGES` nobody
+//! could order them: operators' purges are refused, and a change removes only what a GET like it
+//! would get, from the cache of its data centre.
 
 use std::cell::Cell;
 
@@ -24,7 +26,8 @@ thread_local! {
     static ASKED: Cell<Option<Timestamp>> = const { Cell::new(None) };
 }
 
-/// Makes sure that the engine knows what has been purged; says whether it does. If not, nothing stored may be used.
+/// Makes sure that the engine knows what has been purged; says whether it does. If not, nothing
+/// stored may be used.
 pub(crate) async fn known(env: &Env, engine: &Engine) -> bool {
     let Some(log) = log(env) else { return true };
     let now = clock::now();
@@ -55,11 +58,25 @@ pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
     if reply.purges.is_empty() {
         return;
     }
-    let Some(log) = log(env) else { return reply.purges.clear() };
-    match ask(&log, engine, reply.purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect()).await {
+    let Some(log) = log(env) else {
+        return reply.purges.clear();
+    };
+    match ask(
+        &log,
+        engine,
+        reply
+            .purges
+            .iter()
+            .flat_map(|purge| engine.to_be_made(purge))
+            .collect(),
+    )
+    .await
+    {
         Ok(made) => engine.carry_out_as(reply, &made),
         Err(error) => {
-            worker::console_error!("the log of purges: {error}; only this isolate knows of a change");
+            worker::console_error!(
+                "the log of purges: {error}; only this isolate knows of a change"
+            );
             engine.carry_out_provisionally(reply);
         }
     }
@@ -67,8 +84,20 @@ pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
 
 /// Makes an operator's purges, everywhere; says whether there is a log to tell.
 pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result<bool> {
-    let Some(log) = log(env) else { return Ok(false) };
-    engine.learn(&ask(&log, engine, purges.iter().flat_map(|purge| engine.to_be_made(purge)).collect()).await?);
+    let Some(log) = log(env) else {
+        return Ok(false);
+    };
+    engine.learn(
+        &ask(
+            &log,
+            engine,
+            purges
+                .iter()
+                .flat_map(|purge| engine.to_be_made(purge))
+                .collect(),
+        )
+        .await?,
+    );
     Ok(true)
 }
 
@@ -77,7 +106,13 @@ fn log(env: &Env) -> Option<ObjectNamespace> {
 }
 
 async fn ask(log: &ObjectNamespace, engine: &Engine, make: Vec<Made>) -> Result<Vec<Made>> {
-    let asked = Box::pin(request(log, Ask { since: engine.last_purge(), make }));
+    let asked = Box::pin(request(
+        log,
+        Ask {
+            since: engine.last_purge(),
+            make,
+        },
+    ));
     match clock::within(PATIENCE, asked).await {
         Some(answer) => Ok(answer?.made),
         None => Err(format!("no answer within {PATIENCE} ms").into()),
@@ -86,8 +121,11 @@ async fn ask(log: &ObjectNamespace, engine: &Engine, make: Vec<Made>) -> Result<
 
 async fn request(log: &ObjectNamespace, ask: Ask) -> Result<Answer> {
     let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(serde_json::to_string(&ask)?.into()));
+    init.with_method(Method::Post)
+        .with_body(Some(serde_json::to_string(&ask)?.into()));
     let log = log.get_by_name("all")?;
-    let mut response = log.fetch_with_request(Request::new_with_init("https://purges/", &init)?).await?;
+    let mut response = log
+        .fetch_with_request(Request::new_with_init("https://purges/", &init)?)
+        .await?;
     Ok(serde_json::from_str(&response.text().await?)?)
 }

@@ -1,10 +1,12 @@
 //! Stored responses in the platform's Cache API, under keys of our own.
 //!
-//! Vary, freshness and validation are the core's; the platform only keeps bytes and forgets them in time. What it is given are plain 200 answers
-//! that no rule of its own touches; the real head is a record beside the body (see [`entry`]).
+//! Vary, freshness and validation are the core's; the platform only keeps bytes and forgets them in
+//! time. What it is given are plain 200 answers that no rule of its own touches; the real head is a
+//! record beside the body (see [`entry`]).
 //!
-//! The cache of another data centre is another store, and every entry may vanish at any time. Two writers of one key at the same moment may lose
-//! one of their responses, never mix them: heads name their bodies by random names.
+//! The cache of another data centre is another store, and every entry may vanish at any time. Two
+//! writers of one key at the same moment may lose one of their responses, never mix them: heads
+//! name their bodies by random names.
 
 pub(crate) mod entry;
 
@@ -39,8 +41,14 @@ impl Found {
         if self.body.as_ref().is_some_and(|(stored, _)| stored == head) {
             return;
         }
-        let place = self.variants.iter().find(|v| v.head == *head).map(|v| &v.place);
-        let (Some(Place::Named(name)), Some(key)) = (place, &self.key) else { return };
+        let place = self
+            .variants
+            .iter()
+            .find(|v| v.head == *head)
+            .map(|v| &v.place);
+        let (Some(Place::Named(name)), Some(key)) = (place, &self.key) else {
+            return;
+        };
         let body = match Store::open().await {
             Ok(store) => store.get(&entry::body_url(key, name)).await,
             Err(error) => Err(error),
@@ -54,7 +62,8 @@ impl Found {
     /// Hands out the body stored with this head.
     pub(crate) fn take(&mut self, head: &Arc<Stored>) -> Result<Body> {
         let body = self.body.take_if(|(stored, _)| stored == head);
-        body.map(|(_, body)| body.into()).ok_or_else(|| "the platform has dropped the body".into())
+        body.map(|(_, body)| body.into())
+            .ok_or_else(|| "the platform has dropped the body".into())
     }
 
     /// A body that nobody reads would hold one of the few connections of the request.
@@ -83,19 +92,33 @@ impl Store {
 
     /// Looks a key up: one `match` for a response that does not vary, two for one that does.
     pub(crate) async fn lookup(&self, next: &AwaitLookup) -> Result<Found> {
-        let Some(Entry { mut variants, mut body }) = self.entry(next.key()).await? else {
+        let Some(Entry {
+            mut variants,
+            mut body,
+        }) = self.entry(next.key()).await?
+        else {
             return Ok(Found::default());
         };
         while let Some(chosen) = next.choose(&heads(&variants), clock::now()).cloned() {
-            let Some(at) = variants.iter().position(|v| v.head == chosen) else { break };
+            let Some(at) = variants.iter().position(|v| v.head == chosen) else {
+                break;
+            };
             let stream = match variants.get(at).map(|v| &v.place) {
                 Some(Place::Here) => Some(body.take()),
-                Some(Place::Named(name)) => self.get(&entry::body_url(next.key(), name)).await?.map(|r| r.body()),
+                Some(Place::Named(name)) => self
+                    .get(&entry::body_url(next.key(), name))
+                    .await?
+                    .map(|r| r.body()),
                 None => None,
             };
             if let Some(stream) = stream {
                 let key = Some(next.key().clone());
-                return Ok(Found { heads: heads(&variants), variants, key, body: Some((chosen, stream)) });
+                return Ok(Found {
+                    heads: heads(&variants),
+                    variants,
+                    key,
+                    body: Some((chosen, stream)),
+                });
             }
             // The platform has dropped this body: its head is of no use.
             variants.remove(at);
@@ -103,14 +126,25 @@ impl Store {
         if let Some(stream) = body {
             streams::discard(&stream);
         }
-        Ok(Found { heads: heads(&variants), variants, key: Some(next.key().clone()), body: None })
+        Ok(Found {
+            heads: heads(&variants),
+            variants,
+            key: Some(next.key().clone()),
+            body: None,
+        })
     }
 
-    /// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for it may go on afterwards.
-    pub(crate) async fn fill(&self, fill: Fill, fetched: Option<web_sys::ReadableStream>) -> Result<()> {
+    /// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for
+    /// it may go on afterwards.
+    pub(crate) async fn fill(
+        &self,
+        fill: Fill,
+        fetched: Option<web_sys::ReadableStream>,
+    ) -> Result<()> {
         match &fill.kind {
             FillKind::Insert => {
-                // Read whole before any of it is put: the platform may keep the part of a body that breaks off as if it were all.
+                // Read whole before any of it is put: the platform may keep the part of a body that
+                // breaks off as if it were all.
                 let body = streams::collect(fetched.as_ref(), fill.body_bytes_max).await?;
                 let Some(head) = fill.completed(body.length().into()) else {
                     return Err("the body has another length than its head says".into());
@@ -126,7 +160,9 @@ impl Store {
 
     /// Drops all responses stored under a key.
     pub(crate) async fn invalidate(&self, key: &CacheKey) -> Result<()> {
-        let Some(entry) = self.entry(key).await? else { return Ok(()) };
+        let Some(entry) = self.entry(key).await? else {
+            return Ok(());
+        };
         self.delete(&entry::url(key)).await?;
         for variant in &entry.variants {
             if let Place::Named(name) = &variant.place {
@@ -136,41 +172,70 @@ impl Store {
         Ok(())
     }
 
-    async fn insert(&self, key: &CacheKey, head: Arc<Stored>, body: js_sys::Uint8Array, joined_max: u64) -> Result<()> {
+    async fn insert(
+        &self,
+        key: &CacheKey,
+        head: Arc<Stored>,
+        body: js_sys::Uint8Array,
+        joined_max: u64,
+    ) -> Result<()> {
         let now = clock::now();
         let (mut variants, mut first) = match self.entry(key).await? {
             Some(entry) => (entry.variants, entry.body),
             None => (Vec::new(), None),
         };
         variants.retain(|v| v.head.expires() > now);
-        let Put { at, head, before, after } = put(&heads(&variants), head, joined_max);
+        let Put {
+            at,
+            head,
+            before,
+            after,
+        } = put(&heads(&variants), head, joined_max);
         let mut body = body;
-        if let Some(old) = at.filter(|_| !(before.is_empty() && after.is_empty())).and_then(|at| variants.get(at)) {
+        if let Some(old) = at
+            .filter(|_| !(before.is_empty() && after.is_empty()))
+            .and_then(|at| variants.get(at))
+        {
             let old = self.body_of(key, old, first.take()).await?;
             body = streams::join(&old, &before, &body, &after);
         }
         let alone = variants.is_empty() || (variants.len() == 1 && at == Some(0));
         if alone {
             first.iter().for_each(streams::discard);
-            return self.put(&entry::url(key), entry::alone(&head, body, now)?).await;
+            return self
+                .put(&entry::url(key), entry::alone(&head, body, now)?)
+                .await;
         }
         // The first response moves out of the entry when a second one comes.
         if let Some(variant) = variants.iter_mut().find(|v| v.place == Place::Here) {
             variant.place = Place::Named(entry::new_name());
-            self.put_body(key, variant, streams::collect(first.as_ref(), u64::MAX).await?, now).await?;
+            self.put_body(
+                key,
+                variant,
+                streams::collect(first.as_ref(), u64::MAX).await?,
+                now,
+            )
+            .await?;
         }
-        let new = Variant { head, place: Place::Named(entry::new_name()) };
+        let new = Variant {
+            head,
+            place: Place::Named(entry::new_name()),
+        };
         self.put_body(key, &new, body, now).await?;
         match at.and_then(|at| variants.get_mut(at)) {
             Some(old) => *old = new,
             None => variants.push(new),
         }
-        self.put(&entry::url(key), entry::several(&variants, now)?).await
+        self.put(&entry::url(key), entry::several(&variants, now)?)
+            .await
     }
 
-    /// A head that shares its entry with the body cannot be replaced alone: the body is read from the old entry and put into the new one.
+    /// A head that shares its entry with the body cannot be replaced alone: the body is read from
+    /// the old entry and put into the new one.
     async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: &Arc<Stored>) -> Result<()> {
-        let Some(Entry { mut variants, body }) = self.entry(key).await? else { return Ok(()) };
+        let Some(Entry { mut variants, body }) = self.entry(key).await? else {
+            return Ok(());
+        };
         let now = clock::now();
         let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else {
             body.iter().for_each(streams::discard);
@@ -183,7 +248,9 @@ impl Store {
         }
         variant.head = Arc::clone(new);
         let response = match variant.place {
-            Place::Here => entry::alone(new, streams::collect(body.as_ref(), u64::MAX).await?, now)?,
+            Place::Here => {
+                entry::alone(new, streams::collect(body.as_ref(), u64::MAX).await?, now)?
+            }
             Place::Named(_) => entry::several(&variants, now)?,
         };
         self.put(&entry::url(key), response).await
@@ -207,7 +274,10 @@ impl Store {
     }
 
     async fn entry(&self, key: &CacheKey) -> Result<Option<Entry>> {
-        Ok(self.get(&entry::url(key)).await?.and_then(|response| Entry::read(&response)))
+        Ok(self
+            .get(&entry::url(key))
+            .await?
+            .and_then(|response| Entry::read(&response)))
     }
 
     async fn put_body(
@@ -217,8 +287,14 @@ impl Store {
         body: js_sys::Uint8Array,
         now: Timestamp,
     ) -> Result<()> {
-        let Place::Named(name) = &variant.place else { return Ok(()) };
-        self.put(&entry::body_url(key, name), entry::body(&variant.head, body, now)?).await
+        let Place::Named(name) = &variant.place else {
+            return Ok(());
+        };
+        self.put(
+            &entry::body_url(key, name),
+            entry::body(&variant.head, body, now)?,
+        )
+        .await
     }
 
     async fn get(&self, url: &str) -> Result<Option<web_sys::Response>> {

@@ -1,4 +1,5 @@
-//! Bodies: streams of the runtime, handled by a little JavaScript so that no byte of them enters wasm memory.
+//! Bodies: streams of the runtime, handled by a little JavaScript so that no byte of them enters
+//! wasm memory.
 
 use std::ops::Range;
 
@@ -17,11 +18,19 @@ extern "C" {
 
     /// Takes the body over. `length` is undefined when unknown; beyond `max` bytes the body fails.
     #[wasm_bindgen(constructor, catch)]
-    pub(crate) fn new(stream: &ReadableStream, length: JsValue, max: f64) -> Result<ClientBody, JsValue>;
+    pub(crate) fn new(
+        stream: &ReadableStream,
+        length: JsValue,
+        max: f64,
+    ) -> Result<ClientBody, JsValue>;
 
-    /// A stream of the whole body for one attempt, which ends if the body fails; only while the body is intact.
+    /// A stream of the whole body for one attempt, which ends if the body fails; only while the
+    /// body is intact.
     #[wasm_bindgen(method, catch)]
-    pub(crate) fn open(this: &ClientBody, attempt: &AbortController) -> Result<ReadableStream, JsValue>;
+    pub(crate) fn open(
+        this: &ClientBody,
+        attempt: &AbortController,
+    ) -> Result<ReadableStream, JsValue>;
 
     /// Whether the whole body can still be sent.
     #[wasm_bindgen(method, getter)]
@@ -35,11 +44,13 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub(crate) fn waits(this: &ClientBody) -> bool;
 
-    /// `aborted` when the client stopped sending, `too large` when it sent more than allowed, else empty.
+    /// `aborted` when the client stopped sending, `too large` when it sent more than allowed, else
+    /// empty.
     #[wasm_bindgen(method, getter)]
     pub(crate) fn failure(this: &ClientBody) -> String;
 
-    /// A stream to read instead, and a promise that settles with how it ended. `length` is undefined when unknown.
+    /// A stream to read instead, and a promise that settles with how it ended. `length` is
+    /// undefined when unknown.
     #[wasm_bindgen(js_name = watched, catch)]
     fn watch_stream(stream: &ReadableStream, length: JsValue) -> Result<js_sys::Array, JsValue>;
 
@@ -51,18 +62,30 @@ extern "C" {
     #[wasm_bindgen(js_name = collect, catch)]
     fn collect_bytes(stream: &ReadableStream, max: f64) -> Result<js_sys::Promise, JsValue>;
 
-    /// Pieces of a stream put together: arrays of a start and an end in it, and buffers of their own.
+    /// Pieces of a stream put together: arrays of a start and an end in it, and buffers of their
+    /// own.
     #[wasm_bindgen(js_name = pieces, catch)]
-    fn put_together(stream: &ReadableStream, plan: &js_sys::Array) -> Result<ReadableStream, JsValue>;
+    fn put_together(
+        stream: &ReadableStream,
+        plan: &js_sys::Array,
+    ) -> Result<ReadableStream, JsValue>;
 
     /// Gives up the rest of a stream, if nobody else reads it.
     pub(crate) fn discard(stream: &ReadableStream);
 }
 
 /// Reads a stream to its end. Fails when it breaks off, or has more bytes than allowed.
-pub(crate) async fn collect(stream: Option<&ReadableStream>, max: u64) -> Result<js_sys::Uint8Array, JsValue> {
-    let Some(stream) = stream else { return Ok(js_sys::Uint8Array::new_with_length(0)) };
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53, and only a bound")]
+pub(crate) async fn collect(
+    stream: Option<&ReadableStream>,
+    max: u64,
+) -> Result<js_sys::Uint8Array, JsValue> {
+    let Some(stream) = stream else {
+        return Ok(js_sys::Uint8Array::new_with_length(0));
+    };
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "far below 2^53, and only a bound"
+    )]
     let bytes: JsValue = JsFuture::from(collect_bytes(stream, max as f64)?).await?;
     Ok(bytes.unchecked_into())
 }
@@ -73,7 +96,10 @@ pub(crate) struct Ending(js_sys::Promise<js_sys::JsString>);
 impl Ending {
     /// Waits for the end.
     pub(crate) async fn reached(self) -> BodyEnd {
-        let how = JsFuture::from(self.0).await.ok().and_then(|how| how.as_string());
+        let how = JsFuture::from(self.0)
+            .await
+            .ok()
+            .and_then(|how| how.as_string());
         match how.as_deref() {
             Some("whole") => BodyEnd::Whole,
             Some("broken") => BodyEnd::Broken,
@@ -83,7 +109,10 @@ impl Ending {
 }
 
 /// Makes a stream that tells how it ends. With a length it announces that length.
-pub(crate) fn watched(stream: &ReadableStream, length: Option<u64>) -> Result<(ReadableStream, Ending), JsValue> {
+pub(crate) fn watched(
+    stream: &ReadableStream,
+    length: Option<u64>,
+) -> Result<(ReadableStream, Ending), JsValue> {
     #[expect(clippy::cast_precision_loss, reason = "no body has 2^53 bytes")]
     let length = length.map_or(JsValue::UNDEFINED, |bytes| JsValue::from_f64(bytes as f64));
     let both = watch_stream(stream, length)?;
@@ -98,10 +127,15 @@ pub(crate) fn tee(stream: &ReadableStream) -> Result<(ReadableStream, ReadableSt
 
 /// Puts pieces of a stream together.
 pub(crate) fn pieces(stream: &ReadableStream, pieces: &[Piece]) -> Result<ReadableStream, JsValue> {
-    #[expect(clippy::cast_precision_loss, reason = "positions in a body, far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "positions in a body, far below 2^53"
+    )]
     let plan = pieces.iter().map(|piece| match piece {
         Piece::Text(text) => JsValue::from(js_sys::Uint8Array::from(&**text)),
-        Piece::Body(range) => js_sys::Array::of2(&(range.start as f64).into(), &(range.end as f64).into()).into(),
+        Piece::Body(range) => {
+            js_sys::Array::of2(&(range.start as f64).into(), &(range.end as f64).into()).into()
+        }
     });
     put_together(stream, &plan.collect())
 }
@@ -116,7 +150,8 @@ pub(crate) fn join(
     let position = |at: u64| u32::try_from(at).unwrap_or(u32::MAX);
     let part = |range: &Range<u64>| old.subarray(position(range.start), position(range.end));
     let parts = [part(before), new.clone(), part(after)];
-    let whole = js_sys::Uint8Array::new_with_length(parts.iter().map(js_sys::Uint8Array::length).sum());
+    let whole =
+        js_sys::Uint8Array::new_with_length(parts.iter().map(js_sys::Uint8Array::length).sum());
     let mut at = 0;
     for part in &parts {
         whole.set(part, at);

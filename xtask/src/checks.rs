@@ -14,27 +14,56 @@ pub(crate) fn format() -> Result<Outcome> {
 
 /// Lints everything natively, and what runs at the edge as it runs there.
 pub(crate) fn clippy() -> Result<Outcome> {
-    run(&mut cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    run(&mut cargo(&[
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
     let mut edge = cargo(&["clippy", "--quiet", "--target", WASM_TARGET]);
-    run(edge.args(["-p", "tidegate-core", "-p", "tidegate-js", "-p", "tidegate-worker", "--", "--deny", "warnings"]))?;
+    run(edge.args([
+        "-p",
+        "tidegate-core",
+        "-p",
+        "tidegate-js",
+        "-p",
+        "tidegate-worker",
+        "--",
+        "--deny",
+        "warnings",
+    ]))?;
     Ok(Passed)
 }
 
 pub(crate) fn rustdoc() -> Result<Outcome> {
-    run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    run(cargo(&["doc", "--quiet", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "--deny warnings"))?;
     Ok(Passed)
 }
 
-/// Licences, sources and bans of the dependency graph. Advisories need a database from the network: a step of its own.
+/// Licences, sources and bans of the dependency graph. Advisories need a database from the network:
+/// a step of its own.
 pub(crate) fn dependencies() -> Result<Outcome> {
     match cargo_deny() {
         Ok(deny) => {
             // Packages for other systems than this one are looked at too.
             run(&mut cargo(&["fetch", "--quiet"]))?;
-            run(command(deny).args(["--workspace", "--offline", "check", "bans", "licenses", "sources"]))?;
+            run(command(deny).args([
+                "--workspace",
+                "--offline",
+                "check",
+                "bans",
+                "licenses",
+                "sources",
+            ]))?;
             Ok(Passed)
         }
-        Err(error) => Ok(Skipped(format!("cargo-deny is not installed and cannot be built: {error}"))),
+        Err(error) => Ok(Skipped(format!(
+            "cargo-deny is not installed and cannot be built: {error}"
+        ))),
     }
 }
 
@@ -44,7 +73,9 @@ pub(crate) fn advisories() -> Result<Outcome> {
         return Ok(Skipped("cargo-deny is missing".to_owned()));
     };
     if output(command(&deny).args(["fetch", "db"])).is_none() {
-        return Ok(Skipped("the advisory database cannot be fetched from here".to_owned()));
+        return Ok(Skipped(
+            "the advisory database cannot be fetched from here".to_owned(),
+        ));
     }
     run(command(&deny).args(["--workspace", "check", "advisories"]))?;
     Ok(Passed)
@@ -60,11 +91,25 @@ fn cargo_deny() -> Result<PathBuf> {
     let built = dir.join("bin/cargo-deny");
     if !built.exists() {
         println!("    building cargo-deny {DENY_VERSION}");
-        let mut install =
-            cargo(&["install", "--quiet", "--debug", "--locked", "cargo-deny", "--version", DENY_VERSION]);
-        install.args(["--no-track", "--root"]).arg(&dir).arg("--target-dir").arg(target().join("cargo-deny/build"));
+        let mut install = cargo(&[
+            "install",
+            "--quiet",
+            "--debug",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            DENY_VERSION,
+        ]);
+        install
+            .args(["--no-track", "--root"])
+            .arg(&dir)
+            .arg("--target-dir")
+            .arg(target().join("cargo-deny/build"));
         // Outside the repository's own settings, and without what only slows a tool's build down.
-        install.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_INCREMENTAL", "false").current_dir(root());
+        install
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("CARGO_PROFILE_DEV_INCREMENTAL", "false")
+            .current_dir(root());
         run(&mut install)?;
     }
     Ok(built)

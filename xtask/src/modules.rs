@@ -1,7 +1,8 @@
-//! Modules of a crate must not import each other in a circle: what lies in one can only be read, tested and changed as a whole.
+//! Modules of a crate must not import each other in a circle: what lies in one can only be read,
+//! tested and changed as a whole.
 //!
-//! An import is any path to another module of the crate, in a `use` or in code, outside tests. A module that only declares another one does not
-//! import it.
+//! An import is any path to another module of the crate, in a `use` or in code, outside tests. A
+//! module that only declares another one does not import it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -31,7 +32,11 @@ pub(crate) fn check() -> Result<Outcome> {
             found.push_str(&describe(source, &circle, &imports));
         }
     }
-    if found.is_empty() { Ok(Passed) } else { Err(found) }
+    if found.is_empty() {
+        Ok(Passed)
+    } else {
+        Err(found)
+    }
 }
 
 /// Reads what all modules below a directory import.
@@ -41,7 +46,8 @@ fn read_crate(directory: &Path) -> Result<Imports> {
     let sources: Vec<(Module, String)> = files
         .iter()
         .map(|file| {
-            let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let text =
+                fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
             Ok((module_of(directory, file), text))
         })
         .collect::<Result<_>>()?;
@@ -61,10 +67,17 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Says which module a file holds. A program's `main.rs` stands beside the library and is a root of its own, which nothing can import.
+/// Says which module a file holds. A program's `main.rs` stands beside the library and is a root of
+/// its own, which nothing can import.
 fn module_of(directory: &Path, file: &Path) -> Module {
-    let relative = file.strip_prefix(directory).unwrap_or(file).with_extension("");
-    let mut names: Module = relative.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    let relative = file
+        .strip_prefix(directory)
+        .unwrap_or(file)
+        .with_extension("");
+    let mut names: Module = relative
+        .iter()
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
     if names.last().is_some_and(|last| last == "mod") || names == ["lib"] {
         names.pop();
     }
@@ -75,8 +88,13 @@ fn read_modules(sources: &[(Module, String)]) -> Result<Imports> {
     let known: BTreeSet<Module> = sources.iter().map(|(module, _)| module.clone()).collect();
     let mut imports = Imports::new();
     for (module, text) in sources {
-        let file = syn::parse_file(text).map_err(|error| format!("module `{}`: {error}", name(module)))?;
-        let mut reader = Reader { known: &known, here: module.clone(), found: BTreeSet::new() };
+        let file =
+            syn::parse_file(text).map_err(|error| format!("module `{}`: {error}", name(module)))?;
+        let mut reader = Reader {
+            known: &known,
+            here: module.clone(),
+            found: BTreeSet::new(),
+        };
         reader.visit_file(&file);
         reader.found.remove(module);
         imports.insert(module.clone(), reader.found);
@@ -95,11 +113,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Takes note of a path, as far as it names modules.
     fn note(&mut self, path: &[String]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         let mut module = match first.as_str() {
             "crate" => Module::new(),
             "self" => self.here.clone(),
-            "super" => self.here.split_last().map(|(_, above)| above.to_vec()).unwrap_or_default(),
+            "super" => self
+                .here
+                .split_last()
+                .map(|(_, above)| above.to_vec())
+                .unwrap_or_default(),
             // A child may be named without `self`.
             child => {
                 let mut module = self.here.clone();
@@ -136,7 +160,8 @@ impl Reader<'_> {
                     self.note_tree(before, tree);
                 }
             }
-            syn::UseTree::Name(syn::UseName { ident }) | syn::UseTree::Rename(syn::UseRename { ident, .. }) => {
+            syn::UseTree::Name(syn::UseName { ident })
+            | syn::UseTree::Rename(syn::UseRename { ident, .. }) => {
                 before.push(ident.to_string());
                 self.note(before);
                 before.pop();
@@ -145,7 +170,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Takes note of a path in code. A single name is a local one, or came in by a `use`, or is the word of a visibility.
+    /// Takes note of a path in code. A single name is a local one, or came in by a `use`, or is the
+    /// word of a visibility.
     fn note_longer(&mut self, path: &[String]) {
         if path.len() > 1 {
             self.note(path);
@@ -211,7 +237,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.leading_colon.is_none() {
-            let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+            let names: Vec<String> = path
+                .segments
+                .iter()
+                .map(|segment| segment.ident.to_string())
+                .collect();
             self.note_longer(&names);
         }
         visit::visit_path(self, path);
@@ -228,7 +258,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
 fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
-        let condition = attribute.meta.require_list().map(|list| list.tokens.to_string()).unwrap_or_default();
+        let condition = attribute
+            .meta
+            .require_list()
+            .map(|list| list.tokens.to_string())
+            .unwrap_or_default();
         attribute.path().is_ident("cfg") && condition == "test"
     })
 }
@@ -242,8 +276,10 @@ fn circles(imports: &Imports) -> Vec<BTreeSet<Module>> {
         if !reached.contains(module) {
             continue;
         }
-        let circle: BTreeSet<Module> =
-            reached.into_iter().filter(|other| reachable(imports, other).contains(module)).collect();
+        let circle: BTreeSet<Module> = reached
+            .into_iter()
+            .filter(|other| reachable(imports, other).contains(module))
+            .collect();
         left.retain(|other| !circle.contains(*other));
         found.push(circle);
     }
@@ -264,16 +300,28 @@ fn reachable(imports: &Imports, from: &Module) -> BTreeSet<Module> {
 
 fn describe(source: &str, circle: &BTreeSet<Module>, imports: &Imports) -> String {
     let lines = circle.iter().map(|module| {
-        let inside: Vec<String> =
-            imports.get(module).into_iter().flatten().filter(|other| circle.contains(*other)).map(name).collect();
+        let inside: Vec<String> = imports
+            .get(module)
+            .into_iter()
+            .flatten()
+            .filter(|other| circle.contains(*other))
+            .map(name)
+            .collect();
         format!("  {} imports {}\n", name(module), inside.join(", "))
     });
     let lines: String = lines.collect();
-    format!("{source}: {} modules import each other in a circle:\n{lines}", circle.len())
+    format!(
+        "{source}: {} modules import each other in a circle:\n{lines}",
+        circle.len()
+    )
 }
 
 fn name(module: &Module) -> String {
-    if module.is_empty() { "the root".to_owned() } else { module.join("::") }
+    if module.is_empty() {
+        "the root".to_owned()
+    } else {
+        module.join("::")
+    }
 }
 
 #[cfg(test)]
@@ -281,27 +329,43 @@ mod tests {
     use super::*;
 
     fn imports_of(sources: &[(&str, &str)]) -> Imports {
-        let split = |name: &str| name.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        let sources: Vec<(Module, String)> =
-            sources.iter().map(|(module, text)| (split(module), (*text).to_owned())).collect();
+        let split = |name: &str| {
+            name.split("::")
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
+        let sources: Vec<(Module, String)> = sources
+            .iter()
+            .map(|(module, text)| (split(module), (*text).to_owned()))
+            .collect();
         read_modules(&sources).expect("they can be read")
     }
 
     /// Returns what module `a::b` imports, beside `a`, `c` and `c::d`.
     fn imported(text: &str) -> Vec<String> {
         let imports = imports_of(&[("", ""), ("a", ""), ("a::b", text), ("c", ""), ("c::d", "")]);
-        imports[&vec!["a".to_owned(), "b".to_owned()]].iter().map(name).collect()
+        imports[&vec!["a".to_owned(), "b".to_owned()]]
+            .iter()
+            .map(name)
+            .collect()
     }
 
     #[test]
     fn every_way_to_name_a_module_is_an_import() {
         for (text, modules) in [
             ("use crate::c::Thing;", &["c"][..]),
-            ("use crate::{a, c::{d, Thing as Other}};", &["a", "c", "c::d"]),
+            (
+                "use crate::{a, c::{d, Thing as Other}};",
+                &["a", "c", "c::d"],
+            ),
             ("use super::Thing;", &["a"]),
             ("use super::super::c::d::*;", &["c::d"]),
             ("use crate::Thing;", &["the root"]),
-            ("fn f() -> crate::c::Thing { crate::c::d::make() }", &["c", "c::d"]),
+            (
+                "fn f() -> crate::c::Thing { crate::c::d::make() }",
+                &["c", "c::d"],
+            ),
             ("fn f() { assert!(x, crate::c::d::make(1)); }", &["c::d"]),
             ("impl crate::c::Trait for X {}", &["c"]),
             ("mod inner { use super::super::Thing; }", &["a"]),
@@ -328,7 +392,11 @@ mod tests {
 
     #[test]
     fn a_module_imports_its_child_only_if_it_names_it() {
-        let imports = imports_of(&[("a", "mod b; mod c; pub use b::B;"), ("a::b", ""), ("a::c", "use super::B;")]);
+        let imports = imports_of(&[
+            ("a", "mod b; mod c; pub use b::B;"),
+            ("a::b", ""),
+            ("a::c", "use super::B;"),
+        ]);
         let of_a: Vec<String> = imports[&vec!["a".to_owned()]].iter().map(name).collect();
         assert_eq!(of_a, ["a::b"]);
         assert!(circles(&imports).is_empty());
@@ -344,10 +412,15 @@ mod tests {
             ("e", "use crate::d::D;"),
             ("f", "use crate::a::A;"),
         ]);
-        let found: Vec<Vec<String>> =
-            circles(&imports).iter().map(|circle| circle.iter().map(name).collect()).collect();
+        let found: Vec<Vec<String>> = circles(&imports)
+            .iter()
+            .map(|circle| circle.iter().map(name).collect())
+            .collect();
         assert_eq!(found, [vec!["a", "b", "c"], vec!["d", "e"]]);
         let text = describe("x/src", &circles(&imports)[1], &imports);
-        assert_eq!(text, "x/src: 2 modules import each other in a circle:\n  d imports e\n  e imports d\n");
+        assert_eq!(
+            text,
+            "x/src: 2 modules import each other in a circle:\n  d imports e\n  e imports d\n"
+        );
     }
 }

@@ -16,13 +16,21 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     println!("    installing npm packages");
-    run(command("npm").args(["ci", "--loglevel=error", "--no-audit", "--no-fund"]))
-        .map_err(|error| format!("{error}\nNode 20 or newer with npm is needed to start: https://nodejs.org"))
+    run(command("npm").args(["ci", "--loglevel=error", "--no-audit", "--no-fund"])).map_err(
+        |error| {
+            format!("{error}\nNode 20 or newer with npm is needed to start: https://nodejs.org")
+        },
+    )
 }
 
-/// Says whether all packages of one lock file are in another one, but for those that are for other machines, and nothing else is.
+/// Says whether all packages of one lock file are in another one, but for those that are for other
+/// machines, and nothing else is.
 fn is_present(wanted: &[u8], present: &[u8]) -> bool {
-    let packages = |text: &[u8]| match serde_json::from_slice::<Value>(text).ok()?.get_mut("packages")?.take() {
+    let packages = |text: &[u8]| match serde_json::from_slice::<Value>(text)
+        .ok()?
+        .get_mut("packages")?
+        .take()
+    {
         Value::Object(mut packages) => {
             // The project itself.
             packages.remove("");
@@ -30,13 +38,17 @@ fn is_present(wanted: &[u8], present: &[u8]) -> bool {
         }
         _ => None,
     };
-    let (Some(wanted), Some(present)) = (packages(wanted), packages(present)) else { return false };
+    let (Some(wanted), Some(present)) = (packages(wanted), packages(present)) else {
+        return false;
+    };
     let optional = |package: &Value| package.get("optional") == Some(&Value::Bool(true));
     present.keys().all(|name| wanted.contains_key(name))
-        && wanted.iter().all(|(name, package)| match present.get(name) {
-            None => optional(package),
-            Some(there) => there.get("version") == package.get("version"),
-        })
+        && wanted
+            .iter()
+            .all(|(name, package)| match present.get(name) {
+                None => optional(package),
+                Some(there) => there.get("version") == package.get("version"),
+            })
 }
 
 #[cfg(test)]
@@ -49,13 +61,24 @@ mod tests {
             br#"{"packages": {"": {"name": "p"}, "a": {"version": "1"}, "b": {"version": "2", "optional": true}}}"#;
         for (present, expected) in [
             (&br#"{"packages": {"a": {"version": "1"}}}"#[..], true),
-            (br#"{"packages": {"a": {"version": "1"}, "b": {"version": "2"}}}"#, true),
+            (
+                br#"{"packages": {"a": {"version": "1"}, "b": {"version": "2"}}}"#,
+                true,
+            ),
             (br#"{"packages": {"a": {"version": "3"}}}"#, false),
             (br#"{"packages": {"b": {"version": "2"}}}"#, false),
-            (br#"{"packages": {"a": {"version": "1"}, "c": {"version": "1"}}}"#, false),
+            (
+                br#"{"packages": {"a": {"version": "1"}, "c": {"version": "1"}}}"#,
+                false,
+            ),
             (b"", false),
         ] {
-            assert_eq!(is_present(wanted, present), expected, "{}", String::from_utf8_lossy(present));
+            assert_eq!(
+                is_present(wanted, present),
+                expected,
+                "{}",
+                String::from_utf8_lossy(present)
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The requirements of RFC 9111 in `rfc/9111.toml`, and where each is met and tested: `rfc/README.md`, made of the citations.
+//! The requirements of RFC 9111 in `rfc/9111.toml`, and where each is met and tested:
+//! `rfc/README.md`, made of the citations.
 //!
 //! A citation is an id in square brackets, in a comment of the code or of a test.
 
@@ -42,7 +43,10 @@ struct Requirement {
 
 impl Requirement {
     fn section(&self) -> &str {
-        self.id.strip_prefix("9111-").and_then(|rest| rest.rsplit_once('-')).map_or("", |(section, _)| section)
+        self.id
+            .strip_prefix("9111-")
+            .and_then(|rest| rest.rsplit_once('-'))
+            .map_or("", |(section, _)| section)
     }
 }
 
@@ -65,7 +69,9 @@ pub(crate) fn write() -> Result<()> {
 pub(crate) fn check() -> Result<Outcome> {
     let path = root().join(TABLE);
     if table()? != fs::read_to_string(&path).map_err(at(&path))? {
-        return Err(format!("{TABLE} is not what the citations say now: run `cargo xtask rfc`"));
+        return Err(format!(
+            "{TABLE} is not what the citations say now: run `cargo xtask rfc`"
+        ));
     }
     Ok(Passed)
 }
@@ -79,19 +85,34 @@ fn table() -> Result<String> {
         collect(&root().join(folder), folder, &mut citations)?;
     }
     let wrong = mistakes(&rfc, &citations);
-    if wrong.is_empty() { Ok(rendered(&rfc, &citations)) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() {
+        Ok(rendered(&rfc, &citations))
+    } else {
+        Err(wrong.join("\n"))
+    }
 }
 
 /// Adds the citations of the files in a folder, which is `name` in the repository.
 fn collect(folder: &Path, name: &str, citations: &mut Citations) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(at(folder))? {
         let path = entry.map_err(at(folder))?.path();
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let name = format!("{name}/{file}");
         if path.is_dir() && !["build", "node_modules", "target"].contains(&&*file) {
             collect(&path, &name, citations)?;
-        } else if [".rs", ".mjs", ".toml"].iter().any(|ending| file.ends_with(ending)) {
-            add(&name, &fs::read_to_string(&path).map_err(at(&path))?, citations);
+        } else if [".rs", ".mjs", ".toml"]
+            .iter()
+            .any(|ending| file.ends_with(ending))
+        {
+            add(
+                &name,
+                &fs::read_to_string(&path).map_err(at(&path))?,
+                citations,
+            );
         }
     }
     Ok(())
@@ -99,19 +120,35 @@ fn collect(folder: &Path, name: &str, citations: &mut Citations) -> Result<()> {
 
 /// Adds the citations of one file. What follows `#[cfg(test)]` is a test.
 fn add(name: &str, text: &str, citations: &mut Citations) {
-    let is_test = name.split('/').any(|part| part == "tests" || part == "tests.rs") || name.ends_with(".test.mjs");
-    let (code, tests) = if is_test { ("", text) } else { text.split_once("\n#[cfg(test)]").unwrap_or((text, "")) };
+    let is_test = name
+        .split('/')
+        .any(|part| part == "tests" || part == "tests.rs")
+        || name.ends_with(".test.mjs");
+    let (code, tests) = if is_test {
+        ("", text)
+    } else {
+        text.split_once("\n#[cfg(test)]").unwrap_or((text, ""))
+    };
     for id in ids(code) {
-        citations.entry(id).or_default().code.insert(name.to_owned());
+        citations
+            .entry(id)
+            .or_default()
+            .code
+            .insert(name.to_owned());
     }
     for id in ids(tests) {
-        citations.entry(id).or_default().tests.insert(name.to_owned());
+        citations
+            .entry(id)
+            .or_default()
+            .tests
+            .insert(name.to_owned());
     }
 }
 
 fn ids(text: &str) -> impl Iterator<Item = String> {
     let rest = text.split("[9111-").skip(1);
-    rest.filter_map(|rest| rest.split_once(']')).map(|(id, _)| format!("9111-{id}"))
+    rest.filter_map(|rest| rest.split_once(']'))
+        .map(|(id, _)| format!("9111-{id}"))
 }
 
 fn mistakes(rfc: &Rfc, citations: &Citations) -> Vec<String> {
@@ -122,31 +159,60 @@ fn mistakes(rfc: &Rfc, citations: &Citations) -> Vec<String> {
         let id = requirement.id.as_str();
         let cited = citations.get(id).unwrap_or(&none);
         if !known.insert(id) || !rfc.sections.contains_key(requirement.section()) {
-            wrong.push(format!("{REQUIREMENTS}: {id} is there twice, or its section has no title"));
+            wrong.push(format!(
+                "{REQUIREMENTS}: {id} is there twice, or its section has no title"
+            ));
         }
         if !["MUST", "MUST NOT", "SHOULD", "SHOULD NOT"].contains(&&*requirement.level) {
-            wrong.push(format!("{REQUIREMENTS}: {id}: `{}` is no level", requirement.level));
+            wrong.push(format!(
+                "{REQUIREMENTS}: {id}: `{}` is no level",
+                requirement.level
+            ));
         }
         match (&requirement.exception, &requirement.open) {
-            (Some(_), _) if *cited != none => wrong.push(format!("{id} is an exception, but is cited")),
-            (None, None) if cited.code.is_empty() => wrong.push(format!("{id} is not cited in the code")),
-            (None, None) if cited.tests.is_empty() => wrong.push(format!("{id} is not cited in a test")),
+            (Some(_), _) if *cited != none => {
+                wrong.push(format!("{id} is an exception, but is cited"));
+            }
+            (None, None) if cited.code.is_empty() => {
+                wrong.push(format!("{id} is not cited in the code"));
+            }
+            (None, None) if cited.tests.is_empty() => {
+                wrong.push(format!("{id} is not cited in a test"));
+            }
             (Some(_), _) | (None, Some(_) | None) => {}
         }
     }
-    for (id, cited) in citations.iter().filter(|(id, _)| !known.contains(id.as_str())) {
-        let files: Vec<&str> = cited.code.iter().chain(&cited.tests).map(String::as_str).collect();
-        wrong.push(format!("{id} is cited in {}, but {REQUIREMENTS} has no such requirement", files.join(", ")));
+    for (id, cited) in citations
+        .iter()
+        .filter(|(id, _)| !known.contains(id.as_str()))
+    {
+        let files: Vec<&str> = cited
+            .code
+            .iter()
+            .chain(&cited.tests)
+            .map(String::as_str)
+            .collect();
+        wrong.push(format!(
+            "{id} is cited in {}, but {REQUIREMENTS} has no such requirement",
+            files.join(", ")
+        ));
     }
     wrong
 }
 
 fn rendered(rfc: &Rfc, citations: &Citations) -> String {
     let of = |why: fn(&Requirement) -> Option<&String>| {
-        let rows = rfc.requirement.iter().filter_map(move |r| why(r).map(|reason| (r, reason)));
+        let rows = rfc
+            .requirement
+            .iter()
+            .filter_map(move |r| why(r).map(|reason| (r, reason)));
         rows.collect::<Vec<(&Requirement, &String)>>()
     };
-    let (exceptions, limits, open) = (of(|r| r.exception.as_ref()), of(|r| r.limit.as_ref()), of(|r| r.open.as_ref()));
+    let (exceptions, limits, open) = (
+        of(|r| r.exception.as_ref()),
+        of(|r| r.limit.as_ref()),
+        of(|r| r.open.as_ref()),
+    );
     let mut text = format!(
         "# RFC 9111, requirement by requirement\n\n\
          Written by `cargo xtask rfc` from `9111.toml`, which has the requirements in our words, and from the citations in code and tests.\n\n\
@@ -158,14 +224,25 @@ fn rendered(rfc: &Rfc, citations: &Citations) -> String {
         limits.len(),
     );
     let lists = [
-        ("Exceptions", "Not met on purpose, or nothing that this cache could do.", exceptions),
+        (
+            "Exceptions",
+            "Not met on purpose, or nothing that this cache could do.",
+            exceptions,
+        ),
         ("Limits", "Met, but for this.", limits),
         ("Open", "Not met, or not in every case.", open),
     ];
     for (title, about, rows) in lists.into_iter().filter(|(_, _, rows)| !rows.is_empty()) {
-        _ = write!(text, "\n## {title}\n\n{about}\n\n| id | level | requirement | reason |\n|---|---|---|---|\n");
+        _ = write!(
+            text,
+            "\n## {title}\n\n{about}\n\n| id | level | requirement | reason |\n|---|---|---|---|\n"
+        );
         for (requirement, reason) in rows {
-            _ = writeln!(text, "| {} | {} | {} | {reason} |", requirement.id, requirement.level, requirement.text);
+            _ = writeln!(
+                text,
+                "| {} | {} | {} | {reason} |",
+                requirement.id, requirement.level, requirement.text
+            );
         }
     }
     let mut section = "";
@@ -178,23 +255,45 @@ fn rendered(rfc: &Rfc, citations: &Citations) -> String {
                 "\n## {section} {title}\n\n| id | level | requirement | code | tests |\n|---|---|---|---|---|\n"
             );
         }
-        let Requirement { id, level, text: what, .. } = requirement;
+        let Requirement {
+            id,
+            level,
+            text: what,
+            ..
+        } = requirement;
         let cited = citations.get(id);
-        let code = if requirement.exception.is_some() { "exception".into() } else { links(cited.map(|c| &c.code)) };
-        let open = if requirement.open.is_some() { " (open)" } else { "" };
-        _ = writeln!(text, "| {id} | {level} | {what} | {code}{open} | {} |", links(cited.map(|c| &c.tests)));
+        let code = if requirement.exception.is_some() {
+            "exception".into()
+        } else {
+            links(cited.map(|c| &c.code))
+        };
+        let open = if requirement.open.is_some() {
+            " (open)"
+        } else {
+            ""
+        };
+        _ = writeln!(
+            text,
+            "| {id} | {level} | {what} | {code}{open} | {} |",
+            links(cited.map(|c| &c.tests))
+        );
     }
     text
 }
 
 fn links(files: Option<&BTreeSet<String>>) -> String {
-    let links = files.into_iter().flatten().map(|file| format!("[{}](../{file})", short(file)));
+    let links = files
+        .into_iter()
+        .flatten()
+        .map(|file| format!("[{}](../{file})", short(file)));
     links.collect::<Vec<_>>().join(", ")
 }
 
 /// The name of a file without what they all have in common.
 fn short(file: &str) -> &str {
-    file.strip_prefix("core/src/").or_else(|| file.strip_prefix("tests/golden/")).unwrap_or(file)
+    file.strip_prefix("core/src/")
+        .or_else(|| file.strip_prefix("tests/golden/"))
+        .unwrap_or(file)
 }
 
 #[cfg(test)]
@@ -203,8 +302,9 @@ mod tests {
 
     /// Says what is wrong with a requirement when the file `a.rs` has this text.
     fn check(requirement: &str, text: &str, expected: &[&str]) {
-        let rfc =
-            format!("[sections]\n\"4\" = \"t\"\n[[requirement]]\ntext = \"t\"\nlevel = \"MUST\"\n{requirement}\n");
+        let rfc = format!(
+            "[sections]\n\"4\" = \"t\"\n[[requirement]]\ntext = \"t\"\nlevel = \"MUST\"\n{requirement}\n"
+        );
         let rfc: Rfc = toml::from_str(&rfc).unwrap();
         let mut citations = Citations::new();
         add("a.rs", &text.replace('<', "["), &mut citations);
@@ -219,13 +319,21 @@ mod tests {
         check(id, code, &["9111-4-1 is not cited in a test"]);
         check(id, test, &["9111-4-1 is not cited in the code"]);
         check(&format!("{id}\nexception = \"e\""), "", &[]);
-        check(&format!("{id}\nexception = \"e\""), code, &["9111-4-1 is an exception, but is cited"]);
+        check(
+            &format!("{id}\nexception = \"e\""),
+            code,
+            &["9111-4-1 is an exception, but is cited"],
+        );
         check(&format!("{id}\nopen = \"o\""), code, &[]);
     }
 
     #[test]
     fn an_unknown_id_is_wrong() {
         let both = "<9111-4-1] <9111-4-2]\n#[cfg(test)] <9111-4-1]";
-        check("id = \"9111-4-1\"", both, &["9111-4-2 is cited in a.rs, but rfc/9111.toml has no such requirement"]);
+        check(
+            "id = \"9111-4-1\"",
+            both,
+            &["9111-4-2 is cited in a.rs, but rfc/9111.toml has no such requirement"],
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The committed JSON Schemas in `schema/`: editors complete a policy with one, readers of the access log check it with the other.
+//! The committed JSON Schemas in `schema/`: editors complete a policy with one, readers of the
+//! access log check it with the other.
 
 use std::fs;
 use std::path::Path;
@@ -21,13 +22,25 @@ pub(crate) fn check() -> Result<Outcome> {
         let (wanted, present) = (fresh.join(file), root().join("schema").join(file));
         let wanted = fs::read(&wanted).map_err(at(&wanted))?;
         if fs::read(&present).map_err(at(&present))? != wanted {
-            return Err(format!("schema/{file} is not what the core's types say now: run `cargo xtask schema`"));
+            return Err(format!(
+                "schema/{file} is not what the core's types say now: run `cargo xtask schema`"
+            ));
         }
     }
     Ok(Passed)
 }
 
 fn write_into(folder: &Path) -> Result<()> {
-    let mut program = cargo(&["run", "--quiet", "--package", "xtask", "--features", "schema", "--bin", "schema", "--"]);
+    let mut program = cargo(&[
+        "run",
+        "--quiet",
+        "--package",
+        "xtask",
+        "--features",
+        "schema",
+        "--bin",
+        "schema",
+        "--",
+    ]);
     run(program.arg(folder))
 }

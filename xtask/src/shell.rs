@@ -21,10 +21,13 @@ pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// `program`, run in the repository. The programs of the npm packages come first: the project's Node is not the system's.
+/// `program`, run in the repository. The programs of the npm packages come first: the project's
+/// Node is not the system's.
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new(program.as_ref());
-    command.current_dir(root()).env("PATH", path_with(&[root().join("node_modules/.bin")]));
+    command
+        .current_dir(root())
+        .env("PATH", path_with(&[root().join("node_modules/.bin")]));
     command
 }
 
@@ -44,14 +47,23 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
 
 /// Runs to success, or says what failed.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command.status().map_err(|error| format!("cannot run {}: {error}", shown(command)))?;
-    if status.success() { Ok(()) } else { Err(format!("failed ({status}): {}", shown(command))) }
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", shown(command)))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("failed ({status}): {}", shown(command)))
+    }
 }
 
 /// What the command prints, when it succeeds.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Adds the path to what the operating system says of it.
@@ -61,5 +73,8 @@ pub(crate) fn at(path: &Path) -> impl FnOnce(std::io::Error) -> String + '_ {
 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -22,7 +22,10 @@ pub(crate) struct Steps {
 impl Steps {
     /// Will run the steps whose names contain `only`; all of them if it is `None`.
     pub(crate) fn named(only: Option<&str>) -> Self {
-        Self { only: only.unwrap_or_default().to_owned(), done: Vec::new() }
+        Self {
+            only: only.unwrap_or_default().to_owned(),
+            done: Vec::new(),
+        }
     }
 
     /// Runs one step; its failure ends the whole run.
@@ -34,7 +37,10 @@ impl Steps {
         let started = Instant::now();
         let (outcome, result) = match step() {
             Ok(outcome) => (outcome, Ok(())),
-            Err(error) => (Outcome::Failed, Err(format!("step `{name}` failed\n{error}"))),
+            Err(error) => (
+                Outcome::Failed,
+                Err(format!("step `{name}` failed\n{error}")),
+            ),
         };
         let took = started.elapsed();
         println!("{}", line(name, took, &outcome));
@@ -49,8 +55,16 @@ impl Steps {
             println!("{}", line(name, *took, outcome));
         }
         let total: Duration = self.done.iter().map(|(_, took, _)| *took).sum();
-        let skipped = self.done.iter().filter(|(_, _, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
-        println!("{} steps in {:.1} s, {skipped} skipped", self.done.len(), total.as_secs_f64());
+        let skipped = self
+            .done
+            .iter()
+            .filter(|(_, _, outcome)| matches!(outcome, Outcome::Skipped(_)))
+            .count();
+        println!(
+            "{} steps in {:.1} s, {skipped} skipped",
+            self.done.len(),
+            total.as_secs_f64()
+        );
     }
 }
 

@@ -8,7 +8,8 @@ use crate::steps::Outcome::{self, Passed};
 use crate::steps::Steps;
 use crate::{checks, javascript, modules, npm, rfc, schema, shell, wasm, worker};
 
-/// Runs every step in order, or those whose names contain `only`, and stops at the first that fails.
+/// Runs every step in order, or those whose names contain `only`, and stops at the first that
+/// fails.
 pub(crate) fn run(only: Option<&str>) -> Result<()> {
     let mut steps = Steps::named(only);
     let result = all(&mut steps);
@@ -19,7 +20,9 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
 fn all(steps: &mut Steps) -> Result<()> {
     steps.run("format", checks::format)?;
     steps.run("circles of modules", modules::check)?;
-    steps.run("rust target for wasm", || wasm::ensure_target().map(|()| Passed))?;
+    steps.run("rust target for wasm", || {
+        wasm::ensure_target().map(|()| Passed)
+    })?;
     steps.run("npm packages", || npm::install().map(|()| Passed))?;
     steps.run("clippy", checks::clippy)?;
     steps.run("rustdoc", checks::rustdoc)?;
@@ -30,7 +33,9 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.run("native tests", native)?;
     steps.run("core tests on wasm", core_on_wasm)?;
     steps.run("build of the Worker", worker::deploy_dry)?;
-    steps.run("build of the npm package", || javascript::build().map(|()| Passed))?;
+    steps.run("build of the npm package", || {
+        javascript::build().map(|()| Passed)
+    })?;
     steps.run("tests in workerd and Node", node)?;
     steps.run("conformance", conformance)
 }
@@ -40,15 +45,30 @@ fn native() -> Result<Outcome> {
     Ok(Passed)
 }
 
-/// The golden fixtures and the core's unit tests where the core runs at the edge, under Node. All unit tests, for one without wasm-bindgen's
-/// attribute would silently not run.
+/// The golden fixtures and the core's unit tests where the core runs at the edge, under Node. All
+/// unit tests, for one without wasm-bindgen's attribute would silently not run.
 fn core_on_wasm() -> Result<Outcome> {
     const RUNNER: &str = "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER";
     let runner = wasm::tools()?.test_runner;
     let natively = ["test", "--package", "tidegate-core", "--lib"];
-    let on_wasm = ["test", "--package", "tidegate-core", "--lib", "--target", WASM_TARGET];
+    let on_wasm = [
+        "test",
+        "--package",
+        "tidegate-core",
+        "--lib",
+        "--target",
+        WASM_TARGET,
+    ];
     shell::run(cargo(&on_wasm).env(RUNNER, &runner))?;
-    let golden = ["test", "--package", "tidegate-tests", "--test", "golden", "--target", WASM_TARGET];
+    let golden = [
+        "test",
+        "--package",
+        "tidegate-tests",
+        "--test",
+        "golden",
+        "--target",
+        WASM_TARGET,
+    ];
     shell::run(cargo(&golden).env(RUNNER, &runner))?;
     let native = names(cargo(&natively).args(["--", "--list"]))?;
     let wasm = names(cargo(&on_wasm).env(RUNNER, &runner).args(["--", "--list"]))?;
@@ -66,7 +86,11 @@ fn core_on_wasm() -> Result<Outcome> {
 /// The names that a test program lists.
 fn names(list: &mut Command) -> Result<BTreeSet<String>> {
     let text = output(list).ok_or("the tests cannot be listed")?;
-    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn node() -> Result<Outcome> {

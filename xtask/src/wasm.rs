@@ -14,23 +14,36 @@ pub(crate) struct Tools {
 /// Adds the wasm target to the toolchain where it is missing.
 pub(crate) fn ensure_target() -> Result<()> {
     let sysroot = output(command("rustc").args(["--print", "sysroot"])).unwrap_or_default();
-    if Path::new(sysroot.trim()).join("lib/rustlib").join(WASM_TARGET).exists() {
+    if Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(WASM_TARGET)
+        .exists()
+    {
         return Ok(());
     }
     run(command("rustup").args(["target", "add", WASM_TARGET]))
 }
 
-/// Finds the tools on the search path, else those built before, else builds them from wasm-bindgen's own library.
+/// Finds the tools on the search path, else those built before, else builds them from
+/// wasm-bindgen's own library.
 pub(crate) fn tools() -> Result<Tools> {
     let version = locked_version()?;
-    let prebuilt = Tools { bindgen: "wasm-bindgen".into(), test_runner: "wasm-bindgen-test-runner".into() };
+    let prebuilt = Tools {
+        bindgen: "wasm-bindgen".into(),
+        test_runner: "wasm-bindgen-test-runner".into(),
+    };
     if has_version(&prebuilt.bindgen, &version) && has_version(&prebuilt.test_runner, &version) {
         return Ok(prebuilt);
     }
     let dir = target().join("wasm-bindgen").join(&version);
-    let built = Tools { bindgen: dir.join("wasm-bindgen"), test_runner: dir.join("wasm-bindgen-test-runner") };
+    let built = Tools {
+        bindgen: dir.join("wasm-bindgen"),
+        test_runner: dir.join("wasm-bindgen-test-runner"),
+    };
     if !(has_version(&built.bindgen, &version) && has_version(&built.test_runner, &version)) {
-        println!("    building wasm-bindgen {version}: it is not on the search path in this version");
+        println!(
+            "    building wasm-bindgen {version}: it is not on the search path in this version"
+        );
         run(&mut cargo(&[
             "build",
             "--quiet",
@@ -52,14 +65,21 @@ pub(crate) fn tools() -> Result<Tools> {
 }
 
 fn has_version(tool: &Path, version: &str) -> bool {
-    output(command(tool).arg("--version")).is_some_and(|text| text.split_whitespace().last() == Some(version))
+    output(command(tool).arg("--version"))
+        .is_some_and(|text| text.split_whitespace().last() == Some(version))
 }
 
 /// The version of the wasm-bindgen library in `Cargo.lock`.
 fn locked_version() -> Result<String> {
     let path = root().join("Cargo.lock");
     let lock = fs::read_to_string(&path).map_err(at(&path))?;
-    let mut lines = lock.lines().skip_while(|line| *line != "name = \"wasm-bindgen\"");
-    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
-    version.map(str::to_owned).ok_or_else(|| "Cargo.lock has no wasm-bindgen".to_owned())
+    let mut lines = lock
+        .lines()
+        .skip_while(|line| *line != "name = \"wasm-bindgen\"");
+    let version = lines
+        .nth(1)
+        .and_then(|line| line.strip_prefix("version = \"")?.strip_suffix('"'));
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| "Cargo.lock has no wasm-bindgen".to_owned())
 }

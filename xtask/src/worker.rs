@@ -12,7 +12,15 @@ use crate::wasm;
 /// Builds `workers/build/dist/` and prints its sizes.
 pub(crate) fn build() -> Result<()> {
     wasm::ensure_target()?;
-    run(&mut cargo(&["build", "--profile", "wasm", "--target", WASM_TARGET, "--package", "tidegate-worker"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--profile",
+        "wasm",
+        "--target",
+        WASM_TARGET,
+        "--package",
+        "tidegate-worker",
+    ]))?;
     let bound = root().join("workers/build/bind");
     let built = root().join("workers/build/dist");
     bind(&bound)?;
@@ -30,16 +38,25 @@ pub(crate) fn build() -> Result<()> {
     ]))?;
     fs::create_dir_all(&built).map_err(at(&built))?;
     optimise(&bound.join("index_bg.wasm"), &built.join("index_bg.wasm"))?;
-    print_sizes(&["workers/build/dist/index_bg.wasm", "workers/build/dist/worker.js"])
+    print_sizes(&[
+        "workers/build/dist/index_bg.wasm",
+        "workers/build/dist/worker.js",
+    ])
 }
 
 /// Lets wrangler build the Worker and do all of a deployment but the sending.
 pub(crate) fn deploy_dry() -> Result<Outcome> {
     let mut wrangler = command("wrangler");
-    wrangler.args(["deploy", "--dry-run", "--outdir"]).arg(target().join("dry-run"));
+    wrangler
+        .args(["deploy", "--dry-run", "--outdir"])
+        .arg(target().join("dry-run"));
     // Nobody is spoken to.
-    wrangler.env("WRANGLER_SEND_METRICS", "false").env("WRANGLER_SEND_ERROR_REPORTS", "false");
-    run(wrangler.env("WRANGLER_LOG_PATH", target().join("wrangler-logs")).env("CI", "1"))?;
+    wrangler
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("WRANGLER_SEND_ERROR_REPORTS", "false");
+    run(wrangler
+        .env("WRANGLER_LOG_PATH", target().join("wrangler-logs"))
+        .env("CI", "1"))?;
     Ok(Passed)
 }
 
@@ -50,9 +67,18 @@ fn bind(out: &Path) -> Result<()> {
     let wasm = target().join(WASM_TARGET).join("wasm/tidegate_worker.wasm");
     let mut bindgen = command(wasm::tools()?.bindgen);
     bindgen.arg(wasm).arg("--out-dir").arg(out);
-    bindgen.args(["--out-name", "index", "--target", "module", "--no-typescript"]);
+    bindgen.args([
+        "--out-name",
+        "index",
+        "--target",
+        "module",
+        "--no-typescript",
+    ]);
     // A failed instance is noticed in every call, and can be replaced by a fresh one.
-    bindgen.args(["--experimental-reset-state-function", "--force-enable-abort-handler"]);
+    bindgen.args([
+        "--experimental-reset-state-function",
+        "--force-enable-abort-handler",
+    ]);
     run(&mut bindgen)
 }
 
@@ -60,15 +86,20 @@ fn bind(out: &Path) -> Result<()> {
 fn mend(path: &Path) -> Result<()> {
     const CHANGES: [(&str, &str, &str); 3] = [
         // The bundler and the runtime know the plain form.
-        ("the import of the wasm module", "import source wasmModule", "import wasmModule"),
-        // The entry answers the requests in flight as soon as the instance fails, whatever the reason.
+        (
+            "the import of the wasm module",
+            "import source wasmModule",
+            "import wasmModule",
+        ),
+        // The entry answers the requests in flight as soon as the instance fails, whatever the
+        // reason.
         (
             "the abort hook",
             "function __wbg_call_abort_hook() {\n",
             "function __wbg_call_abort_hook() {\n    state.criticalError = true;\n",
         ),
-        // A callback of a failed instance must find that out before, not after, the instance is replaced: else it would run
-        // in the fresh one with pointers of the old one.
+        // A callback of a failed instance must find that out before, not after, the instance is
+        // replaced: else it would run in the fresh one with pointers of the old one.
         (
             "the check for stale closures",
             "        if (state.instance !== __wbg_instance_id) {\n            throw new Error('Cannot invoke",
@@ -78,15 +109,19 @@ fn mend(path: &Path) -> Result<()> {
     let mut text = fs::read_to_string(path).map_err(at(path))?;
     for (what, before, after) in CHANGES {
         if text.matches(before).count() != 1 {
-            return Err(format!("{}: {what} is not where this version of wasm-bindgen puts it", path.display()));
+            return Err(format!(
+                "{}: {what} is not where this version of wasm-bindgen puts it",
+                path.display()
+            ));
         }
         text = text.replace(before, after);
     }
     fs::write(path, text).map_err(at(path))
 }
 
-/// What Rust and wasm-bindgen use of WebAssembly. wasm-bindgen adds exception handling without declaring it in the module. Not all that the
-/// optimiser knows: it would write an encoding of imports that Node 22 cannot read.
+/// What Rust and wasm-bindgen use of WebAssembly. wasm-bindgen adds exception handling without
+/// declaring it in the module. Not all that the optimiser knows: it would write an encoding of
+/// imports that Node 22 cannot read.
 const FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-exception-handling",
@@ -100,7 +135,12 @@ const FEATURES: [&str; 7] = [
 /// Shrinks a bound module and drops its names.
 pub(crate) fn optimise(from: &Path, to: &Path) -> Result<()> {
     let mut optimiser = command("wasm-opt");
-    optimiser.args(["-Oz", "--strip-debug", "--strip-producers"]).args(FEATURES).arg(from).arg("-o").arg(to);
+    optimiser
+        .args(["-Oz", "--strip-debug", "--strip-producers"])
+        .args(FEATURES)
+        .arg(from)
+        .arg("-o")
+        .arg(to);
     run(&mut optimiser)
 }
 
@@ -111,7 +151,8 @@ fn print_sizes(files: &[&str]) -> Result<()> {
           const kib = (size) => (size / 1024).toFixed(1).padStart(7) + ' KiB';
           console.log(kib(raw.length), 'raw', kib(gzipSync(raw, { level: 9 }).length), 'gzip ', file);
         }";
-    let sizes = output(command("node").args(["-e", SCRIPT]).args(files)).ok_or("cannot measure the built files")?;
+    let sizes = output(command("node").args(["-e", SCRIPT]).args(files))
+        .ok_or("cannot measure the built files")?;
     print!("{sizes}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Tidegate's decisions for JavaScript.
 //!
-//! One function, [`evaluate`]: what a policy decides for a request, and why. It asks no network, no clock but for the current time, and keeps
-//! nothing.
+//! One function, [`evaluate`]: what a policy decides for a request, and why. It asks no network, no
+//! clock but for the current time, and keeps nothing.
 
 mod request;
 
@@ -53,19 +53,26 @@ extern "C" {
     pub type Report;
 }
 
-/// Says what `policy`, the text of a `tidegate.toml`, decides for a request to a node that has seen nothing yet: every counter is full, nothing is
-/// stored, and the first origin answers 200 at once.
+/// Says what `policy`, the text of a `tidegate.toml`, decides for a request to a node that has seen
+/// nothing yet: every counter is full, nothing is stored, and the first origin answers 200 at once.
 ///
 /// Throws when the policy is wrong, saying where and why, and when the request is not one.
 #[wasm_bindgen]
 pub fn evaluate(policy: &str, request: EvaluatedRequest) -> Result<Report, Error> {
     let policy = Policy::parse("policy", policy).map_err(|error| Error::new(&error.to_string()))?;
-    let request = JSON::stringify(&request.into()).map_err(|_| Error::new("the request is not an object"))?;
-    let (head, client) = request::read(&String::from(request)).map_err(|error| Error::new(&error))?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole milliseconds after 1970")]
+    let request =
+        JSON::stringify(&request.into()).map_err(|_| Error::new("the request is not an object"))?;
+    let (head, client) =
+        request::read(&String::from(request)).map_err(|error| Error::new(&error))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole milliseconds after 1970"
+    )]
     let now = Timestamp::from_millis(Date::now() as u64);
     let report = explain::explain(&Engine::new(policy, 0), head, client, now);
     let json = serde_json::to_string(&report).map_err(|error| Error::new(&error.to_string()))?;
-    let object: JsValue = JSON::parse(&json).map_err(|_| Error::new("the report cannot be read"))?;
+    let object: JsValue =
+        JSON::parse(&json).map_err(|_| Error::new("the report cannot be read"))?;
     Ok(object.into())
 }

@@ -28,21 +28,33 @@ enum Lines {
 
 /// Reads the JSON of a request.
 pub(crate) fn read(json: &str) -> Result<(request::Parts, Client), String> {
-    let described: Described = serde_json::from_str(json).map_err(|error| format!("request: {error}"))?;
-    let url: Uri = described.url.parse().map_err(|error| format!("request.url: {error}"))?;
+    let described: Described =
+        serde_json::from_str(json).map_err(|error| format!("request: {error}"))?;
+    let url: Uri = described
+        .url
+        .parse()
+        .map_err(|error| format!("request.url: {error}"))?;
     let (Some(scheme), Some(authority)) = (scheme(&url), url.authority()) else {
         return Err("request.url: write an absolute http or https URL".to_owned());
     };
     let (mut head, ()) = http::Request::new(()).into_parts();
     let method = described.method.as_deref().unwrap_or("GET");
-    head.method = Method::from_bytes(method.as_bytes()).map_err(|error| format!("request.method: {error}"))?;
-    head.uri = url.path_and_query().and_then(|p| p.as_str().parse().ok()).unwrap_or_default();
+    head.method = Method::from_bytes(method.as_bytes())
+        .map_err(|error| format!("request.method: {error}"))?;
+    head.uri = url
+        .path_and_query()
+        .and_then(|p| p.as_str().parse().ok())
+        .unwrap_or_default();
     head.headers = headers(described.headers)?;
     if !head.headers.contains_key(header::HOST) {
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|error| format!("request.url: {error}"))?;
+        let host = HeaderValue::from_str(authority.as_str())
+            .map_err(|error| format!("request.url: {error}"))?;
         head.headers.insert(header::HOST, host);
     }
-    Ok((head, client(scheme, described.client, described.country.as_deref())?))
+    Ok((
+        head,
+        client(scheme, described.client, described.country.as_deref())?,
+    ))
 }
 
 fn scheme(url: &Uri) -> Option<Scheme> {
@@ -53,12 +65,20 @@ fn scheme(url: &Uri) -> Option<Scheme> {
     }
 }
 
-fn client(scheme: Scheme, address: Option<IpAddr>, country: Option<&str>) -> Result<Client, String> {
-    let code = |text| Code::parse(text).ok_or("request.country: write a code of two letters, such as DE");
+fn client(
+    scheme: Scheme,
+    address: Option<IpAddr>,
+    country: Option<&str>,
+) -> Result<Client, String> {
+    let code =
+        |text| Code::parse(text).ok_or("request.country: write a code of two letters, such as DE");
     let country = country.map(code).transpose()?;
     Ok(Client {
         peer: address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        geo: country.map(|code| Geo { country: Some(code), ..Geo::default() }),
+        geo: country.map(|code| Geo {
+            country: Some(code),
+            ..Geo::default()
+        }),
         scheme,
         body: RequestBody::Empty,
         fresh_trace: 1,
@@ -75,7 +95,10 @@ fn headers(described: BTreeMap<String, Lines>) -> Result<HeaderMap, String> {
             Lines::Many(lines) => lines,
         };
         for line in lines {
-            headers.append(&field, HeaderValue::from_str(&line).map_err(|error| wrong(&error))?);
+            headers.append(
+                &field,
+                HeaderValue::from_str(&line).map_err(|error| wrong(&error))?,
+            );
         }
     }
     Ok(headers)

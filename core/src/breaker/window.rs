@@ -28,11 +28,20 @@ struct Cell {
 
 impl Tally {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, cells: VecDeque::new(), total: Cell::default() }
+        Self {
+            window,
+            cells: VecDeque::new(),
+            total: Cell::default(),
+        }
     }
 
     pub(super) fn add(&mut self, failed: bool, slow: bool, now: Timestamp) {
-        let one = Cell { bucket: 0, calls: 1, failed: failed.into(), slow: slow.into() };
+        let one = Cell {
+            bucket: 0,
+            calls: 1,
+            failed: failed.into(),
+            slow: slow.into(),
+        };
         match self.window {
             Window::Calls(size) => {
                 self.cells.push_back(one);
@@ -50,18 +59,35 @@ impl Tally {
         if let Window::Time(span) = self.window {
             self.forget_old(span, now);
         }
-        if failed && let Some(cell) = self.cells.iter_mut().rev().find(|cell| cell.failed < cell.calls) {
+        if failed
+            && let Some(cell) = self
+                .cells
+                .iter_mut()
+                .rev()
+                .find(|cell| cell.failed < cell.calls)
+        {
             cell.failed += 1;
             self.total.failed = self.total.failed.saturating_add(1);
         }
-        if slow && let Some(cell) = self.cells.iter_mut().rev().find(|cell| cell.slow < cell.calls) {
+        if slow
+            && let Some(cell) = self
+                .cells
+                .iter_mut()
+                .rev()
+                .find(|cell| cell.slow < cell.calls)
+        {
             cell.slow += 1;
             self.total.slow = self.total.slow.saturating_add(1);
         }
     }
 
     pub(super) fn trips(&self, rule: &Rule) -> bool {
-        let Cell { calls, failed, slow, .. } = self.total;
+        let Cell {
+            calls,
+            failed,
+            slow,
+            ..
+        } = self.total;
         calls >= rule.minimum_calls
             && (reaches(failed, calls, rule.failure_rate) || reaches(slow, calls, rule.slow_rate))
     }
@@ -78,14 +104,21 @@ impl Tally {
     /// Forgets what has left a window of time. Returns the number of the bucket that is now.
     fn forget_old(&mut self, span: Millis, now: Timestamp) -> u64 {
         let bucket = now.as_millis() / (span / BUCKETS).max(1);
-        let ahead = self.cells.back().map_or(0, |newest| newest.bucket.saturating_sub(bucket));
+        let ahead = self
+            .cells
+            .back()
+            .map_or(0, |newest| newest.bucket.saturating_sub(bucket));
         if ahead > 1 {
             // The clock was set back: what was counted was counted until now.
             for cell in &mut self.cells {
                 cell.bucket = cell.bucket.saturating_sub(ahead);
             }
         }
-        while self.cells.front().is_some_and(|oldest| oldest.bucket.saturating_add(BUCKETS) <= bucket) {
+        while self
+            .cells
+            .front()
+            .is_some_and(|oldest| oldest.bucket.saturating_add(BUCKETS) <= bucket)
+        {
             self.forget_oldest();
         }
         bucket

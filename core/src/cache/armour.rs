@@ -1,7 +1,9 @@
-//! Against cache deception: a dynamic page that an origin serves under the name of a static file must not be stored for all.
+//! Against cache deception: a dynamic page that an origin serves under the name of a static file
+//! must not be stored for all.
 //!
-//! The attack: a victim is led to `/account/x.css`; an origin that ignores the rest of the path answers with the account's page, and a cache that
-//! trusts the name keeps it. So a page under a static name is not stored.
+//! The attack: a victim is led to `/account/x.css`; an origin that ignores the rest of the path
+//! answers with the account's page, and a cache that trusts the name keeps it. So a page under a
+//! static name is not stored.
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -129,15 +131,33 @@ const STATIC: [&str; 119] = [
 ];
 
 /// Endings of names of data, which may well be JSON or XML.
-const DATA: [&str; 11] = ["json", "map", "js", "mjs", "webmanifest", "jsx", "svg", "svgz", "rss", "atom", "mpd"];
+const DATA: [&str; 11] = [
+    "json",
+    "map",
+    "js",
+    "mjs",
+    "webmanifest",
+    "jsx",
+    "svg",
+    "svgz",
+    "rss",
+    "atom",
+    "mpd",
+];
 
-/// Returns whether a response is a page although the last segment of its path names a static file. Errors are pages everywhere.
+/// Returns whether a response is a page although the last segment of its path names a static file.
+/// Errors are pages everywhere.
 pub fn is_disguised(path: &str, status: StatusCode, response: &HeaderMap) -> bool {
     let Some(page) = page(response).filter(|_| status.is_success()) else {
         return false;
     };
-    let among = |names: &[&str], ending: &[u8]| names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(ending));
-    let is_static = |ending: &[u8]| among(&STATIC, ending) && (page == Page::Html || !among(&DATA, ending));
+    let among = |names: &[&str], ending: &[u8]| {
+        names
+            .iter()
+            .any(|known| known.as_bytes().eq_ignore_ascii_case(ending))
+    };
+    let is_static =
+        |ending: &[u8]| among(&STATIC, ending) && (page == Page::Html || !among(&DATA, ending));
     // Some origins decode a path more than once.
     let mut path = path.as_bytes().to_vec();
     for _ in 0..3 {
@@ -153,13 +173,25 @@ pub fn is_disguised(path: &str, status: StatusCode, response: &HeaderMap) -> boo
     false
 }
 
-/// The endings that the last segment of a path has to one origin or another. Some end a path at a delimiter, and some drop what has no meaning to them,
-/// such as white space and dots, from its end.
+/// The endings that the last segment of a path has to one origin or another. Some end a path at a
+/// delimiter, and some drop what has no meaning to them, such as white space and dots, from its
+/// end.
 fn endings(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let end = path.iter().rposition(|byte| !is_slash(*byte)).map_or(0, |last| last + 1);
-    let name = path.get(..end).unwrap_or_default().rsplit(|byte| is_slash(*byte)).next().unwrap_or_default();
+    let end = path
+        .iter()
+        .rposition(|byte| !is_slash(*byte))
+        .map_or(0, |last| last + 1);
+    let name = path
+        .get(..end)
+        .unwrap_or_default()
+        .rsplit(|byte| is_slash(*byte))
+        .next()
+        .unwrap_or_default();
     name.split(|byte| DELIMITERS.contains(byte)).map(|piece| {
-        let end = piece.iter().rposition(u8::is_ascii_alphanumeric).map_or(0, |last| last + 1);
+        let end = piece
+            .iter()
+            .rposition(u8::is_ascii_alphanumeric)
+            .map_or(0, |last| last + 1);
         let piece = piece.get(..end).unwrap_or_default();
         let dot = piece.iter().rposition(|byte| *byte == b'.');
         dot.and_then(|dot| piece.get(dot + 1..)).unwrap_or_default()
@@ -180,7 +212,10 @@ enum Page {
 
 fn page(response: &HeaderMap) -> Option<Page> {
     // Of several types, which are no valid field, a browser may take any.
-    let lines = response.get_all(header::CONTENT_TYPE).iter().filter_map(|line| line.to_str().ok());
+    let lines = response
+        .get_all(header::CONTENT_TYPE)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).find_map(page_of)
 }
 
@@ -188,7 +223,8 @@ fn page_of(kind: &str) -> Option<Page> {
     let kind = kind.split(';').next()?.trim();
     let is = |known: &str| kind.eq_ignore_ascii_case(known);
     let ends = |with: &str| {
-        kind.get(kind.len().saturating_sub(with.len())..).is_some_and(|end| end.eq_ignore_ascii_case(with))
+        kind.get(kind.len().saturating_sub(with.len())..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(with))
     };
     let data = || {
         is("application/json")
@@ -214,8 +250,9 @@ mod tests {
 
     #[test]
     fn pages_under_static_names_are_found() {
-        let disguised =
-            |path: &str, kind: &str| is_disguised(path, StatusCode::OK, &headers(&[("content-type", kind)]));
+        let disguised = |path: &str, kind: &str| {
+            is_disguised(path, StatusCode::OK, &headers(&[("content-type", kind)]))
+        };
         for path in [
             "/account/x.css",
             "/x.JS",
@@ -255,7 +292,10 @@ mod tests {
         ] {
             assert!(disguised(path, "Text/HTML; charset=utf-8"), "{path}");
         }
-        assert!(disguised("/api/me/x.css", "application/json") && disguised("/api/me/x.png", "application/ld+json"));
+        assert!(
+            disguised("/api/me/x.css", "application/json")
+                && disguised("/api/me/x.png", "application/ld+json")
+        );
         for (path, kind) in [
             ("/x.css", "text/css"),
             ("/x.js", "text/javascript"),
@@ -276,9 +316,16 @@ mod tests {
         ] {
             assert!(!disguised(path, kind), "{path} {kind}");
         }
-        assert!(disguised("/me/x.css", "application/xml") && disguised("/me/x.png", "application/atom+xml"));
+        assert!(
+            disguised("/me/x.css", "application/xml")
+                && disguised("/me/x.png", "application/atom+xml")
+        );
         assert!(disguised("/x.css", "text/css, text/html"));
-        assert!(!is_disguised("/x.css", StatusCode::NOT_FOUND, &headers(&[("content-type", "text/html")])));
+        assert!(!is_disguised(
+            "/x.css",
+            StatusCode::NOT_FOUND,
+            &headers(&[("content-type", "text/html")])
+        ));
         assert!(!is_disguised("/x.css", StatusCode::OK, &headers(&[])));
     }
 }

@@ -1,11 +1,12 @@
-//! Cache-Control (RFC 9111, section 5.2), read tolerantly: names in any case, quoted values, repeated fields. Nothing here can fail.
-//! [9111-5.2.2-1]
+//! Cache-Control (RFC 9111, section 5.2), read tolerantly: names in any case, quoted values,
+//! repeated fields. Nothing here can fail. [9111-5.2.2-1]
 //!
-//! What is nearly right (`private; max-age=0`, `no_store`, a quote that is not closed) forbids what it may mean to forbid, and allows nothing: a page
-//! that is not stored costs a fetch, one that is stored by mistake is shown to others.
+//! What is nearly right (`private; max-age=0`, `no_store`, a quote that is not closed) forbids what
+//! it may mean to forbid, and allows nothing: a page that is not stored costs a fetch, one that is
+//! stored by mistake is shown to others.
 //!
-//! The fields that target this kind of cache (RFC 9213) are read strictly, as Structured Fields: an invalid one does not count at all. In a valid one,
-//! what forbids does so with any value.
+//! The fields that target this kind of cache (RFC 9213) are read strictly, as Structured Fields: an
+//! invalid one does not count at all. In a valid one, what forbids does so with any value.
 
 use http::{HeaderMap, HeaderName, header};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
@@ -21,7 +22,10 @@ static TARGETED: [HeaderName; 2] = [names::TIDEGATE_CDN_CACHE_CONTROL, names::CD
 
 /// The directives of a request or a response. Of a repeated directive the first counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a directive of the RFC")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of the RFC"
+)]
 pub struct Control {
     /// `no-store`
     pub no_store: bool,
@@ -29,7 +33,8 @@ pub struct Control {
     pub no_cache: bool,
     /// `private` without field names.
     pub private: bool,
-    /// The fields that `no-cache` or `private` name: the rest of the response may be stored and used.
+    /// The fields that `no-cache` or `private` name: the rest of the response may be stored and
+    /// used.
     pub withheld: Vec<HeaderName>,
     /// Whether this comes from a targeted field: Expires does not count then.
     pub targeted: bool,
@@ -78,7 +83,8 @@ impl Control {
         control
     }
 
-    /// Reads what a response says to this cache: the most specific targeted field that is valid and not empty, or else Cache-Control.
+    /// Reads what a response says to this cache: the most specific targeted field that is valid and
+    /// not empty, or else Cache-Control.
     pub fn of_response(headers: &HeaderMap) -> Self {
         let mut targeted = TARGETED.iter().filter(|name| headers.contains_key(*name));
         targeted
@@ -87,12 +93,20 @@ impl Control {
     }
 
     fn read_targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
-        let lines: Vec<&[u8]> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+        let lines: Vec<&[u8]> = headers
+            .get_all(name)
+            .iter()
+            .map(http::HeaderValue::as_bytes)
+            .collect();
         let members: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
-        let mut control = Self { targeted: true, ..Self::default() };
+        let mut control = Self {
+            targeted: true,
+            ..Self::default()
+        };
         for (name, member) in &members {
             let name = name.as_str().as_bytes();
-            // RFC 9213, section 2.1: a directive whose value has another type than its own is ignored. But what forbids does so with any value.
+            // RFC 9213, section 2.1: a directive whose value has another type than its own is
+            // ignored. But what forbids does so with any value.
             let ListEntry::Item(item) = member else {
                 control.forbid(name);
                 continue;
@@ -122,7 +136,10 @@ impl Control {
     }
 
     fn add(&mut self, directive: &[u8]) {
-        let split = directive.iter().position(|b| *b == b'=').and_then(|at| directive.split_at_checked(at));
+        let split = directive
+            .iter()
+            .position(|b| *b == b'=')
+            .and_then(|at| directive.split_at_checked(at));
         let (name, value) = match split {
             Some((name, rest)) => (name.trim_ascii(), rest.get(1..).unwrap_or_default()),
             None => (directive, &b""[..]),
@@ -134,15 +151,16 @@ impl Control {
         if split.is_none() && self.set_window(name, Window::Unsaid) {
             return;
         }
-        let is_more_than_a_flag =
-            self.set_seconds(name, seconds(value)) || (is_list(value) && self.withhold(name, unquoted(value)));
+        let is_more_than_a_flag = self.set_seconds(name, seconds(value))
+            || (is_list(value) && self.withhold(name, unquoted(value)));
         if !is_more_than_a_flag {
             self.set_flag(name);
             self.forbid(name);
         }
     }
 
-    /// Takes what a directive forbids that is none, whatever word of it says so. A lifetime in it is over.
+    /// Takes what a directive forbids that is none, whatever word of it says so. A lifetime in it
+    /// is over.
     fn add_malformed(&mut self, directive: &[u8], name: &[u8]) {
         self.malformed = true;
         self.forbid(directive);
@@ -158,7 +176,10 @@ impl Control {
     /// Takes what a word forbids, in any spelling.
     fn forbid(&mut self, word: &[u8]) {
         let is = |known: &[u8]| {
-            word.iter().filter(|b| b.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).eq(known.iter().copied())
+            word.iter()
+                .filter(|b| b.is_ascii_alphanumeric())
+                .map(u8::to_ascii_lowercase)
+                .eq(known.iter().copied())
         };
         match () {
             () if is(b"nostore") => self.no_store = true,
@@ -185,7 +206,9 @@ impl Control {
     /// Returns whether the directive is one that says for how long a stale response may be used.
     fn set_window(&mut self, name: &[u8], window: Window) -> bool {
         let slot = match () {
-            () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => &mut self.stale_while_revalidate,
+            () if name.eq_ignore_ascii_case(b"stale-while-revalidate") => {
+                &mut self.stale_while_revalidate
+            }
             () if name.eq_ignore_ascii_case(b"stale-if-error") => &mut self.stale_if_error,
             () => return false,
         };
@@ -193,13 +216,14 @@ impl Control {
         true
     }
 
-    /// Takes the field names of `no-cache` and `private`; returns whether there are any. A list that is not one of names counts as none, so that
-    /// nothing is used that was not meant to be.
+    /// Takes the field names of `no-cache` and `private`; returns whether there are any. A list
+    /// that is not one of names counts as none, so that nothing is used that was not meant to be.
     fn withhold(&mut self, name: &[u8], fields: &[u8]) -> bool {
         if !(name.eq_ignore_ascii_case(b"no-cache") || name.eq_ignore_ascii_case(b"private")) {
             return false;
         }
-        let names: Result<Vec<HeaderName>, _> = split_list(fields).map(HeaderName::from_bytes).collect();
+        let names: Result<Vec<HeaderName>, _> =
+            split_list(fields).map(HeaderName::from_bytes).collect();
         let names = names.unwrap_or_default();
         let any = !names.is_empty();
         self.withheld.extend(names);
@@ -223,12 +247,18 @@ impl Control {
     }
 }
 
-/// Returns whether this is a name, with a value that is in quotes or has none of what separates directives.
+/// Returns whether this is a name, with a value that is in quotes or has none of what separates
+/// directives.
 fn is_well_formed(name: &[u8], value: Option<&[u8]>) -> bool {
-    let is_name = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
+    let is_name = !name.is_empty()
+        && name
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b));
     let is_value = |value: &[u8]| match value.trim_ascii() {
         [b'"', quoted @ ..] => closes_at_its_end(quoted),
-        bare => bare.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b';')),
+        bare => bare
+            .iter()
+            .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b';')),
     };
     is_name && value.is_none_or(is_value)
 }
@@ -248,32 +278,43 @@ fn closes_at_its_end(text: &[u8]) -> bool {
     false
 }
 
-/// Returns whether the value of `private` or `no-cache` may be a list of field names, and is not `true` or `1`.
+/// Returns whether the value of `private` or `no-cache` may be a list of field names, and is not
+/// `true` or `1`.
 fn is_list(value: &[u8]) -> bool {
     let is = |known: &str| unquoted(value).eq_ignore_ascii_case(known.as_bytes());
     let has_odd = unquoted(value).contains(&b'\'');
     !has_odd
         && !unquoted(value).iter().all(u8::is_ascii_digit)
-        && !["true", "false", "yes", "no", "on", "off"].into_iter().any(is)
+        && !["true", "false", "yes", "no", "on", "off"]
+            .into_iter()
+            .any(is)
 }
 
 /// The words of a text that is no list of directives.
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))).filter(|word| !word.is_empty())
+    text.split(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')))
+        .filter(|word| !word.is_empty())
 }
 
 fn unquoted(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
-    value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value)
+    value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""))
+        .unwrap_or(value)
 }
 
-/// Reads delta-seconds (RFC 9111, section 1.2.2): digits, in quotes or not. Saturates [9111-1.2.2-1]; anything else is 0.
+/// Reads delta-seconds (RFC 9111, section 1.2.2): digits, in quotes or not. Saturates
+/// [9111-1.2.2-1]; anything else is 0.
 pub(crate) fn seconds(value: &[u8]) -> Seconds {
     let bare = unquoted(value);
     if bare.is_empty() || !bare.iter().all(u8::is_ascii_digit) {
         return 0;
     }
-    bare.iter().fold(0, |sum: u64, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')))
+    bare.iter().fold(0, |sum: u64, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'))
+    })
 }
 
 #[cfg(test)]
@@ -314,7 +355,12 @@ mod tests {
         let control = read(&["no-cache=\"Set-Cookie\", private=x-user"]);
         assert!(!control.no_cache && !control.private);
         assert_eq!(control.withheld, ["set-cookie", "x-user"]);
-        for wrong in ["private=\"\"", "private=\"a b\"", "private=", "private=\"a, , \u{e9}\""] {
+        for wrong in [
+            "private=\"\"",
+            "private=\"a b\"",
+            "private=",
+            "private=\"a, , \u{e9}\"",
+        ] {
             assert!(read(&[wrong]).private, "{wrong}");
         }
         assert!(read(&["private=\"a\", private"]).private);
@@ -347,13 +393,23 @@ mod tests {
             let other = closed.to_lowercase().replace("private", "no-store");
             assert!(read(&[&other]).no_store, "{other}");
         }
-        for spelling in ["no_store", "nostore", "NoStore", "no store", "no-store=1", "no-store=\"x\"", "no--store"] {
+        for spelling in [
+            "no_store",
+            "nostore",
+            "NoStore",
+            "no store",
+            "no-store=1",
+            "no-store=\"x\"",
+            "no--store",
+        ] {
             assert!(read(&[spelling]).no_store, "{spelling}");
         }
         let odd = read(&["public; max-age=60"]);
         assert!(!odd.public && odd.malformed && odd.max_age == Some(0));
         assert!(!read(&["public=\"a"]).public);
-        let plain = read(&["x=\"private\", y=no-store, z=\"a; no-store\", no-transform, community=\"private\""]);
+        let plain = read(&[
+            "x=\"private\", y=no-store, z=\"a; no-store\", no-transform, community=\"private\"",
+        ]);
         assert_eq!(plain, Control::default());
         let split = read(&["x=\"a", "no-store, b\""]);
         assert!(split.no_store, "each line is read alone");
@@ -364,41 +420,82 @@ mod tests {
         let control = read(&["stale-while-revalidate, stale-if-error=3"]);
         assert_eq!(control.stale_while_revalidate, Some(Window::Unsaid));
         assert_eq!(control.stale_if_error, Some(Window::Seconds(3)));
-        assert_eq!(read(&["stale-while-revalidate="]).stale_while_revalidate, Some(Window::Seconds(0)));
-        let targeted = Control::of_response(&headers(&[("cdn-cache-control", "s-maxage=1, stale-while-revalidate")]));
+        assert_eq!(
+            read(&["stale-while-revalidate="]).stale_while_revalidate,
+            Some(Window::Seconds(0))
+        );
+        let targeted = Control::of_response(&headers(&[(
+            "cdn-cache-control",
+            "s-maxage=1, stale-while-revalidate",
+        )]));
         assert_eq!(targeted.stale_while_revalidate, Some(Window::Unsaid));
     }
 
     #[test]
     fn what_forbids_in_a_targeted_field_does_so_with_any_value() {
         let plain = ("cache-control", "public, max-age=1");
-        for closed in
-            ["private; max-age=0", "max-age=60;private", "private=1", "private=(a b)", "private=\"\"", "private=a"]
-        {
-            assert!(Control::of_response(&headers(&[plain, ("cdn-cache-control", closed)])).private, "{closed}");
+        for closed in [
+            "private; max-age=0",
+            "max-age=60;private",
+            "private=1",
+            "private=(a b)",
+            "private=\"\"",
+            "private=a",
+        ] {
+            assert!(
+                Control::of_response(&headers(&[plain, ("cdn-cache-control", closed)])).private,
+                "{closed}"
+            );
         }
-        assert!(!Control::of_response(&headers(&[plain, ("cdn-cache-control", "private=?0")])).private);
+        assert!(
+            !Control::of_response(&headers(&[plain, ("cdn-cache-control", "private=?0")])).private
+        );
     }
 
     #[test]
     fn the_most_specific_valid_target_counts() {
         let of = |lines: &[(&str, &str)]| Control::of_response(&headers(lines));
         let plain = ("cache-control", "max-age=1");
-        assert_eq!(of(&[plain, ("cdn-cache-control", "max-age=2")]).max_age, Some(2));
-        let both = [plain, ("cdn-cache-control", "max-age=2"), ("tidegate-cdn-cache-control", "max-age=3, no-cache")];
+        assert_eq!(
+            of(&[plain, ("cdn-cache-control", "max-age=2")]).max_age,
+            Some(2)
+        );
+        let both = [
+            plain,
+            ("cdn-cache-control", "max-age=2"),
+            ("tidegate-cdn-cache-control", "max-age=3, no-cache"),
+        ];
         let control = of(&both);
         assert!(control.no_cache && control.targeted);
         assert_eq!(control.max_age, Some(3));
-        assert_eq!(of(&[plain, ("cdn-cache-control", "no-cache=\"a\"")]).withheld, ["a"]);
         assert_eq!(
-            of(&[plain, ("cdn-cache-control", "max-age=7"), ("cdn-cache-control", "no-store")]).max_age,
+            of(&[plain, ("cdn-cache-control", "no-cache=\"a\"")]).withheld,
+            ["a"]
+        );
+        assert_eq!(
+            of(&[
+                plain,
+                ("cdn-cache-control", "max-age=7"),
+                ("cdn-cache-control", "no-store")
+            ])
+            .max_age,
             Some(7)
         );
         for void in ["max-age=2, &", "max-age =2", "MAX-AGE=2", ""] {
             let control = of(&[plain, ("cdn-cache-control", void)]);
-            assert_eq!((control.max_age, control.targeted), (Some(1), false), "{void}");
+            assert_eq!(
+                (control.max_age, control.targeted),
+                (Some(1), false),
+                "{void}"
+            );
         }
-        for typed in ["max-age=\"2\"", "max-age=2.0", "max-age", "max-age=-2", "max-age=(2)"] {
+        for typed in [
+            "max-age=\"2\"",
+            "max-age=2.0",
+            "max-age",
+            "max-age=-2",
+            "max-age=(2)",
+        ] {
             let control = of(&[plain, ("cdn-cache-control", typed)]);
             assert_eq!((control.max_age, control.targeted), (None, true), "{typed}");
         }
@@ -407,10 +504,19 @@ mod tests {
     /// [9111-1.2.2-1]
     #[test]
     fn invalid_values_make_stale_and_large_ones_saturate() {
-        for (value, expected) in
-            [("-1", 0), ("1.5", 0), ("", 0), ("a", 0), ("99999999999999999999999", u64::MAX), (" 7", 7)]
-        {
-            assert_eq!(read(&[&format!("max-age={value}")]).max_age, Some(expected), "{value}");
+        for (value, expected) in [
+            ("-1", 0),
+            ("1.5", 0),
+            ("", 0),
+            ("a", 0),
+            ("99999999999999999999999", u64::MAX),
+            (" 7", 7),
+        ] {
+            assert_eq!(
+                read(&[&format!("max-age={value}")]).max_age,
+                Some(expected),
+                "{value}"
+            );
         }
         assert_eq!(read(&["max-age"]).max_age, Some(0));
         assert_eq!(read(&["max-age=1, max-age=2"]).max_age, Some(1));

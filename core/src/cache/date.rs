@@ -1,25 +1,38 @@
-//! HTTP dates (RFC 9110, section 5.6.7) in all three formats. Case does not count, and the weekday only has to be one: origins get both wrong.
+//! HTTP dates (RFC 9110, section 5.6.7) in all three formats. Case does not count, and the weekday
+//! only has to be one: origins get both wrong.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::time::Timestamp;
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const DAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
 
 const SECONDS_A_DAY: u64 = 86_400;
 
 /// The last second of the year 9999, which has the last date that can be written.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// Reads the date in a header field; `None` when it is absent or not a date. See [`parse`] for `now`.
+/// Reads the date in a header field; `None` when it is absent or not a date. See [`parse`] for
+/// `now`.
 pub fn read(headers: &HeaderMap, name: HeaderName, now: Timestamp) -> Option<Timestamp> {
     parse(headers.get(name)?.to_str().ok()?, now)
 }
 
-/// Reads an HTTP date. A year of two digits is the last one with these digits that is at most fifty years after `now`.
-/// RFC 9111, section 4.2: in whatever case [9111-4.2-1], in GMT alone [9111-4.2-3] [9111-4.2-4].
+/// Reads an HTTP date. A year of two digits is the last one with these digits that is at most fifty
+/// years after `now`. RFC 9111, section 4.2: in whatever case [9111-4.2-1], in GMT alone
+/// [9111-4.2-3] [9111-4.2-4].
 pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
     let words: Vec<&str> = text.trim_ascii().split(' ').collect();
     match words.as_slice() {
@@ -28,7 +41,9 @@ pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
             at(number(year, 4)?, month, number(day, 1)?, time)
         }
         [weekday, day, month, year, time, zone] => {
-            let weekday = weekday.strip_suffix(',').filter(|name| names(name, |known| known.get(..3)));
+            let weekday = weekday
+                .strip_suffix(',')
+                .filter(|name| names(name, |known| known.get(..3)));
             zone.eq_ignore_ascii_case("GMT").then_some(weekday)??;
             at(number(year, 4)?, month, number(day, 2)?, time)
         }
@@ -36,7 +51,11 @@ pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
             let weekday = weekday.strip_suffix(',').filter(|name| names(name, Some));
             zone.eq_ignore_ascii_case("GMT").then_some(weekday)??;
             let mut parts = date.split('-');
-            let (day, month, year) = (parts.next()?, parts.next()?, parts.next().filter(|_| parts.next().is_none())?);
+            let (day, month, year) = (
+                parts.next()?,
+                parts.next()?,
+                parts.next().filter(|_| parts.next().is_none())?,
+            );
             at(century(number(year, 2)?, now), month, number(day, 2)?, time)
         }
         [weekday, month, day, time, year] if names(weekday, |known| known.get(..3)) => {
@@ -47,12 +66,16 @@ pub fn parse(text: &str, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn names(text: &str, form: impl Fn(&'static str) -> Option<&'static str>) -> bool {
-    DAYS.into_iter().filter_map(form).any(|known| known.eq_ignore_ascii_case(text))
+    DAYS.into_iter()
+        .filter_map(form)
+        .any(|known| known.eq_ignore_ascii_case(text))
 }
 
 /// Reads a number of so many digits.
 fn number(text: &str, digits: usize) -> Option<u64> {
-    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+    (text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 fn century(year: u64, now: Timestamp) -> u64 {
@@ -66,7 +89,9 @@ fn century(year: u64, now: Timestamp) -> u64 {
 }
 
 fn at(year: u64, month: &str, day: u64, time: &str) -> Option<Timestamp> {
-    let month = MONTHS.iter().position(|known| known.eq_ignore_ascii_case(month))?;
+    let month = MONTHS
+        .iter()
+        .position(|known| known.eq_ignore_ascii_case(month))?;
     let month = u64::try_from(month).ok()? + 1;
     let mut parts = time.split(':').map(|part| number(part, 2));
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
@@ -81,10 +106,15 @@ fn at(year: u64, month: &str, day: u64, time: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(seconds.checked_mul(1000)?))
 }
 
-/// Counts the days since the epoch; `None` before it. Source: Hinnant, "chrono-compatible low-level date algorithms".
+/// Counts the days since the epoch; `None` before it. Source: Hinnant, "chrono-compatible low-level
+/// date algorithms".
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     // Years begin in March, so that the leap day is the last.
-    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let year = if month <= 2 {
+        year.checked_sub(1)?
+    } else {
+        year
+    };
     let month = (month + 9) % 12;
     let day_of_year = (153 * month + 2) / 5 + day - 1;
     (year * 365 + year / 4 - year / 100 + year / 400 + day_of_year).checked_sub(719_468)
@@ -94,12 +124,17 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let year = year_of_era + era * 400;
-    if month < 10 { (year, month + 3, day) } else { (year + 1, month - 9, day) }
+    if month < 10 {
+        (year, month + 3, day)
+    } else {
+        (year + 1, month - 9, day)
+    }
 }
 
 /// Writes an HTTP date.
@@ -108,13 +143,18 @@ pub fn write(at: Timestamp) -> HeaderValue {
     let days = seconds / SECONDS_A_DAY;
     let (year, month, day) = civil(days);
     let name = |names: &[&'static str], position: u64| {
-        names.get(usize::try_from(position).unwrap_or(0)).and_then(|name| name.get(..3)).unwrap_or_default()
+        names
+            .get(usize::try_from(position).unwrap_or(0))
+            .and_then(|name| name.get(..3))
+            .unwrap_or_default()
     };
     // The epoch was a Thursday.
     let (weekday, month) = (name(&DAYS, (days + 4) % 7), name(&MONTHS, month - 1));
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let text = format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+    let text =
+        format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
+    HeaderValue::try_from(text)
+        .unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
 #[cfg(test)]
@@ -140,8 +180,14 @@ mod tests {
         ] {
             assert_eq!(parse(text, NOW), expected, "{text}");
         }
-        assert_eq!(parse("Sun Nov 13 08:49:37 1994", NOW), Some(Timestamp::from_millis(784_716_577_000)));
-        assert_eq!(parse("Tue, 29 Feb 2000 23:59:60 GMT", NOW), Some(Timestamp::from_millis(951_868_800_000)));
+        assert_eq!(
+            parse("Sun Nov 13 08:49:37 1994", NOW),
+            Some(Timestamp::from_millis(784_716_577_000))
+        );
+        assert_eq!(
+            parse("Tue, 29 Feb 2000 23:59:60 GMT", NOW),
+            Some(Timestamp::from_millis(951_868_800_000))
+        );
     }
 
     /// [9111-4.2-4]
@@ -184,16 +230,31 @@ mod tests {
             let date = parse(&format!("Sunday, 18-Aug-{text} 08:49:37 GMT"), now).unwrap();
             write(date).to_str().unwrap()[12..16].to_owned()
         };
-        assert_eq!([year("50", "2026"), year("76", "2026"), year("77", "2026")], ["2050", "2076", "1977"]);
-        assert_eq!([year("01", "2060"), year("10", "2060"), year("11", "2060")], ["2101", "2110", "2011"]);
+        assert_eq!(
+            [year("50", "2026"), year("76", "2026"), year("77", "2026")],
+            ["2050", "2076", "1977"]
+        );
+        assert_eq!(
+            [year("01", "2060"), year("10", "2060"), year("11", "2060")],
+            ["2101", "2110", "2011"]
+        );
     }
 
     /// [9111-4.2-3]
     #[test]
     fn dates_are_written_as_they_are_read() {
-        assert_eq!(write(Timestamp::from_millis(784_111_777_999)), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(write(Timestamp::from_millis(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(write(Timestamp::from_millis(u64::MAX)), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(
+            write(Timestamp::from_millis(784_111_777_999)),
+            "Sun, 06 Nov 1994 08:49:37 GMT"
+        );
+        assert_eq!(
+            write(Timestamp::from_millis(0)),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
+        assert_eq!(
+            write(Timestamp::from_millis(u64::MAX)),
+            "Fri, 31 Dec 9999 23:59:59 GMT"
+        );
         // A day and a second apart, over four centuries.
         for day in 0..146_097_u64 {
             let date = Timestamp::from_millis(day * 86_401_000);

@@ -14,7 +14,8 @@ use crate::message::request::Request;
 use crate::message::{cookie, geo, names, query};
 use crate::parts::push_part;
 
-/// The bytes under which responses are stored. Injective: each part is preceded by its length, so no crafted URL equals another request's key.
+/// The bytes under which responses are stored. Injective: each part is preceded by its length, so
+/// no crafted URL equals another request's key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey(Vec<u8>);
 
@@ -24,7 +25,8 @@ impl CacheKey {
         &self.0
     }
 
-    /// Returns 16 hexadecimal digits that stand for the key in reports; not unique enough to store by.
+    /// Returns 16 hexadecimal digits that stand for the key in reports; not unique enough to store
+    /// by.
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", hash::stable(&self.0))
     }
@@ -36,17 +38,25 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// Makes the key of a request. The path and query are those that the origin gets, letter by letter, unless a rule says what does not matter in the
-/// query. The pool and the profile are in it, so that two routes share a response only if they share both.
-/// [9111-4-1]
+/// Makes the key of a request. The path and query are those that the origin gets, letter by letter,
+/// unless a rule says what does not matter in the query. The pool and the profile are in it, so
+/// that two routes share a response only if they share both. [9111-4-1]
 pub(crate) fn of(request: &Request, pool: &str, profile: &Profile, rules: &Rules) -> CacheKey {
     let path = path_part(request, pool, profile);
-    let rule = has_whole_query(profile).then(|| rules.find(&path)).flatten();
+    let rule = has_whole_query(profile)
+        .then(|| rules.find(&path))
+        .flatten();
     by_rule(request, profile, path, rule.as_deref())
 }
 
-/// Makes the key of a request from what stands before the query, and what is known not to matter in that.
-pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule: Option<&Rule>) -> CacheKey {
+/// Makes the key of a request from what stands before the query, and what is known not to matter in
+/// that.
+pub(crate) fn by_rule(
+    request: &Request,
+    profile: &Profile,
+    path: Vec<u8>,
+    rule: Option<&Rule>,
+) -> CacheKey {
     let mut key = path;
     let raw = request.head.uri.query();
     match rule {
@@ -73,11 +83,19 @@ pub(crate) fn by_rule(request: &Request, profile: &Profile, path: Vec<u8>, rule:
     // Where an origin decides by what stands before a cookie whether it is one, all of that counts.
     let is_doubtful = |name: &String| cookie::is_doubtful(&request.head.headers, name);
     let has_cookies = !profile.key_cookies.is_empty();
-    if has_cookies && (cookie::runs_on(&request.head.headers) || profile.key_cookies.iter().any(is_doubtful)) {
-        push_part(&mut key, combined(&request.head.headers, &header::COOKIE).as_deref());
+    if has_cookies
+        && (cookie::runs_on(&request.head.headers) || profile.key_cookies.iter().any(is_doubtful))
+    {
+        push_part(
+            &mut key,
+            combined(&request.head.headers, &header::COOKIE).as_deref(),
+        );
     }
     if profile.key_country {
-        push_part(&mut key, request.geo.country.as_ref().map(geo::Code::as_bytes));
+        push_part(
+            &mut key,
+            request.geo.country.as_ref().map(geo::Code::as_bytes),
+        );
     }
     CacheKey(key)
 }
@@ -91,7 +109,10 @@ pub(crate) fn path_part(request: &Request, pool: &str, profile: &Profile) -> Vec
     push_part(&mut key, Some(request.scheme.as_str().as_bytes()));
     push_part(&mut key, Some(request.authority.as_bytes()));
     // An origin behind a trusted proxy may take this for the host.
-    let forwarded = request.believed.then(|| combined(&request.head.headers, &names::X_FORWARDED_HOST)).flatten();
+    let forwarded = request
+        .believed
+        .then(|| combined(&request.head.headers, &names::X_FORWARDED_HOST))
+        .flatten();
     push_part(&mut key, forwarded.as_deref());
     push_part(&mut key, Some(uri.path().as_bytes()));
     key
@@ -108,22 +129,33 @@ pub(crate) fn query<'a>(profile: &Profile, query: Option<&'a str>) -> Option<Cow
         Query::All if !profile.query_sort => return query.map(Cow::Borrowed),
         Query::None => return None,
         Query::All => Box::new(|_| true),
-        Query::Allow(names) => Box::new(|pair| query::pairs(pair).any(|pair| may_be_among(pair.name, names))),
-        Query::Deny(names) => Box::new(|pair| !query::pairs(pair).all(|pair| is_surely_among(pair.name, names))),
+        Query::Allow(names) => {
+            Box::new(|pair| query::pairs(pair).any(|pair| may_be_among(pair.name, names)))
+        }
+        Query::Deny(names) => {
+            Box::new(|pair| !query::pairs(pair).all(|pair| is_surely_among(pair.name, names)))
+        }
     };
     let raw = query.unwrap_or("");
-    let mut kept: Vec<&str> = raw.split('&').filter(|pair| !pair.is_empty() && keeps(pair)).collect();
+    let mut kept: Vec<&str> = raw
+        .split('&')
+        .filter(|pair| !pair.is_empty() && keeps(pair))
+        .collect();
     if profile.query_sort && query::may_be_sorted(raw) {
-        // By name only, and stably: the order of a repeated parameter's values may matter to the origin.
+        // By name only, and stably: the order of a repeated parameter's values may matter to the
+        // origin.
         kept.sort_by_cached_key(|pair| query::group(pair.split('=').next().unwrap_or_default()));
     }
-    // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the same.
+    // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the
+    // same.
     (!kept.is_empty()).then(|| kept.join("&").into())
 }
 
 /// An encoded name may be any name to the origin, so it counts.
 fn may_be_among(written: &str, names: &[String]) -> bool {
-    let is_encoded = written.bytes().any(|byte| matches!(byte, b'%' | b'+') || !byte.is_ascii());
+    let is_encoded = written
+        .bytes()
+        .any(|byte| matches!(byte, b'%' | b'+') || !byte.is_ascii());
     is_encoded || names.iter().any(|name| query::may_be(written, name))
 }
 
@@ -133,7 +165,11 @@ fn is_surely_among(written: &str, names: &[String]) -> bool {
 
 /// All values of a field, each with its length, or `None` when it is absent.
 fn combined(headers: &HeaderMap, name: &http::HeaderName) -> Option<Vec<u8>> {
-    let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes).peekable();
+    let mut values = headers
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .peekable();
     values.peek()?;
     let mut all = Vec::new();
     for value in values {
@@ -143,9 +179,17 @@ fn combined(headers: &HeaderMap, name: &http::HeaderName) -> Option<Vec<u8>> {
 }
 
 /// Says whether an updated response is still looked up under the key that it has.
-pub(crate) fn check_rule(profile: &Profile, old: &Stored, updated: &Stored) -> Result<(), NotStored> {
+pub(crate) fn check_rule(
+    profile: &Profile,
+    old: &Stored,
+    updated: &Stored,
+) -> Result<(), NotStored> {
     let moves = has_whole_query(profile) && Rule::of(&old.headers) != Rule::of(&updated.headers);
-    if moves { Err(NotStored::NoVarySearch) } else { Ok(()) }
+    if moves {
+        Err(NotStored::NoVarySearch)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +210,12 @@ mod tests {
 
     fn query_part(profile: &Profile, query: &str) -> Vec<u8> {
         let mut key = Vec::new();
-        push_part(&mut key, super::query(profile, Some(query)).as_deref().map(str::as_bytes));
+        push_part(
+            &mut key,
+            super::query(profile, Some(query))
+                .as_deref()
+                .map(str::as_bytes),
+        );
         key
     }
 
@@ -178,7 +227,10 @@ mod tests {
         assert_eq!(query_part(&p, "a=1&b=2"), query_part(&p, "b=2&a=1"));
         assert_ne!(query_part(&p, "a=1&a=2"), query_part(&p, "a=2&a=1"));
         p.query = Query::Deny(vec!["utm_*".into(), "fbclid".into()]);
-        assert_eq!(query_part(&p, "utm_source=x&a=1&fbclid=z"), query_part(&p, "a=1"));
+        assert_eq!(
+            query_part(&p, "utm_source=x&a=1&fbclid=z"),
+            query_part(&p, "a=1")
+        );
         assert_eq!(query_part(&p, "utm_source=x"), query_part(&p, ""));
         p.query = Query::Allow(vec!["a".into()]);
         assert_eq!(query_part(&p, "a=1&ab=2"), query_part(&p, "a=1"));
@@ -207,7 +259,17 @@ mod tests {
         }
         assert_eq!(query_part(&p, "utm_c=x;utm_d=y;id=1"), query_part(&p, ""));
         p.query = Query::Allow(vec!["id".into(), "user_id".into()]);
-        for matters in ["x=1;id=2", "ID=1", "id[]=1", "id.x=1", "[id]=1", "user.id=1", "user[id=1", "x+=1", "_id=1"] {
+        for matters in [
+            "x=1;id=2",
+            "ID=1",
+            "id[]=1",
+            "id.x=1",
+            "[id]=1",
+            "user.id=1",
+            "user[id=1",
+            "x+=1",
+            "_id=1",
+        ] {
             assert_ne!(query_part(&p, matters), query_part(&p, ""), "{matters}");
         }
         assert_eq!(query_part(&p, "x=1;y=id&ids=3&Y[]=4"), query_part(&p, ""));
@@ -227,6 +289,9 @@ mod tests {
         ] {
             assert_ne!(query_part(&p, one), query_part(&p, two), "{one}");
         }
-        assert_eq!(query_part(&p, "b[x]=1&a[]=2&a[]=3"), query_part(&p, "a[]=2&a[]=3&b[x]=1"));
+        assert_eq!(
+            query_part(&p, "b[x]=1&a[]=2&a[]=3"),
+            query_part(&p, "a[]=2&a[]=3&b[x]=1")
+        );
     }
 }

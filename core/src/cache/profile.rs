@@ -8,7 +8,10 @@ use crate::time::Millis;
 
 /// What is stored, for how long, under which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the policy file")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the policy file"
+)]
 pub struct Profile {
     /// The name in the policy.
     pub name: Arc<str>,
@@ -20,7 +23,8 @@ pub struct Profile {
     pub share_authorized: bool,
     /// How long after its lifetime a response is served while it is revalidated.
     pub grace: Millis,
-    /// How long after its lifetime a response is served when every origin fails, if the policy says so.
+    /// How long after its lifetime a response is served when every origin fails, if the policy says
+    /// so.
     pub keep: Option<Millis>,
     /// The query's part in the key.
     pub query: Query,
@@ -81,8 +85,8 @@ pub enum Query {
     Deny(Vec<String>),
 }
 
-/// The lifetimes that override mode gives to what is no success. An error or a redirect is often wrong a moment later, and so must not live as long
-/// as what was asked for.
+/// The lifetimes that override mode gives to what is no success. An error or a redirect is often
+/// wrong a moment later, and so must not live as long as what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifetimes {
     /// Of redirects, in milliseconds.
@@ -95,7 +99,11 @@ pub struct Lifetimes {
 
 impl Default for Lifetimes {
     fn default() -> Self {
-        Self { redirects: 60_000, errors: 10_000, statuses: Vec::new() }
+        Self {
+            redirects: 60_000,
+            errors: 10_000,
+            statuses: Vec::new(),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Parts of a body (RFC 9110, section 14; RFC 9111, sections 3.3 and 3.4): what a client asks for, what a stored response can give, and parts put
-//! together.
+//! Parts of a body (RFC 9110, section 14; RFC 9111, sections 3.3 and 3.4): what a client asks for,
+//! what a stored response can give, and parts put together.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::message::names;
 use crate::message::syntax::split_list;
 use crate::time::Timestamp;
 
-/// Most ranges of a request. One that has more is answered whole: many small pieces cost more than they save.
+/// Most ranges of a request. One that has more is answered whole: many small pieces cost more than
+/// they save.
 const RANGES_MAX: usize = 16;
 
 /// What a client asks for, as written.
@@ -67,8 +68,14 @@ impl Part {
         let (range, whole) = rest.trim().split_once('/')?;
         let (first, last) = range.split_once('-')?;
         let (first, last) = (number(first)?, number(last)?);
-        let whole = if whole == "*" { None } else { Some(number(whole)?) };
-        let valid = unit.eq_ignore_ascii_case("bytes") && first <= last && whole.is_none_or(|whole| last < whole);
+        let whole = if whole == "*" {
+            None
+        } else {
+            Some(number(whole)?)
+        };
+        let valid = unit.eq_ignore_ascii_case("bytes")
+            && first <= last
+            && whole.is_none_or(|whole| last < whole);
         valid.then_some(Self { first, last, whole })
     }
 
@@ -77,12 +84,23 @@ impl Part {
         (self.last - self.first).saturating_add(1)
     }
 
-    /// Corrects the part to the length of the body that came with it. A part that reached the end still does.
+    /// Corrects the part to the length of the body that came with it. A part that reached the end
+    /// still does.
     pub(crate) fn shortened_to(self, length: u64) -> Option<Self> {
         let last = self.first.checked_add(length.checked_sub(1)?)?;
-        let to_the_end = self.whole.is_some_and(|whole| self.last.checked_add(1) == Some(whole));
-        let whole = if to_the_end { last.checked_add(1) } else { self.whole };
-        (last <= self.last).then_some(Self { first: self.first, last, whole })
+        let to_the_end = self
+            .whole
+            .is_some_and(|whole| self.last.checked_add(1) == Some(whole));
+        let whole = if to_the_end {
+            last.checked_add(1)
+        } else {
+            self.whole
+        };
+        (last <= self.last).then_some(Self {
+            first: self.first,
+            last,
+            whole,
+        })
     }
 
     fn is_whole(&self) -> bool {
@@ -99,10 +117,14 @@ impl Part {
 
 /// Digits only: `u64::from_str` takes a sign too.
 fn number(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
-/// Reads a request for ranges of bytes; `None` when there is none, or none that is valid (RFC 9110, section 14.2).
+/// Reads a request for ranges of bytes; `None` when there is none, or none that is valid (RFC 9110,
+/// section 14.2).
 fn requested(request: &HeaderMap) -> Option<Vec<Spec>> {
     let mut lines = request.get_all(header::RANGE).iter();
     let line = lines.next().filter(|_| lines.next().is_none())?;
@@ -136,7 +158,11 @@ impl Spec {
             Self::Last(0) => return None,
             Self::Last(count) => (whole.saturating_sub(count), end),
         };
-        (first <= end).then_some(Part { first, last, whole: Some(whole) })
+        (first <= end).then_some(Part {
+            first,
+            last,
+            whole: Some(whole),
+        })
     }
 }
 
@@ -147,24 +173,43 @@ pub(crate) fn is_requested(method: &Method, request: &HeaderMap) -> bool {
 
 /// Says what a stored response gives to a request. Whether it may be used at all is asked before.
 pub(crate) fn give(method: &Method, request: &HeaderMap, stored: &Stored, now: Timestamp) -> Given {
-    let whole = stored.announced_length().filter(|_| stored.status == StatusCode::OK);
-    let (true, Some(whole)) = (is_requested(method, request) && holds(request, &stored.headers, now), whole) else {
+    let whole = stored
+        .announced_length()
+        .filter(|_| stored.status == StatusCode::OK);
+    let (true, Some(whole)) = (
+        is_requested(method, request) && holds(request, &stored.headers, now),
+        whole,
+    ) else {
         return Given::Whole;
     };
     let Some(specs) = requested(request) else {
         return Given::Whole;
     };
-    let parts: Vec<Part> = specs.into_iter().filter_map(|spec| spec.within(whole)).collect();
+    let parts: Vec<Part> = specs
+        .into_iter()
+        .filter_map(|spec| spec.within(whole))
+        .collect();
     if parts.is_empty() {
         return Given::Nothing(whole);
     }
     // Overlapping ranges ask for more than there is.
-    let asked = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.length()));
-    if asked > whole { Given::Whole } else { Given::Parts(parts) }
+    let asked = parts
+        .iter()
+        .fold(0_u64, |sum, part| sum.saturating_add(part.length()));
+    if asked > whole {
+        Given::Whole
+    } else {
+        Given::Parts(parts)
+    }
 }
 
 /// Says which part of a stored part answers a request, if it does.
-pub(crate) fn give_of_part(method: &Method, request: &HeaderMap, stored: &Stored, now: Timestamp) -> Option<Part> {
+pub(crate) fn give_of_part(
+    method: &Method,
+    request: &HeaderMap,
+    stored: &Stored,
+    now: Timestamp,
+) -> Option<Part> {
     let part = Part::of(stored.status, &stored.headers)?;
     if !is_requested(method, request) || !holds(request, &stored.headers, now) {
         return None;
@@ -172,13 +217,18 @@ pub(crate) fn give_of_part(method: &Method, request: &HeaderMap, stored: &Stored
     let [spec] = requested(request)?.try_into().ok()?;
     let wanted = match (part.whole, spec) {
         (Some(whole), spec) => spec.within(whole)?,
-        (None, Spec::From(first, Some(last))) => Part { first, last, whole: None },
+        (None, Spec::From(first, Some(last))) => Part {
+            first,
+            last,
+            whole: None,
+        },
         (None, _) => return None,
     };
     (part.first <= wanted.first && wanted.last <= part.last).then_some(wanted)
 }
 
-/// Returns whether If-Range, if there is one, lets the ranges of a response with these fields be used (RFC 9110, section 13.1.5).
+/// Returns whether If-Range, if there is one, lets the ranges of a response with these fields be
+/// used (RFC 9110, section 13.1.5).
 fn holds(request: &HeaderMap, response: &HeaderMap, now: Timestamp) -> bool {
     let Some(condition) = request.get(header::IF_RANGE).map(HeaderValue::as_bytes) else {
         return true;
@@ -187,20 +237,32 @@ fn holds(request: &HeaderMap, response: &HeaderMap, now: Timestamp) -> bool {
         return strong_tag(response) == Some(condition);
     }
     // A date is a strong validator only if the response is a second younger (section 8.8.2.2).
-    let told = std::str::from_utf8(condition).ok().and_then(|text| date::parse(text, now));
+    let told = std::str::from_utf8(condition)
+        .ok()
+        .and_then(|text| date::parse(text, now));
     let modified = date::read(response, header::LAST_MODIFIED, now);
     let made = date::read(response, header::DATE, now);
-    let strong = modified.zip(made).is_some_and(|(modified, made)| made.since(modified) >= 1000);
+    let strong = modified
+        .zip(made)
+        .is_some_and(|(modified, made)| made.since(modified) >= 1000);
     strong && told.is_some() && told == modified
 }
 
 /// Returns the entity tag if it is a strong one.
 pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(header::ETAG).map(HeaderValue::as_bytes).filter(|tag| tag.starts_with(b"\""))
+    headers
+        .get(header::ETAG)
+        .map(HeaderValue::as_bytes)
+        .filter(|tag| tag.starts_with(b"\""))
 }
 
 /// Writes the fields and the body's plan of a 206. `boundary` separates several parts.
-pub(crate) fn write(headers: &mut HeaderMap, parts: &[Part], offset: u64, boundary: &str) -> Vec<Piece> {
+pub(crate) fn write(
+    headers: &mut HeaderMap,
+    parts: &[Part],
+    offset: u64,
+    boundary: &str,
+) -> Vec<Piece> {
     let body = |part: &Part| Piece::Body(part.first - offset..part.last + 1 - offset);
     if let [only] = parts {
         if let Some(value) = only.field() {
@@ -211,7 +273,9 @@ pub(crate) fn write(headers: &mut HeaderMap, parts: &[Part], offset: u64, bounda
     }
     let kind = headers
         .get(header::CONTENT_TYPE)
-        .map_or_else(Vec::new, |kind| [b"content-type: ", kind.as_bytes(), b"\r\n"].concat());
+        .map_or_else(Vec::new, |kind| {
+            [b"content-type: ", kind.as_bytes(), b"\r\n"].concat()
+        });
     let mut pieces = Vec::with_capacity(2 * parts.len() + 1);
     let mut length = 0_u64;
     let mut text = |pieces: &mut Vec<Piece>, text: Vec<u8>| {
@@ -221,12 +285,23 @@ pub(crate) fn write(headers: &mut HeaderMap, parts: &[Part], offset: u64, bounda
     for part in parts {
         let range = part.field();
         let range = range.as_ref().map_or(&b""[..], HeaderValue::as_bytes);
-        let head = [b"\r\n--", boundary.as_bytes(), b"\r\n", &kind, b"content-range: ", range, b"\r\n\r\n"].concat();
+        let head = [
+            b"\r\n--",
+            boundary.as_bytes(),
+            b"\r\n",
+            &kind,
+            b"content-range: ",
+            range,
+            b"\r\n\r\n",
+        ]
+        .concat();
         text(&mut pieces, head);
         pieces.push(body(part));
     }
     text(&mut pieces, format!("\r\n--{boundary}--\r\n").into_bytes());
-    let length = parts.iter().fold(length, |sum, part| sum.saturating_add(part.length()));
+    let length = parts
+        .iter()
+        .fold(length, |sum, part| sum.saturating_add(part.length()));
     headers.remove(header::CONTENT_RANGE);
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     if let Ok(kind) = HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")) {
@@ -249,7 +324,8 @@ pub struct Combined {
 /// Most labels of a part that another one is put to: each may bring more.
 const LABELS_MAX: usize = 1024;
 
-/// Fields that say how long and for whom a response may be used. The newer part was judged by its own.
+/// Fields that say how long and for whom a response may be used. The newer part was judged by its
+/// own.
 static OF_USE: [HeaderName; 7] = [
     header::CACHE_CONTROL,
     names::CDN_CACHE_CONTROL,
@@ -260,30 +336,45 @@ static OF_USE: [HeaderName; 7] = [
     header::VARY,
 ];
 
-/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section 3.4) [9111-3.4-1]. The newer
-/// one's fields count, and those that it has not stay, but for the lifetime and its like; a purge that reached either reaches both. Nothing longer than
-/// `most` comes of it.
+/// Puts a newer part to an older one of the same representation, if they touch (RFC 9111, section
+/// 3.4) [9111-3.4-1]. The newer one's fields count, and those that it has not stay, but for the
+/// lifetime and its like; a purge that reached either reaches both. Nothing longer than `most`
+/// comes of it.
 pub fn combine(old: &Stored, new: &Stored, most: u64) -> Option<Combined> {
-    let (a, b) = (Part::of(old.status, &old.headers)?, Part::of(new.status, &new.headers)?);
-    let same = strong_tag(&new.headers).is_some() && strong_tag(&old.headers) == strong_tag(&new.headers);
+    let (a, b) = (
+        Part::of(old.status, &old.headers)?,
+        Part::of(new.status, &new.headers)?,
+    );
+    let same =
+        strong_tag(&new.headers).is_some() && strong_tag(&old.headers) == strong_tag(&new.headers);
     let touch = a.first <= b.last.saturating_add(1) && b.first <= a.last.saturating_add(1);
     if !same || !touch || a.whole.is_none() || a.whole != b.whole {
         return None;
     }
-    let joined = Part { first: a.first.min(b.first), last: a.last.max(b.last), whole: a.whole };
+    let joined = Part {
+        first: a.first.min(b.first),
+        last: a.last.max(b.last),
+        whole: a.whole,
+    };
     if joined.length() > most || old.labels.len() > LABELS_MAX {
         return None;
     }
     let mut head = new.clone();
     let stays = |name: &&HeaderName| !new.headers.contains_key(*name) && !OF_USE.contains(name);
     for name in old.headers.keys().filter(stays) {
-        head.headers.extend(old.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+        head.headers.extend(
+            old.headers
+                .get_all(name)
+                .iter()
+                .map(|value| (name.clone(), value.clone())),
+        );
     }
     head.born = old.born.min(new.born);
     head.labels.extend(&old.labels);
     head.labels.sort_unstable();
     head.labels.dedup();
-    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(joined.length()));
+    head.headers
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(joined.length()));
     if joined.is_whole() {
         head.status = StatusCode::OK;
         head.headers.remove(header::CONTENT_RANGE);
@@ -291,8 +382,16 @@ pub fn combine(old: &Stored, new: &Stored, most: u64) -> Option<Combined> {
         head.headers.insert(header::CONTENT_RANGE, joined.field()?);
     }
     let before = 0..b.first.saturating_sub(a.first);
-    let after = b.last.saturating_add(1).saturating_sub(a.first).min(a.length())..a.length();
-    Some(Combined { head: Arc::new(head), before, after })
+    let after = b
+        .last
+        .saturating_add(1)
+        .saturating_sub(a.first)
+        .min(a.length())..a.length();
+    Some(Combined {
+        head: Arc::new(head),
+        before,
+        after,
+    })
 }
 
 #[cfg(test)]
@@ -306,12 +405,24 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
     fn given(range: &str, length: &str) -> Given {
-        give(&Method::GET, &headers(&[("range", range)]), &stored(&[("content-length", length)]), NOW)
+        give(
+            &Method::GET,
+            &headers(&[("range", range)]),
+            &stored(&[("content-length", length)]),
+            NOW,
+        )
     }
 
     fn parts(pairs: &[(u64, u64)], whole: u64) -> Given {
         Given::Parts(
-            pairs.iter().map(|(first, last)| Part { first: *first, last: *last, whole: Some(whole) }).collect(),
+            pairs
+                .iter()
+                .map(|(first, last)| Part {
+                    first: *first,
+                    last: *last,
+                    whole: Some(whole),
+                })
+                .collect(),
         )
     }
 
@@ -340,8 +451,19 @@ mod tests {
             assert_eq!(given(range, "10"), expected, "{range}");
         }
         assert_eq!(given("bytes=0-1", "0"), Given::Nothing(0));
-        assert_eq!(given(&format!("bytes={}", "0-0,".repeat(17)), "100"), Given::Whole);
-        assert_eq!(give(&Method::HEAD, &headers(&[("range", "bytes=0-1")]), &stored(&[]), NOW), Given::Whole);
+        assert_eq!(
+            given(&format!("bytes={}", "0-0,".repeat(17)), "100"),
+            Given::Whole
+        );
+        assert_eq!(
+            give(
+                &Method::HEAD,
+                &headers(&[("range", "bytes=0-1")]),
+                &stored(&[]),
+                NOW
+            ),
+            Given::Whole
+        );
     }
 
     #[test]
@@ -357,11 +479,23 @@ mod tests {
             give(&Method::GET, &request, &stored(response), NOW) != Given::Whole
         };
         assert!(part("\"a\"", &response) && part("Sun, 06 Nov 1994 08:49:37 GMT", &response));
-        for other in ["\"b\"", "W/\"a\"", "Sun, 06 Nov 1994 08:49:38 GMT", "nonsense", ""] {
+        for other in [
+            "\"b\"",
+            "W/\"a\"",
+            "Sun, 06 Nov 1994 08:49:38 GMT",
+            "nonsense",
+            "",
+        ] {
             assert!(!part(other, &response), "{other}");
         }
-        assert!(!part("Sun, 06 Nov 1994 08:49:37 GMT", &response[..3]), "as young as its modification");
-        assert!(!part("W/\"a\"", &[("content-length", "10"), ("etag", "W/\"a\"")]), "weak tags say nothing of bytes");
+        assert!(
+            !part("Sun, 06 Nov 1994 08:49:37 GMT", &response[..3]),
+            "as young as its modification"
+        );
+        assert!(
+            !part("W/\"a\"", &[("content-length", "10"), ("etag", "W/\"a\"")]),
+            "weak tags say nothing of bytes"
+        );
     }
 
     fn part(range: &str, tag: &str) -> Stored {
@@ -374,7 +508,8 @@ mod tests {
     #[test]
     fn a_part_answers_what_lies_in_it() {
         let of = |range: &str, stored: &Stored| {
-            give_of_part(&Method::GET, &headers(&[("range", range)]), stored, NOW).map(|part| (part.first, part.last))
+            give_of_part(&Method::GET, &headers(&[("range", range)]), stored, NOW)
+                .map(|part| (part.first, part.last))
         };
         let known = part("bytes 4-9/10", "\"a\"");
         assert_eq!(of("bytes=6-8", &known), Some((6, 8)));
@@ -385,7 +520,14 @@ mod tests {
         let unknown = part("bytes 4-9/*", "\"a\"");
         assert_eq!(of("bytes=6-8", &unknown), Some((6, 8)));
         assert_eq!(of("bytes=6-", &unknown), None);
-        for wrong in ["bytes 9-4/10", "bytes 4-10/10", "items 4-9/10", "bytes */10", "bytes 4-9", ""] {
+        for wrong in [
+            "bytes 9-4/10",
+            "bytes 4-10/10",
+            "items 4-9/10",
+            "bytes */10",
+            "bytes 4-9",
+            "",
+        ] {
             assert_eq!(of("bytes=6-8", &part(wrong, "\"a\"")), None, "{wrong}");
         }
     }
@@ -395,41 +537,87 @@ mod tests {
     fn parts_that_touch_become_one() {
         let joined = |old: &str, new: &str| {
             let combined = combine(&part(old, "\"a\""), &part(new, "\"a\""), u64::MAX)?;
-            let range = combined.head.headers.get("content-range").map(|v| v.to_str().unwrap().to_owned());
-            Some((combined.head.status.as_u16(), range, combined.before, combined.after))
+            let range = combined
+                .head
+                .headers
+                .get("content-range")
+                .map(|v| v.to_str().unwrap().to_owned());
+            Some((
+                combined.head.status.as_u16(),
+                range,
+                combined.before,
+                combined.after,
+            ))
         };
-        assert_eq!(joined("bytes 0-4/10", "bytes 5-9/10"), Some((200, None, 0..5, 5..5)));
-        assert_eq!(joined("bytes 5-9/10", "bytes 0-4/10"), Some((200, None, 0..0, 0..5)));
-        assert_eq!(joined("bytes 0-9/20", "bytes 3-5/20"), Some((206, Some("bytes 0-9/20".into()), 0..3, 6..10)));
-        assert_eq!(joined("bytes 3-5/20", "bytes 0-9/20"), Some((206, Some("bytes 0-9/20".into()), 0..0, 3..3)));
+        assert_eq!(
+            joined("bytes 0-4/10", "bytes 5-9/10"),
+            Some((200, None, 0..5, 5..5))
+        );
+        assert_eq!(
+            joined("bytes 5-9/10", "bytes 0-4/10"),
+            Some((200, None, 0..0, 0..5))
+        );
+        assert_eq!(
+            joined("bytes 0-9/20", "bytes 3-5/20"),
+            Some((206, Some("bytes 0-9/20".into()), 0..3, 6..10))
+        );
+        assert_eq!(
+            joined("bytes 3-5/20", "bytes 0-9/20"),
+            Some((206, Some("bytes 0-9/20".into()), 0..0, 3..3))
+        );
         assert_eq!(joined("bytes 0-3/10", "bytes 5-9/10"), None);
         assert_eq!(joined("bytes 0-4/10", "bytes 5-9/11"), None);
         assert_eq!(joined("bytes 0-4/*", "bytes 5-9/*"), None);
         let (mut old, mut new) = (part("bytes 0-4/10", "\"a\""), part("bytes 5-9/10", "\"a\""));
         (old.born, old.labels, new.born, new.labels) = (3, vec![2, 7], 5, vec![1, 7]);
-        old.headers.extend(headers(&[("content-type", "text/plain"), ("x", "old"), ("x", "older")]));
+        old.headers.extend(headers(&[
+            ("content-type", "text/plain"),
+            ("x", "old"),
+            ("x", "older"),
+        ]));
         new.headers.extend(headers(&[("x", "new")]));
         let head = combine(&old, &new, u64::MAX).unwrap().head;
         assert_eq!((head.born, head.labels.as_slice()), (3, &[1, 2, 7][..]));
         assert_eq!(
-            (&head.headers["content-type"], head.headers.get_all("x").iter().count()),
+            (
+                &head.headers["content-type"],
+                head.headers.get_all("x").iter().count()
+            ),
             (&"text/plain".parse().unwrap(), 1)
         );
-        assert_eq!(combine(&part("bytes 0-4/10", "\"a\""), &part("bytes 5-9/10", "\"b\""), u64::MAX), None);
-        assert_eq!(combine(&part("bytes 0-4/10", "W/\"a\""), &part("bytes 5-9/10", "W/\"a\""), u64::MAX), None);
+        assert_eq!(
+            combine(
+                &part("bytes 0-4/10", "\"a\""),
+                &part("bytes 5-9/10", "\"b\""),
+                u64::MAX
+            ),
+            None
+        );
+        assert_eq!(
+            combine(
+                &part("bytes 0-4/10", "W/\"a\""),
+                &part("bytes 5-9/10", "W/\"a\""),
+                u64::MAX
+            ),
+            None
+        );
     }
 
     #[test]
     fn several_parts_are_written_with_their_length() {
         let mut fields = headers(&[("content-type", "text/plain"), ("content-length", "10")]);
-        let Given::Parts(parts) = given("bytes=0-1,8-9", "10") else { panic!("two parts") };
+        let Given::Parts(parts) = given("bytes=0-1,8-9", "10") else {
+            panic!("two parts")
+        };
         let pieces = write(&mut fields, &parts, 0, "b");
         let position = |at: u64| usize::try_from(at).unwrap();
         let body: Vec<u8> = pieces
             .iter()
             .flat_map(|piece| match piece {
                 Piece::Text(text) => text.to_vec(),
-                Piece::Body(range) => b"0123456789"[position(range.start)..position(range.end)].to_vec(),
+                Piece::Body(range) => {
+                    b"0123456789"[position(range.start)..position(range.end)].to_vec()
+                }
             })
             .collect();
         assert_eq!(fields["content-length"], body.len().to_string());

@@ -34,10 +34,18 @@ pub fn write(stored: &Stored) -> String {
         received: stored.received,
         initial_age: stored.initial_age,
         freshness: stored.freshness,
-        vary: stored.vary.iter().map(|(name, value)| (name.to_string(), value.as_deref().map(to_text))).collect(),
+        vary: stored
+            .vary
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_deref().map(to_text)))
+            .collect(),
         born: stored.born,
         labels: stored.labels.clone(),
-        headers: stored.headers.iter().map(|(name, value)| (name.to_string(), to_text(value.as_bytes()))).collect(),
+        headers: stored
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), to_text(value.as_bytes())))
+            .collect(),
     };
     let json = serde_json::to_string(&record).unwrap_or_default();
     // Field values may have bytes beyond ASCII; the record must fit into a field value itself.
@@ -46,10 +54,15 @@ pub fn write(stored: &Stored) -> String {
 
 /// Reads a head; `None` for anything that this version did not write.
 pub fn read(text: &str) -> Option<Stored> {
-    let record: Record = serde_json::from_str(text).ok().filter(|r: &Record| r.v == VERSION)?;
+    let record: Record = serde_json::from_str(text)
+        .ok()
+        .filter(|r: &Record| r.v == VERSION)?;
     let mut headers = HeaderMap::with_capacity(record.headers.len());
     for (name, value) in record.headers {
-        headers.append(HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(&to_bytes(&value)?).ok()?);
+        headers.append(
+            HeaderName::try_from(name).ok()?,
+            HeaderValue::from_bytes(&to_bytes(&value)?).ok()?,
+        );
     }
     let nominated = |(name, value): (String, Option<String>)| -> Option<Nominated> {
         let value = match value {
@@ -64,7 +77,11 @@ pub fn read(text: &str) -> Option<Stored> {
         received: record.received,
         initial_age: record.initial_age,
         freshness: record.freshness,
-        vary: record.vary.into_iter().map(nominated).collect::<Option<_>>()?,
+        vary: record
+            .vary
+            .into_iter()
+            .map(nominated)
+            .collect::<Option<_>>()?,
         born: record.born,
         labels: record.labels,
     })
@@ -76,11 +93,17 @@ fn to_text(bytes: &[u8]) -> String {
 }
 
 fn to_bytes(text: &str) -> Option<Vec<u8>> {
-    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+    text.chars()
+        .map(|c| u8::try_from(u32::from(c)).ok())
+        .collect()
 }
 
 fn ascii(c: char) -> impl Iterator<Item = char> {
-    let escaped = if c.is_ascii() { String::from(c) } else { format!("\\u{:04x}", u32::from(c)) };
+    let escaped = if c.is_ascii() {
+        String::from(c)
+    } else {
+        format!("\\u{:04x}", u32::from(c))
+    };
     escaped.chars().collect::<Vec<_>>().into_iter()
 }
 
@@ -94,9 +117,17 @@ mod tests {
 
     #[test]
     fn a_head_survives_the_way_out_and_back() {
-        let mut head = stored(&[("etag", "\"a\""), ("set-cookie", "a=1"), ("set-cookie", "b=2")]);
-        head.headers.insert("x-bytes", HeaderValue::from_bytes(b"\xfc\xff\"\\").unwrap());
-        head.vary = vec![(http::header::ACCEPT, None), (http::header::COOKIE, Some(b"\xe9".to_vec()))];
+        let mut head = stored(&[
+            ("etag", "\"a\""),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+        ]);
+        head.headers
+            .insert("x-bytes", HeaderValue::from_bytes(b"\xfc\xff\"\\").unwrap());
+        head.vary = vec![
+            (http::header::ACCEPT, None),
+            (http::header::COOKIE, Some(b"\xe9".to_vec())),
+        ];
         head.freshness.lifetime = u64::MAX;
         (head.born, head.labels) = (7, vec![1, u64::MAX]);
         let text = write(&head);

@@ -1,7 +1,9 @@
-//! Which differences between queries do not matter (No-Vary-Search, draft-ietf-httpbis-no-vary-search).
+//! Which differences between queries do not matter (No-Vary-Search,
+//! draft-ietf-httpbis-no-vary-search).
 //!
-//! The origin says it with a response; it then holds for the path of that response until another response says otherwise. A query is brought into
-//! the form that its path's rule gives it before it goes into the key, and the rule itself is part of the key.
+//! The origin says it with a response; it then holds for the path of that response until another
+//! response says otherwise. A query is brought into the form that its path's rule gives it before
+//! it goes into the key, and the rule itself is part of the key.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +39,11 @@ impl Rule {
         if !response.contains_key(names::NO_VARY_SEARCH) {
             return None;
         }
-        let lines: Vec<&[u8]> = response.get_all(names::NO_VARY_SEARCH).iter().map(HeaderValue::as_bytes).collect();
+        let lines: Vec<&[u8]> = response
+            .get_all(names::NO_VARY_SEARCH)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
         let members: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
         let order = match members.get("key-order") {
             None => false,
@@ -56,7 +62,12 @@ impl Rule {
             },
         };
         let rule = Self { order, parameters };
-        (rule != Self { order: false, parameters: Parameters::These(Vec::new()) }).then_some(rule)
+        (rule
+            != Self {
+                order: false,
+                parameters: Parameters::These(Vec::new()),
+            })
+        .then_some(rule)
     }
 
     /// Appends what matters of a query, and the rule.
@@ -65,10 +76,15 @@ impl Rule {
             Parameters::These(names) => ("these", names),
             Parameters::AllBut(names) => ("all-but", names),
         };
-        push_part(key, Some(if self.order { b"unordered" } else { b"ordered" }));
+        push_part(
+            key,
+            Some(if self.order { b"unordered" } else { b"ordered" }),
+        );
         push_part(key, Some(kind.as_bytes()));
         push_part(key, Some(names.join("\u{0}").as_bytes()));
-        let kept = query.split('&').filter(|text| !text.is_empty() && self.matters(text));
+        let kept = query
+            .split('&')
+            .filter(|text| !text.is_empty() && self.matters(text));
         let mut pairs: Vec<(String, String)> = kept.map(pair).collect();
         if self.order {
             pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -79,7 +95,8 @@ impl Rule {
         }
     }
 
-    /// Returns whether what stands between two `&` matters. To an origin that splits it at `;` too, it may be several parameters.
+    /// Returns whether what stands between two `&` matters. To an origin that splits it at `;` too,
+    /// it may be several parameters.
     fn matters(&self, text: &str) -> bool {
         query::pairs(text).any(|pair| match &self.parameters {
             Parameters::These(names) => !names.contains(&decoded(pair.name)),
@@ -99,7 +116,9 @@ fn flag(member: &ListEntry) -> Option<bool> {
 }
 
 fn strings(member: &ListEntry) -> Option<Vec<String>> {
-    let ListEntry::InnerList(list) = member else { return None };
+    let ListEntry::InnerList(list) = member else {
+        return None;
+    };
     let string = |item: &sfv::Item| match &item.bare_item {
         BareItem::String(text) => Some(decoded(text.as_str())),
         _ => None,
@@ -182,16 +201,34 @@ mod tests {
 
     #[test]
     fn queries_are_the_same_but_for_what_does_not_matter() {
-        assert!(same("key-order", "a=1&b=2", "b=2&a=1") && !same("key-order", "a=1&a=2", "a=2&a=1"));
-        assert!(same("params=(\"utm\" \"x y\")", "a=1&utm=x&x+y=1", "x%20y=2&a=1"));
-        assert!(!same("params=(\"utm\")", "a=1&b=2", "b=2&a=1") && !same("params=(\"utm\")", "a=1", "a=2"));
-        assert!(same("params", "a=1&b=2", "") && same("params", "a=1", "c"));
-        assert!(same("params, except=(\"a\")", "a=1&b=2", "c=3&a=1") && !same("params, except=(\"a\")", "a=1", "a=2"));
-        assert!(same("key-order, params=(\"u\")", "%61=%31&u", "a=1") && same("key-order", "a", "a="));
         assert!(
-            !same("params=(\"utm\")", "a=1&utm=x;callback=y", "a=1") && same("params=(\"utm\")", "utm=x;utm=y", "")
+            same("key-order", "a=1&b=2", "b=2&a=1") && !same("key-order", "a=1&a=2", "a=2&a=1")
         );
-        assert!(!same("params, except=(\"id\")", "x=1;id=2", "") && !same("params, except=(\"id\")", "id[]=1", ""));
+        assert!(same(
+            "params=(\"utm\" \"x y\")",
+            "a=1&utm=x&x+y=1",
+            "x%20y=2&a=1"
+        ));
+        assert!(
+            !same("params=(\"utm\")", "a=1&b=2", "b=2&a=1")
+                && !same("params=(\"utm\")", "a=1", "a=2")
+        );
+        assert!(same("params", "a=1&b=2", "") && same("params", "a=1", "c"));
+        assert!(
+            same("params, except=(\"a\")", "a=1&b=2", "c=3&a=1")
+                && !same("params, except=(\"a\")", "a=1", "a=2")
+        );
+        assert!(
+            same("key-order, params=(\"u\")", "%61=%31&u", "a=1") && same("key-order", "a", "a=")
+        );
+        assert!(
+            !same("params=(\"utm\")", "a=1&utm=x;callback=y", "a=1")
+                && same("params=(\"utm\")", "utm=x;utm=y", "")
+        );
+        assert!(
+            !same("params, except=(\"id\")", "x=1;id=2", "")
+                && !same("params, except=(\"id\")", "id[]=1", "")
+        );
         assert!(!same("key-order", "a=%2", "a=%02") && !same("key-order", "a=b&c=d", "a=b%26c=d"));
     }
 
@@ -222,7 +259,10 @@ mod tests {
         assert_eq!(rules.find(b"/a"), None);
         let one = rule("key-order").unwrap();
         rules.learn(b"/a", Some(&one));
-        assert_eq!((rules.find(b"/a").as_deref(), rules.find(b"/b")), (Some(&one), None));
+        assert_eq!(
+            (rules.find(b"/a").as_deref(), rules.find(b"/b")),
+            (Some(&one), None)
+        );
         rules.learn(b"/a", None);
         assert_eq!(rules.find(b"/a"), None);
     }

@@ -22,11 +22,18 @@ pub enum Usability {
 /// Says what a stored response is good for at `now`. [9111-4-5]
 pub fn usability(stored: &Stored, now: Timestamp) -> Usability {
     let age = stored.age(now);
-    let Freshness { lifetime, grace, always_validate, .. } = stored.freshness;
+    let Freshness {
+        lifetime,
+        grace,
+        always_validate,
+        ..
+    } = stored.freshness;
     match () {
         // [9111-4-4] [9111-5.2.2.4-1]
         () if always_validate => Usability::Validate,
-        () if age < lifetime => Usability::Fresh { ttl: lifetime - age },
+        () if age < lifetime => Usability::Fresh {
+            ttl: lifetime - age,
+        },
         // [9111-4.2.4-2] [9111-5.2.2.2-1]
         () if age - lifetime < grace => Usability::Grace,
         () => Usability::Validate,
@@ -42,10 +49,18 @@ pub fn purged_softly(usability: Usability, stored: &Stored) -> Usability {
     }
 }
 
-/// Narrows what a stored response is good for by the client's own directives (RFC 9111, section 5.2.1).
-pub fn as_the_client_asks(usability: Usability, control: &Control, stored: &Stored, now: Timestamp) -> Usability {
+/// Narrows what a stored response is good for by the client's own directives (RFC 9111, section
+/// 5.2.1).
+pub fn as_the_client_asks(
+    usability: Usability,
+    control: &Control,
+    stored: &Stored,
+    now: Timestamp,
+) -> Usability {
     let seconds = |s: u64| s.saturating_mul(1000);
-    let too_old = control.max_age.is_some_and(|max| stored.age(now) > seconds(max));
+    let too_old = control
+        .max_age
+        .is_some_and(|max| stored.age(now) > seconds(max));
     let not_fresh_enough = |ttl: Millis| control.min_fresh.is_some_and(|min| ttl < seconds(min));
     match usability {
         _ if control.no_cache || too_old => Usability::Validate,
@@ -60,7 +75,8 @@ pub fn stands_in_for_error(stored: &Stored, now: Timestamp) -> bool {
     stands_in(stored, stored.freshness.keep, now)
 }
 
-/// Returns whether a stored response may be served because no origin answers (RFC 9111, section 4.2.4).
+/// Returns whether a stored response may be served because no origin answers (RFC 9111, section
+/// 4.2.4).
 pub fn stands_in_for_the_disconnected(stored: &Stored, now: Timestamp) -> bool {
     stands_in(stored, stored.freshness.keep_disconnected, now)
 }
@@ -83,7 +99,12 @@ mod tests {
     fn usability_moves_from_fresh_to_grace_to_validate() {
         let mut s = stored(&[]);
         s.initial_age = 1000;
-        s.freshness = Freshness { lifetime: 10_000, grace: 5000, keep: 20_000, ..Freshness::default() };
+        s.freshness = Freshness {
+            lifetime: 10_000,
+            grace: 5000,
+            keep: 20_000,
+            ..Freshness::default()
+        };
         let at = |millis: u64| usability(&s, s.received.plus(millis));
         assert_eq!(at(0), Usability::Fresh { ttl: 9000 });
         assert_eq!(at(8999), Usability::Fresh { ttl: 1 });
@@ -98,14 +119,28 @@ mod tests {
     #[test]
     fn a_stale_response_stands_in_as_long_as_it_is_kept_for_that() {
         let mut s = stored(&[]);
-        s.freshness = Freshness { lifetime: 1000, keep: 2000, keep_disconnected: 5000, ..Freshness::default() };
+        s.freshness = Freshness {
+            lifetime: 1000,
+            keep: 2000,
+            keep_disconnected: 5000,
+            ..Freshness::default()
+        };
         let at = |millis: u64| {
             let now = s.received.plus(millis);
-            (stands_in_for_error(&s, now), stands_in_for_the_disconnected(&s, now))
+            (
+                stands_in_for_error(&s, now),
+                stands_in_for_the_disconnected(&s, now),
+            )
         };
-        assert_eq!([at(0), at(2999), at(3000), at(6000)], [(true, true), (true, true), (false, true), (false, false)]);
+        assert_eq!(
+            [at(0), at(2999), at(3000), at(6000)],
+            [(true, true), (true, true), (false, true), (false, false)]
+        );
         let mut never = s.clone();
         never.freshness.always_validate = true;
-        assert!(!stands_in_for_error(&never, s.received) && !stands_in_for_the_disconnected(&never, s.received));
+        assert!(
+            !stands_in_for_error(&never, s.received)
+                && !stands_in_for_the_disconnected(&never, s.received)
+        );
     }
 }

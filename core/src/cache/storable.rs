@@ -18,7 +18,8 @@ use crate::message::framing;
 pub enum NotStored {
     /// Only answers to GET are stored.
     Method,
-    /// The status does not allow it: informational, several parts, an answer to conditions or ranges; or an error, which the policy's own lifetime is not meant for.
+    /// The status does not allow it: informational, several parts, an answer to conditions or
+    /// ranges; or an error, which the policy's own lifetime is not meant for.
     Status,
     /// The response says `no-store`.
     NoStore,
@@ -42,7 +43,8 @@ pub enum NotStored {
     TooManyTags,
     /// A page under the name of a static file.
     Disguised,
-    /// Responses of its path answer for several queries, and this one says nothing of that, or something else.
+    /// Responses of its path answer for several queries, and this one says nothing of that, or
+    /// something else.
     NoVarySearch,
 }
 
@@ -67,7 +69,8 @@ impl NotStored {
         }
     }
 
-    /// Returns whether the reason lies in the response, so that it likely holds for the next one too.
+    /// Returns whether the reason lies in the response, so that it likely holds for the next one
+    /// too.
     pub(crate) fn speaks_of_the_response(self) -> bool {
         match self {
             Self::Method | Self::RequestNoStore | Self::Authorization => false,
@@ -105,44 +108,84 @@ pub fn check(
     deny(is_endless(response), NotStored::Endless)?;
     check_directives(status, control)?;
     deny(
-        response.contains_key(header::SET_COOKIE) && (overriding || !shares_cookies(control, freshness)),
+        response.contains_key(header::SET_COOKIE)
+            && (overriding || !shares_cookies(control, freshness)),
         NotStored::SetCookie,
     )?;
     // [9111-5.2.1.5-1]
-    deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)?;
-    deny(request.contains_key(header::AUTHORIZATION) && !shareable(control, profile), NotStored::Authorization)?;
+    deny(
+        Control::read(request, header::CACHE_CONTROL).no_store,
+        NotStored::RequestNoStore,
+    )?;
+    deny(
+        request.contains_key(header::AUTHORIZATION) && !shareable(control, profile),
+        NotStored::Authorization,
+    )?;
     // A 401, 429 or 500 says something about one request; a policy's lifetime would spread it.
-    deny(overriding && (!understood(status) || status.is_server_error()), NotStored::Status)?;
+    deny(
+        overriding && (!understood(status) || status.is_server_error()),
+        NotStored::Status,
+    )?;
     deny(vary::is_star(response), NotStored::VaryStar)?;
-    // RFC 9111, section 3: without a lifetime of its own a response needs a status that has one by default, or `public`. [9111-3-7]
+    // RFC 9111, section 3: without a lifetime of its own a response needs a status that has one by
+    // default, or `public`. [9111-3-7]
     let by_default = freshness::heuristically_cacheable(status) || control.public;
     deny(!freshness.explicit && !by_default, NotStored::NoLifetime)?;
-    deny(freshness.lifetime == 0 && !validators::has_validator(response), NotStored::NoLifetime)?;
-    deny(framing::content_length(response).is_some_and(|length| length > profile.body_bytes_max), NotStored::TooLarge)
+    deny(
+        freshness.lifetime == 0 && !validators::has_validator(response),
+        NotStored::NoLifetime,
+    )?;
+    deny(
+        framing::content_length(response).is_some_and(|length| length > profile.body_bytes_max),
+        NotStored::TooLarge,
+    )
 }
 
-/// Says whether a stored response may stay with the fields that the answer to this request has given it.
+/// Says whether a stored response may stay with the fields that the answer to this request has
+/// given it.
 ///
 /// # Errors
 /// Names the first rule that forbids it.
-pub fn check_updated(request: &HeaderMap, updated: &Stored, profile: &Profile) -> Result<(), NotStored> {
+pub fn check_updated(
+    request: &HeaderMap,
+    updated: &Stored,
+    profile: &Profile,
+) -> Result<(), NotStored> {
     let control = Control::of_response(&updated.headers);
     check_directives(updated.status, &control)?;
     let sets_cookie = updated.headers.contains_key(header::SET_COOKIE);
-    deny(sets_cookie && !shares_cookies(&control, &updated.freshness), NotStored::SetCookie)?;
+    deny(
+        sets_cookie && !shares_cookies(&control, &updated.freshness),
+        NotStored::SetCookie,
+    )?;
     // What one who is authorized has learned, others may not (RFC 9111, section 3.5).
-    deny(request.contains_key(header::AUTHORIZATION) && !shareable(&control, profile), NotStored::Authorization)?;
+    deny(
+        request.contains_key(header::AUTHORIZATION) && !shareable(&control, profile),
+        NotStored::Authorization,
+    )?;
     deny(vary::is_star(&updated.headers), NotStored::VaryStar)?;
     // Only how many they are matters here, not whose.
-    deny(tags::read(&updated.headers, "").is_err(), NotStored::TooManyTags)?;
-    deny(Control::read(request, header::CACHE_CONTROL).no_store, NotStored::RequestNoStore)
+    deny(
+        tags::read(&updated.headers, "").is_err(),
+        NotStored::TooManyTags,
+    )?;
+    deny(
+        Control::read(request, header::CACHE_CONTROL).no_store,
+        NotStored::RequestNoStore,
+    )
 }
 
 fn check_directives(status: StatusCode, control: &Control) -> Result<(), NotStored> {
-    // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore no-store.
-    // [9111-3-4] [9111-5.2.2.3-2] [9111-5.2.2.5-1]
-    deny(control.no_store && !(control.must_understand && understood(status)), NotStored::NoStore)?;
-    deny(control.must_understand && !understood(status), NotStored::Status)?;
+    // RFC 9111, section 5.2.2.3: must-understand lets a cache that knows the status ignore
+    // no-store. [9111-3-4] [9111-5.2.2.3-2] [9111-5.2.2.5-1]
+    deny(
+        control.no_store && !(control.must_understand && understood(status)),
+        NotStored::NoStore,
+    )?;
+    deny(
+        control.must_understand && !understood(status),
+        NotStored::Status,
+    )?;
     deny(control.private, NotStored::Private) // [9111-3-5] [9111-5.2.2.7-1]
 }
 
@@ -158,7 +201,8 @@ fn may_be_stored(status: StatusCode, response: &HeaderMap) -> bool {
     }
 }
 
-/// Returns whether a response is of a kind that goes on as long as somebody listens: what has no end is neither stored nor waited for.
+/// Returns whether a response is of a kind that goes on as long as somebody listens: what has no
+/// end is neither stored nor waited for.
 fn is_endless(response: &HeaderMap) -> bool {
     const KINDS: [&str; 5] = [
         "text/event-stream",
@@ -167,47 +211,66 @@ fn is_endless(response: &HeaderMap) -> bool {
         "application/x-ndjson",
         "application/stream+json",
     ];
-    let kind = response.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = response
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     // A length is an end.
     !response.contains_key(header::CONTENT_LENGTH)
-        && KINDS
-            .iter()
-            .any(|endless| kind.get(..endless.len()).is_some_and(|start| start.eq_ignore_ascii_case(endless)))
+        && KINDS.iter().any(|endless| {
+            kind.get(..endless.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(endless))
+        })
 }
 
-/// The statuses that answer one request, connection or client, and say nothing of what others would get:
-/// 226 (RFC 3229, section 10.4.1: a delta), 304, 412 and 416 (conditions and ranges), 407 (the credentials of the next hop), 408 (a request that was not
-/// sent to its end), 417 and 426 (Expect and Upgrade), 421 (RFC 9110, section 15.5.20: this connection), 425 (RFC 8470, section 5.2), 428, 429, 431 and
-/// 511 (RFC 6585, sections 3 to 6: "MUST NOT be stored by a cache").
-const SPEAKS_OF_ONE_REQUEST: [u16; 14] = [226, 304, 407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511];
+/// The statuses that answer one request, connection or client, and say nothing of what others would
+/// get: 226 (RFC 3229, section 10.4.1: a delta), 304, 412 and 416 (conditions and ranges), 407 (the
+/// credentials of the next hop), 408 (a request that was not sent to its end), 417 and 426 (Expect
+/// and Upgrade), 421 (RFC 9110, section 15.5.20: this connection), 425 (RFC 8470, section 5.2),
+/// 428, 429, 431 and 511 (RFC 6585, sections 3 to 6: "MUST NOT be stored by a cache").
+const SPEAKS_OF_ONE_REQUEST: [u16; 14] = [
+    226, 304, 407, 408, 412, 416, 417, 421, 425, 426, 428, 429, 431, 511,
+];
 
-/// Returns whether a response header field tells one client what it may still use of the origin. Kept for others it would be wrong.
+/// Returns whether a response header field tells one client what it may still use of the origin.
+/// Kept for others it would be wrong.
 pub(crate) fn tells_a_quota(name: &HeaderName) -> bool {
     let name = name.as_str();
     // Few names have this, and every field of every response comes here.
-    let may_tell = name.as_bytes().windows(5).any(|letters| letters == b"limit");
+    let may_tell = name
+        .as_bytes()
+        .windows(5)
+        .any(|letters| letters == b"limit");
     may_tell && (name.contains("ratelimit") || name.contains("rate-limit"))
 }
 
 /// The statuses whose caching requirements this cache implements.
 pub(crate) fn understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 206 | 300 | 301 | 302 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501
+    )
 }
 
-/// RFC 9111, section 3.5. Where the policy's lifetime replaces the origin's, a directive that makes the origin check each use is no permission: nobody
-/// would ask it. [9111-3-6] [9111-3.5-1]
+/// RFC 9111, section 3.5. Where the policy's lifetime replaces the origin's, a directive that makes
+/// the origin check each use is no permission: nobody would ask it. [9111-3-6] [9111-3.5-1]
 fn shareable(control: &Control, profile: &Profile) -> bool {
     match profile.mode {
         Mode::Override { .. } => {
-            profile.share_authorized || control.public || control.s_maxage.is_some_and(|seconds| seconds > 0)
+            profile.share_authorized
+                || control.public
+                || control.s_maxage.is_some_and(|seconds| seconds > 0)
         }
-        Mode::Respect | Mode::Never => control.public || control.must_revalidate || control.s_maxage.is_some(),
+        Mode::Respect | Mode::Never => {
+            control.public || control.must_revalidate || control.s_maxage.is_some()
+        }
     }
 }
 
-/// A cookie is one client's, unless the origin says in so many words that the response may be used for others without asking it again: a guess at a
-/// lifetime, or a 304 for another client, must not hand it on. RFC 9111, section 7.3, leaves that to the cache.
+/// A cookie is one client's, unless the origin says in so many words that the response may be used
+/// for others without asking it again: a guess at a lifetime, or a 304 for another client, must not
+/// hand it on. RFC 9111, section 7.3, leaves that to the cache.
 fn shares_cookies(control: &Control, freshness: &Freshness) -> bool {
     let named = control.withheld.contains(&header::SET_COOKIE);
     named || freshness.explicit && freshness.lifetime > 0 && !freshness.always_validate
@@ -223,12 +286,31 @@ mod tests {
     use crate::cache::tests_support::{headers, profile};
     use crate::time::Timestamp;
 
-    fn checked(mode: Mode, status: u16, request: &[(&str, &str)], response: &[(&str, &str)]) -> Result<(), NotStored> {
+    fn checked(
+        mode: Mode,
+        status: u16,
+        request: &[(&str, &str)],
+        response: &[(&str, &str)],
+    ) -> Result<(), NotStored> {
         let (request, response, profile) = (headers(request), headers(response), profile(mode));
         let status = StatusCode::from_u16(status).unwrap();
         let control = Control::read(&response, header::CACHE_CONTROL);
-        let freshness = freshness::of(status, &response, &control, &profile, Timestamp::from_millis(1_000_000));
-        check(&Method::GET, &request, status, &response, &control, &freshness, &profile)
+        let freshness = freshness::of(
+            status,
+            &response,
+            &control,
+            &profile,
+            Timestamp::from_millis(1_000_000),
+        );
+        check(
+            &Method::GET,
+            &request,
+            status,
+            &response,
+            &control,
+            &freshness,
+            &profile,
+        )
     }
 
     type Fields<'a> = &'a [(&'a str, &'a str)];
@@ -246,26 +328,49 @@ mod tests {
             (&[], 416, "max-age=60", Err(NotStored::Status)),
             (&[], 200, "No-Store, max-age=60", Err(NotStored::NoStore)),
             (&[], 200, "no-store, must-understand, max-age=60", Ok(())),
-            (&[], 299, "must-understand, max-age=60", Err(NotStored::Status)),
+            (
+                &[],
+                299,
+                "must-understand, max-age=60",
+                Err(NotStored::Status),
+            ),
             (&[], 200, "Private, max-age=60", Err(NotStored::Private)),
             (&[], 200, "", Err(NotStored::NoLifetime)),
             (&auth, 200, "max-age=60", Err(NotStored::Authorization)),
             (&auth, 200, "public, max-age=60", Ok(())),
             (&auth, 200, "s-maxage=60", Ok(())),
-            (&[("cache-control", "no-store")], 200, "max-age=60", Err(NotStored::RequestNoStore)),
+            (
+                &[("cache-control", "no-store")],
+                200,
+                "max-age=60",
+                Err(NotStored::RequestNoStore),
+            ),
         ];
         for (request, status, control, expected) in cases {
             assert_eq!(
-                checked(Mode::Respect, status, request, &[("cache-control", control)]),
+                checked(
+                    Mode::Respect,
+                    status,
+                    request,
+                    &[("cache-control", control)]
+                ),
                 expected,
                 "{status} {control}"
             );
         }
         assert_eq!(
-            checked(Mode::Respect, 200, &[], &[("vary", "a, *"), ("cache-control", "max-age=1")]),
+            checked(
+                Mode::Respect,
+                200,
+                &[],
+                &[("vary", "a, *"), ("cache-control", "max-age=1")]
+            ),
             Err(NotStored::VaryStar)
         );
-        assert_eq!(checked(Mode::Respect, 200, &[], &[("etag", "\"a\"")]), Ok(()));
+        assert_eq!(
+            checked(Mode::Respect, 200, &[], &[("etag", "\"a\"")]),
+            Ok(())
+        );
     }
 
     #[test]
@@ -277,33 +382,79 @@ mod tests {
             ("", Err(NotStored::SetCookie)),
             ("public", Err(NotStored::SetCookie)),
             ("max-age=0", Err(NotStored::SetCookie)),
-            ("public, max-age=0, must-revalidate", Err(NotStored::SetCookie)),
+            (
+                "public, max-age=0, must-revalidate",
+                Err(NotStored::SetCookie),
+            ),
             ("max-age=1, no-cache", Err(NotStored::SetCookie)),
         ] {
-            let response = [("set-cookie", "a=b"), ("etag", "\"a\""), modified, ("cache-control", control)];
-            assert_eq!(checked(Mode::Respect, 200, &[], &response), expected, "{control}");
-            assert_eq!(checked(Mode::Respect, 200, &[], &response[1..]), Ok(()), "{control}");
+            let response = [
+                ("set-cookie", "a=b"),
+                ("etag", "\"a\""),
+                modified,
+                ("cache-control", control),
+            ];
+            assert_eq!(
+                checked(Mode::Respect, 200, &[], &response),
+                expected,
+                "{control}"
+            );
+            assert_eq!(
+                checked(Mode::Respect, 200, &[], &response[1..]),
+                Ok(()),
+                "{control}"
+            );
         }
     }
 
     /// [9111-3-1] [9111-3-2]
     #[test]
     fn only_final_answers_to_get_are_stored() {
-        let (response, profile) = (headers(&[("cache-control", "max-age=60")]), profile(Mode::Respect));
+        let (response, profile) = (
+            headers(&[("cache-control", "max-age=60")]),
+            profile(Mode::Respect),
+        );
         let control = Control::read(&response, header::CACHE_CONTROL);
         let of = |method: &Method, status: StatusCode| {
-            let freshness = freshness::of(status, &response, &control, &profile, Timestamp::from_millis(1_000_000));
-            check(method, &HeaderMap::new(), status, &response, &control, &freshness, &profile)
+            let freshness = freshness::of(
+                status,
+                &response,
+                &control,
+                &profile,
+                Timestamp::from_millis(1_000_000),
+            );
+            check(
+                method,
+                &HeaderMap::new(),
+                status,
+                &response,
+                &control,
+                &freshness,
+                &profile,
+            )
         };
         assert_eq!(of(&Method::GET, StatusCode::OK), Ok(()));
         assert_eq!(of(&Method::HEAD, StatusCode::OK), Err(NotStored::Method));
         assert_eq!(of(&Method::POST, StatusCode::OK), Err(NotStored::Method));
-        assert_eq!(of(&Method::GET, StatusCode::EARLY_HINTS), Err(NotStored::Status));
+        assert_eq!(
+            of(&Method::GET, StatusCode::EARLY_HINTS),
+            Err(NotStored::Status)
+        );
         for status in SPEAKS_OF_ONE_REQUEST {
-            assert_eq!(of(&Method::GET, StatusCode::from_u16(status).unwrap()), Err(NotStored::Status), "{status}");
+            assert_eq!(
+                of(&Method::GET, StatusCode::from_u16(status).unwrap()),
+                Err(NotStored::Status),
+                "{status}"
+            );
         }
-        for status in [201, 205, 303, 400, 401, 403, 409, 423, 424, 451, 500, 508, 599] {
-            assert_eq!(of(&Method::GET, StatusCode::from_u16(status).unwrap()), Ok(()), "{status}");
+        for status in [
+            201, 205, 303, 400, 401, 403, 409, 423, 424, 451, 500, 508, 599,
+        ] {
+            assert_eq!(
+                of(&Method::GET, StatusCode::from_u16(status).unwrap()),
+                Ok(()),
+                "{status}"
+            );
         }
     }
 
@@ -312,9 +463,28 @@ mod tests {
     fn without_a_lifetime_the_status_must_have_one_by_default() {
         let etag = ("etag", "\"a\"");
         assert_eq!(checked(Mode::Respect, 404, &[], &[etag]), Ok(()));
-        assert_eq!(checked(Mode::Respect, 302, &[], &[etag]), Err(NotStored::NoLifetime));
-        assert_eq!(checked(Mode::Respect, 302, &[], &[etag, ("cache-control", "public")]), Ok(()));
-        assert_eq!(checked(Mode::Respect, 302, &[], &[("expires", "Thu, 01 Jan 2099 00:00:00 GMT")]), Ok(()));
+        assert_eq!(
+            checked(Mode::Respect, 302, &[], &[etag]),
+            Err(NotStored::NoLifetime)
+        );
+        assert_eq!(
+            checked(
+                Mode::Respect,
+                302,
+                &[],
+                &[etag, ("cache-control", "public")]
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            checked(
+                Mode::Respect,
+                302,
+                &[],
+                &[("expires", "Thu, 01 Jan 2099 00:00:00 GMT")]
+            ),
+            Ok(())
+        );
     }
 
     #[test]
@@ -330,27 +500,60 @@ mod tests {
             "max-age=60",
         ] {
             let response = [("cache-control", private)];
-            assert_eq!(checked(mode, 200, &auth, &response), Err(NotStored::Authorization), "{private}");
+            assert_eq!(
+                checked(mode, 200, &auth, &response),
+                Err(NotStored::Authorization),
+                "{private}"
+            );
             assert_eq!(checked(mode, 200, &[], &response), Ok(()), "{private}");
         }
         for shared in ["public", "s-maxage=1", "public, max-age=0, must-revalidate"] {
-            assert_eq!(checked(mode, 200, &auth, &[("cache-control", shared)]), Ok(()), "{shared}");
+            assert_eq!(
+                checked(mode, 200, &auth, &[("cache-control", shared)]),
+                Ok(()),
+                "{shared}"
+            );
         }
-        let sharing = Profile { share_authorized: true, ..profile(mode) };
+        let sharing = Profile {
+            share_authorized: true,
+            ..profile(mode)
+        };
         assert!(shareable(&Control::default(), &sharing));
-        assert!(!shareable(&Control::default(), &Profile { mode: Mode::Respect, ..sharing }));
+        assert!(!shareable(
+            &Control::default(),
+            &Profile {
+                mode: Mode::Respect,
+                ..sharing
+            }
+        ));
     }
 
     #[test]
     fn override_never_shares_what_is_personal() {
         let mode = Mode::Override { ttl: 60_000 };
-        assert_eq!(checked(mode, 200, &[], &[("cache-control", "max-age=0")]), Ok(()));
-        assert_eq!(checked(mode, 200, &[], &[("set-cookie", "a=b")]), Err(NotStored::SetCookie));
-        assert_eq!(checked(mode, 200, &[], &[("cache-control", "private")]), Err(NotStored::Private));
+        assert_eq!(
+            checked(mode, 200, &[], &[("cache-control", "max-age=0")]),
+            Ok(())
+        );
+        assert_eq!(
+            checked(mode, 200, &[], &[("set-cookie", "a=b")]),
+            Err(NotStored::SetCookie)
+        );
+        assert_eq!(
+            checked(mode, 200, &[], &[("cache-control", "private")]),
+            Err(NotStored::Private)
+        );
         assert_eq!(checked(mode, 404, &[], &[]), Ok(()));
         for status in [401, 403, 429, 500, 501, 503] {
-            assert_eq!(checked(mode, status, &[], &[]), Err(NotStored::Status), "{status}");
+            assert_eq!(
+                checked(mode, status, &[], &[]),
+                Err(NotStored::Status),
+                "{status}"
+            );
         }
-        assert_eq!(checked(mode, 200, &[], &[("content-length", "99999999999")]), Err(NotStored::TooLarge));
+        assert_eq!(
+            checked(mode, 200, &[], &[("content-length", "99999999999")]),
+            Err(NotStored::TooLarge)
+        );
     }
 }

@@ -42,7 +42,10 @@ pub struct Asked {
 impl Stored {
     /// Returns what purges find it by.
     pub(crate) fn marks(&self) -> Marks<'_> {
-        Marks { labels: &self.labels, born: self.born }
+        Marks {
+            labels: &self.labels,
+            born: self.born,
+        }
     }
 
     /// Returns the length that the head announces for the body.
@@ -55,12 +58,27 @@ impl Stored {
         self.initial_age.saturating_add(now.since(self.received))
     }
 
-    /// Returns when the response is of no more use, not even to be validated. A store may drop it then.
+    /// Returns when the response is of no more use, not even to be validated. A store may drop it
+    /// then.
     pub fn expires(&self) -> Timestamp {
-        let validation = if validators::has_validator(&self.headers) { KEPT_FOR_VALIDATION } else { 0 };
-        let Freshness { lifetime, grace, keep, keep_disconnected, .. } = self.freshness;
+        let validation = if validators::has_validator(&self.headers) {
+            KEPT_FOR_VALIDATION
+        } else {
+            0
+        };
+        let Freshness {
+            lifetime,
+            grace,
+            keep,
+            keep_disconnected,
+            ..
+        } = self.freshness;
         let after = grace.max(keep).max(keep_disconnected).max(validation);
-        self.received.plus(lifetime.saturating_sub(self.initial_age).saturating_add(after))
+        self.received.plus(
+            lifetime
+                .saturating_sub(self.initial_age)
+                .saturating_add(after),
+        )
     }
 
     /// Returns whether it is of no more use. Quick for what is fresh.
@@ -71,9 +89,23 @@ impl Stored {
     /// Returns it as stale, of no use until the origin confirms it.
     pub(crate) fn outdated(&self, now: Timestamp) -> Self {
         let lifetime = self.freshness.lifetime.min(self.age(now));
-        let Freshness { explicit, always_validate, .. } = self.freshness;
-        let freshness = Freshness { lifetime, explicit, grace: 0, keep: 0, keep_disconnected: 0, always_validate };
-        Self { freshness, ..self.clone() }
+        let Freshness {
+            explicit,
+            always_validate,
+            ..
+        } = self.freshness;
+        let freshness = Freshness {
+            lifetime,
+            explicit,
+            grace: 0,
+            keep: 0,
+            keep_disconnected: 0,
+            always_validate,
+        };
+        Self {
+            freshness,
+            ..self.clone()
+        }
     }
 
     /// Returns how long it is fresh still, in milliseconds; below 0 if it is stale.
@@ -88,5 +120,6 @@ impl Stored {
     }
 }
 
-/// A response with a validator stays this long after its lifetime, because a 304 is cheaper than its body.
+/// A response with a validator stays this long after its lifetime, because a 304 is cheaper than
+/// its body.
 const KEPT_FOR_VALIDATION: Millis = 3_600_000;

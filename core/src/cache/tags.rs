@@ -8,12 +8,13 @@ use crate::message::syntax::split_list;
 use crate::purge::label;
 use crate::purge::label::Label;
 
-/// Most tags of a response that are remembered one by one, and most bytes of them: what Cloudflare takes. Of one that has more, the rest is one tag,
-/// which every purge of a tag reaches.
+/// Most tags of a response that are remembered one by one, and most bytes of them: what Cloudflare
+/// takes. Of one that has more, the rest is one tag, which every purge of a tag reaches.
 const TAGS_MAX: usize = 1000;
 const TAG_BYTES_MAX: usize = 16 << 10;
 
-/// Most groups of a response. One that has more is not stored: it could not be purged as its origin means.
+/// Most groups of a response. One that has more is not stored: it could not be purged as its origin
+/// means.
 const GROUPS_MAX: usize = 256;
 
 /// Most bytes of a tag or group. A response with a longer one is not stored.
@@ -35,7 +36,11 @@ pub struct Read {
 /// Reads the labels of a response of this host.
 pub fn read(response: &HeaderMap, host: &str) -> Result<Read, TooMany> {
     let mut read = Read::default();
-    if !FIELDS.iter().chain([&names::CACHE_GROUPS]).any(|name| response.contains_key(name)) {
+    if !FIELDS
+        .iter()
+        .chain([&names::CACHE_GROUPS])
+        .any(|name| response.contains_key(name))
+    {
         return Ok(read);
     }
     let lines = |name: &HeaderName| response.get_all(name).iter().map(HeaderValue::as_bytes);
@@ -58,7 +63,8 @@ pub fn read(response: &HeaderMap, host: &str) -> Result<Read, TooMany> {
     if groups.len() > GROUPS_MAX || groups.iter().any(|group| group.len() > LABEL_BYTES_MAX) {
         return Err(TooMany);
     }
-    read.labels.extend(groups.iter().map(|group| label::group(host, group)));
+    read.labels
+        .extend(groups.iter().map(|group| label::group(host, group)));
     read.labels.sort_unstable();
     read.labels.dedup();
     Ok(read)
@@ -74,10 +80,17 @@ pub fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Reads the groups that a field names: a list of strings. A field that is not one names none (RFC 9875, sections 2 and 3).
+/// Reads the groups that a field names: a list of strings. A field that is not one names none (RFC
+/// 9875, sections 2 and 3).
 pub fn groups(response: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines: Vec<&[u8]> = response.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    let members: List = Parser::new(&lines.join(&b", "[..])).parse().unwrap_or_default();
+    let lines: Vec<&[u8]> = response
+        .get_all(name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    let members: List = Parser::new(&lines.join(&b", "[..]))
+        .parse()
+        .unwrap_or_default();
     let string = |member: &ListEntry| match member {
         ListEntry::Item(item) => match &item.bare_item {
             BareItem::String(text) => Some(text.as_str().to_owned()),
@@ -105,31 +118,49 @@ mod tests {
             ("surrogate-key", "  product-7 home\ty "),
             ("cache-groups", "\"One\", \"two\";p"),
         ]);
-        let mut expected: Vec<Label> = ["product-7", "list", "x", "home", "y"].map(label::tag).to_vec();
+        let mut expected: Vec<Label> = ["product-7", "list", "x", "home", "y"]
+            .map(label::tag)
+            .to_vec();
         expected.extend(["One", "two"].map(|name| label::group("shop.example", name)));
         expected.sort_unstable();
-        assert_eq!(read(&response, "shop.example"), Ok(Read { labels: expected, cut: false }));
+        assert_eq!(
+            read(&response, "shop.example"),
+            Ok(Read {
+                labels: expected,
+                cut: false
+            })
+        );
         assert_eq!(read(&headers(&[]), "shop.example"), Ok(Read::default()));
     }
 
     #[test]
     fn groups_are_strings_or_none() {
         for void in ["a", "\"a\", b", "(\"a\")", "\"a", "1"] {
-            assert!(groups(&headers(&[("cache-groups", void)]), &names::CACHE_GROUPS).is_empty(), "{void}");
+            assert!(
+                groups(&headers(&[("cache-groups", void)]), &names::CACHE_GROUPS).is_empty(),
+                "{void}"
+            );
         }
     }
 
     #[test]
     fn what_cannot_be_remembered_is_said() {
-        assert_eq!(read(&headers(&[("surrogate-key", &"x".repeat(1025))]), ""), Err(TooMany));
+        assert_eq!(
+            read(&headers(&[("surrogate-key", &"x".repeat(1025))]), ""),
+            Err(TooMany)
+        );
         let groups: Vec<String> = (0..=GROUPS_MAX).map(|i| format!("\"{i}\"")).collect();
-        assert_eq!(read(&headers(&[("cache-groups", &groups.join(","))]), ""), Err(TooMany));
+        assert_eq!(
+            read(&headers(&[("cache-groups", &groups.join(","))]), ""),
+            Err(TooMany)
+        );
         assert!(read(&headers(&[("cache-groups", &groups[1..].join(","))]), "").is_ok());
     }
 
     #[test]
     fn tags_are_bounded_by_bytes_and_the_rest_is_one() {
-        let read_of = |tags: &[String]| read(&headers(&[("cache-tag", &tags.join(","))]), "").unwrap();
+        let read_of =
+            |tags: &[String]| read(&headers(&[("cache-tag", &tags.join(","))]), "").unwrap();
         let many: Vec<String> = (0..=TAGS_MAX).map(|i| i.to_string()).collect();
         let (all, cut) = (read_of(&many[1..]), read_of(&many));
         assert_eq!((all.labels.len(), all.cut), (TAGS_MAX, false));
@@ -137,6 +168,10 @@ mod tests {
         let long: Vec<String> = (0..33).map(|i| format!("{i:0511}")).collect();
         let (all, cut) = (read_of(&long[1..]), read_of(&long));
         assert_eq!((all.labels.len(), all.cut), (32, false));
-        assert!(cut.cut && cut.labels.contains(&label::any_tag()) && !all.labels.contains(&label::any_tag()));
+        assert!(
+            cut.cut
+                && cut.labels.contains(&label::any_tag())
+                && !all.labels.contains(&label::any_tag())
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Conditional requests (RFC 9110, section 13; RFC 9111, section 4.3): those that ask an origin whether a stored response still holds, and those of
-//! clients, answered from the store.
+//! Conditional requests (RFC 9110, section 13; RFC 9111, section 4.3): those that ask an origin
+//! whether a stored response still holds, and those of clients, answered from the store.
 
 use std::sync::Arc;
 
@@ -15,11 +15,17 @@ use crate::message::syntax::split_list;
 use crate::time::Timestamp;
 
 /// Request header fields that make a request conditional.
-const CONDITIONS: [HeaderName; 5] =
-    [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::IF_RANGE];
+const CONDITIONS: [HeaderName; 5] = [
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+];
 
-/// Header fields that a 304 never changes in a stored response (RFC 9111, section 3.2): they speak of bytes that stay as they are. `Age` is
-/// counted, and cookies belong to the one client whose request validated the response. [9111-3.2-2]
+/// Header fields that a 304 never changes in a stored response (RFC 9111, section 3.2): they speak
+/// of bytes that stay as they are. `Age` is counted, and cookies belong to the one client whose
+/// request validated the response. [9111-3.2-2]
 static KEPT: [HeaderName; 8] = [
     header::CONTENT_LENGTH,
     header::CONTENT_ENCODING,
@@ -33,24 +39,43 @@ static KEPT: [HeaderName; 8] = [
 ];
 
 /// Header fields that describe a body, which a 304 has not.
-static OF_THE_BODY: [HeaderName; 4] =
-    [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::CONTENT_RANGE, header::CONTENT_TYPE];
+static OF_THE_BODY: [HeaderName; 4] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+];
 
-/// Replaces a request's own conditions by those that validate `stored`, or find out which of `others` is right for it too (RFC 9111, section 4.3.1).
-/// [9111-4.3.1-1] [9111-4.3.1-2] Without a validator it becomes unconditional.
-pub fn make_conditional(request: &mut HeaderMap, stored: Option<&Arc<Stored>>, others: &[Arc<Stored>]) {
+/// Replaces a request's own conditions by those that validate `stored`, or find out which of
+/// `others` is right for it too (RFC 9111, section 4.3.1). [9111-4.3.1-1] [9111-4.3.1-2] Without a
+/// validator it becomes unconditional.
+pub fn make_conditional(
+    request: &mut HeaderMap,
+    stored: Option<&Arc<Stored>>,
+    others: &[Arc<Stored>],
+) {
     remove_conditions(request);
     let mut tags: Vec<&[u8]> = Vec::new();
-    for tag in stored.into_iter().chain(others).filter_map(|s| s.headers.get(header::ETAG)) {
+    for tag in stored
+        .into_iter()
+        .chain(others)
+        .filter_map(|s| s.headers.get(header::ETAG))
+    {
         if !tags.contains(&tag.as_bytes()) {
             tags.push(tag.as_bytes());
         }
     }
-    if let Some(tags) = (!tags.is_empty()).then(|| HeaderValue::from_bytes(&tags.join(&b", "[..])).ok()).flatten() {
+    if let Some(tags) = (!tags.is_empty())
+        .then(|| HeaderValue::from_bytes(&tags.join(&b", "[..])).ok())
+        .flatten()
+    {
         request.insert(header::IF_NONE_MATCH, tags);
     }
     // What is no date is no validator, and no origin can compare it.
-    if let Some(modified) = stored.filter(|s| is_dated(&s.headers)).and_then(|s| s.headers.get(header::LAST_MODIFIED)) {
+    if let Some(modified) = stored
+        .filter(|s| is_dated(&s.headers))
+        .and_then(|s| s.headers.get(header::LAST_MODIFIED))
+    {
         request.insert(header::IF_MODIFIED_SINCE, modified.clone());
     }
 }
@@ -65,38 +90,58 @@ pub fn remove_conditions(request: &mut HeaderMap) {
     }
 }
 
-/// Returns the stored response that a 304 speaks of: the one with the same entity tag, compared strongly if the 304's is strong; without a tag the
-/// one that was asked about alone, unless it has another modification date (RFC 9111, section 4.3.4). [9111-4.3.4-1]
+/// Returns the stored response that a 304 speaks of: the one with the same entity tag, compared
+/// strongly if the 304's is strong; without a tag the one that was asked about alone, unless it has
+/// another modification date (RFC 9111, section 4.3.4). [9111-4.3.4-1]
 pub fn confirmed(
     not_modified: &HeaderMap,
     stored: Option<&Arc<Stored>>,
     others: &[Arc<Stored>],
 ) -> Option<Arc<Stored>> {
-    let same = |own: &[u8], tag: &[u8]| if tag.starts_with(b"W/") { opaque(own) == opaque(tag) } else { own == tag };
+    let same = |own: &[u8], tag: &[u8]| {
+        if tag.starts_with(b"W/") {
+            opaque(own) == opaque(tag)
+        } else {
+            own == tag
+        }
+    };
     let found = match tag_of(not_modified) {
-        Some(tag) => stored.into_iter().chain(others).find(|s| tag_of(&s.headers).is_some_and(|own| same(own, tag))),
+        Some(tag) => stored
+            .into_iter()
+            .chain(others)
+            .find(|s| tag_of(&s.headers).is_some_and(|own| same(own, tag))),
         None => stored.filter(|s| {
-            let (theirs, own) = (not_modified.get(header::LAST_MODIFIED), s.headers.get(header::LAST_MODIFIED));
+            let (theirs, own) = (
+                not_modified.get(header::LAST_MODIFIED),
+                s.headers.get(header::LAST_MODIFIED),
+            );
             others.is_empty() && theirs.zip(own).is_none_or(|(theirs, own)| theirs == own)
         }),
     };
     found.map(Arc::clone)
 }
 
-/// Returns whether the answer to a HEAD describes a stored response: the same validators and the same length (RFC 9111, section 4.3.5). It was asked for
-/// on condition that the response has changed: if that has a validator, only the same one says that it has not.
-/// [9111-4.3.5-2]
+/// Returns whether the answer to a HEAD describes a stored response: the same validators and the
+/// same length (RFC 9111, section 4.3.5). It was asked for on condition that the response has
+/// changed: if that has a validator, only the same one says that it has not. [9111-4.3.5-2]
 pub fn describes(head: &HeaderMap, stored: &Stored) -> bool {
-    let same = |name: &HeaderName| head.get(name).is_none_or(|value| stored.headers.get(name) == Some(value));
+    let same = |name: &HeaderName| {
+        head.get(name)
+            .is_none_or(|value| stored.headers.get(name) == Some(value))
+    };
     let says_so = !has_validator(&stored.headers) || has_validator(head);
-    says_so && [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH].iter().all(same)
+    says_so
+        && [header::ETAG, header::LAST_MODIFIED, header::CONTENT_LENGTH]
+            .iter()
+            .all(same)
 }
 
 fn tag_of(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(header::ETAG).map(HeaderValue::as_bytes)
 }
 
-/// Updates a stored response by a 304 (RFC 9111, section 3.2) and computes its lifetimes anew. [9111-3.2-1] [9111-4.3.4-2]
+/// Updates a stored response by a 304 (RFC 9111, section 3.2) and computes its lifetimes anew.
+/// [9111-3.2-1] [9111-4.3.4-2]
 pub fn update(
     stored: &Stored,
     not_modified: &HeaderMap,
@@ -106,7 +151,10 @@ pub fn update(
     received: Timestamp,
 ) -> Stored {
     let mut headers = stored.headers.clone();
-    for name in not_modified.keys().filter(|name| !KEPT.contains(name) && !storable::tells_a_quota(name)) {
+    for name in not_modified
+        .keys()
+        .filter(|name| !KEPT.contains(name) && !storable::tells_a_quota(name))
+    {
         headers.remove(name);
         for value in not_modified.get_all(name) {
             headers.append(name.clone(), value.clone());
@@ -149,7 +197,8 @@ pub enum Condition {
     Failed,
 }
 
-/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110, section 13.2.2.
+/// Applies a client's conditions to a response with these header fields, in the order of RFC 9110,
+/// section 13.2.2.
 pub fn evaluate(
     method: &Method,
     request: &HeaderMap,
@@ -166,31 +215,53 @@ pub fn evaluate(
     }
     if request.contains_key(header::IF_NONE_MATCH) {
         // Weak comparison (RFC 9110, section 8.8.3.2).
-        let known = |tag: &[u8]| tag == b"*" || tag_of(response).is_some_and(|own| opaque(own) == opaque(tag));
-        return if listed(request, header::IF_NONE_MATCH, known) { Condition::NotModified } else { Condition::Holds };
+        let known = |tag: &[u8]| {
+            tag == b"*" || tag_of(response).is_some_and(|own| opaque(own) == opaque(tag))
+        };
+        return if listed(request, header::IF_NONE_MATCH, known) {
+            Condition::NotModified
+        } else {
+            Condition::Holds
+        };
     }
     let since = date::read(request, header::IF_MODIFIED_SINCE, now);
     // RFC 9111, section 4.3.2. [9111-4.3.2-3]
-    let modified = date::read(response, header::LAST_MODIFIED, now).or_else(|| date::read(response, header::DATE, now));
-    let has_it = since.zip(modified).is_some_and(|(since, modified)| modified <= since);
-    if has_it { Condition::NotModified } else { Condition::Holds }
+    let modified = date::read(response, header::LAST_MODIFIED, now)
+        .or_else(|| date::read(response, header::DATE, now));
+    let has_it = since
+        .zip(modified)
+        .is_some_and(|(since, modified)| modified <= since);
+    if has_it {
+        Condition::NotModified
+    } else {
+        Condition::Holds
+    }
 }
 
 /// If-Match, compared strongly, or else If-Unmodified-Since.
 fn meets_requirements(request: &HeaderMap, response: &HeaderMap, now: Timestamp) -> bool {
     if request.contains_key(header::IF_MATCH) {
-        return listed(request, header::IF_MATCH, |tag| tag == b"*" || range::strong_tag(response) == Some(tag));
+        return listed(request, header::IF_MATCH, |tag| {
+            tag == b"*" || range::strong_tag(response) == Some(tag)
+        });
     }
     let since = date::read(request, header::IF_UNMODIFIED_SINCE, now);
     let modified = date::read(response, header::LAST_MODIFIED, now);
-    since.zip(modified).is_none_or(|(since, modified)| modified <= since)
+    since
+        .zip(modified)
+        .is_none_or(|(since, modified)| modified <= since)
 }
 
 fn listed(request: &HeaderMap, name: HeaderName, matches: impl Fn(&[u8]) -> bool) -> bool {
-    request.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).any(matches)
+    request
+        .get_all(name)
+        .iter()
+        .flat_map(|line| split_list(line.as_bytes()))
+        .any(matches)
 }
 
-/// Keeps of a response's header fields those that a 304 carries (RFC 9110, section 15.4.5): the rest describes the body.
+/// Keeps of a response's header fields those that a 304 carries (RFC 9110, section 15.4.5): the
+/// rest describes the body.
 pub fn strip_for_not_modified(headers: &mut HeaderMap) {
     for name in &OF_THE_BODY {
         headers.remove(name);
@@ -212,7 +283,13 @@ mod tests {
     use crate::cache::tests_support::{headers, profile, stored};
 
     fn evaluated(request: &[(&str, &str)], response: &[(&str, &str)]) -> Condition {
-        evaluate(&Method::GET, &headers(request), StatusCode::OK, &headers(response), NOW)
+        evaluate(
+            &Method::GET,
+            &headers(request),
+            StatusCode::OK,
+            &headers(response),
+            NOW,
+        )
     }
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -223,16 +300,23 @@ mod tests {
     #[test]
     fn entity_tags_win_over_dates() {
         let response = [("etag", "W/\"a\""), ("last-modified", DAY)];
-        let answered_304 = |request: &[(&str, &str)]| evaluated(request, &response) == Condition::NotModified;
+        let answered_304 =
+            |request: &[(&str, &str)]| evaluated(request, &response) == Condition::NotModified;
         assert!(answered_304(&[("if-none-match", "\"x\", \"a\"")]));
         assert!(answered_304(&[("if-none-match", "*")]));
-        assert!(!answered_304(&[("if-none-match", "\"x\""), ("if-modified-since", DAY)]));
+        assert!(!answered_304(&[
+            ("if-none-match", "\"x\""),
+            ("if-modified-since", DAY)
+        ]));
         assert!(answered_304(&[("if-modified-since", DAY)]));
         assert!(!answered_304(&[("if-modified-since", BEFORE)]));
         assert!(!answered_304(&[("if-modified-since", "nonsense")]));
         assert!(!answered_304(&[]));
         let undated = |since| evaluated(&[("if-modified-since", since)], &[("date", DAY)]);
-        assert_eq!((undated(DAY), undated(BEFORE)), (Condition::NotModified, Condition::Holds));
+        assert_eq!(
+            (undated(DAY), undated(BEFORE)),
+            (Condition::NotModified, Condition::Holds)
+        );
     }
 
     #[test]
@@ -242,19 +326,40 @@ mod tests {
         assert!(!fails(&[("if-match", "\"x\", \"a\"")]) && !fails(&[("if-match", "*")]));
         assert!(fails(&[("if-match", "\"x\"")]) && fails(&[("if-match", "W/\"a\"")]));
         assert!(fails(&[("if-match", "\"x\""), ("if-none-match", "\"a\"")]));
-        assert!(fails(&[("if-unmodified-since", BEFORE)]) && !fails(&[("if-unmodified-since", DAY)]));
-        assert!(!fails(&[("if-match", "*"), ("if-unmodified-since", BEFORE)]));
-        assert_eq!(evaluated(&[("if-match", "W/\"a\"")], &[("etag", "W/\"a\"")]), Condition::Failed);
-        assert_eq!(evaluated(&[("if-unmodified-since", BEFORE)], &[]), Condition::Holds);
-        let other =
-            evaluate(&Method::GET, &headers(&[("if-match", "\"x\"")]), StatusCode::NOT_FOUND, &headers(&[]), NOW);
+        assert!(
+            fails(&[("if-unmodified-since", BEFORE)]) && !fails(&[("if-unmodified-since", DAY)])
+        );
+        assert!(!fails(&[
+            ("if-match", "*"),
+            ("if-unmodified-since", BEFORE)
+        ]));
+        assert_eq!(
+            evaluated(&[("if-match", "W/\"a\"")], &[("etag", "W/\"a\"")]),
+            Condition::Failed
+        );
+        assert_eq!(
+            evaluated(&[("if-unmodified-since", BEFORE)], &[]),
+            Condition::Holds
+        );
+        let other = evaluate(
+            &Method::GET,
+            &headers(&[("if-match", "\"x\"")]),
+            StatusCode::NOT_FOUND,
+            &headers(&[]),
+            NOW,
+        );
         assert_eq!(other, Condition::Holds);
     }
 
     /// [9111-3.2-1] [9111-3.2-2]
     #[test]
     fn a_304_updates_fields_but_not_those_of_the_body() {
-        let old = stored(&[("cache-control", "max-age=1"), ("content-length", "5"), ("x", "old"), ("etag", "\"a\"")]);
+        let old = stored(&[
+            ("cache-control", "max-age=1"),
+            ("content-length", "5"),
+            ("x", "old"),
+            ("etag", "\"a\""),
+        ]);
         let fresh = headers(&[
             ("cache-control", "max-age=9"),
             ("content-length", "0"),
@@ -262,13 +367,34 @@ mod tests {
             ("x", "newer"),
             ("etag", "\"a\""),
         ]);
-        let old = Stored { labels: vec![9], ..old };
+        let old = Stored {
+            labels: vec![9],
+            ..old
+        };
         let now = Timestamp::from_millis(1_700_000_100_000);
-        let updated = update(&old, &fresh, &profile(Mode::Respect), Asked { at: now, born: 3 }, "", now);
+        let updated = update(
+            &old,
+            &fresh,
+            &profile(Mode::Respect),
+            Asked { at: now, born: 3 },
+            "",
+            now,
+        );
         assert_eq!(updated.headers.get("content-length").unwrap(), "5");
         assert_eq!(updated.headers.get_all("x").iter().count(), 2);
-        assert_eq!((updated.born, updated.labels.as_slice()), (3, &[9][..]), "a purge of its URL reaches it still");
-        assert_eq!((updated.freshness.lifetime, updated.received, updated.initial_age), (9000, now, 0));
+        assert_eq!(
+            (updated.born, updated.labels.as_slice()),
+            (3, &[9][..]),
+            "a purge of its URL reaches it still"
+        );
+        assert_eq!(
+            (
+                updated.freshness.lifetime,
+                updated.received,
+                updated.initial_age
+            ),
+            (9000, now, 0)
+        );
     }
 
     /// [9111-4.3.4-1]
@@ -277,12 +403,26 @@ mod tests {
         let tagged = |tag: &str| Arc::new(stored(&[("etag", tag)]));
         let (own, other) = (tagged("\"a\""), tagged("W/\"b\""));
         let others = [Arc::clone(&other)];
-        let found = |lines: &[(&str, &str)], others: &[Arc<Stored>]| confirmed(&headers(lines), Some(&own), others);
-        assert_eq!(found(&[("etag", "W/\"a\"")], &others), Some(Arc::clone(&own)));
-        assert_eq!(found(&[("etag", "W/\"b\"")], &others), Some(Arc::clone(&other)));
-        assert_eq!(found(&[("etag", "\"b\"")], &others), None, "a strong tag does not speak of a weak one");
+        let found = |lines: &[(&str, &str)], others: &[Arc<Stored>]| {
+            confirmed(&headers(lines), Some(&own), others)
+        };
+        assert_eq!(
+            found(&[("etag", "W/\"a\"")], &others),
+            Some(Arc::clone(&own))
+        );
+        assert_eq!(
+            found(&[("etag", "W/\"b\"")], &others),
+            Some(Arc::clone(&other))
+        );
+        assert_eq!(
+            found(&[("etag", "\"b\"")], &others),
+            None,
+            "a strong tag does not speak of a weak one"
+        );
         let dated = Arc::new(stored(&[("last-modified", DAY)]));
-        let by_date = |date: &str| confirmed(&headers(&[("last-modified", date)]), Some(&dated), &[]).is_some();
+        let by_date = |date: &str| {
+            confirmed(&headers(&[("last-modified", date)]), Some(&dated), &[]).is_some()
+        };
         assert!(by_date(DAY) && !by_date(BEFORE));
         assert_eq!(found(&[("etag", "\"c\"")], &others), None);
         assert_eq!(found(&[], &others), None);
@@ -292,35 +432,71 @@ mod tests {
     /// [9111-4.3.1-1] [9111-4.3.1-2]
     #[test]
     fn validation_replaces_the_clients_conditions() {
-        let mut request = headers(&[("if-none-match", "\"client\""), ("if-match", "*"), ("accept", "a")]);
-        let (ours, other) = (stored(&[("etag", "\"ours\"")]), stored(&[("etag", "W/\"x\""), ("last-modified", DAY)]));
+        let mut request = headers(&[
+            ("if-none-match", "\"client\""),
+            ("if-match", "*"),
+            ("accept", "a"),
+        ]);
+        let (ours, other) = (
+            stored(&[("etag", "\"ours\"")]),
+            stored(&[("etag", "W/\"x\""), ("last-modified", DAY)]),
+        );
         let (ours, other) = (Arc::new(ours), Arc::new(other));
-        make_conditional(&mut request, Some(&ours), &[Arc::clone(&other), Arc::clone(&ours)]);
-        assert_eq!(request, headers(&[("accept", "a"), ("if-none-match", "\"ours\", W/\"x\"")]));
+        make_conditional(
+            &mut request,
+            Some(&ours),
+            &[Arc::clone(&other), Arc::clone(&ours)],
+        );
+        assert_eq!(
+            request,
+            headers(&[("accept", "a"), ("if-none-match", "\"ours\", W/\"x\"")])
+        );
         make_conditional(&mut request, Some(&other), &[]);
-        let both = [("accept", "a"), ("if-none-match", "W/\"x\""), ("if-modified-since", DAY)];
+        let both = [
+            ("accept", "a"),
+            ("if-none-match", "W/\"x\""),
+            ("if-modified-since", DAY),
+        ];
         assert_eq!(request, headers(&both));
     }
 
     /// [9111-4.3.5-2]
     #[test]
     fn only_a_date_is_a_validator() {
-        for (modified, expected) in [(DAY, true), ("Friday, 15-Jan-27 08:00:00 GMT", true), ("yesterday", false)] {
+        for (modified, expected) in [
+            (DAY, true),
+            ("Friday, 15-Jan-27 08:00:00 GMT", true),
+            ("yesterday", false),
+        ] {
             let stored = stored(&[("last-modified", modified)]);
             assert_eq!(has_validator(&stored.headers), expected, "{modified}");
             let mut request = headers(&[]);
             make_conditional(&mut request, Some(&Arc::new(stored)), &[]);
-            assert_eq!(request.contains_key("if-modified-since"), expected, "{modified}");
+            assert_eq!(
+                request.contains_key("if-modified-since"),
+                expected,
+                "{modified}"
+            );
         }
     }
 
     #[test]
     fn a_head_describes_what_has_its_validators_and_length() {
         let own = stored(&[("etag", "\"a\""), ("content-length", "5")]);
-        assert!(describes(&headers(&[("content-length", "5")]), &stored(&[("content-length", "5")])));
+        assert!(describes(
+            &headers(&[("content-length", "5")]),
+            &stored(&[("content-length", "5")])
+        ));
         let describes = |lines: &[(&str, &str)]| describes(&headers(lines), &own);
-        assert!(describes(&[("etag", "\"a\""), ("content-length", "5"), ("x", "y")]));
-        assert!(!describes(&[]) && !describes(&[("content-length", "5")]), "it was asked whether it has changed");
+        assert!(describes(&[
+            ("etag", "\"a\""),
+            ("content-length", "5"),
+            ("x", "y")
+        ]));
+        assert!(
+            !describes(&[]) && !describes(&[("content-length", "5")]),
+            "it was asked whether it has changed"
+        );
         assert!(!describes(&[("etag", "\"b\"")]) && !describes(&[("content-length", "6")]));
         assert!(!describes(&[("last-modified", DAY)]));
     }

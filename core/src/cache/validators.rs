@@ -10,7 +10,8 @@ pub(super) fn has_validator(response: &HeaderMap) -> bool {
     response.contains_key(header::ETAG) || is_dated(response)
 }
 
-/// Returns whether Last-Modified is a date. When it is read must not matter, but in the seventies a year of two digits may be one before the epoch.
+/// Returns whether Last-Modified is a date. When it is read must not matter, but in the seventies a
+/// year of two digits may be one before the epoch.
 pub(super) fn is_dated(response: &HeaderMap) -> bool {
     const LATE_ENOUGH: Timestamp = Timestamp::from_millis(1_700_000_000_000);
     date::read(response, header::LAST_MODIFIED, LATE_ENOUGH).is_some()

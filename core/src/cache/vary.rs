@@ -1,4 +1,5 @@
-//! Which stored response a request may use, when the response named request header fields (RFC 9111, section 4.1).
+//! Which stored response a request may use, when the response named request header fields (RFC
+//! 9111, section 4.1).
 
 use std::cell::OnceCell;
 
@@ -6,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::message::syntax::split_list;
 
-/// A request header field that a response named in Vary, and the value it had, normalised; `None` when it was absent.
+/// A request header field that a response named in Vary, and the value it had, normalised; `None`
+/// when it was absent.
 pub type Nominated = (HeaderName, Option<Vec<u8>>);
 
 /// Most fields that a response may name; one that names more is treated like `Vary: *`.
@@ -15,10 +17,14 @@ const NOMINATED_MAX: usize = 16;
 /// Returns whether no other request can match: `*`, too many fields, or a name that is none.
 pub fn is_star(response: &HeaderMap) -> bool {
     let mut names = 0;
-    response.get_all(header::VARY).iter().flat_map(|line| split_list(line.as_bytes())).any(|name| {
-        names += 1;
-        names > NOMINATED_MAX || name == b"*" || HeaderName::from_bytes(name).is_err()
-    })
+    response
+        .get_all(header::VARY)
+        .iter()
+        .flat_map(|line| split_list(line.as_bytes()))
+        .any(|name| {
+            names += 1;
+            names > NOMINATED_MAX || name == b"*" || HeaderName::from_bytes(name).is_err()
+        })
 }
 
 /// Records the values of the fields that a response names, sorted by name.
@@ -40,15 +46,19 @@ pub fn nominate_again(nominated: &[Nominated], request: &HeaderMap) -> Vec<Nomin
 }
 
 fn values<'a>(names: impl Iterator<Item = &'a HeaderName>, request: &HeaderMap) -> Vec<Nominated> {
-    names.map(|name| (name.clone(), normalised(request, name))).collect()
+    names
+        .map(|name| (name.clone(), normalised(request, name)))
+        .collect()
 }
 
-/// Returns whether a request has the values that chose a stored response with these header fields. [9111-4.1-1]
+/// Returns whether a request has the values that chose a stored response with these header fields.
+/// [9111-4.1-1]
 pub fn matches(nominated: &[Nominated], response: &HeaderMap, request: &HeaderMap) -> bool {
     Wanted::of(request).matches(nominated, response)
 }
 
-/// What a request wants, held against many stored responses: each field is brought into its normal form once.
+/// What a request wants, held against many stored responses: each field is brought into its normal
+/// form once.
 pub struct Wanted<'a> {
     request: &'a HeaderMap,
     forms: Vec<Nominated>,
@@ -59,25 +69,37 @@ pub struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     /// Takes a request's header fields.
     pub fn of(request: &'a HeaderMap) -> Self {
-        Self { request, forms: Vec::new(), language: OnceCell::new() }
+        Self {
+            request,
+            forms: Vec::new(),
+            language: OnceCell::new(),
+        }
     }
 
-    /// Returns whether the request has the values that chose a stored response with these header fields.
+    /// Returns whether the request has the values that chose a stored response with these header
+    /// fields.
     pub fn matches(&mut self, nominated: &[Nominated], response: &HeaderMap) -> bool {
         nominated.iter().all(|(name, value)| {
-            self.form(name) == value.as_deref() || (*name == header::ACCEPT_LANGUAGE && self.likes_best(response))
+            self.form(name) == value.as_deref()
+                || (*name == header::ACCEPT_LANGUAGE && self.likes_best(response))
         })
     }
 
     fn form(&mut self, name: &HeaderName) -> Option<&[u8]> {
-        let at = self.forms.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-            self.forms.push((name.clone(), normalised(self.request, name)));
-            self.forms.len() - 1
-        });
+        let at = self
+            .forms
+            .iter()
+            .position(|(known, _)| known == name)
+            .unwrap_or_else(|| {
+                self.forms
+                    .push((name.clone(), normalised(self.request, name)));
+                self.forms.len() - 1
+            });
         self.forms.get(at)?.1.as_deref()
     }
 
-    /// Returns whether a response is in the one language that the client likes best: no choice of the origin's could be better.
+    /// Returns whether a response is in the one language that the client likes best: no choice of
+    /// the origin's could be better.
     fn likes_best(&self, response: &HeaderMap) -> bool {
         let lines = response.get_all(header::CONTENT_LANGUAGE).iter();
         let mut languages = lines.flat_map(|line| split_list(line.as_bytes()));
@@ -85,7 +107,8 @@ impl<'a> Wanted<'a> {
             return false;
         };
         let best = self.language.get_or_init(|| best_language(self.request));
-        best.as_ref().is_some_and(|best| language.eq_ignore_ascii_case(best))
+        best.as_ref()
+            .is_some_and(|best| language.eq_ignore_ascii_case(best))
     }
 }
 
@@ -95,30 +118,42 @@ fn best_language(request: &HeaderMap) -> Option<Vec<u8>> {
     wanted.sort_by(Preference::best_first);
     let mut wanted = wanted.into_iter();
     let best = wanted.next().filter(|best| best.quality > 0)?;
-    wanted.next().is_none_or(|next| next.quality < best.quality).then_some(best.value)
+    wanted
+        .next()
+        .is_none_or(|next| next.quality < best.quality)
+        .then_some(best.value)
 }
 
-/// Brings values that mean the same into one form, as section 4.1 allows: field lines are combined, whitespace around list members is dropped. In
-/// Accept-Language and Accept-Encoding the order counts only between different qualities, and case does not, as long as all of it is understood.
+/// Brings values that mean the same into one form, as section 4.1 allows: field lines are combined,
+/// whitespace around list members is dropped. In Accept-Language and Accept-Encoding the order
+/// counts only between different qualities, and case does not, as long as all of it is understood.
 fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut lines = request.get_all(name).iter().peekable();
     lines.peek()?;
     let mut form = Vec::new();
     if *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING {
         if let Some(mut preferences) = preferences(request, name) {
-            preferences.sort_by(|a, b| Preference::best_first(a, b).then_with(|| a.value.cmp(&b.value)));
-            let members =
-                preferences.into_iter().map(|p| [p.value.as_slice(), b";", p.quality.to_string().as_bytes()].concat());
+            preferences
+                .sort_by(|a, b| Preference::best_first(a, b).then_with(|| a.value.cmp(&b.value)));
+            let members = preferences
+                .into_iter()
+                .map(|p| [p.value.as_slice(), b";", p.quality.to_string().as_bytes()].concat());
             return Some(members.collect::<Vec<_>>().join(&b','));
         }
         // As it stands, and like nothing that is understood.
         form.push(0);
     }
-    form.extend(lines.flat_map(|line| split_list(line.as_bytes())).collect::<Vec<_>>().join(&b','));
+    form.extend(
+        lines
+            .flat_map(|line| split_list(line.as_bytes()))
+            .collect::<Vec<_>>()
+            .join(&b','),
+    );
     Some(form)
 }
 
-/// A language or a coding that a client accepts, in lower case, and its quality in thousandths (RFC 9110, section 12.4.2).
+/// A language or a coding that a client accepts, in lower case, and its quality in thousandths (RFC
+/// 9110, section 12.4.2).
 struct Preference {
     value: Vec<u8>,
     quality: u16,
@@ -133,17 +168,26 @@ impl Preference {
         b.quality.cmp(&a.quality)
     }
 
-    /// Reads a member; `None` if it is anything but a name and at most a quality: an origin may choose by what else is there.
+    /// Reads a member; `None` if it is anything but a name and at most a quality: an origin may
+    /// choose by what else is there.
     fn read(member: &[u8]) -> Option<Self> {
         let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let value = parts.next().unwrap_or_default();
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*' | b'_');
+        let is_name =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*' | b'_');
         let quality = match (parts.next(), parts.next()) {
             (None, _) => 1000,
-            (Some(weight), None) => quality(weight.strip_prefix(b"q=").or_else(|| weight.strip_prefix(b"Q="))?)?,
+            (Some(weight), None) => quality(
+                weight
+                    .strip_prefix(b"q=")
+                    .or_else(|| weight.strip_prefix(b"Q="))?,
+            )?,
             (Some(_), Some(_)) => return None,
         };
-        (!value.is_empty() && value.iter().all(is_name)).then(|| Self { value: value.to_ascii_lowercase(), quality })
+        (!value.is_empty() && value.iter().all(is_name)).then(|| Self {
+            value: value.to_ascii_lowercase(),
+            quality,
+        })
     }
 }
 
@@ -154,8 +198,10 @@ fn preferences(request: &HeaderMap, name: &HeaderName) -> Option<Vec<Preference>
         return None;
     }
     let members = lines().flat_map(|line| split_list(line.as_bytes()));
-    let preferences: Vec<Preference> =
-        members.take(PREFERENCES_MAX + 1).map(Preference::read).collect::<Option<_>>()?;
+    let preferences: Vec<Preference> = members
+        .take(PREFERENCES_MAX + 1)
+        .map(Preference::read)
+        .collect::<Option<_>>()?;
     (preferences.len() <= PREFERENCES_MAX).then_some(preferences)
 }
 
@@ -170,7 +216,10 @@ fn quality(text: &[u8]) -> Option<u16> {
     let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
     let mut thousandths = 0;
     for (position, unit) in [100, 10, 1].into_iter().enumerate() {
-        thousandths += decimals.get(position).map_or(Some(0), |byte| digit(*byte))? * unit;
+        thousandths += decimals
+            .get(position)
+            .map_or(Some(0), |byte| digit(*byte))?
+            * unit;
     }
     match whole {
         b"0" => Some(thousandths),
@@ -191,12 +240,27 @@ mod tests {
     #[test]
     fn a_request_matches_if_the_named_fields_do() {
         let response = headers(&[("vary", "Accept-Language, x-b"), ("vary", "X-A")]);
-        let nominated = nominate(&response, &headers(&[("accept-language", "de,en"), ("x-a", "1")]));
+        let nominated = nominate(
+            &response,
+            &headers(&[("accept-language", "de,en"), ("x-a", "1")]),
+        );
         let matches = |request: &[(&str, &str)]| matches(&nominated, &response, &headers(request));
-        assert!(matches(&[("accept-language", "de"), ("accept-language", "en"), ("x-a", "1")]));
-        assert!(matches(&[("accept-language", " de ,  en"), ("x-a", "1"), ("other", "x")]));
+        assert!(matches(&[
+            ("accept-language", "de"),
+            ("accept-language", "en"),
+            ("x-a", "1")
+        ]));
+        assert!(matches(&[
+            ("accept-language", " de ,  en"),
+            ("x-a", "1"),
+            ("other", "x")
+        ]));
         assert!(!matches(&[("accept-language", "de"), ("x-a", "1")]));
-        assert!(!matches(&[("accept-language", "de,en"), ("x-a", "1"), ("x-b", "")]));
+        assert!(!matches(&[
+            ("accept-language", "de,en"),
+            ("x-a", "1"),
+            ("x-b", "")
+        ]));
     }
 
     #[test]
@@ -207,9 +271,17 @@ mod tests {
             matches(&nominated, &response, &headers(&[(name, two)]))
         };
         assert!(same("accept-language", "en, de", "De,EN"));
-        assert!(same("accept-language", "en;q=0.5, de", "de;q=1.0, en ; q=0.50"));
+        assert!(same(
+            "accept-language",
+            "en;q=0.5, de",
+            "de;q=1.0, en ; q=0.50"
+        ));
         assert!(!same("accept-language", "en;q=0.5, de", "en, de;q=0.5"));
-        assert!(same("accept-encoding", "gzip, br;q=0.8", "BR;Q=0.8,gzip;q=1"));
+        assert!(same(
+            "accept-encoding",
+            "gzip, br;q=0.8",
+            "BR;Q=0.8,gzip;q=1"
+        ));
         assert!(!same("accept-encoding", "gzip", "gzip;q=0"));
         assert!(!same("accept-encoding", "gzip", "gzip;q=x"));
         assert!(!same("x-list", "a, b", "b, a"));
@@ -249,29 +321,51 @@ mod tests {
                 "where one is not understood, the order stays"
             );
         }
-        let long = |last: &str| form("accept-language", &format!("{}{last}", "aa;q=0.5,".repeat(3000)));
+        let long = |last: &str| {
+            form(
+                "accept-language",
+                &format!("{}{last}", "aa;q=0.5,".repeat(3000)),
+            )
+        };
         assert_ne!(long("de"), long("en"));
-        assert_eq!(best_language(&headers(&[("accept-language", "de;x=1")])), None);
+        assert_eq!(
+            best_language(&headers(&[("accept-language", "de;x=1")])),
+            None
+        );
     }
 
     #[test]
     fn the_language_that_the_client_likes_best_is_good_enough() {
         let response = headers(&[("vary", "accept-language"), ("content-language", "de")]);
         let nominated = nominate(&response, &headers(&[("accept-language", "en, de")]));
-        let served = |wanted: &str| matches(&nominated, &response, &headers(&[("accept-language", wanted)]));
+        let served = |wanted: &str| {
+            matches(
+                &nominated,
+                &response,
+                &headers(&[("accept-language", wanted)]),
+            )
+        };
         assert!(served("fr;q=0.5, DE;q=1.0") && served("de"));
         for other in ["fr, de", "fr", "de-AT", "de;q=0", "*"] {
             assert!(!served(other), "{other}");
         }
         let both = headers(&[("vary", "accept-language"), ("content-language", "de, fr")]);
-        assert!(!matches(&nominated, &both, &headers(&[("accept-language", "de")])));
+        assert!(!matches(
+            &nominated,
+            &both,
+            &headers(&[("accept-language", "de")])
+        ));
     }
 
     #[test]
     fn weights_have_three_decimals() {
-        for (text, expected) in
-            [("0", Some(0)), ("1", Some(1000)), ("1.000", Some(1000)), ("0.05", Some(50)), ("0.", Some(0))]
-        {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1", Some(1000)),
+            ("1.000", Some(1000)),
+            ("0.05", Some(50)),
+            ("0.", Some(0)),
+        ] {
             assert_eq!(quality(text.as_bytes()), expected, "{text}");
         }
         for text in ["", "1.1", "2", "0.1234", "0,5", "0.x", "-1"] {

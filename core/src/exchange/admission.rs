@@ -25,16 +25,26 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     Step::Charge(AwaitVerdict { exchange, charges })
 }
 
-/// Lists what a request is charged: by its route, and by the one that it takes when its path is read otherwise.
+/// Lists what a request is charged: by its route, and by the one that it takes when its path is
+/// read otherwise.
 fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
     let mut charges: Vec<Charge> = Vec::with_capacity(exchange.route.limits.len());
-    for route in [Some(&exchange.route), exchange.read_as.as_ref()].into_iter().flatten() {
+    for route in [Some(&exchange.route), exchange.read_as.as_ref()]
+        .into_iter()
+        .flatten()
+    {
         for limit in &route.limits {
-            if charges.iter().any(|charge| Arc::ptr_eq(&charge.limit, limit)) {
+            if charges
+                .iter()
+                .any(|charge| Arc::ptr_eq(&charge.limit, limit))
+            {
                 continue;
             }
             let keys = counted(limit, &exchange.request, route)?;
-            charges.extend(keys.into_iter().map(|key| Charge { limit: Arc::clone(limit), key }));
+            charges.extend(keys.into_iter().map(|key| Charge {
+                limit: Arc::clone(limit),
+                key,
+            }));
         }
     }
     Ok(charges)
@@ -59,12 +69,21 @@ impl AwaitVerdict {
 
     /// Takes the answers, one for each charge. A missing answer counts as unavailable.
     pub fn resume(self, answers: &[Charged], now: Timestamp) -> Step {
-        let Self { mut exchange, charges } = self;
-        let answers = answers.iter().copied().chain(std::iter::repeat(Charged::Unavailable));
+        let Self {
+            mut exchange,
+            charges,
+        } = self;
+        let answers = answers
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(Charged::Unavailable));
         let mut reports: Vec<LimitReport> = Vec::with_capacity(charges.len());
         for (charge, answer) in charges.iter().zip(answers) {
             let report = report(charge, answer);
-            match reports.last_mut().filter(|last| Arc::ptr_eq(&last.name, &report.name)) {
+            match reports
+                .last_mut()
+                .filter(|last| Arc::ptr_eq(&last.name, &report.name))
+            {
                 Some(last) if last.tightness() < report.tightness() => *last = report,
                 Some(_) => {}
                 None => reports.push(report),
@@ -76,7 +95,9 @@ impl AwaitVerdict {
             match report.outcome {
                 LimitOutcome::Rejected => rejected = true,
                 LimitOutcome::UnavailableDenied => unavailable = true,
-                LimitOutcome::Allowed | LimitOutcome::WouldReject | LimitOutcome::UnavailableAllowed => continue,
+                LimitOutcome::Allowed
+                | LimitOutcome::WouldReject
+                | LimitOutcome::UnavailableAllowed => continue,
             }
             refusing.push(Arc::clone(&report.name));
         }
@@ -84,7 +105,11 @@ impl AwaitVerdict {
         if !rejected && !unavailable {
             return lookup::start(exchange, now);
         }
-        let refusal = if rejected { Refusal::LimitExceeded } else { Refusal::LimitUnavailable };
+        let refusal = if rejected {
+            Refusal::LimitExceeded
+        } else {
+            Refusal::LimitUnavailable
+        };
         let names: Vec<&str> = refusing.iter().map(|name| &**name).collect();
         finish::refuse_naming(exchange, refusal.into(), &names, now)
     }
@@ -97,10 +122,17 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
         Charged::Verdict(verdict) if limit.dry_run => (LimitOutcome::WouldReject, verdict),
         Charged::Verdict(verdict) => (LimitOutcome::Rejected, verdict),
         Charged::Unavailable => {
-            let nothing = Verdict { allowed: false, remaining: 0, reset: 0, retry_after: 0 };
+            let nothing = Verdict {
+                allowed: false,
+                remaining: 0,
+                reset: 0,
+                retry_after: 0,
+            };
             match limit.on_store_error {
                 OnStoreError::Deny if !limit.dry_run => (LimitOutcome::UnavailableDenied, nothing),
-                OnStoreError::Deny | OnStoreError::Allow => (LimitOutcome::UnavailableAllowed, nothing),
+                OnStoreError::Deny | OnStoreError::Allow => {
+                    (LimitOutcome::UnavailableAllowed, nothing)
+                }
             }
         }
     };

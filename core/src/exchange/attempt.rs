@@ -8,7 +8,10 @@ use crate::route::Origin;
 
 /// One request to send to one origin.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each answers one question of the shell")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each answers one question of the shell"
+)]
 pub struct Attempt {
     /// Where to. Its timeouts bound the attempt.
     pub origin: Arc<Origin>,
@@ -20,10 +23,12 @@ pub struct Attempt {
     pub body_bytes_max: u64,
     /// Whether the client asks for another protocol: a 101 hands both connections over.
     pub upgrade: bool,
-    /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request once more, on a new connection, when a connection
-    /// that was used before has ended without a byte of an answer.
+    /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request
+    /// once more, on a new connection, when a connection that was used before has ended without a
+    /// byte of an answer.
     pub idempotent: bool,
-    /// Whether the request may be sent again after it has reached an origin: by its method, or by the retry rule.
+    /// Whether the request may be sent again after it has reached an origin: by its method, or by
+    /// the retry rule.
     pub repeatable: bool,
     /// Most header fields that the response may have.
     pub header_count_max: usize,
@@ -32,7 +37,10 @@ pub struct Attempt {
 impl Attempt {
     /// Returns the absolute URL.
     pub fn url(&self) -> String {
-        format!("{}://{}{}", self.origin.scheme, self.origin.authority, self.head.uri)
+        format!(
+            "{}://{}{}",
+            self.origin.scheme, self.origin.authority, self.head.uri
+        )
     }
 }
 

@@ -28,11 +28,19 @@ impl Background {
         report.route.clone_from(&from.report.route);
         report.cache.clone_from(&from.report.cache);
         let (node, route) = (from.node.clone(), Arc::clone(&from.route));
-        let exchange = Box::new(Exchange { node, route, read_as: None, request, report, hold: None });
+        let exchange = Box::new(Exchange {
+            node,
+            route,
+            read_as: None,
+            request,
+            report,
+            hold: None,
+        });
         Self { exchange, caching }
     }
 
-    /// Returns the key whose response is revalidated. Requests that wait for it may be woken when the background exchange has ended in any way.
+    /// Returns the key whose response is revalidated. Requests that wait for it may be woken when
+    /// the background exchange has ended in any way.
     pub fn key(&self) -> &CacheKey {
         &self.caching.key
     }

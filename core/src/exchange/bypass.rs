@@ -24,7 +24,13 @@ pub(super) fn bypass(exchange: &Exchange, profile: &Profile) -> Option<Bypass> {
 /// Returns why a request with these fields has nothing to do with what is stored, if so.
 pub(super) fn bypass_by_fields(fields: &HeaderMap, profile: &Profile) -> Option<Bypass> {
     match () {
-        () if profile.bypass_cookies.iter().any(|name| cookie::has(fields, name)) => Some(Bypass::Cookie),
+        () if profile
+            .bypass_cookies
+            .iter()
+            .any(|name| cookie::has(fields, name)) =>
+        {
+            Some(Bypass::Cookie)
+        }
         () if has_one_of(fields, &profile.bypass_headers) => Some(Bypass::Header),
         () => None,
     }
@@ -34,9 +40,18 @@ pub(super) fn bypass_by_fields(fields: &HeaderMap, profile: &Profile) -> Option<
 fn has_one_of(fields: &HeaderMap, names: &[String]) -> bool {
     let folded = |byte: u8| if byte == b'_' { b'-' } else { byte };
     let is = |field: &str, name: &str| {
-        let (wanted, open) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
+        let (wanted, open) = name
+            .strip_suffix('*')
+            .map_or((name, false), |start| (start, true));
         let mut written = field.bytes().map(folded);
-        wanted.bytes().map(folded).all(|byte| written.next() == Some(byte)) && (open || written.next().is_none())
+        wanted
+            .bytes()
+            .map(folded)
+            .all(|byte| written.next() == Some(byte))
+            && (open || written.next().is_none())
     };
-    !names.is_empty() && fields.keys().any(|field| names.iter().any(|name| is(field.as_str(), name)))
+    !names.is_empty()
+        && fields
+            .keys()
+            .any(|field| names.iter().any(|name| is(field.as_str(), name)))
 }

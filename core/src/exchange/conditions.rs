@@ -10,10 +10,21 @@ use crate::problem;
 use crate::problem::Refusal;
 use crate::time::Timestamp;
 
-/// Applies the client's conditions to a response with this head [9111-4.3.2-1]. Returns the body if it is not that of the response.
-pub(super) fn answer(exchange: &mut Exchange, head: &mut response::Parts, now: Timestamp) -> Option<Source> {
+/// Applies the client's conditions to a response with this head [9111-4.3.2-1]. Returns the body if
+/// it is not that of the response.
+pub(super) fn answer(
+    exchange: &mut Exchange,
+    head: &mut response::Parts,
+    now: Timestamp,
+) -> Option<Source> {
     let request = &exchange.request.head;
-    match validation::evaluate(&request.method, &request.headers, head.status, &head.headers, now) {
+    match validation::evaluate(
+        &request.method,
+        &request.headers,
+        head.status,
+        &head.headers,
+        now,
+    ) {
         validation::Condition::Holds => None,
         validation::Condition::NotModified => {
             head.status = StatusCode::NOT_MODIFIED;

@@ -1,4 +1,5 @@
-//! A request on its way to origins: which one is asked next, and what is remembered of those that were.
+//! A request on its way to origins: which one is asked next, and what is remembered of those that
+//! were.
 
 use std::sync::Arc;
 
@@ -31,7 +32,8 @@ pub(super) struct Fetching {
     reopens: Option<Timestamp>,
     /// When the last attempt was sent.
     pub(super) asked: Asked,
-    /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody has.
+    /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody
+    /// has.
     pub(super) unconditional: bool,
     /// How long an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
     asked_to_wait: Millis,
@@ -48,12 +50,26 @@ pub(super) enum Next {
 }
 
 impl Fetching {
-    pub(super) fn new(mut exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Self {
-        let order = steering::order(&exchange.route.pool, &exchange.request, &exchange.route.name);
+    pub(super) fn new(
+        mut exchange: Box<Exchange>,
+        caching: Option<Caching>,
+        now: Timestamp,
+    ) -> Self {
+        let order = steering::order(
+            &exchange.route.pool,
+            &exchange.request,
+            &exchange.route.name,
+        );
         let origins = &exchange.route.pool.origins;
-        let names = order.iter().filter_map(|position| origins.get(*position)).map(|origin| Arc::clone(&origin.name));
+        let names = order
+            .iter()
+            .filter_map(|position| origins.get(*position))
+            .map(|origin| Arc::clone(&origin.name));
         exchange.report.origins = names.collect();
-        let asked = Asked { at: now, born: exchange.node.purges().last() };
+        let asked = Asked {
+            at: now,
+            born: exchange.node.purges().last(),
+        };
         Self {
             exchange,
             caching,
@@ -84,7 +100,9 @@ impl Fetching {
                     return Next::Pause(pause);
                 }
             }
-            let Some(origin) = self.take_position() else { return Next::Nothing };
+            let Some(origin) = self.take_position() else {
+                return Next::Nothing;
+            };
             match self.permit(&origin, now) {
                 Ok(permit) => return Next::Ask(origin, permit),
                 Err(until) => self.note_open(&origin, until, again),
@@ -98,31 +116,55 @@ impl Fetching {
         self.order.len() + usize::from(self.exchange.route.retry.attempts.saturating_sub(1))
     }
 
-    /// Returns whether nobody will look at the client's header fields after this attempt, so that it may have them instead of a copy.
+    /// Returns whether nobody will look at the client's header fields after this attempt, so that
+    /// it may have them instead of a copy.
     pub(super) fn is_last(&self) -> bool {
-        self.caching.is_none() && self.exchange.request.head.method.is_safe() && self.looked_at >= self.bound()
+        self.caching.is_none()
+            && self.exchange.request.head.method.is_safe()
+            && self.looked_at >= self.bound()
     }
 
     /// Takes how long to wait before an origin is asked again.
     fn pause(&mut self) -> Millis {
-        #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id is the seed")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the lower half of the id is the seed"
+        )]
         let seed = self.exchange.node.seed() ^ self.exchange.request.trace.id as u64;
-        let backoff = self.exchange.route.retry.pause(self.made.saturating_add(1), seed);
+        let backoff = self
+            .exchange
+            .route
+            .retry
+            .pause(self.made.saturating_add(1), seed);
         backoff.max(std::mem::take(&mut self.asked_to_wait))
     }
 
     fn take_position(&mut self) -> Option<Arc<Origin>> {
-        let position = self.order.get(self.looked_at % self.order.len().max(1)).copied();
+        let position = self
+            .order
+            .get(self.looked_at % self.order.len().max(1))
+            .copied();
         self.looked_at += 1;
-        self.exchange.route.pool.origins.get(position?).map(Arc::clone)
+        self.exchange
+            .route
+            .pool
+            .origins
+            .get(position?)
+            .map(Arc::clone)
     }
 
     fn permit(&self, origin: &Origin, now: Timestamp) -> Result<Option<Permit>, Timestamp> {
         let Some(rule) = &self.exchange.route.breaker else {
             return Ok(None);
         };
-        let lease = origin.timeouts.connect.saturating_add(origin.timeouts.response);
-        self.exchange.node.acquire(origin, rule, lease, now).map(Some)
+        let lease = origin
+            .timeouts
+            .connect
+            .saturating_add(origin.timeouts.response);
+        self.exchange
+            .node
+            .acquire(origin, rule, lease, now)
+            .map(Some)
     }
 
     /// Notes an origin that is not asked, because its circuit is open `until` then.
@@ -144,8 +186,12 @@ impl Fetching {
     pub(super) fn begin_attempt(&mut self, now: Timestamp) {
         self.made = self.made.saturating_add(1);
         self.paused = false;
-        self.asked = Asked { at: now, born: self.exchange.node.purges().last() };
-        // After the number was read: a 304 must not make younger than a purge what that purge has reached.
+        self.asked = Asked {
+            at: now,
+            born: self.exchange.node.purges().last(),
+        };
+        // After the number was read: a 304 must not make younger than a purge what that purge has
+        // reached.
         if let Some(caching) = &mut self.caching {
             caching.forget_void(&self.exchange);
         }
@@ -161,7 +207,8 @@ impl Fetching {
         self.asked_to_wait = self.asked_to_wait.max(asked_to_wait);
     }
 
-    /// Asks the origin that was asked last once more, without conditions: its 304 has spoken of a response that nobody has.
+    /// Asks the origin that was asked last once more, without conditions: its 304 has spoken of a
+    /// response that nobody has.
     pub(super) fn ask_unconditionally(&mut self) {
         if let Some(caching) = &mut self.caching {
             caching.candidate = None;
@@ -171,9 +218,12 @@ impl Fetching {
         self.looked_at = self.looked_at.saturating_sub(1);
     }
 
-    /// Returns after how long the first open circuit gives permits again, if it is circuits that leave nothing to try.
+    /// Returns after how long the first open circuit gives permits again, if it is circuits that
+    /// leave nothing to try.
     pub(super) fn reopens_in(&self, now: Timestamp) -> Option<Millis> {
-        let reopens = self.reopens.filter(|_| self.refusal == Refusal::CircuitsOpen);
+        let reopens = self
+            .reopens
+            .filter(|_| self.refusal == Refusal::CircuitsOpen);
         reopens.map(|until| until.since(now))
     }
 }

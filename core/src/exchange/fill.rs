@@ -19,9 +19,11 @@ pub struct Fill {
     pub kind: FillKind,
     /// Most bytes of body; a longer one is not stored.
     pub body_bytes_max: u64,
-    /// Most bytes that a part may have together with what is stored beside it; 0 if it is not to be joined to that.
+    /// Most bytes that a part may have together with what is stored beside it; 0 if it is not to be
+    /// joined to that.
     pub joined_max: u64,
-    /// Ends the wait of other requests when dropped: keep it until the response is stored, or has proved not to be.
+    /// Ends the wait of other requests when dropped: keep it until the response is stored, or has
+    /// proved not to be.
     pub lead: Option<Lead>,
 }
 
@@ -30,13 +32,14 @@ pub struct Fill {
 pub enum FillKind {
     /// Stores head and body of the origin's response.
     Insert,
-    /// Stores the head with the body of this stored response: in its place, or beside it if the head is for other requests.
+    /// Stores the head with the body of this stored response: in its place, or beside it if the
+    /// head is for other requests.
     Refresh(Arc<Stored>),
 }
 
 impl Fill {
-    /// Returns the head to store with a body that has been read to its end and is so long; `None` when it must not be stored: it is larger than
-    /// allowed, or not as long as announced.
+    /// Returns the head to store with a body that has been read to its end and is so long; `None`
+    /// when it must not be stored: it is larger than allowed, or not as long as announced.
     pub fn completed(&self, length: u64) -> Option<Arc<Stored>> {
         let announced = self.head.announced_length();
         if length > self.body_bytes_max || announced.is_some_and(|announced| announced != length) {
@@ -48,9 +51,11 @@ impl Fill {
             return Some(Arc::clone(&self.head));
         }
         let mut head = Stored::clone(&self.head);
-        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        head.headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         if let Some(part) = part {
-            head.headers.insert(header::CONTENT_RANGE, part.shortened_to(length)?.field()?);
+            head.headers
+                .insert(header::CONTENT_RANGE, part.shortened_to(length)?.field()?);
         }
         Some(Arc::new(head))
     }

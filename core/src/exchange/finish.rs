@@ -20,11 +20,22 @@ pub(super) fn refuse(exchange: Box<Exchange>, refused: impl Into<Refused>, now: 
 }
 
 /// Answers with a problem document that names the limits which refuse.
-pub(super) fn refuse_naming(mut exchange: Box<Exchange>, refused: Refused, limits: &[&str], now: Timestamp) -> Step {
-    let Refused { refusal, retry_after } = refused;
+pub(super) fn refuse_naming(
+    mut exchange: Box<Exchange>,
+    refused: Refused,
+    limits: &[&str],
+    now: Timestamp,
+) -> Step {
+    let Refused {
+        refusal,
+        retry_after,
+    } = refused;
     let (mut head, body) = problem::reply(refusal, limits);
     if let Some(wait) = retry_after {
-        head.headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000).max(1)));
+        head.headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(wait.div_ceil(1000).max(1)),
+        );
     }
     exchange.report.refusal = Some(refusal);
     let source = body_for(&exchange.request.head.method, body);
@@ -51,35 +62,66 @@ pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Report {
 }
 
 pub(super) fn body_for(method: &Method, body: Vec<u8>) -> Source {
-    if method == Method::HEAD || body.is_empty() { Source::Empty } else { Source::Bytes(body.into()) }
+    if method == Method::HEAD || body.is_empty() {
+        Source::Empty
+    } else {
+        Source::Bytes(body.into())
+    }
 }
 
 /// Writes what the report says into the reply's fields and ends the exchange.
 pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
     exchange.step(StepName::Finish);
-    let Exchange { route, read_as, mut report, hold, .. } = *exchange;
+    let Exchange {
+        route,
+        read_as,
+        mut report,
+        hold,
+        ..
+    } = *exchange;
     let headers = &mut draft.head.headers;
     if let Some(cache) = &report.cache {
         headers.append(
             header::CACHE_STATUS,
-            cache_status::field(cache, route.cache.as_ref().is_some_and(|profile| profile.show_key)),
+            cache_status::field(
+                cache,
+                route.cache.as_ref().is_some_and(|profile| profile.show_key),
+            ),
         );
     }
     if !report.limits.is_empty() {
         let mut routes = [Some(&route), read_as.as_ref()].into_iter().flatten();
-        rate_limit::write(headers, routes.find_map(|route| route.rate_limit_policy.as_ref()), &report.limits);
+        rate_limit::write(
+            headers,
+            routes.find_map(|route| route.rate_limit_policy.as_ref()),
+            &report.limits,
+        );
     }
-    if matches!(draft.source, Source::Origin | Source::Stored(_) | Source::Pieces(..)) {
+    if matches!(
+        draft.source,
+        Source::Origin | Source::Stored(_) | Source::Pieces(..)
+    ) {
         hop_by_hop::add_via(headers, Version::HTTP_11);
     }
     report.duration_ms = now.since(report.time);
-    let hold = if reads_body(&draft) { hold } else { end_at_once(hold, &mut report, now) };
-    Step::Finish(Box::new(Reply { hold, ..draft.reply(report) }))
+    let hold = if reads_body(&draft) {
+        hold
+    } else {
+        end_at_once(hold, &mut report, now)
+    };
+    Step::Finish(Box::new(Reply {
+        hold,
+        ..draft.reply(report)
+    }))
 }
 
 /// Returns whether the shell reads the origin's body, for the client or for the store.
 fn reads_body(draft: &Draft) -> bool {
-    draft.source == Source::Origin || draft.fill.as_ref().is_some_and(|fill| fill.kind == FillKind::Insert)
+    draft.source == Source::Origin
+        || draft
+            .fill
+            .as_ref()
+            .is_some_and(|fill| fill.kind == FillKind::Insert)
 }
 
 /// Ends the hold of a response that needs no body.

@@ -13,7 +13,9 @@ use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
 use crate::cache::search::Rule;
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, armour, date, freshness, key, storable, tags, told, vary};
+use crate::cache::{
+    Asked, CacheKey, Profile, Stored, armour, date, freshness, key, storable, tags, told, vary,
+};
 use crate::message::names;
 use crate::purge::label;
 use crate::report::CacheReport;
@@ -22,13 +24,33 @@ use crate::time::Timestamp;
 
 /// Answers with an origin's response, and stores it if it may be.
 pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
-    let Cacheable { mut exchange, mut caching, mut head, asked } = answered;
+    let Cacheable {
+        mut exchange,
+        mut caching,
+        mut head,
+        asked,
+    } = answered;
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
-    let home = Home { route: &exchange.route, profile: &profile, key: caching.key.clone() };
-    let (stored, forbidden) = match fill(&exchange, &exchange.request.head.method, home, &head, asked, now) {
+    let home = Home {
+        route: &exchange.route,
+        profile: &profile,
+        key: caching.key.clone(),
+    };
+    let (stored, forbidden) = match fill(
+        &exchange,
+        &exchange.request.head.method,
+        home,
+        &head,
+        asked,
+        now,
+    ) {
         Ok(mut fill) => {
-            fill.head = in_place_of(caching.candidate.as_deref(), fill.head, &exchange.request.head.headers);
+            fill.head = in_place_of(
+                caching.candidate.as_deref(),
+                fill.head,
+                &exchange.request.head.headers,
+            );
             if caching.void.iter().any(|void| void.vary == fill.head.vary) {
                 fill.joined_max = 0;
             }
@@ -36,8 +58,9 @@ pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
             (Some(fill), None)
         }
         Err(why) => {
-            // What only this request asked for says nothing about the next one's response. It is streamed and nothing else.
-            // [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2] [9111-5.2.2.5-3] [9111-5.2.2.5-4]
+            // What only this request asked for says nothing about the next one's response. It is
+            // streamed and nothing else. [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2]
+            // [9111-5.2.2.5-3] [9111-5.2.2.5-4]
             if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
                 lead::end_unshared(lead, now);
             }
@@ -61,15 +84,35 @@ pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
     } else {
         told::write(&mut head, &profile, is_stored);
     }
-    let answered = if is_stored { conditions::answer(&mut exchange, &mut head, now) } else { None };
+    let answered = if is_stored {
+        conditions::answer(&mut exchange, &mut head, now)
+    } else {
+        None
+    };
     let source = answered.unwrap_or(Source::Origin);
-    finish::conclude(exchange, Draft { fill, ..Draft::new(head, source) }, now)
+    finish::conclude(
+        exchange,
+        Draft {
+            fill,
+            ..Draft::new(head, source)
+        },
+        now,
+    )
 }
 
-/// Takes what a response says about the queries of its path (No-Vary-Search). Returns the key to store it under, and whether other URLs have it too:
-/// only a response that says so itself answers for other queries.
-fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> Result<(CacheKey, bool), NotStored> {
-    let Home { route, profile, key: own } = home;
+/// Takes what a response says about the queries of its path (No-Vary-Search). Returns the key to
+/// store it under, and whether other URLs have it too: only a response that says so itself answers
+/// for other queries.
+fn key_to_store(
+    exchange: &Exchange,
+    home: Home<'_>,
+    head: &response::Parts,
+) -> Result<(CacheKey, bool), NotStored> {
+    let Home {
+        route,
+        profile,
+        key: own,
+    } = home;
     if !key::has_whole_query(profile) {
         return Ok((own, false));
     }
@@ -83,12 +126,16 @@ fn key_to_store(exchange: &Exchange, home: Home<'_>, head: &response::Parts) -> 
     }
     match rules.find(&path) {
         Some(known) if rule.as_ref() != Some(&*known) => Err(NotStored::NoVarySearch),
-        known => Ok((key::by_rule(&exchange.request, profile, path, known.as_deref()), known.is_some())),
+        known => Ok((
+            key::by_rule(&exchange.request, profile, path, known.as_deref()),
+            known.is_some(),
+        )),
     }
 }
 
-/// An answer that is not stored takes the place of the stored one all the same, if it says what is there now rather than something about the request or
-/// the origin: that one is of no use any more, unless the origin confirms it.
+/// An answer that is not stored takes the place of the stored one all the same, if it says what is
+/// there now rather than something about the request or the origin: that one is of no use any more,
+/// unless the origin confirms it.
 fn outdated(
     exchange: &Exchange,
     caching: Caching,
@@ -96,29 +143,54 @@ fn outdated(
     why: NotStored,
     now: Timestamp,
 ) -> Option<Fill> {
-    let Caching { profile, key, candidate, .. } = caching;
+    let Caching {
+        profile,
+        key,
+        candidate,
+        ..
+    } = caching;
     let status = head.status;
-    let says_what_is_there = status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
+    let says_what_is_there =
+        status.is_success() || matches!(status.as_u16(), 301 | 308 | 404 | 410);
     // Under the key of many queries an error for one of them says nothing of the others.
     let rules = exchange.node.rules();
-    let rule = || rules.find(&key::path_part(&exchange.request, &exchange.route.pool.name, &profile));
-    let speaks_of_all =
-        status.is_success() || rules.is_empty() || rule().as_deref() == Rule::of(&head.headers).as_ref();
-    let old = candidate.filter(|_| why.speaks_of_the_response() && says_what_is_there && speaks_of_all)?;
+    let rule = || {
+        rules.find(&key::path_part(
+            &exchange.request,
+            &exchange.route.pool.name,
+            &profile,
+        ))
+    };
+    let speaks_of_all = status.is_success()
+        || rules.is_empty()
+        || rule().as_deref() == Rule::of(&head.headers).as_ref();
+    let old = candidate
+        .filter(|_| why.speaks_of_the_response() && says_what_is_there && speaks_of_all)?;
     let head = Arc::new(old.outdated(now));
     if head.freshness == old.freshness {
         return None;
     }
     let (kind, body_bytes_max) = (FillKind::Refresh(old), profile.body_bytes_max);
-    Some(Fill { key, head, kind, body_bytes_max, joined_max: 0, lead: None })
+    Some(Fill {
+        key,
+        head,
+        kind,
+        body_bytes_max,
+        joined_max: 0,
+        lead: None,
+    })
 }
 
-/// One that names no fields answers no more requests than the one in whose place it came, which names some: that one would be preferred to it for ever.
+/// One that names no fields answers no more requests than the one in whose place it came, which
+/// names some: that one would be preferred to it for ever.
 fn in_place_of(before: Option<&Stored>, head: Arc<Stored>, request: &HeaderMap) -> Arc<Stored> {
     match before {
         Some(before) if head.vary.is_empty() && !before.vary.is_empty() => {
             let vary = vary::nominate_again(&before.vary, request);
-            Arc::new(Stored { vary, ..Stored::clone(&head) })
+            Arc::new(Stored {
+                vary,
+                ..Stored::clone(&head)
+            })
         }
         Some(_) | None => head,
     }
@@ -145,11 +217,21 @@ pub(super) fn fill(
     let request = &exchange.request.head.headers;
     let control = Control::of_response(&head.headers);
     let freshness = freshness::of(head.status, &head.headers, &control, profile, now);
-    storable::check(method, request, head.status, &head.headers, &control, &freshness, profile)?;
+    storable::check(
+        method,
+        request,
+        head.status,
+        &head.headers,
+        &control,
+        &freshness,
+        profile,
+    )?;
     if profile.armour && armour::is_disguised(exchange.request.path(), head.status, &head.headers) {
         return Err(NotStored::Disguised);
     }
-    let mut labels = tags::read(&head.headers, exchange.request.host()).map_err(|_| NotStored::TooManyTags)?.labels;
+    let mut labels = tags::read(&head.headers, exchange.request.host())
+        .map_err(|_| NotStored::TooManyTags)?
+        .labels;
     let (key, is_shared) = key_to_store(exchange, home, head)?;
     if is_shared {
         // It can be purged by the URL that it was fetched with, or by the one without query.
@@ -158,7 +240,14 @@ pub(super) fn fill(
     let stored = new_stored(request, head, &control, freshness, profile, asked, now);
     let head = Arc::new(Stored { labels, ..stored });
     let most = profile.body_bytes_max;
-    Ok(Fill { key, head, kind: FillKind::Insert, body_bytes_max: most, joined_max: most, lead: None })
+    Ok(Fill {
+        key,
+        head,
+        kind: FillKind::Insert,
+        body_bytes_max: most,
+        joined_max: most,
+        lead: None,
+    })
 }
 
 /// Notes that a response is stored.
@@ -180,15 +269,24 @@ fn new_stored(
     let mut headers = head.headers.clone(); // [9111-3.1-1]
     let initial_age = freshness::initial_age(&headers, profile, asked.at, now);
     headers.remove(header::AGE);
-    let quotas: Vec<HeaderName> = headers.keys().filter(|name| storable::tells_a_quota(name)).cloned().collect();
+    let quotas: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| storable::tells_a_quota(name))
+        .cloned()
+        .collect();
     for name in quotas {
         headers.remove(name);
     }
     // RFC 9111, section 3.1. [9111-3.1-2] [9111-5.2.2.7-2]
-    for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO].iter().chain(&control.withheld) {
+    for name in [header::PROXY_AUTHENTICATE, names::PROXY_AUTHENTICATION_INFO]
+        .iter()
+        .chain(&control.withheld)
+    {
         headers.remove(name);
     }
-    headers.entry(header::DATE).or_insert_with(|| date::write(now));
+    headers
+        .entry(header::DATE)
+        .or_insert_with(|| date::write(now));
     Stored {
         status: head.status,
         vary: vary::nominate(&headers, request),

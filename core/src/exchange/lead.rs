@@ -13,7 +13,11 @@ pub(super) fn end_unshared(lead: Option<Lead>, now: Timestamp) {
 }
 
 /// A response that each request must validate anew is stored, but nobody waits for it.
-pub(super) fn while_useful_to_others(lead: Option<Lead>, stored: &Stored, now: Timestamp) -> Option<Lead> {
+pub(super) fn while_useful_to_others(
+    lead: Option<Lead>,
+    stored: &Stored,
+    now: Timestamp,
+) -> Option<Lead> {
     match stale::usability(stored, now) {
         Usability::Fresh { .. } | Usability::Grace => lead,
         Usability::Validate => {

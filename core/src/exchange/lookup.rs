@@ -1,4 +1,5 @@
-//! The store is asked, unless something bypasses it; concurrent misses of one key wait for one fetch.
+//! The store is asked, unless something bypasses it; concurrent misses of one key wait for one
+//! fetch.
 
 use std::sync::Arc;
 
@@ -19,7 +20,8 @@ use crate::purge::Verdict;
 use crate::report::{Bypass, CacheOutcome, CacheReport, StepName};
 use crate::time::{Millis, Timestamp};
 
-/// How long a fetch in the background may take before a request takes it over. A lead that is dropped ends at once.
+/// How long a fetch in the background may take before a request takes it over. A lead that is
+/// dropped ends at once.
 const BACKGROUND_LEASE: Millis = 60_000;
 
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
@@ -32,7 +34,12 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         exchange.report.cache = Some(report);
         return fetch::start(exchange, None, now);
     }
-    let key = key::of(&exchange.request, &exchange.route.pool.name, &profile, exchange.node.rules());
+    let key = key::of(
+        &exchange.request,
+        &exchange.route.pool.name,
+        &profile,
+        exchange.node.rules(),
+    );
     let key_hash = hash::stable(key.as_bytes());
     report.key = Some(key_hash);
     report.outcome = CacheOutcome::Miss;
@@ -43,7 +50,14 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         exchange,
         seen,
         looks_again: false,
-        caching: Caching { profile, key, candidate: None, others: Vec::new(), void: Vec::new(), lead: None },
+        caching: Caching {
+            profile,
+            key,
+            candidate: None,
+            others: Vec::new(),
+            void: Vec::new(),
+            lead: None,
+        },
         patience,
         gives_up: None,
     }
@@ -56,21 +70,26 @@ impl AwaitLookup {
         &self.caching.key
     }
 
-    /// Returns the stored response that this request would use. A shell whose store keeps bodies apart fetches that one before it resumes.
+    /// Returns the stored response that this request would use. A shell whose store keeps bodies
+    /// apart fetches that one before it resumes.
     pub fn choose<'a>(&self, stored: &'a [Arc<Stored>], now: Timestamp) -> Option<&'a Arc<Stored>> {
         let request = &self.exchange.request;
         variants::choose(
-            stored.iter().filter(|s| self.is_there(s, now) && covers(request, s, now)),
+            stored
+                .iter()
+                .filter(|s| self.is_there(s, now) && covers(request, s, now)),
             &request.head.headers,
         )
     }
 
-    /// Returns whether a stored response may be used at all. Whether a store has dropped it already must not matter.
+    /// Returns whether a stored response may be used at all. Whether a store has dropped it already
+    /// must not matter.
     fn is_there(&self, stored: &Stored, now: Timestamp) -> bool {
         !stored.has_expired(now) && self.exchange.keeps(stored)
     }
 
-    /// Goes on without the store, because nobody can say what of it may be used: nothing is looked up, stored or waited for.
+    /// Goes on without the store, because nobody can say what of it may be used: nothing is looked
+    /// up, stored or waited for.
     pub fn forgo(mut self, now: Timestamp) -> Step {
         if self.clients_control().only_if_cached {
             self.note(CacheOutcome::OnlyIfCached);
@@ -84,7 +103,11 @@ impl AwaitLookup {
     }
 
     fn void_among(&self, stored: &[Arc<Stored>]) -> Vec<Arc<Stored>> {
-        stored.iter().filter(|s| !self.exchange.keeps(s)).map(Arc::clone).collect()
+        stored
+            .iter()
+            .filter(|s| !self.exchange.keeps(s))
+            .map(Arc::clone)
+            .collect()
     }
 
     /// Takes the heads of all responses stored under the key; none is a miss.
@@ -111,9 +134,14 @@ impl AwaitLookup {
             Usability::Fresh { ttl } if self.is_due(&chosen, ttl) => {
                 self.serve_and_refresh(&chosen, CacheOutcome::Hit, now)
             }
-            Usability::Fresh { .. } => {
-                reuse::stored(self.exchange, &self.caching, &chosen, CacheOutcome::Hit, None, now)
-            }
+            Usability::Fresh { .. } => reuse::stored(
+                self.exchange,
+                &self.caching,
+                &chosen,
+                CacheOutcome::Hit,
+                None,
+                now,
+            ),
             Usability::Grace => self.serve_and_refresh(&chosen, CacheOutcome::Stale, now),
             Usability::Validate => {
                 self.note(outcome);
@@ -133,13 +161,28 @@ impl AwaitLookup {
         Step::Lookup(self)
     }
 
-    /// The response that another request fetched may have said by which key all look for it from now on (No-Vary-Search).
+    /// The response that another request fetched may have said by which key all look for it from
+    /// now on (No-Vary-Search).
     pub(super) fn ask_again(mut self) -> Step {
-        let Exchange { request, route, node, .. } = &*self.exchange;
-        self.caching.key = key::of(request, &route.pool.name, &self.caching.profile, node.rules());
+        let Exchange {
+            request,
+            route,
+            node,
+            ..
+        } = &*self.exchange;
+        self.caching.key = key::of(
+            request,
+            &route.pool.name,
+            &self.caching.profile,
+            node.rules(),
+        );
         let key_hash = hash::stable(self.caching.key.as_bytes());
         let seen = node.flights().seen(key_hash);
-        self.seen = if self.looks_again { seen.for_the_last_time() } else { seen };
+        self.seen = if self.looks_again {
+            seen.for_the_last_time()
+        } else {
+            seen
+        };
         if let Some(report) = &mut self.exchange.report.cache {
             report.key = Some(key_hash);
         }
@@ -152,41 +195,69 @@ impl AwaitLookup {
         }
     }
 
-    /// Returns whether a fresh response is to be refreshed already: each has a moment of its own within the profile's time before its end.
+    /// Returns whether a fresh response is to be refreshed already: each has a moment of its own
+    /// within the profile's time before its end.
     fn is_due(&self, chosen: &Stored, ttl: Millis) -> bool {
-        let window = self.caching.profile.early_refresh.min(chosen.freshness.lifetime / 2);
+        let window = self
+            .caching
+            .profile
+            .early_refresh
+            .min(chosen.freshness.lifetime / 2);
         if ttl >= window {
             return false;
         }
         let seed = self.exchange.node.seed() ^ hash::stable(self.caching.key.as_bytes());
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a lifetime are exact in f64 for centuries")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds of a lifetime are exact in f64 for centuries"
+        )]
         let (ttl, window) = (ttl as f64, window as f64);
         ttl < window * hash::unit(hash::draw(seed, chosen.received.as_millis()))
     }
 
-    fn serve_and_refresh(self, chosen: &Arc<Stored>, outcome: CacheOutcome, now: Timestamp) -> Step {
+    fn serve_and_refresh(
+        self,
+        chosen: &Arc<Stored>,
+        outcome: CacheOutcome,
+        now: Timestamp,
+    ) -> Step {
         let node = self.exchange.node.clone();
-        let background = match node.flights().board(&self.caching.key, self.seen, BACKGROUND_LEASE, now) {
-            Boarding::Lead(lead) => {
-                let caching = Caching {
-                    profile: Arc::clone(&self.caching.profile),
-                    key: self.caching.key.clone(),
-                    candidate: Some(Arc::clone(chosen)),
-                    others: Vec::new(),
-                    void: Vec::new(),
-                    lead: Some(lead),
-                };
-                Some(Background::new(&self.exchange, caching))
-            }
-            Boarding::Follow | Boarding::Alone | Boarding::LookAgain => None,
-        };
-        reuse::stored(self.exchange, &self.caching, chosen, outcome, background, now)
+        let background =
+            match node
+                .flights()
+                .board(&self.caching.key, self.seen, BACKGROUND_LEASE, now)
+            {
+                Boarding::Lead(lead) => {
+                    let caching = Caching {
+                        profile: Arc::clone(&self.caching.profile),
+                        key: self.caching.key.clone(),
+                        candidate: Some(Arc::clone(chosen)),
+                        others: Vec::new(),
+                        void: Vec::new(),
+                        lead: Some(lead),
+                    };
+                    Some(Background::new(&self.exchange, caching))
+                }
+                Boarding::Follow | Boarding::Alone | Boarding::LookAgain => None,
+            };
+        reuse::stored(
+            self.exchange,
+            &self.caching,
+            chosen,
+            outcome,
+            background,
+            now,
+        )
     }
 
     /// Nothing that is stored under the key can be used.
     fn miss_among(mut self, stored: &[Arc<Stored>], now: Timestamp) -> Step {
         self.caching.void = self.void_among(stored);
-        let kept: Vec<Arc<Stored>> = stored.iter().filter(|s| self.is_there(s, now)).map(Arc::clone).collect();
+        let kept: Vec<Arc<Stored>> = stored
+            .iter()
+            .filter(|s| self.is_there(s, now))
+            .map(Arc::clone)
+            .collect();
         let complete = |s: &Arc<Stored>| s.status != StatusCode::PARTIAL_CONTENT;
         self.note(match () {
             () if kept.is_empty() => CacheOutcome::Miss,
@@ -208,10 +279,16 @@ impl AwaitLookup {
             return finish::refuse(self.exchange, Refusal::OnlyIfCached, now);
         }
         // What answers a HEAD, a range or a requirement is of no use to others.
-        let shareable = self.exchange.request.head.method == Method::GET && !is_particular(&self.exchange);
+        let shareable =
+            self.exchange.request.head.method == Method::GET && !is_particular(&self.exchange);
         let lease = self.caching.profile.coalesce;
         if shareable && lease > 0 && !self.is_private() {
-            match self.exchange.node.flights().board(&self.caching.key, self.seen, lease, now) {
+            match self
+                .exchange
+                .node
+                .flights()
+                .board(&self.caching.key, self.seen, lease, now)
+            {
                 Boarding::Lead(lead) => self.caching.lead = Some(lead),
                 Boarding::Follow => return self.wait(now),
                 Boarding::LookAgain => {
@@ -224,17 +301,31 @@ impl AwaitLookup {
         fetch::start(self.exchange, Some(self.caching), now)
     }
 
-    /// Returns whether the response will be this client's alone: nobody waits for it, and it waits for nobody.
+    /// Returns whether the response will be this client's alone: nobody waits for it, and it waits
+    /// for nobody.
     fn is_private(&self) -> bool {
-        self.exchange.request.head.headers.contains_key(header::AUTHORIZATION) || self.clients_control().no_store
+        self.exchange
+            .request
+            .head
+            .headers
+            .contains_key(header::AUTHORIZATION)
+            || self.clients_control().no_store
     }
 
-    /// Waits for another request's fetch. If that takes too long, one of those who wait takes it over and the others go on waiting: they must not all
-    /// go to an origin that is slow already. Whoever has waited as long as an origin may take is told so.
+    /// Waits for another request's fetch. If that takes too long, one of those who wait takes it
+    /// over and the others go on waiting: they must not all go to an origin that is slow already.
+    /// Whoever has waited as long as an origin may take is told so.
     fn wait(mut self, now: Timestamp) -> Step {
-        let gives_up = *self.gives_up.get_or_insert_with(|| now.plus(longest_fetch(&self.exchange)));
+        let gives_up = *self
+            .gives_up
+            .get_or_insert_with(|| now.plus(longest_fetch(&self.exchange)));
         if now >= gives_up {
-            return settle::failed(self.exchange, Some(self.caching), Refusal::OriginTimeout.into(), now);
+            return settle::failed(
+                self.exchange,
+                Some(self.caching),
+                Refusal::OriginTimeout.into(),
+                now,
+            );
         }
         if now >= self.patience {
             self.patience = now.plus(self.caching.profile.coalesce);
@@ -243,14 +334,25 @@ impl AwaitLookup {
         if let Some(report) = &mut self.exchange.report.cache {
             report.collapsed = true;
         }
-        Step::Wait(AwaitTime { until: self.patience.min(gives_up), then: Then::LookUp(self) })
+        Step::Wait(AwaitTime {
+            until: self.patience.min(gives_up),
+            then: Then::LookUp(self),
+        })
     }
 }
 
 /// Returns how long the slowest origin of the route may take to answer.
 fn longest_fetch(exchange: &Exchange) -> Millis {
-    let timeouts = exchange.route.pool.origins.iter().map(|origin| origin.timeouts);
-    timeouts.map(|timeouts| timeouts.connect.saturating_add(timeouts.response)).max().unwrap_or_default()
+    let timeouts = exchange
+        .route
+        .pool
+        .origins
+        .iter()
+        .map(|origin| origin.timeouts);
+    timeouts
+        .map(|timeouts| timeouts.connect.saturating_add(timeouts.response))
+        .max()
+        .unwrap_or_default()
 }
 
 /// Returns whether a stored response has all that a request asks for. [9111-3.3-2]
@@ -263,7 +365,9 @@ fn covers(request: &Request, stored: &Stored, now: Timestamp) -> bool {
 fn is_particular(exchange: &Exchange) -> bool {
     let headers = &exchange.request.head.headers;
     exchange.request.selective
-        && [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
+        && [header::RANGE, header::IF_MATCH, header::IF_UNMODIFIED_SINCE]
+            .iter()
+            .any(|name| headers.contains_key(name))
 }
 
 fn headers_contain_range(exchange: &Exchange) -> bool {

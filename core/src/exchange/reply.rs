@@ -22,16 +22,19 @@ pub struct Reply {
     pub head: response::Parts,
     /// Where the body comes from.
     pub source: Source,
-    /// What to store. When the source is not the origin, the origin's body is still read to its end into the store.
+    /// What to store. When the source is not the origin, the origin's body is still read to its end
+    /// into the store.
     pub fill: Option<Fill>,
     /// Keys whose stored responses are of no more use: they may be dropped at once.
     pub invalidate: Vec<CacheKey>,
-    /// What is of no more use under any key. The shell has these purges made by [`crate::Engine::carry_out`] before it answers, so that whoever asks
-    /// afterwards sees the change.
+    /// What is of no more use under any key. The shell has these purges made by
+    /// [`crate::Engine::carry_out`] before it answers, so that whoever asks afterwards sees the
+    /// change.
     pub purges: Vec<Purge>,
     /// Another exchange to drive, after the client has its answer.
     pub background: Option<Background>,
-    /// What ends with the origin's body; `None` if no such body is read. The shell tells it how the body ended, and records the report then.
+    /// What ends with the origin's body; `None` if no such body is read. The shell tells it how the
+    /// body ended, and records the report then.
     pub hold: Option<Hold>,
     /// Every decision and its reason.
     pub report: Report,
@@ -74,13 +77,36 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(head: response::Parts, source: Source) -> Self {
-        Self { head, source, fill: None, invalidate: Vec::new(), purges: Vec::new(), background: None }
+        Self {
+            head,
+            source,
+            fill: None,
+            invalidate: Vec::new(),
+            purges: Vec::new(),
+            background: None,
+        }
     }
 
     pub(super) fn reply(self, mut report: Report) -> Reply {
-        let Self { head, source, fill, invalidate, purges, background } = self;
+        let Self {
+            head,
+            source,
+            fill,
+            invalidate,
+            purges,
+            background,
+        } = self;
         report.status = head.status.as_u16();
-        Reply { head, source, fill, invalidate, purges, background, hold: None, report }
+        Reply {
+            head,
+            source,
+            fill,
+            invalidate,
+            purges,
+            background,
+            hold: None,
+            report,
+        }
     }
 }
 
@@ -94,6 +120,9 @@ pub(super) struct Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, retry_after: None }
+        Self {
+            refusal,
+            retry_after: None,
+        }
     }
 }

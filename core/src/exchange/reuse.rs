@@ -1,4 +1,5 @@
-//! Stored responses are served: whole, in parts, or as the 304 or 412 that the client's conditions ask for.
+//! Stored responses are served: whole, in parts, or as the 304 or 412 that the client's conditions
+//! ask for.
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use super::step::Step;
 use super::{conditions, finish, lead};
 use crate::cache::range::Given;
 use crate::cache::storable::NotStored;
-use crate::cache::{Asked, CacheKey, Profile, Stored, key, range, storable, told, validation, vary};
+use crate::cache::{
+    Asked, CacheKey, Profile, Stored, key, range, storable, told, validation, vary,
+};
 use crate::problem;
 use crate::problem::Refusal;
 use crate::report::CacheOutcome;
@@ -32,13 +35,30 @@ pub(super) fn stored(
         report.revalidates = background.is_some();
     }
     let (head, source) = from_store(&mut exchange, &caching.profile, true, stored, stored, now);
-    finish::conclude(exchange, Draft { background, ..Draft::new(head, source) }, now)
+    finish::conclude(
+        exchange,
+        Draft {
+            background,
+            ..Draft::new(head, source)
+        },
+        now,
+    )
 }
 
 /// Answers with the stored response that the origin has confirmed. [9111-4.3.2-5]
 pub(super) fn confirmed(answered: Cacheable, stored: &Arc<Stored>, now: Timestamp) -> Step {
-    let Cacheable { mut exchange, caching, head: response::Parts { headers: not_modified, .. }, asked } = answered;
-    let Caching { profile, key, lead, .. } = caching;
+    let Cacheable {
+        mut exchange,
+        caching,
+        head: response::Parts {
+            headers: not_modified,
+            ..
+        },
+        asked,
+    } = answered;
+    let Caching {
+        profile, key, lead, ..
+    } = caching;
     let updated = updated(&exchange, &profile, stored, &not_modified, asked, now);
     let updated = Arc::new(updated);
     note(&mut exchange, &updated, CacheOutcome::Revalidated, now);
@@ -51,20 +71,46 @@ pub(super) fn confirmed(answered: Cacheable, stored: &Arc<Stored>, now: Timestam
     if revoked || not_modified.contains_key(header::SET_COOKIE) {
         // These cookies are this client's; they are not merged into what all get.
         head.headers.remove(header::SET_COOKIE);
-        head.headers.extend(not_modified.get_all(header::SET_COOKIE).iter().map(|c| (header::SET_COOKIE, c.clone())));
+        head.headers.extend(
+            not_modified
+                .get_all(header::SET_COOKIE)
+                .iter()
+                .map(|c| (header::SET_COOKIE, c.clone())),
+        );
     }
     if let Err(why) = allowed {
         let invalidate = note_forbidden(&mut exchange, why, key);
         lead::end_unshared(lead.filter(|_| !invalidate.is_empty()), now);
-        return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, source) }, now);
+        return finish::conclude(
+            exchange,
+            Draft {
+                invalidate,
+                ..Draft::new(head, source)
+            },
+            now,
+        );
     }
     if let Some(report) = &mut exchange.report.cache {
         report.stored = true;
     }
     let kind = FillKind::Refresh(Arc::clone(stored));
     let lead = lead::while_useful_to_others(lead, &updated, now);
-    let fill = Fill { key, head: updated, kind, body_bytes_max: profile.body_bytes_max, joined_max: 0, lead };
-    finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, source) }, now)
+    let fill = Fill {
+        key,
+        head: updated,
+        kind,
+        body_bytes_max: profile.body_bytes_max,
+        joined_max: 0,
+        lead,
+    };
+    finish::conclude(
+        exchange,
+        Draft {
+            fill: Some(fill),
+            ..Draft::new(head, source)
+        },
+        now,
+    )
 }
 
 /// Updates a stored response by the answer to this request, a 304 or that to a HEAD.
@@ -79,24 +125,34 @@ pub(super) fn updated(
     let request = &exchange.request;
     let mut updated = validation::update(stored, answer, profile, asked, request.host(), now);
     let is_another = !vary::matches(&stored.vary, &stored.headers, &request.head.headers);
-    // Another variant than those stored, with the same body as one of them; or the origin chooses by other fields now.
+    // Another variant than those stored, with the same body as one of them; or the origin chooses
+    // by other fields now.
     if is_another || answer.contains_key(header::VARY) {
         updated.vary = vary::nominate(&updated.headers, &request.head.headers);
     }
     updated
 }
 
-/// Notes why an updated response may not be stored, and returns the key if nobody may use what is stored any more. What only this request may not
-/// share stays as it was.
-pub(super) fn note_forbidden(exchange: &mut Exchange, why: NotStored, key: CacheKey) -> Vec<CacheKey> {
+/// Notes why an updated response may not be stored, and returns the key if nobody may use what is
+/// stored any more. What only this request may not share stays as it was.
+pub(super) fn note_forbidden(
+    exchange: &mut Exchange,
+    why: NotStored,
+    key: CacheKey,
+) -> Vec<CacheKey> {
     if let Some(report) = &mut exchange.report.cache {
         report.not_stored = Some(why);
     }
-    if why.speaks_of_the_response() { vec![key] } else { Vec::new() }
+    if why.speaks_of_the_response() {
+        vec![key]
+    } else {
+        Vec::new()
+    }
 }
 
-/// Writes a reply from the store: the stored fields and `Age`, as far as the client's conditions and ranges ask for them. The body is the one stored
-/// with `bodied`. `promised` says whether the profile's Cache-Control holds for it.
+/// Writes a reply from the store: the stored fields and `Age`, as far as the client's conditions
+/// and ranges ask for them. The body is the one stored with `bodied`. `promised` says whether the
+/// profile's Cache-Control holds for it.
 fn from_store(
     exchange: &mut Exchange,
     profile: &Profile,
@@ -109,10 +165,15 @@ fn from_store(
     head.status = stored.status;
     head.headers = stored.headers.clone();
     // [9111-4-6]
-    head.headers.insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
+    head.headers
+        .insert(header::AGE, HeaderValue::from(stored.age(now) / 1000));
     told::write(&mut head, profile, promised);
     let whole = |method: &Method| {
-        if method == Method::HEAD { Source::Empty } else { Source::Stored(Arc::clone(bodied)) }
+        if method == Method::HEAD {
+            Source::Empty
+        } else {
+            Source::Stored(Arc::clone(bodied))
+        }
     };
     if !exchange.request.selective {
         return (head, whole(&exchange.request.head.method));
@@ -150,7 +211,11 @@ fn note(exchange: &mut Exchange, stored: &Stored, outcome: CacheOutcome, now: Ti
         report.outcome = outcome;
         report.age_ms = Some(stored.age(now));
         // What a purge has made stale is, however long it would have been fresh.
-        let most = if outcome == CacheOutcome::Stale { 0 } else { i64::MAX };
+        let most = if outcome == CacheOutcome::Stale {
+            0
+        } else {
+            i64::MAX
+        };
         report.ttl_ms = Some(stored.ttl(now).min(most));
     }
 }

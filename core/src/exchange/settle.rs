@@ -17,7 +17,12 @@ use crate::time::Timestamp;
 
 /// Answers with an origin's response, or with the stored one that it confirms or cannot replace.
 pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
-    let Answered { mut exchange, caching, mut head, asked } = answered;
+    let Answered {
+        mut exchange,
+        caching,
+        mut head,
+        asked,
+    } = answered;
     if let Some(report) = &mut exchange.report.cache {
         report.fetched_status = Some(head.status.as_u16());
     }
@@ -28,17 +33,40 @@ pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
         return uncached(exchange, head, asked, now);
     };
     if let Some(stored) = caching.confirmed(&head) {
-        return reuse::confirmed(Cacheable { exchange, caching, head, asked }, &stored, now);
+        return reuse::confirmed(
+            Cacheable {
+                exchange,
+                caching,
+                head,
+                asked,
+            },
+            &stored,
+            now,
+        );
     }
     caching.forget_void(&exchange);
     let candidate = caching.candidate.clone();
-    let answered = Cacheable { exchange, caching, head, asked };
+    let answered = Cacheable {
+        exchange,
+        caching,
+        head,
+        asked,
+    };
     let Some(candidate) = candidate else {
         return keep::store(answered, now);
     };
     if is_error(answered.head.status) && stands_in(&candidate, now) {
-        let Cacheable { exchange, caching, .. } = answered;
-        return reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now);
+        let Cacheable {
+            exchange, caching, ..
+        } = answered;
+        return reuse::stored(
+            exchange,
+            &caching,
+            &candidate,
+            CacheOutcome::StaleIfError,
+            None,
+            now,
+        );
     }
     let is_head = answered.exchange.request.head.method == Method::HEAD;
     if is_head && answered.head.status == StatusCode::OK {
@@ -48,9 +76,14 @@ pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
     keep::store(answered, now)
 }
 
-/// Answers when no origin did: with a stale stored response if one may be used, else with a refusal.
-/// [9111-4.2.4-2] [9111-5.2.2.2-3] [9111-5.2.2.2-4]
-pub(super) fn failed(mut exchange: Box<Exchange>, caching: Option<Caching>, refused: Refused, now: Timestamp) -> Step {
+/// Answers when no origin did: with a stale stored response if one may be used, else with a
+/// refusal. [9111-4.2.4-2] [9111-5.2.2.2-3] [9111-5.2.2.2-4]
+pub(super) fn failed(
+    mut exchange: Box<Exchange>,
+    caching: Option<Caching>,
+    refused: Refused,
+    now: Timestamp,
+) -> Step {
     exchange.report.retry_after_ms = refused.retry_after;
     let Some(mut caching) = caching else {
         return finish::refuse(exchange, refused, now);
@@ -58,7 +91,14 @@ pub(super) fn failed(mut exchange: Box<Exchange>, caching: Option<Caching>, refu
     caching.forget_void(&exchange);
     let candidate = caching.candidate.clone();
     match candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now)) {
-        Some(candidate) => reuse::stored(exchange, &caching, &candidate, CacheOutcome::StaleIfError, None, now),
+        Some(candidate) => reuse::stored(
+            exchange,
+            &caching,
+            &candidate,
+            CacheOutcome::StaleIfError,
+            None,
+            now,
+        ),
         None => finish::refuse(exchange, refused, now),
     }
 }
@@ -73,32 +113,55 @@ fn stands_in(candidate: &Stored, now: Timestamp) -> bool {
     !candidate.status.is_server_error() && stale::stands_in_for_error(candidate, now)
 }
 
-/// Answers what the store had no part in. It may end the use of what is stored, and a POST may leave what a later GET gets (RFC 9110, section 9.3.3).
-fn uncached(mut exchange: Box<Exchange>, head: response::Parts, asked: Asked, now: Timestamp) -> Step {
+/// Answers what the store had no part in. It may end the use of what is stored, and a POST may
+/// leave what a later GET gets (RFC 9110, section 9.3.3).
+fn uncached(
+    mut exchange: Box<Exchange>,
+    head: response::Parts,
+    asked: Asked,
+    now: Timestamp,
+) -> Step {
     if !change::changes(&exchange, head.status) {
         return finish::conclude(exchange, Draft::new(head, Source::Origin), now);
     }
     let own = change::own_home(&exchange);
-    let purges = change::purges(&exchange, own.as_ref().map(|home| home.profile), &head.headers);
+    let purges = change::purges(
+        &exchange,
+        own.as_ref().map(|home| home.profile),
+        &head.headers,
+    );
     let invalidate = own.iter().map(|home| home.key.clone()).collect();
     let own = own.filter(|home| speaks_for_get(&exchange, home.profile, &head));
-    let fill = own.and_then(|home| keep::fill(&exchange, &Method::GET, home, &head, asked, now).ok());
+    let fill =
+        own.and_then(|home| keep::fill(&exchange, &Method::GET, home, &head, asked, now).ok());
     let fill = fill.filter(|fill| fill.head.freshness.explicit);
     if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
         keep::note(report, &fill.head);
     }
-    finish::conclude(exchange, Draft { fill, invalidate, purges, ..Draft::new(head, Source::Origin) }, now)
+    finish::conclude(
+        exchange,
+        Draft {
+            fill,
+            invalidate,
+            purges,
+            ..Draft::new(head, Source::Origin)
+        },
+        now,
+    )
 }
 
-/// Returns whether the response to a POST says that a GET of the same URL would get it, and was asked for as a GET would have been. How long it may be
-/// used the origin must say, not the policy.
+/// Returns whether the response to a POST says that a GET of the same URL would get it, and was
+/// asked for as a GET would have been. How long it may be used the origin must say, not the policy.
 fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts) -> bool {
     let own = Place::of(&exchange.request);
     let fields = &exchange.request.head.headers;
     let as_for_get = profile.mode == Mode::Respect
         && bypass::bypass_by_fields(fields, profile).is_none()
         && !unkeyed::says_more_than_is_known(&exchange.request, &profile.key_headers);
-    let named = head.headers.get(header::CONTENT_LOCATION).and_then(|value| value.to_str().ok());
+    let named = head
+        .headers
+        .get(header::CONTENT_LOCATION)
+        .and_then(|value| value.to_str().ok());
     let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
     as_for_get
         && exchange.request.head.method == Method::POST
@@ -106,12 +169,19 @@ fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts
         && named.is_some_and(|(path, query)| path == own.path && query.as_deref() == own.query)
 }
 
-/// RFC 9111, section 4.3.5: the answer to a HEAD updates the stored response that it describes, and makes another one stale.
-/// [9111-4.3.5-1] [9111-4.3.5-3] [9111-4.3.5-4]
+/// RFC 9111, section 4.3.5: the answer to a HEAD updates the stored response that it describes, and
+/// makes another one stale. [9111-4.3.5-1] [9111-4.3.5-3] [9111-4.3.5-4]
 fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -> Step {
-    let Cacheable { mut exchange, caching, mut head, asked } = answered;
+    let Cacheable {
+        mut exchange,
+        caching,
+        mut head,
+        asked,
+    } = answered;
     let same = validation::describes(&head.headers, candidate);
-    let Caching { profile, key, lead, .. } = caching;
+    let Caching {
+        profile, key, lead, ..
+    } = caching;
     let stored = if same {
         reuse::updated(&exchange, &profile, candidate, &head.headers, asked, now)
     } else {
@@ -122,12 +192,33 @@ fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -
     told::write(&mut head, &profile, same && allowed.is_ok());
     if let Err(why) = allowed {
         let invalidate = reuse::note_forbidden(&mut exchange, why, key);
-        return finish::conclude(exchange, Draft { invalidate, ..Draft::new(head, Source::Origin) }, now);
+        return finish::conclude(
+            exchange,
+            Draft {
+                invalidate,
+                ..Draft::new(head, Source::Origin)
+            },
+            now,
+        );
     }
     if let Some(report) = exchange.report.cache.as_mut().filter(|_| same) {
         keep::note(report, &stored);
     }
     let kind = FillKind::Refresh(Arc::clone(candidate));
-    let fill = Fill { key, head: Arc::new(stored), kind, body_bytes_max: profile.body_bytes_max, joined_max: 0, lead };
-    finish::conclude(exchange, Draft { fill: Some(fill), ..Draft::new(head, Source::Origin) }, now)
+    let fill = Fill {
+        key,
+        head: Arc::new(stored),
+        kind,
+        body_bytes_max: profile.body_bytes_max,
+        joined_max: 0,
+        lead,
+    };
+    finish::conclude(
+        exchange,
+        Draft {
+            fill: Some(fill),
+            ..Draft::new(head, Source::Origin)
+        },
+        now,
+    )
 }

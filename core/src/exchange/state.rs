@@ -21,7 +21,8 @@ use crate::time::Timestamp;
 pub(crate) struct Exchange {
     pub(crate) node: Node,
     pub(crate) route: Arc<Route>,
-    /// The route that the request would take if its path were read as some origins read it; its limits count too.
+    /// The route that the request would take if its path were read as some origins read it; its
+    /// limits count too.
     pub(crate) read_as: Option<Arc<Route>>,
     pub(crate) request: Request,
     pub(crate) report: Report,
@@ -36,7 +37,8 @@ pub(crate) struct Caching {
     pub(crate) key: CacheKey,
     /// A stored response that must be validated, or may be served if every origin fails.
     pub(crate) candidate: Option<Arc<Stored>>,
-    /// Stored responses for other requests, one of which the origin may find to be right for this one too.
+    /// Stored responses for other requests, one of which the origin may find to be right for this
+    /// one too.
     pub(crate) others: Vec<Arc<Stored>>,
     /// What is stored and a purge has made void: a part put to it would be void too.
     pub(crate) void: Vec<Arc<Stored>>,
@@ -68,14 +70,19 @@ impl Caching {
 
     /// Drops what has been purged since it was looked up.
     pub(crate) fn forget_void(&mut self, exchange: &Exchange) {
-        self.candidate = self.candidate.take().filter(|stored| exchange.keeps(stored));
+        self.candidate = self
+            .candidate
+            .take()
+            .filter(|stored| exchange.keeps(stored));
         self.others.retain(|stored| exchange.keeps(stored));
     }
 
     /// Returns the stored response that a 304 speaks of.
     pub(crate) fn confirmed(&self, head: &response::Parts) -> Option<Arc<Stored>> {
         let not_modified = head.status == StatusCode::NOT_MODIFIED;
-        not_modified.then(|| validation::confirmed(&head.headers, self.candidate.as_ref(), &self.others)).flatten()
+        not_modified
+            .then(|| validation::confirmed(&head.headers, self.candidate.as_ref(), &self.others))
+            .flatten()
     }
 }
 
@@ -106,8 +113,21 @@ impl Exchange {
             return Verdict::Kept;
         }
         let place = Place::of(&self.request);
-        let query = self.route.cache.as_deref().map_or(place.query.map(Cow::Borrowed), |p| key::query(p, place.query));
-        purges.verdict(Place { query: query.as_deref(), ..place }, &stored.labels, stored.born)
+        let query = self
+            .route
+            .cache
+            .as_deref()
+            .map_or(place.query.map(Cow::Borrowed), |p| {
+                key::query(p, place.query)
+            });
+        purges.verdict(
+            Place {
+                query: query.as_deref(),
+                ..place
+            },
+            &stored.labels,
+            stored.born,
+        )
     }
 
     /// Returns whether purges have left a stored response for anybody.

@@ -78,6 +78,9 @@ impl AwaitTime {
     /// Waits before an origin is tried again.
     pub(super) fn try_again(mut fetching: Fetching, until: Timestamp) -> Step {
         fetching.exchange.step(StepName::Wait);
-        Step::Wait(Self { until, then: Then::TryAgain(fetching) })
+        Step::Wait(Self {
+            until,
+            then: Then::TryAgain(fetching),
+        })
     }
 }

@@ -12,8 +12,8 @@ impl AwaitTime {
         self.until
     }
 
-    /// Returns the key whose fetch by another request is waited for, if that is what the wait is about. A shell that learns of its end may resume
-    /// then.
+    /// Returns the key whose fetch by another request is waited for, if that is what the wait is
+    /// about. A shell that learns of its end may resume then.
     pub fn flight(&self) -> Option<&CacheKey> {
         match &self.then {
             Then::LookUp(lookup) => Some(lookup.key()),

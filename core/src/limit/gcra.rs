@@ -1,7 +1,8 @@
 //! The generic cell rate algorithm: the whole state of a limit is one number.
 //!
-//! Source: ITU-T I.371, as a virtual schedule. The state is the theoretical arrival time (TAT): when everything used so far will have been
-//! earned. A charge is allowed while the TAT stays at most one burst ahead of now.
+//! Source: ITU-T I.371, as a virtual schedule. The state is the theoretical arrival time (TAT):
+//! when everything used so far will have been earned. A charge is allowed while the TAT stays at
+//! most one burst ahead of now.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,21 +28,29 @@ pub fn charge(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> (
     if after <= horizon(quota, now) {
         (Tat(after), verdict(quota, after, 0, now))
     } else {
-        (clamped(quota, state, now).unwrap_or(Tat(before)), refusal(quota, before, after, now))
+        (
+            clamped(quota, state, now).unwrap_or(Tat(before)),
+            refusal(quota, before, after, now),
+        )
     }
 }
 
-/// Returns a state that owes no more than this quota lets anybody owe. One that a larger quota has left, or a clock that was ahead, would otherwise
-/// stay as long as that said.
+/// Returns a state that owes no more than this quota lets anybody owe. One that a larger quota has
+/// left, or a clock that was ahead, would otherwise stay as long as that said.
 pub fn clamped(quota: &Quota, state: Option<Tat>, now: Timestamp) -> Option<Tat> {
     state.map(|state| Tat(state.0.min(horizon(quota, now))))
 }
 
-/// Says what [`charge`] would answer, as if nothing had been used yet: `remaining` and `reset` are those before the charge.
+/// Says what [`charge`] would answer, as if nothing had been used yet: `remaining` and `reset` are
+/// those before the charge.
 pub fn peek(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> Verdict {
     let before = base(quota, state, now);
     let after = before.saturating_add(interval(quota).saturating_mul(cost));
-    if after <= horizon(quota, now) { verdict(quota, before, 0, now) } else { refusal(quota, before, after, now) }
+    if after <= horizon(quota, now) {
+        verdict(quota, before, 0, now)
+    } else {
+        refusal(quota, before, after, now)
+    }
 }
 
 /// Gives back `cost` that was charged for a request which another limit then refused.
@@ -57,12 +66,16 @@ fn interval(quota: &Quota) -> u64 {
 
 /// The furthest TAT that is still allowed.
 fn horizon(quota: &Quota, now: Timestamp) -> u64 {
-    now.as_nanos().saturating_add(interval(quota).saturating_mul(quota.burst))
+    now.as_nanos()
+        .saturating_add(interval(quota).saturating_mul(quota.burst))
 }
 
-/// The TAT before a charge. Clamped, so that a state left by a larger quota never refuses for longer than this quota's burst.
+/// The TAT before a charge. Clamped, so that a state left by a larger quota never refuses for
+/// longer than this quota's burst.
 fn base(quota: &Quota, state: Option<Tat>, now: Timestamp) -> u64 {
-    state.map_or(0, |s| s.0).clamp(now.as_nanos(), horizon(quota, now))
+    state
+        .map_or(0, |s| s.0)
+        .clamp(now.as_nanos(), horizon(quota, now))
 }
 
 fn verdict(quota: &Quota, tat: u64, retry_after: u64, now: Timestamp) -> Verdict {
@@ -75,7 +88,10 @@ fn verdict(quota: &Quota, tat: u64, retry_after: u64, now: Timestamp) -> Verdict
 }
 
 fn refusal(quota: &Quota, before: u64, after: u64, now: Timestamp) -> Verdict {
-    let wait = after.saturating_sub(horizon(quota, now)).div_ceil(1_000_000).max(1);
+    let wait = after
+        .saturating_sub(horizon(quota, now))
+        .div_ceil(1_000_000)
+        .max(1);
     verdict(quota, before, wait, now)
 }
 
@@ -86,7 +102,11 @@ mod tests {
 
     use super::*;
 
-    const THOUSAND_A_MINUTE: Quota = Quota { amount: 1000, period: 60_000, burst: 3 };
+    const THOUSAND_A_MINUTE: Quota = Quota {
+        amount: 1000,
+        period: 60_000,
+        burst: 3,
+    };
     const START: u64 = 1_700_000_000_000;
 
     fn at(millis: u64) -> Timestamp {
@@ -102,8 +122,15 @@ mod tests {
             state = Some(next);
             answers.push((verdict.allowed, verdict.remaining, verdict.retry_after));
         }
-        let expected =
-            [(true, 2, 0), (true, 1, 0), (true, 0, 0), (false, 0, 60), (false, 0, 1), (true, 0, 0), (false, 0, 60)];
+        let expected = [
+            (true, 2, 0),
+            (true, 1, 0),
+            (true, 0, 0),
+            (false, 0, 60),
+            (false, 0, 1),
+            (true, 0, 0),
+            (false, 0, 60),
+        ];
         assert_eq!(answers, expected);
     }
 
@@ -118,7 +145,13 @@ mod tests {
     fn a_refused_client_waits_no_longer_than_it_is_told() {
         // After a larger quota, and after a clock that was a day ahead.
         let mut state = Some(Tat(at(86_400_000).as_nanos()));
-        for (millis, allowed) in [(0, false), (59, false), (60, true), (61, false), (120, true)] {
+        for (millis, allowed) in [
+            (0, false),
+            (59, false),
+            (60, true),
+            (61, false),
+            (120, true),
+        ] {
             let (next, verdict) = charge(&THOUSAND_A_MINUTE, state, 1, at(millis));
             assert_eq!(verdict.allowed, allowed, "after {millis} ms");
             state = Some(next);
@@ -134,8 +167,17 @@ mod tests {
 
     #[test]
     fn extreme_values_saturate() {
-        let quota = Quota { amount: 1, period: u64::MAX, burst: u64::MAX };
-        let (_, verdict) = charge(&quota, Some(Tat(u64::MAX)), u64::MAX, Timestamp::from_millis(u64::MAX));
+        let quota = Quota {
+            amount: 1,
+            period: u64::MAX,
+            burst: u64::MAX,
+        };
+        let (_, verdict) = charge(
+            &quota,
+            Some(Tat(u64::MAX)),
+            u64::MAX,
+            Timestamp::from_millis(u64::MAX),
+        );
         assert!(verdict.allowed);
     }
 }

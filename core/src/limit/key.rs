@@ -2,14 +2,17 @@
 //!
 //! One caller has one count, however it spells who it is. Equal are:
 //!
-//! - values of header fields with white space around them, and the scheme of Authorization in any case and with any number of spaces after it;
-//! - values of cookies and query parameters with quotes or white space around them, percent-encoded or not, under every spelling of the name that
-//!   applications accept (`cookie.rs`, `query.rs`);
-//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the end (`message/plain.rs`).
+//! - values of header fields with white space around them, and the scheme of Authorization in any
+//!   case and with any number of spaces after it;
+//! - values of cookies and query parameters with quotes or white space around them, percent-encoded
+//!   or not, under every spelling of the name that applications accept (`cookie.rs`, `query.rs`);
+//! - paths in any case, percent-encoded or not, with `;` parameters, further slashes or one at the
+//!   end (`message/plain.rs`).
 //!
-//! A name that occurs several times with several values is charged for each of them, because which one counts is the application's choice. A cookie's
-//! value is charged as it is written and as it is read by those who end it at a comma, white space or a quote. An empty value names nobody: it counts as
-//! absent where there is no other one.
+//! A name that occurs several times with several values is charged for each of them, because which
+//! one counts is the application's choice. A cookie's value is charged as it is written and as it
+//! is read by those who end it at a comma, white space or a quote. An empty value names nobody: it
+//! counts as absent where there is no other one.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
@@ -27,8 +30,9 @@ const KEYS_MAX: usize = 8;
 
 /// Whose count: a digest of the limit's name and the parts of its key.
 ///
-/// The same at the edge and in a pod, and of the same size for every caller. It is the first half of a SHA-256: to share somebody else's count a caller
-/// would have to find one of 2^128 inputs, and callers whose own keys collide only share a count with themselves.
+/// The same at the edge and in a pod, and of the same size for every caller. It is the first half
+/// of a SHA-256: to share somebody else's count a caller would have to find one of 2^128 inputs,
+/// and callers whose own keys collide only share a count with themselves.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterKey([u8; 16]);
 
@@ -99,7 +103,11 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     }
     let mut keys: Vec<CounterKey> = all.iter().map(|bytes| CounterKey::of(bytes)).collect();
     keys.dedup();
-    if too_many { Keys::TooMany(keys) } else { Keys::Of(keys) }
+    if too_many {
+        Keys::TooMany(keys)
+    } else {
+        Keys::Of(keys)
+    }
 }
 
 /// Returns whether clients name nobody by this value.
@@ -111,9 +119,14 @@ fn names_nobody(part: &KeyPart, value: &[u8]) -> bool {
     }
 }
 
-/// Appends each value to each key, as far as the bound allows. The first value goes to all keys that there are.
+/// Appends each value to each key, as far as the bound allows. The first value goes to all keys
+/// that there are.
 fn multiplied(mut all: Vec<Vec<u8>>, values: &[Cow<'_, [u8]>]) -> Vec<Vec<u8>> {
-    let before = if values.len() > 1 { all.clone() } else { Vec::new() };
+    let before = if values.len() > 1 {
+        all.clone()
+    } else {
+        Vec::new()
+    };
     let mut values = values.iter();
     if let Some(first) = values.next() {
         for key in &mut all {
@@ -155,19 +168,30 @@ fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Co
             }
             one(bytes.into())
         }
-        KeyPart::Header(name) => {
-            once_each(fields.get_all(name).iter().map(|value| header_value(name, value.as_bytes())))
-        }
+        KeyPart::Header(name) => once_each(
+            fields
+                .get_all(name)
+                .iter()
+                .map(|value| header_value(name, value.as_bytes())),
+        ),
         KeyPart::Cookie(name) => {
             // The whole first, which keeps affinity; then what those read who end a value early.
-            let readings = cookie::values(fields, name).flat_map(|value| [Some(value), some_name(shortest(value))]);
-            once_each(readings.flatten().map(|value| plain_value(&query::decoded(value)).into()))
+            let readings = cookie::values(fields, name)
+                .flat_map(|value| [Some(value), some_name(shortest(value))]);
+            once_each(
+                readings
+                    .flatten()
+                    .map(|value| plain_value(&query::decoded(value)).into()),
+            )
         }
         KeyPart::Query(name) => {
             let query = request.head.uri.query().unwrap_or_default();
             once_each(query::values(query, name).map(|value| plain_value(&value).into()))
         }
-        KeyPart::Path => one(plain::counted(request.path()).into_owned().into_bytes().into()),
+        KeyPart::Path => one(plain::counted(request.path())
+            .into_owned()
+            .into_bytes()
+            .into()),
         KeyPart::Route => one(route.as_bytes().into()),
         KeyPart::Country => one(request.geo.country_or_unknown().as_bytes().to_vec().into()),
     }
@@ -198,33 +222,47 @@ fn header_value<'a>(name: &HeaderName, value: &'a [u8]) -> Cow<'a, [u8]> {
         return value.into();
     }
     // RFC 9110, section 11.4: the scheme in any case, then spaces.
-    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let end = value
+        .iter()
+        .position(|byte| *byte == b' ')
+        .unwrap_or(value.len());
     let (scheme, rest) = value.split_at_checked(end).unwrap_or((value, b""));
-    [&scheme.to_ascii_lowercase()[..], b" ", trimmed(rest)].concat().into()
+    [&scheme.to_ascii_lowercase()[..], b" ", trimmed(rest)]
+        .concat()
+        .into()
 }
 
 /// Returns a decoded value without the white space and the quotes around it.
 fn plain_value(value: &[u8]) -> Vec<u8> {
     let bare = trimmed(value);
-    bare.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).map_or(bare, trimmed).to_vec()
+    bare.strip_prefix(b"\"")
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .map_or(bare, trimmed)
+        .to_vec()
 }
 
-/// Returns what some application reads of a cookie's value at least: it ends at white space, a comma, a semicolon or a quote, and a quote may begin it.
+/// Returns what some application reads of a cookie's value at least: it ends at white space, a
+/// comma, a semicolon or a quote, and a quote may begin it.
 fn shortest(value: &[u8]) -> &[u8] {
     let value = trimmed(value);
     let value = value.strip_prefix(b"\"").unwrap_or(value);
     if let Ok(text) = std::str::from_utf8(value) {
-        let ends = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '"' | '\u{feff}');
+        let ends = |c: char| {
+            c.is_whitespace() || c.is_control() || matches!(c, ',' | ';' | '"' | '\u{feff}')
+        };
         return text.split(ends).next().unwrap_or_default().as_bytes();
     }
     let ends = |byte: &u8| *byte <= b' ' || matches!(byte, b',' | b';' | b'"' | 0x7f..=0xa0);
     value.split(ends).next().unwrap_or_default()
 }
 
-/// Drops what some library trims as white space: that of Unicode in text, that of Latin-1 in other bytes.
+/// Drops what some library trims as white space: that of Unicode in text, that of Latin-1 in other
+/// bytes.
 fn trimmed(value: &[u8]) -> &[u8] {
     if let Ok(text) = std::str::from_utf8(value) {
-        return text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}').as_bytes();
+        return text
+            .trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}')
+            .as_bytes();
     }
     let kept = |byte: &u8| *byte > b' ' && !matches!(byte, 0x7f..=0xa0);
     let start = value.iter().position(kept).unwrap_or(value.len());
@@ -240,7 +278,9 @@ fn push_address(key: &mut Vec<u8>, address: IpAddr, ipv6_prefix: u8) {
 }
 
 fn cut(address: Ipv6Addr, prefix: u8) -> Ipv6Addr {
-    let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+    let mask = u128::MAX
+        .checked_shl(128 - u32::from(prefix.min(128)))
+        .unwrap_or(0);
     Ipv6Addr::from(u128::from(address) & mask)
 }
 
@@ -262,20 +302,43 @@ mod tests {
     #[test]
     fn digests_are_fixed() {
         // A change here makes every caller a new one.
-        assert_eq!(format!("{:?}", CounterKey::of(b"")), "e3b0c44298fc1c149afbf4c8996fb924");
+        assert_eq!(
+            format!("{:?}", CounterKey::of(b"")),
+            "e3b0c44298fc1c149afbf4c8996fb924"
+        );
     }
 
     #[test]
     fn spellings_of_a_header_field_are_one_value() {
         let key = HeaderName::from_static("x-api-key");
-        for value in [&b"KEY1"[..], b" KEY1", b"KEY1\t ", b"\xa0KEY1", b"\xc2\xa0KEY1 "] {
+        for value in [
+            &b"KEY1"[..],
+            b" KEY1",
+            b"KEY1\t ",
+            b"\xa0KEY1",
+            b"\xc2\xa0KEY1 ",
+        ] {
             assert_eq!(header_value(&key, value), &b"KEY1"[..]);
         }
-        for value in [&b"Bearer x"[..], b"bearer x", b"BEARER   x ", b" Bearer \tx"] {
-            assert_eq!(header_value(&header::AUTHORIZATION, value), &b"bearer x"[..]);
+        for value in [
+            &b"Bearer x"[..],
+            b"bearer x",
+            b"BEARER   x ",
+            b" Bearer \tx",
+        ] {
+            assert_eq!(
+                header_value(&header::AUTHORIZATION, value),
+                &b"bearer x"[..]
+            );
         }
         assert_ne!(header_value(&key, b"KEY1"), header_value(&key, b"key1"));
-        for value in [&b"a b"[..], b" a b\t", b"\"a b\"", b"\xc2\xa0\" a b\" ", b"\xa0a b"] {
+        for value in [
+            &b"a b"[..],
+            b" a b\t",
+            b"\"a b\"",
+            b"\xc2\xa0\" a b\" ",
+            b"\xa0a b",
+        ] {
             assert_eq!(plain_value(value), b"a b");
         }
         assert_eq!(plain_value("\u{e0}\u{a0}".as_bytes()), "\u{e0}".as_bytes());
@@ -320,10 +383,16 @@ mod tests {
         let header = KeyPart::Header(key.clone());
         for value in [&b""[..], b" ", b"\t", b"\xc2\xa0", b"\xa0"] {
             assert!(names_nobody(&header, &header_value(&key, value)));
-            assert!(names_nobody(&header, &header_value(&header::AUTHORIZATION, value)));
+            assert!(names_nobody(
+                &header,
+                &header_value(&header::AUTHORIZATION, value)
+            ));
         }
         for value in [&b"\"\""[..], b" \" \" ", b""] {
-            assert!(names_nobody(&KeyPart::Cookie("a".into()), &plain_value(value)));
+            assert!(names_nobody(
+                &KeyPart::Cookie("a".into()),
+                &plain_value(value)
+            ));
         }
         assert!(!names_nobody(&header, b"0") && !names_nobody(&KeyPart::Path, b""));
     }

@@ -1,13 +1,15 @@
 //! Host and port, as requests name them (RFC 3986, section 3.2; RFC 9110, section 4.2).
 //!
-//! Why: whoever can write one host in two ways has two keys, two counts and two routes. So every spelling becomes one, and what is no host is refused.
+//! Why: whoever can write one host in two ways has two keys, two counts and two routes. So every
+//! spelling becomes one, and what is no host is refused.
 
 use std::net::Ipv6Addr;
 
 /// Longest authority that is read.
 const BYTES_MAX: usize = 255;
 
-/// Reads an authority. The host is in lower case and without the root's dot, the port a plain number; an empty port is none. `None` for anything else.
+/// Reads an authority. The host is in lower case and without the root's dot, the port a plain
+/// number; an empty port is none. `None` for anything else.
 pub(crate) fn read(text: &str) -> Option<String> {
     if text.len() > BYTES_MAX {
         return None;
@@ -41,7 +43,8 @@ pub(crate) fn read(text: &str) -> Option<String> {
 fn is_plain(text: &[u8]) -> bool {
     let mut before = b'.';
     for (at, byte) in text.iter().enumerate() {
-        let allowed = byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        let allowed =
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
         if *byte == b':' {
             return before != b'.' && is_plain_port(text.get(at + 1..).unwrap_or_default());
         }
@@ -54,13 +57,18 @@ fn is_plain(text: &[u8]) -> bool {
 }
 
 fn is_plain_port(text: &[u8]) -> bool {
-    let is_number = text.iter().all(u8::is_ascii_digit) && text.first().is_some_and(|digit| *digit != b'0');
+    let is_number =
+        text.iter().all(u8::is_ascii_digit) && text.first().is_some_and(|digit| *digit != b'0');
     is_number && (text.len() < 5 || (text.len() == 5 && text <= &b"65535"[..]))
 }
 
 /// Splits off what stands behind the last colon outside brackets.
 fn split(text: &str) -> (&str, Option<&str>) {
-    let after_brackets = if text.starts_with('[') { text.rfind(']').map_or(0, |at| at + 1) } else { 0 };
+    let after_brackets = if text.starts_with('[') {
+        text.rfind(']').map_or(0, |at| at + 1)
+    } else {
+        0
+    };
     match text.get(after_brackets..).and_then(|rest| rest.find(':')) {
         Some(colon) => {
             let (host, rest) = text.split_at(after_brackets + colon);
@@ -81,12 +89,18 @@ fn is_name(host: &str) -> bool {
 
 /// Returns how much of an authority that was read is the host.
 pub(crate) fn host_length(authority: &str) -> usize {
-    if authority.as_bytes().contains(&b':') { split(authority).0.len() } else { authority.len() }
+    if authority.as_bytes().contains(&b':') {
+        split(authority).0.len()
+    } else {
+        authority.len()
+    }
 }
 
 /// Returns an authority without the port that its scheme has anyway (RFC 9110, section 4.2.3).
 pub(crate) fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
-    authority.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(authority)
+    authority
+        .strip_suffix(if scheme == "https" { ":443" } else { ":80" })
+        .unwrap_or(authority)
 }
 
 #[cfg(test)]
@@ -167,9 +181,12 @@ mod tests {
 
     #[test]
     fn the_port_is_no_part_of_the_host() {
-        for (authority, host) in
-            [("a.example:80", "a.example"), ("a.example", "a.example"), ("[::1]:8080", "[::1]"), ("[::1]", "[::1]")]
-        {
+        for (authority, host) in [
+            ("a.example:80", "a.example"),
+            ("a.example", "a.example"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
             assert_eq!(authority.get(..host_length(authority)), Some(host));
         }
     }

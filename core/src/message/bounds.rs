@@ -17,12 +17,14 @@ pub struct Bounds {
     pub header_timeout: Millis,
     /// Time between requests on a connection.
     pub idle_timeout: Millis,
-    /// Longest time without a byte in either direction on a connection that has switched to another protocol.
+    /// Longest time without a byte in either direction on a connection that has switched to another
+    /// protocol.
     pub tunnel_idle_timeout: Millis,
     /// Open client connections.
     pub connections_max: usize,
     /// Open connections of one client address, unless it is a trusted proxy's.
     pub connections_per_address_max: usize,
-    /// Least bytes a second at which a client sends a body and takes a reply, while it is waited for; 0 asks for none.
+    /// Least bytes a second at which a client sends a body and takes a reply, while it is waited
+    /// for; 0 asks for none.
     pub client_rate_min: u64,
 }

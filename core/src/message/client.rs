@@ -1,4 +1,5 @@
-//! Who sent a request: the client's address behind trusted proxies, and the networks that are trusted.
+//! Who sent a request: the client's address behind trusted proxies, and the networks that are
+//! trusted.
 
 mod forwarded;
 
@@ -41,7 +42,10 @@ impl Network {
             return None;
         }
         let mask = u128::MAX.checked_shl(width - prefix).unwrap_or(0);
-        Some(Self { base: bits(address) & mask, mask })
+        Some(Self {
+            base: bits(address) & mask,
+            mask,
+        })
     }
 
     /// Returns whether the address lies inside.
@@ -68,7 +72,13 @@ impl Nat64 {
     /// The well-known one, `64:ff9b::/96`.
     pub fn well_known() -> Self {
         let base = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0).into();
-        Self { network: Network { base, mask: u128::MAX << 32 }, prefix: 96 }
+        Self {
+            network: Network {
+                base,
+                mask: u128::MAX << 32,
+            },
+            prefix: 96,
+        }
     }
 
     /// Reads an IPv6 network whose prefix has one of the lengths that RFC 6052, section 2.2 knows.
@@ -77,7 +87,9 @@ impl Nat64 {
         address.parse::<Ipv6Addr>().ok()?;
         let prefix: u8 = prefix.parse().ok()?;
         let known = [32, 40, 48, 56, 64, 96].contains(&prefix);
-        Network::parse(text).filter(|_| known).map(|network| Self { network, prefix })
+        Network::parse(text)
+            .filter(|_| known)
+            .map(|network| Self { network, prefix })
     }
 
     /// Returns the IPv4 address inside; the octet at bit 64 is not part of it.
@@ -86,7 +98,11 @@ impl Nat64 {
             return None;
         }
         let octets = address.octets();
-        let after = octets.iter().enumerate().skip(usize::from(self.prefix / 8)).filter(|(at, _)| *at != 8);
+        let after = octets
+            .iter()
+            .enumerate()
+            .skip(usize::from(self.prefix / 8))
+            .filter(|(at, _)| *at != 8);
         let mut inside = after.map(|(_, octet)| *octet);
         let mut next = || inside.next();
         Some(IpAddr::from([next()?, next()?, next()?, next()?]))
@@ -96,12 +112,15 @@ impl Nat64 {
 impl ClientPolicy {
     /// Returns whether a peer's forwarding fields are believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|network| network.contains(address))
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(address))
     }
 
-    /// Finds the client's address: the peer's, or, behind trusted proxies, the right-most forwarded one that is not a trusted proxy itself. What
-    /// stands further left was written by somebody unknown and is never believed. Nor is what stands left of a member that cannot be read: the proxy
-    /// that wrote it is the client then. Empty members say nothing.
+    /// Finds the client's address: the peer's, or, behind trusted proxies, the right-most forwarded
+    /// one that is not a trusted proxy itself. What stands further left was written by somebody
+    /// unknown and is never believed. Nor is what stands left of a member that cannot be read: the
+    /// proxy that wrote it is the client then. Empty members say nothing.
     pub fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = self.plain(peer);
         if !self.trusts(peer) {
@@ -122,10 +141,15 @@ impl ClientPolicy {
     }
 
     fn node<'a>(&self, member: &'a [u8]) -> Option<&'a [u8]> {
-        if self.address_header == header::FORWARDED { forwarded::parameter(member, b"for") } else { Some(member) }
+        if self.address_header == header::FORWARDED {
+            forwarded::parameter(member, b"for")
+        } else {
+            Some(member)
+        }
     }
 
-    /// Returns how the client reached the proxies that are trusted, as Forwarded says where that names the client; only for trusted peers.
+    /// Returns how the client reached the proxies that are trusted, as Forwarded says where that
+    /// names the client; only for trusted peers.
     pub(crate) fn forwarded_protocol<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
         if self.address_header != header::FORWARDED {
             return None;
@@ -145,7 +169,11 @@ impl ClientPolicy {
     /// An IPv4 client is the same one behind a dual-stack listener and behind NAT64.
     fn plain(&self, address: IpAddr) -> IpAddr {
         match unmapped(address) {
-            IpAddr::V6(v6) => self.nat64.iter().find_map(|gateway| gateway.embedded(v6)).unwrap_or(IpAddr::V6(v6)),
+            IpAddr::V6(v6) => self
+                .nat64
+                .iter()
+                .find_map(|gateway| gateway.embedded(v6))
+                .unwrap_or(IpAddr::V6(v6)),
             v4 @ IpAddr::V4(_) => v4,
         }
     }
@@ -154,10 +182,18 @@ impl ClientPolicy {
 /// Reads an address with or without port, brackets and quotes.
 fn forwarded_address(member: &[u8]) -> Option<IpAddr> {
     let member = member.trim_ascii();
-    let member = member.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(member);
+    let member = member
+        .strip_prefix(b"\"")
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .unwrap_or(member);
     let member = std::str::from_utf8(member).ok()?;
-    let bare = member.strip_prefix('[').and_then(|m| m.strip_suffix(']')).unwrap_or(member);
-    bare.parse::<IpAddr>().or_else(|_| member.parse::<SocketAddr>().map(|s| s.ip())).ok()
+    let bare = member
+        .strip_prefix('[')
+        .and_then(|m| m.strip_suffix(']'))
+        .unwrap_or(member);
+    bare.parse::<IpAddr>()
+        .or_else(|_| member.parse::<SocketAddr>().map(|s| s.ip()))
+        .ok()
 }
 
 /// An IPv4 client on a dual-stack listener is that IPv4 client.
@@ -180,12 +216,18 @@ mod tests {
     use super::*;
 
     fn address_in(field: &'static str, peer: &str, forwarded: &[&[u8]]) -> String {
-        let trusted_proxies = ["10.0.0.0/8", "fd00::/8"].into_iter().filter_map(Network::parse).collect();
+        let trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
+            .into_iter()
+            .filter_map(Network::parse)
+            .collect();
         let policy = ClientPolicy {
             trusted_proxies,
             address_header: HeaderName::from_static(field),
             country_header: None,
-            nat64: vec![Nat64::well_known(), Nat64::parse("2001:db8:64::/48").unwrap()],
+            nat64: vec![
+                Nat64::well_known(),
+                Nat64::parse("2001:db8:64::/48").unwrap(),
+            ],
         };
         let mut headers = HeaderMap::new();
         for line in forwarded {
@@ -203,14 +245,23 @@ mod tests {
     fn only_trusted_peers_are_believed() {
         assert_eq!(address("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
         assert_eq!(address("10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
-        assert_eq!(address("::ffff:10.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(
+            address("::ffff:10.0.0.1", &["198.51.100.7"]),
+            "198.51.100.7"
+        );
         assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
     }
 
     #[test]
     fn the_right_most_untrusted_address_counts() {
-        assert_eq!(address("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.9"]), "198.51.100.7");
-        assert_eq!(address("10.0.0.1", &["1.1.1.1", "198.51.100.7:443, 10.0.0.9"]), "198.51.100.7");
+        assert_eq!(
+            address("10.0.0.1", &["1.1.1.1, 198.51.100.7, 10.0.0.9"]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            address("10.0.0.1", &["1.1.1.1", "198.51.100.7:443, 10.0.0.9"]),
+            "198.51.100.7"
+        );
         assert_eq!(address("fd00::1", &["[2001:db8::5]"]), "2001:db8::5");
         assert_eq!(address("10.0.0.1", &["198.51.100.7, nonsense"]), "10.0.0.1");
         assert_eq!(address("10.0.0.1", &["10.0.0.2"]), "10.0.0.2");
@@ -222,7 +273,10 @@ mod tests {
         assert_eq!(client(&[b"\xff, 198.51.100.7"]), "198.51.100.7");
         assert_eq!(client(&[b"\xff", b"198.51.100.7"]), "198.51.100.7");
         assert_eq!(client(&[b"198.51.100.7, "]), "198.51.100.7");
-        assert_eq!(client(&[b"198.51.100.7,,\t, 10.0.0.2,", b""]), "198.51.100.7");
+        assert_eq!(
+            client(&[b"198.51.100.7,,\t, 10.0.0.2,", b""]),
+            "198.51.100.7"
+        );
         assert_eq!(client(&[b"1.1.1.1, \xff, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client(&[b"1.1.1.1, unknown"]), "10.0.0.1");
         assert_eq!(client(&[b"\"1.1.1.1, 198.51.100.7"]), "198.51.100.7");
@@ -234,16 +288,29 @@ mod tests {
         let client = |line: &[u8]| address_in("forwarded", "10.0.0.1", &[line]);
         assert_eq!(client(b"for=198.51.100.7;proto=https"), "198.51.100.7");
         assert_eq!(client(b"proto=https; FOR = 198.51.100.7"), "198.51.100.7");
-        assert_eq!(client(b"for=1.1.1.1, for=\"198.51.100.7:443\", for=10.0.0.2"), "198.51.100.7");
-        assert_eq!(client(b"for=\"[2001:db8::5]:4711\";by=\"a,b;c\""), "2001:db8::5");
+        assert_eq!(
+            client(b"for=1.1.1.1, for=\"198.51.100.7:443\", for=10.0.0.2"),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            client(b"for=\"[2001:db8::5]:4711\";by=\"a,b;c\""),
+            "2001:db8::5"
+        );
         assert_eq!(
             client(b"for=\"1.1.1.1, for=198.51.100.7"),
             "198.51.100.7",
             "what a client leaves open swallows nothing"
         );
         assert_eq!(client(b"for=1.1.1.1, for=unknown"), "10.0.0.1");
-        assert_eq!(client(b"for=1.1.1.1, for=_hidden, for=10.0.0.2"), "10.0.0.2");
-        assert_eq!(client(b"for=1.1.1.1, proto=https"), "10.0.0.1", "who wrote this names nobody");
+        assert_eq!(
+            client(b"for=1.1.1.1, for=_hidden, for=10.0.0.2"),
+            "10.0.0.2"
+        );
+        assert_eq!(
+            client(b"for=1.1.1.1, proto=https"),
+            "10.0.0.1",
+            "who wrote this names nobody"
+        );
         assert_eq!(client(b"for=1.1.1.1;for=2.2.2.2"), "10.0.0.1");
         assert_eq!(client(b"198.51.100.7"), "10.0.0.1");
     }
@@ -251,10 +318,21 @@ mod tests {
     #[test]
     fn ipv4_clients_are_the_same_behind_nat64() {
         assert_eq!(address("64:ff9b::c633:6407", &[]), "198.51.100.7");
-        assert_eq!(address("10.0.0.1", &["64:ff9b::198.51.100.7"]), "198.51.100.7");
-        assert_eq!(address("2001:db8:64:c633:64:700::", &[]), "198.51.100.7", "RFC 6052, section 2.4");
+        assert_eq!(
+            address("10.0.0.1", &["64:ff9b::198.51.100.7"]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            address("2001:db8:64:c633:64:700::", &[]),
+            "198.51.100.7",
+            "RFC 6052, section 2.4"
+        );
         assert_eq!(address("64:ff9b:1::c633:6407", &[]), "64:ff9b:1::c633:6407");
-        assert_eq!(address("64:ff9b::10.0.0.9", &["198.51.100.7"]), "198.51.100.7", "a trusted proxy behind it");
+        assert_eq!(
+            address("64:ff9b::10.0.0.9", &["198.51.100.7"]),
+            "198.51.100.7",
+            "a trusted proxy behind it"
+        );
         assert_eq!(Nat64::parse("64:ff9b::/90"), None);
         assert_eq!(Nat64::parse("10.0.0.0/32"), None);
     }
@@ -264,7 +342,15 @@ mod tests {
         for wrong in ["10.0.0.0/33", "10.0.0/8", "x", "::/129", ""] {
             assert_eq!(Network::parse(wrong), None, "{wrong}");
         }
-        assert!(Network::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
-        assert!(!Network::parse("0.0.0.0/0").unwrap().contains("2001:db8::1".parse().unwrap()));
+        assert!(
+            Network::parse("0.0.0.0/0")
+                .unwrap()
+                .contains("203.0.113.9".parse().unwrap())
+        );
+        assert!(
+            !Network::parse("0.0.0.0/0")
+                .unwrap()
+                .contains("2001:db8::1".parse().unwrap())
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! Where a message ends: what says so is read once, and nothing that two readers could understand differently goes on.
+//! Where a message ends: what says so is read once, and nothing that two readers could understand
+//! differently goes on.
 //!
-//! Why: if the node in front and the one behind disagree about where a message ends, the rest of one message becomes the beginning of the next one, which
-//! may be another client's (request smuggling, response splitting). RFC 9112, sections 6.1 to 6.3.
+//! Why: if the node in front and the one behind disagree about where a message ends, the rest of
+//! one message becomes the beginning of the next one, which may be another client's (request
+//! smuggling, response splitting). RFC 9112, sections 6.1 to 6.3.
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response};
 
@@ -25,7 +27,8 @@ pub(crate) fn check_request(headers: &HeaderMap) -> Option<Refusal> {
     (!is_one_number || said.coding).then_some(Refusal::Malformed)
 }
 
-/// What a message says about its end. One look over its fields costs less than a search for each of these.
+/// What a message says about its end. One look over its fields costs less than a search for each of
+/// these.
 struct Said<'a> {
     coding: bool,
     /// The first length.
@@ -36,7 +39,11 @@ struct Said<'a> {
 
 impl<'a> Said<'a> {
     fn by(headers: &'a HeaderMap) -> Self {
-        let mut said = Self { coding: false, length: None, lengths: false };
+        let mut said = Self {
+            coding: false,
+            length: None,
+            lengths: false,
+        };
         for (name, value) in headers {
             if *name == header::CONTENT_LENGTH {
                 said.lengths = said.length.is_some();
@@ -49,12 +56,17 @@ impl<'a> Said<'a> {
     }
 }
 
-/// Checks the head of an origin's response and makes it say one thing. `websocket` says whether the request asked to switch to that protocol.
+/// Checks the head of an origin's response and makes it say one thing. `websocket` says whether the
+/// request asked to switch to that protocol.
 pub(crate) fn read_response(head: &mut response::Parts, websocket: bool) -> Result<(), Unreadable> {
     // What the origin speaks is between it and this node.
     head.version = Version::HTTP_11;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return if websocket && switches_to_websocket(&head.headers) { Ok(()) } else { Err(Unreadable) };
+        return if websocket && switches_to_websocket(&head.headers) {
+            Ok(())
+        } else {
+            Err(Unreadable)
+        };
     }
     // RFC 9110, section 15: other classes do not exist. An interim response is no answer.
     if !(200..600).contains(&head.status.as_u16()) {
@@ -62,7 +74,10 @@ pub(crate) fn read_response(head: &mut response::Parts, websocket: bool) -> Resu
     }
     let headers = &mut head.headers;
     let said = Said::by(headers);
-    let is_plain = !said.lengths && said.length.is_none_or(|length| decimal(length.as_bytes()).is_some());
+    let is_plain = !said.lengths
+        && said
+            .length
+            .is_none_or(|length| decimal(length.as_bytes()).is_some());
     if is_plain && !said.coding && head.status != StatusCode::NO_CONTENT {
         return Ok(());
     }
@@ -79,10 +94,14 @@ pub(crate) fn read_response(head: &mut response::Parts, websocket: bool) -> Resu
     one_length(headers)
 }
 
-/// Returns the fields of an interim response as a client may have them; `None` if it is not for clients: 100 answers an expectation of this node, and 101
-/// is no interim response (RFC 9110, section 15.2).
+/// Returns the fields of an interim response as a client may have them; `None` if it is not for
+/// clients: 100 answers an expectation of this node, and 101 is no interim response (RFC 9110,
+/// section 15.2).
 pub fn interim_fields(status: StatusCode, headers: &HeaderMap) -> Option<HeaderMap> {
-    if !status.is_informational() || status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS {
+    if !status.is_informational()
+        || status == StatusCode::CONTINUE
+        || status == StatusCode::SWITCHING_PROTOCOLS
+    {
         return None;
     }
     let mut headers = headers.clone();
@@ -123,39 +142,73 @@ fn decimal(text: &[u8]) -> Option<u64> {
 
 fn is_chunked(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let only = codings.next().is_some_and(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    let only = codings.next().is_some_and(|coding| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    });
     only && codings.next().is_none()
 }
 
-/// Returns whether a response names one coding that does not exist, or `identity`: then its body is what comes until the connection is closed
-/// (RFC 9112, section 6.3). What is coded in a known way would reach clients in a coding that nobody tells them.
+/// Returns whether a response names one coding that does not exist, or `identity`: then its body is
+/// what comes until the connection is closed (RFC 9112, section 6.3). What is coded in a known way
+/// would reach clients in a coding that nobody tells them.
 fn is_no_coding(headers: &HeaderMap) -> bool {
-    const CODINGS: [&str; 6] = ["chunked", "compress", "deflate", "gzip", "x-compress", "x-gzip"];
+    const CODINGS: [&str; 6] = [
+        "chunked",
+        "compress",
+        "deflate",
+        "gzip",
+        "x-compress",
+        "x-gzip",
+    ];
     let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let only = lines.next().and_then(|line| line.to_str().ok()).filter(|_| lines.next().is_none());
+    let only = lines
+        .next()
+        .and_then(|line| line.to_str().ok())
+        .filter(|_| lines.next().is_none());
     only.is_some_and(|text| {
-        !text.contains([',', ';']) && !CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(text.trim()))
+        !text.contains([',', ';'])
+            && !CODINGS
+                .iter()
+                .any(|coding| coding.eq_ignore_ascii_case(text.trim()))
     })
 }
 
 fn switches_to_websocket(headers: &HeaderMap) -> bool {
     let mut protocols = headers.get_all(header::UPGRADE).iter();
-    let only = protocols.next().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let only = protocols
+        .next()
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
     only && protocols.next().is_none()
 }
 
-/// Drops trailer fields of a response that may not stand there: whoever merges them into the head would be told by the origin's body what only its head may
-/// say (RFC 9110, section 6.5.1). What a message's end, routing, storing or identity rests on is among them.
+/// Drops trailer fields of a response that may not stand there: whoever merges them into the head
+/// would be told by the origin's body what only its head may say (RFC 9110, section 6.5.1). What a
+/// message's end, routing, storing or identity rests on is among them.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
-    let doomed: Vec<_> = trailers.keys().filter(|name| !may_trail(name.as_str())).cloned().collect();
+    let doomed: Vec<_> = trailers
+        .keys()
+        .filter(|name| !may_trail(name.as_str()))
+        .cloned()
+        .collect();
     for name in doomed {
         trailers.remove(name);
     }
 }
 
 fn may_trail(name: &str) -> bool {
-    const FAMILIES: [&str; 8] =
-        ["content-", "x-forwarded-", "cache-", "cdn-", "proxy-", "access-control-", "if-", "www-"];
+    const FAMILIES: [&str; 8] = [
+        "content-",
+        "x-forwarded-",
+        "cache-",
+        "cdn-",
+        "proxy-",
+        "access-control-",
+        "if-",
+        "www-",
+    ];
     const NAMES: [&str; 34] = [
         "age",
         "allow",
@@ -195,24 +248,37 @@ fn may_trail(name: &str) -> bool {
     !NAMES.contains(&name) && !FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
-/// How often a request may pass through Tidegate: at the edge, in a gateway and in a sidecar, with room for more.
+/// How often a request may pass through Tidegate: at the edge, in a gateway and in a sidecar, with
+/// room for more.
 const PASSES_MAX: usize = 8;
 
-/// Returns whether a request has come through Tidegate so often that it goes round in a circle (RFC 9110, section 7.6.3; RFC 8586).
+/// Returns whether a request has come through Tidegate so often that it goes round in a circle (RFC
+/// 9110, section 7.6.3; RFC 8586).
 pub(crate) fn goes_round(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(names::CDN_LOOP).iter();
-    let passes = lines.flat_map(|line| split_list(line.as_bytes())).filter(|member| is_ours(member)).count();
+    let passes = lines
+        .flat_map(|line| split_list(line.as_bytes()))
+        .filter(|member| is_ours(member))
+        .count();
     passes >= PASSES_MAX
 }
 
 fn is_ours(member: &[u8]) -> bool {
-    let name = member.split(|byte| *byte == b';').next().unwrap_or_default();
+    let name = member
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
     name.trim_ascii().eq_ignore_ascii_case(b"tidegate")
 }
 
 /// Reads a valid Content-Length.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -252,10 +318,24 @@ mod tests {
         for fields in malformed {
             assert_eq!(request(fields), Some(Refusal::Malformed), "{fields:?}");
         }
-        for coding in ["gzip, chunked", "identity", "chunked, chunked", "x", "", "chunked;a=1"] {
-            assert_eq!(request(&[("transfer-encoding", coding)]), Some(Refusal::TransferCoding), "{coding}");
+        for coding in [
+            "gzip, chunked",
+            "identity",
+            "chunked, chunked",
+            "x",
+            "",
+            "chunked;a=1",
+        ] {
+            assert_eq!(
+                request(&[("transfer-encoding", coding)]),
+                Some(Refusal::TransferCoding),
+                "{coding}"
+            );
         }
-        let twice = [("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+        let twice = [
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "chunked"),
+        ];
         assert_eq!(request(&twice), Some(Refusal::TransferCoding));
     }
 
@@ -263,12 +343,27 @@ mod tests {
     fn responses_say_one_thing_or_are_none() {
         let five = headers(&[("content-length", "5")]);
         assert_eq!(response(200, &[("content-length", "5")]), Ok(five.clone()));
-        assert_eq!(response(200, &[("content-length", "5, 5")]), Ok(five.clone()));
-        assert_eq!(response(200, &[("content-length", "5"), ("content-length", " 5")]), Ok(five));
+        assert_eq!(
+            response(200, &[("content-length", "5, 5")]),
+            Ok(five.clone())
+        );
+        assert_eq!(
+            response(200, &[("content-length", "5"), ("content-length", " 5")]),
+            Ok(five)
+        );
         let chunked = headers(&[("transfer-encoding", "chunked")]);
-        assert_eq!(response(200, &[("transfer-encoding", "chunked"), ("content-length", "500")]), Ok(chunked));
+        assert_eq!(
+            response(
+                200,
+                &[("transfer-encoding", "chunked"), ("content-length", "500")]
+            ),
+            Ok(chunked)
+        );
         for none in ["identity", "x3rj"] {
-            assert_eq!(response(200, &[("transfer-encoding", none)]), Ok(headers(&[("transfer-encoding", none)])));
+            assert_eq!(
+                response(200, &[("transfer-encoding", none)]),
+                Ok(headers(&[("transfer-encoding", none)]))
+            );
         }
         assert_eq!(response(204, &[("content-length", "0")]), Ok(headers(&[])));
         let unreadable: [(u16, &[(&str, &str)]); 11] = [
@@ -285,7 +380,11 @@ mod tests {
             (999, &[]),
         ];
         for (status, fields) in unreadable {
-            assert_eq!(response(status, fields), Err(Unreadable), "{status} {fields:?}");
+            assert_eq!(
+                response(status, fields),
+                Err(Unreadable),
+                "{status} {fields:?}"
+            );
         }
     }
 
@@ -303,12 +402,17 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
         ]);
         strip_trailers(&mut trailers);
-        assert_eq!(trailers, headers(&[("grpc-status", "0"), ("x-checksum", "1"), ("digest", "a")]));
+        assert_eq!(
+            trailers,
+            headers(&[("grpc-status", "0"), ("x-checksum", "1"), ("digest", "a")])
+        );
     }
 
     #[test]
     fn circles_end() {
-        let passed = |times: usize| headers(&[("cdn-loop", &vec!["other, Tidegate; v=1"; times].join(", "))]);
+        let passed = |times: usize| {
+            headers(&[("cdn-loop", &vec!["other, Tidegate; v=1"; times].join(", "))])
+        };
         assert!(!goes_round(&passed(PASSES_MAX - 1)));
         assert!(goes_round(&passed(PASSES_MAX)));
         let lines = vec![("cdn-loop", "tidegate"); PASSES_MAX];

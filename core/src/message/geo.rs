@@ -12,7 +12,8 @@ use super::names;
 pub use code::Code;
 
 /// The members of the European Union since 2020-02-01, as Cloudflare's `isEUCountry` has them.
-const MEMBERS: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
+const MEMBERS: &str =
+    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
 /// Where a client is, as far as known.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -38,24 +39,33 @@ impl Geo {
 
     /// Returns whether the country is a member of the European Union.
     pub fn is_in_european_union(&self) -> bool {
-        self.country.is_some_and(|country| MEMBERS.split(' ').any(|member| member == country.as_str()))
+        self.country
+            .is_some_and(|country| MEMBERS.split(' ').any(|member| member == country.as_str()))
     }
 
-    /// Returns whether the client is in this country, or for `EU` in a member of the European Union; nobody knows where is `XX`.
+    /// Returns whether the client is in this country, or for `EU` in a member of the European
+    /// Union; nobody knows where is `XX`.
     pub fn is_in(&self, code: Code) -> bool {
         self.country_or_unknown() == code || (code == EU && self.is_in_european_union())
     }
 
-    /// Reads where a client is from the field that the policy names for its country; with Cloudflare's also `cf-ipcontinent`, `cf-iplatitude` and
-    /// `cf-iplongitude`. Only for trusted peers. A field that occurs twice says nothing.
+    /// Reads where a client is from the field that the policy names for its country; with
+    /// Cloudflare's also `cf-ipcontinent`, `cf-iplatitude` and `cf-iplongitude`. Only for trusted
+    /// peers. A field that occurs twice says nothing.
     pub fn from_headers(headers: &HeaderMap, country: &HeaderName) -> Self {
         let text = |name: &HeaderName| {
             let mut lines = headers.get_all(name).iter();
-            lines.next().filter(|_| lines.next().is_none()).and_then(|value| value.to_str().ok())
+            lines
+                .next()
+                .filter(|_| lines.next().is_none())
+                .and_then(|value| value.to_str().ok())
         };
         let country_code = text(country).and_then(Code::of_country);
         if *country != names::CF_IPCOUNTRY {
-            return Self { country: country_code, ..Self::default() };
+            return Self {
+                country: country_code,
+                ..Self::default()
+            };
         }
         let degrees = |name: &HeaderName| text(name).and_then(|v| v.trim().parse::<f64>().ok());
         Self {
@@ -79,17 +89,28 @@ impl Position {
     /// Takes degrees north and east; `None` outside -90..=90 and -180..=180.
     pub fn from_degrees(latitude: f64, longitude: f64) -> Option<Self> {
         let inside = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
-        #[expect(clippy::cast_possible_truncation, reason = "at most 180 million in magnitude")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 180 million in magnitude"
+        )]
         let micro = |degrees: f64| libm::round(degrees * 1e6) as i32;
-        inside.then(|| Self { latitude: micro(latitude), longitude: micro(longitude) })
+        inside.then(|| Self {
+            latitude: micro(latitude),
+            longitude: micro(longitude),
+        })
     }
 
     /// Returns the unit vector from the centre of the globe.
     pub fn direction(self) -> Direction {
-        // `libm` is the same pure Rust on every target; the standard library's functions may differ in the last bit.
+        // `libm` is the same pure Rust on every target; the standard library's functions may differ
+        // in the last bit.
         let radians = |micro: i32| f64::from(micro) * 1e-6 * std::f64::consts::PI / 180.0;
         let (lat, lon) = (radians(self.latitude), radians(self.longitude));
-        Direction { x: libm::cos(lat) * libm::cos(lon), y: libm::cos(lat) * libm::sin(lon), z: libm::sin(lat) }
+        Direction {
+            x: libm::cos(lat) * libm::cos(lon),
+            y: libm::cos(lat) * libm::sin(lon),
+            z: libm::sin(lat),
+        }
     }
 }
 
@@ -102,11 +123,16 @@ pub struct Direction {
 }
 
 impl Direction {
-    /// Returns the great-circle distance in whole kilometres, so that rounding differences never change an order.
+    /// Returns the great-circle distance in whole kilometres, so that rounding differences never
+    /// change an order.
     pub fn kilometres_to(self, other: Self) -> u32 {
         let (dx, dy, dz) = (self.x - other.x, self.y - other.y, self.z - other.z);
         let half_chord = (libm::sqrt(dx * dx + dy * dy + dz * dz) / 2.0).min(1.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 20016")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and 20016"
+        )]
         let kilometres = libm::round(2.0 * 6371.0 * libm::asin(half_chord)) as u32;
         kilometres
     }
@@ -122,7 +148,11 @@ mod tests {
     #[test]
     fn distances_are_great_circles() {
         let at = |lat, lon| Position::from_degrees(lat, lon).unwrap().direction();
-        let (berlin, new_york, sydney) = (at(52.52, 13.405), at(40.7128, -74.006), at(-33.8688, 151.2093));
+        let (berlin, new_york, sydney) = (
+            at(52.52, 13.405),
+            at(40.7128, -74.006),
+            at(-33.8688, 151.2093),
+        );
         assert_eq!(berlin.kilometres_to(new_york), 6385);
         assert_eq!(berlin.kilometres_to(sydney), 16094);
         assert_eq!(berlin.kilometres_to(berlin), 0);
@@ -136,16 +166,32 @@ mod tests {
         assert_eq!(Code::parse("D"), None);
         assert_eq!(Code::parse("d1"), None);
         assert_eq!(Code::parse("de"), Code::parse("DE"));
-        assert_eq!(Code::parse("t1").map(|code| code.as_str().to_owned()).as_deref(), Some("T1"));
+        assert_eq!(
+            Code::parse("t1")
+                .map(|code| code.as_str().to_owned())
+                .as_deref(),
+            Some("T1")
+        );
         assert_eq!(Code::of_country("xx"), None);
     }
 
     #[test]
     fn a_client_is_in_its_country_and_in_the_union() {
-        let of = |text: &str| Geo { country: Code::of_country(text), ..Geo::default() };
+        let of = |text: &str| Geo {
+            country: Code::of_country(text),
+            ..Geo::default()
+        };
         let is = |country: &str, code: &str| of(country).is_in(Code::parse(code).unwrap());
-        assert!(is("DE", "DE") && is("DE", "EU") && is("XX", "XX") && is("", "XX") && is("T1", "T1"));
-        assert!(!is("CH", "EU") && !is("GB", "EU") && !is("T1", "XX") && !is("XX", "EU") && !is("DE", "XX"));
+        assert!(
+            is("DE", "DE") && is("DE", "EU") && is("XX", "XX") && is("", "XX") && is("T1", "T1")
+        );
+        assert!(
+            !is("CH", "EU")
+                && !is("GB", "EU")
+                && !is("T1", "XX")
+                && !is("XX", "EU")
+                && !is("DE", "XX")
+        );
         assert_eq!(MEMBERS.split(' ').count(), 27);
     }
 
@@ -158,7 +204,8 @@ mod tests {
         ]);
         let own = HeaderName::from_static("x-country");
         assert_eq!(Geo::from_headers(&fields, &own).country, Code::parse("US"));
-        let twice = crate::cache::tests_support::headers(&[("x-country", "DE"), ("x-country", "US")]);
+        let twice =
+            crate::cache::tests_support::headers(&[("x-country", "DE"), ("x-country", "US")]);
         assert_eq!(Geo::from_headers(&twice, &own), Geo::default());
     }
 }

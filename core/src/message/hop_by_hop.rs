@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request}
 use super::names;
 use super::syntax::split_list;
 
-/// Fields that speak of one connection (RFC 9110, section 7.6.1), and those that only the next hop reads (section 11.7).
+/// Fields that speak of one connection (RFC 9110, section 7.6.1), and those that only the next hop
+/// reads (section 11.7).
 static HOP_BY_HOP: [HeaderName; 8] = [
     header::CONNECTION,
     names::HTTP2_SETTINGS,
@@ -25,7 +26,11 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Drops hop-by-hop fields and those that Connection lists.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Most messages have one or none: a look over their names costs less than a search for each.
-    let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    let mut doomed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| HOP_BY_HOP.contains(name))
+        .cloned()
+        .collect();
     if doomed.contains(&header::CONNECTION) {
         let lines = headers.get_all(header::CONNECTION).iter();
         let listed = lines.flat_map(|line| split_list(line.as_bytes()));
@@ -36,17 +41,24 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not passed on: HTTP/2 over an upgraded connection,
-/// say, would reach the origin behind every rule.
+/// Returns whether a request asks for a WebSocket (RFC 6455, section 4.1). Other protocols are not
+/// passed on: HTTP/2 over an upgraded connection, say, would reach the origin behind every rule.
 pub(crate) fn wants_websocket(head: &request::Parts) -> bool {
     head.version == Version::HTTP_11
-        && head.headers.get(header::UPGRADE).is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && head
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|u| u.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && head.headers.get_all(header::UPGRADE).iter().count() == 1
         && lists(&head.headers, &header::CONNECTION, b"upgrade")
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    headers.get_all(name).iter().flat_map(|line| split_list(line.as_bytes())).any(|m| m.eq_ignore_ascii_case(member))
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| split_list(line.as_bytes()))
+        .any(|m| m.eq_ignore_ascii_case(member))
 }
 
 /// Returns over how many more nodes a request may pass, if it says so (RFC 9110, section 7.6.2).
@@ -54,7 +66,12 @@ pub(crate) fn passes_left(head: &request::Parts) -> Option<u64> {
     if head.method != Method::OPTIONS && head.method != Method::TRACE {
         return None;
     }
-    head.headers.get(header::MAX_FORWARDS)?.to_str().ok()?.parse().ok()
+    head.headers
+        .get(header::MAX_FORWARDS)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// Adds this gateway to Via (RFC 9110, section 7.6.3), behind those already there.

@@ -1,9 +1,11 @@
-//! Paths as they are compared: equivalent spellings are one path, ambiguous ones none (RFC 3986, section 6.2.2).
+//! Paths as they are compared: equivalent spellings are one path, ambiguous ones none (RFC 3986,
+//! section 6.2.2).
 
 use crate::message::query;
 
-/// Decodes percent-encoded characters that need no encoding, writes the remaining digits in upper case and merges slashes, so that `/%61pi/` and
-/// `//api/` are `/api/`. Returns `None` when the path is written so already.
+/// Decodes percent-encoded characters that need no encoding, writes the remaining digits in upper
+/// case and merges slashes, so that `/%61pi/` and `//api/` are `/api/`. Returns `None` when the
+/// path is written so already.
 pub(crate) fn normalised(path: &str) -> Option<String> {
     if !path.contains('%') && !path.contains("//") {
         return None;
@@ -11,7 +13,9 @@ pub(crate) fn normalised(path: &str) -> Option<String> {
     let mut pieces = path.split('%');
     let mut text = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        let digits = piece.get(..2).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = piece
+            .get(..2)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         let Some((digits, rest)) = digits.zip(piece.get(2..)) else {
             text.push('%');
             text.push_str(piece);
@@ -32,18 +36,25 @@ pub(crate) fn normalised(path: &str) -> Option<String> {
     (text != path).then_some(text)
 }
 
-/// Returns whether a normalised path has a segment that is `.` or `..` to some origin: as it stands, after decoding it again (`%252e`, `%c0%ae`,
-/// `%u002e`), without parameters (`..;a`), or without white space. Origins resolve such paths, matchers do not, so that a rule could be evaded.
+/// Returns whether a normalised path has a segment that is `.` or `..` to some origin: as it
+/// stands, after decoding it again (`%252e`, `%c0%ae`, `%u002e`), without parameters (`..;a`), or
+/// without white space. Origins resolve such paths, matchers do not, so that a rule could be
+/// evaded.
 pub(crate) fn has_dot_segment(path: &str) -> bool {
     let bytes = path.as_bytes();
-    let begins_with_a_dot = bytes.windows(2).any(|pair| matches!(pair, [b'/' | b'\\', b'.']));
+    let begins_with_a_dot = bytes
+        .windows(2)
+        .any(|pair| matches!(pair, [b'/' | b'\\', b'.']));
     // Nearly every path leaves here.
     if !begins_with_a_dot && !may_hide_a_dot(bytes) {
         return false;
     }
     let mut path = bytes.to_vec();
     for _ in 0..DECODED_MAX {
-        if path.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dot_segment) {
+        if path
+            .split(|byte| matches!(byte, b'/' | b'\\'))
+            .any(is_dot_segment)
+        {
             return true;
         }
         let decoded = decoded_loosely(&path);
@@ -56,12 +67,17 @@ pub(crate) fn has_dot_segment(path: &str) -> bool {
     true
 }
 
-/// Returns whether something is encoded that may be a dot after decoding it again, or stand before one.
+/// Returns whether something is encoded that may be a dot after decoding it again, or stand before
+/// one.
 fn may_hide_a_dot(path: &[u8]) -> bool {
     let is_suspect = |rest: &[u8]| {
         matches!(
             rest,
-            [b'u' | b'U', ..] | [b'2', b'5', ..] | [b'C', b'0' | b'1', ..] | [b'E', b'0', ..] | [_, _, b'.', ..]
+            [b'u' | b'U', ..]
+                | [b'2', b'5', ..]
+                | [b'C', b'0' | b'1', ..]
+                | [b'E', b'0', ..]
+                | [_, _, b'.', ..]
         )
     };
     path.split(|byte| *byte == b'%').skip(1).any(is_suspect)
@@ -71,14 +87,24 @@ fn may_hide_a_dot(path: &[u8]) -> bool {
 const DECODED_MAX: usize = 4;
 
 fn is_dot_segment(segment: &[u8]) -> bool {
-    let name = segment.split(|byte| matches!(byte, b';' | b'?' | b'#' | 0)).next().unwrap_or_default();
+    let name = segment
+        .split(|byte| matches!(byte, b';' | b'?' | b'#' | 0))
+        .next()
+        .unwrap_or_default();
     let is_space = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
-    let start = name.iter().position(|byte| !is_space(byte)).unwrap_or(name.len());
-    let end = name.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    let start = name
+        .iter()
+        .position(|byte| !is_space(byte))
+        .unwrap_or(name.len());
+    let end = name
+        .iter()
+        .rposition(|byte| !is_space(byte))
+        .map_or(start, |last| last + 1);
     matches!(name.get(start..end), Some(b"." | b".."))
 }
 
-/// Decodes as the most careless of origins do: also `%uXXXX`, and characters of ASCII that are written in two or three bytes.
+/// Decodes as the most careless of origins do: also `%uXXXX`, and characters of ASCII that are
+/// written in two or three bytes.
 fn decoded_loosely(path: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -164,7 +190,10 @@ mod tests {
             "/a/..%3f/b",
             "/a/..%23",
         ] {
-            assert!(has_dot_segment(normalised(path).as_deref().unwrap_or(path)), "{path}");
+            assert!(
+                has_dot_segment(normalised(path).as_deref().unwrap_or(path)),
+                "{path}"
+            );
         }
         for path in [
             "/",
@@ -180,7 +209,10 @@ mod tests {
             "/%7E/%5B.%5D",
             "/a%2Fb",
         ] {
-            assert!(!has_dot_segment(normalised(path).as_deref().unwrap_or(path)), "{path}");
+            assert!(
+                !has_dot_segment(normalised(path).as_deref().unwrap_or(path)),
+                "{path}"
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
-//! Paths as origins may read them: decoded, without parameters, with one slash where several are written.
+//! Paths as origins may read them: decoded, without parameters, with one slash where several are
+//! written.
 //!
-//! Rules look at a path as it is written, up to equivalent spellings. An origin may read another one: `/api%2Fx` and `/api;a/x` are `/api/x` to
-//! some, and `*` is `/`. Where that leads to another route, the limits of both routes count, so that no spelling gets around a limit; and counts by
+//! Rules look at a path as it is written, up to equivalent spellings. An origin may read another
+//! one: `/api%2Fx` and `/api;a/x` are `/api/x` to some, and `*` is `/`. Where that leads to another
+//! route, the limits of both routes count, so that no spelling gets around a limit; and counts by
 //! path are kept for the plain path.
 
 use std::borrow::Cow;
@@ -40,7 +42,11 @@ fn is_plain(path: &[u8]) -> bool {
 
 /// Returns what a path of the policy is compared with once requests' paths are read so.
 pub(crate) fn pattern(path: &str) -> Cow<'_, str> {
-    if path.contains('%') { fully_decoded(path).into() } else { path.into() }
+    if path.contains('%') {
+        fully_decoded(path).into()
+    } else {
+        path.into()
+    }
 }
 
 fn fully_decoded(path: &str) -> String {
@@ -55,10 +61,12 @@ fn fully_decoded(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns what is the same for all paths that are counted together: the plain path in lower case, without a slash at the end.
+/// Returns what is the same for all paths that are counted together: the plain path in lower case,
+/// without a slash at the end.
 pub(crate) fn counted(path: &str) -> Cow<'_, str> {
     let read = read(path).map_or(Cow::Borrowed(path), Cow::Owned);
-    let as_it_is = !read.bytes().any(|byte| byte.is_ascii_uppercase()) && (read == "/" || !read.ends_with('/'));
+    let as_it_is = !read.bytes().any(|byte| byte.is_ascii_uppercase())
+        && (read == "/" || !read.ends_with('/'));
     if as_it_is {
         return read;
     }

@@ -1,8 +1,10 @@
 //! Queries of URLs as applications read them.
 //!
-//! Applications do not agree on what a query says. All split it at `&`, some at `;` too. Names are the same to one or another if they differ only
-//! in case (ASP.NET), in percent-encoding, or in `.`, space or `[` in place of `_` (PHP); `name[key]` and `name.key` may be parts of `name`; brackets
-//! and `!` or `_` before a name are dropped by some. What may be one parameter to any of them counts as that parameter here.
+//! Applications do not agree on what a query says. All split it at `&`, some at `;` too. Names are
+//! the same to one or another if they differ only in case (ASP.NET), in percent-encoding, or in
+//! `.`, space or `[` in place of `_` (PHP); `name[key]` and `name.key` may be parts of `name`;
+//! brackets and `!` or `_` before a name are dropped by some. What may be one parameter to any of
+//! them counts as that parameter here.
 
 /// A parameter of a query, as it is written there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,86 +19,142 @@ pub(crate) struct Pair<'a> {
 
 /// Returns the parameters of a query, as those see them who split it at `&` and at `;`.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> {
-    query.split(['&', ';']).filter(|text| !text.is_empty()).map(|text| {
-        let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        Pair { text, name, value }
-    })
+    query
+        .split(['&', ';'])
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            Pair { text, name, value }
+        })
 }
 
-/// Returns every parameter that may have this name to an application, in their order. A `*` at the end of the name stands for any ending.
+/// Returns every parameter that may have this name to an application, in their order. A `*` at the
+/// end of the name stands for any ending.
 pub(crate) fn all<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Pair<'a>> {
     pairs(query).filter(|pair| may_be(pair.name, name))
 }
 
-/// Returns the values of every parameter that may have this name to an application, decoded, in their order.
+/// Returns the values of every parameter that may have this name to an application, decoded, in
+/// their order.
 pub(crate) fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = Vec<u8>> + use<'a> {
     all(query, name).map(|pair| decoded(pair.value.as_bytes()))
 }
 
 /// Returns whether a name in a query may be this one to an application.
 pub(crate) fn may_be(written: &str, name: &str) -> bool {
-    let (wanted, open) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
+    let (wanted, open) = name
+        .strip_suffix('*')
+        .map_or((name, false), |start| (start, true));
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if written.bytes().all(is_plain) && wanted.bytes().all(is_plain) {
-        return if open { written.starts_with(wanted) } else { written == wanted };
+        return if open {
+            written.starts_with(wanted)
+        } else {
+            written == wanted
+        };
     }
     let written = lowered(written);
     let wanted = lowered(wanted);
-    let same = |written: &[u8]| if open { written.starts_with(&wanted) } else { *written == *wanted };
+    let same = |written: &[u8]| {
+        if open {
+            written.starts_with(&wanted)
+        } else {
+            *written == *wanted
+        }
+    };
     if same(&written) {
         return true;
     }
     let wanted_folded = folded(&wanted);
     let same_folded = |written: &[u8]| {
-        if open { written.starts_with(&wanted_folded) } else { *written == *wanted_folded }
+        if open {
+            written.starts_with(&wanted_folded)
+        } else {
+            *written == *wanted_folded
+        }
     };
     let bare = bare(&written);
-    let stem = bare.split(|byte| matches!(byte, b'[' | b']' | b'.' | 0)).next().unwrap_or_default();
+    let stem = bare
+        .split(|byte| matches!(byte, b'[' | b']' | b'.' | 0))
+        .next()
+        .unwrap_or_default();
     let starts_with_a_mark = |byte: &u8| matches!(byte, b'_' | b'!');
-    let unmarked = bare.iter().position(|byte| !starts_with_a_mark(byte)).and_then(|at| bare.get(at..)).unwrap_or(bare);
+    let unmarked = bare
+        .iter()
+        .position(|byte| !starts_with_a_mark(byte))
+        .and_then(|at| bare.get(at..))
+        .unwrap_or(bare);
     same_folded(&folded(&written))
         || same_folded(&folded(bare))
         || same_folded(&folded(stem))
         || same_folded(&folded(unmarked))
 }
 
-/// Returns whether a name in a query is this one to every application: it is written as it is, and no application can take it for another one.
+/// Returns whether a name in a query is this one to every application: it is written as it is, and
+/// no application can take it for another one.
 pub(crate) fn is_surely(written: &str, name: &str) -> bool {
-    let (wanted, open) = name.strip_suffix('*').map_or((name, false), |start| (start, true));
-    let same = |written: &str| if open { written.starts_with(wanted) } else { written == wanted };
+    let (wanted, open) = name
+        .strip_suffix('*')
+        .map_or((name, false), |start| (start, true));
+    let same = |written: &str| {
+        if open {
+            written.starts_with(wanted)
+        } else {
+            written == wanted
+        }
+    };
     if !same(written) {
         return false;
     }
     // Whoever writes a name to its end means this one.
-    if !open || written.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'~')) {
+    if !open
+        || written
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'~'))
+    {
         return true;
     }
     // What others make of it must have the same name, or one with the same beginning.
     let decoded = String::from_utf8_lossy(&decoded(written.as_bytes())).into_owned();
-    let folded: String = decoded.chars().map(|c| if matches!(c, '.' | ' ' | '[') { '_' } else { c }).collect();
-    let stem = decoded.split(['[', ']', '.', '\0']).next().unwrap_or_default();
+    let folded: String = decoded
+        .chars()
+        .map(|c| if matches!(c, '.' | ' ' | '[') { '_' } else { c })
+        .collect();
+    let stem = decoded
+        .split(['[', ']', '.', '\0'])
+        .next()
+        .unwrap_or_default();
     same(&decoded) && same(&folded) && same(stem)
 }
 
-/// Returns whether a query stays the same to every application when its parameters are sorted by [`group`].
+/// Returns whether a query stays the same to every application when its parameters are sorted by
+/// [`group`].
 pub(crate) fn may_be_sorted(query: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'[' | b']');
-    let names = |query: &str| pairs(query).all(|pair| pair.name.bytes().all(is_plain) && closes(pair.name));
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'[' | b']');
+    let names =
+        |query: &str| pairs(query).all(|pair| pair.name.bytes().all(is_plain) && closes(pair.name));
     !query.contains(';') && names(query)
 }
 
 /// Returns whether each bracket in a name has its other one.
 fn closes(name: &str) -> bool {
     let (_, inner) = name.split_at(name.find('[').unwrap_or(name.len()));
-    let first =
-        !name.starts_with('[') && name.find(']').is_none_or(|end| name.find('[').is_some_and(|begin| begin < end));
+    let first = !name.starts_with('[')
+        && name
+            .find(']')
+            .is_none_or(|end| name.find('[').is_some_and(|begin| begin < end));
     first && inner.matches('[').count() == inner.matches(']').count()
 }
 
-/// Returns what is the same for all parameters whose order among each other may matter, where a query may be sorted: the name without keys, in lower
-/// case.
+/// Returns what is the same for all parameters whose order among each other may matter, where a
+/// query may be sorted: the name without keys, in lower case.
 pub(crate) fn group(name: &str) -> String {
-    name.split('[').next().unwrap_or_default().trim_start_matches(['_', '!']).to_ascii_lowercase()
+    name.split('[')
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches(['_', '!'])
+        .to_ascii_lowercase()
 }
 
 /// Decodes `+` and `%XX`.
@@ -104,7 +162,11 @@ pub(crate) fn decoded(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((byte, after)) = decode_first(rest) {
-        bytes.push(if byte == b'+' && rest.first() == Some(&b'+') { b' ' } else { byte });
+        bytes.push(if byte == b'+' && rest.first() == Some(&b'+') {
+            b' '
+        } else {
+            byte
+        });
         rest = after;
     }
     bytes
@@ -122,7 +184,9 @@ pub(crate) fn decode_first(text: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn lowered(name: &str) -> Vec<u8> {
@@ -132,14 +196,28 @@ fn lowered(name: &str) -> Vec<u8> {
 /// A name without what applications drop around it: white space and brackets.
 fn bare(name: &[u8]) -> &[u8] {
     let is_dropped = |byte: &u8| *byte <= b' ' || *byte >= 0x7f || matches!(byte, b'[' | b']');
-    let start = name.iter().position(|byte| !is_dropped(byte)).unwrap_or(name.len());
-    let end = name.iter().rposition(|byte| !is_dropped(byte)).map_or(start, |last| last + 1);
+    let start = name
+        .iter()
+        .position(|byte| !is_dropped(byte))
+        .unwrap_or(name.len());
+    let end = name
+        .iter()
+        .rposition(|byte| !is_dropped(byte))
+        .map_or(start, |last| last + 1);
     name.get(start..end).unwrap_or_default()
 }
 
 /// A name with what PHP writes in place of other characters.
 fn folded(name: &[u8]) -> Vec<u8> {
-    name.iter().map(|byte| if matches!(byte, b'.' | b' ' | b'[') { b'_' } else { *byte }).collect()
+    name.iter()
+        .map(|byte| {
+            if matches!(byte, b'.' | b' ' | b'[') {
+                b'_'
+            } else {
+                *byte
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -174,7 +252,10 @@ mod tests {
             assert_eq!(texts(same, "user_id"), [same]);
         }
         assert!(texts("user=1&id=2&userid=3&user-id=4&", "user_id").is_empty());
-        assert_eq!(texts("utm_a=1&UTM_b=2&utm=3", "utm_*"), ["utm_a=1", "UTM_b=2"]);
+        assert_eq!(
+            texts("utm_a=1&UTM_b=2&utm=3", "utm_*"),
+            ["utm_a=1", "UTM_b=2"]
+        );
         let values: Vec<Vec<u8>> = values("t=a%62&t=a+b;t", "t").collect();
         assert_eq!(values, [&b"ab"[..], b"a b", b""]);
     }

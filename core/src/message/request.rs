@@ -17,7 +17,8 @@ use crate::problem::Refusal;
 pub struct Client {
     /// The address that the connection, or at the edge the platform, names.
     pub peer: IpAddr,
-    /// Where the client is, if the platform says so. Otherwise trusted proxies may say it in header fields.
+    /// Where the client is, if the platform says so. Otherwise trusted proxies may say it in header
+    /// fields.
     pub geo: Option<Geo>,
     /// How the client reached this node.
     pub scheme: Scheme,
@@ -60,13 +61,19 @@ pub enum RequestBody {
 }
 
 /// Fields by which a client wants less than the whole response.
-static SELECTIVE: [HeaderName; 5] =
-    [header::RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE];
+static SELECTIVE: [HeaderName; 5] = [
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
 
 /// A request that is being answered.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// As received, without the fields that speak of the client's connection: no decision may rest on a field that an origin never sees.
+    /// As received, without the fields that speak of the client's connection: no decision may rest
+    /// on a field that an origin never sees.
     pub head: http::request::Parts,
     /// Host and port, in lower case; without the scheme's own port.
     pub authority: String,
@@ -90,12 +97,14 @@ pub struct Request {
     pub trace: Trace,
     /// Whether the client asks for a WebSocket.
     pub websocket: bool,
-    /// Whether there are conditions or ranges: usually not, and then nobody looks for them one by one.
+    /// Whether there are conditions or ranges: usually not, and then nobody looks for them one by
+    /// one.
     pub selective: bool,
 }
 
 impl Request {
-    /// Reads a request. The refusal says why it must not be answered, if so; the request is then good for a report only.
+    /// Reads a request. The refusal says why it must not be answered, if so; the request is then
+    /// good for a report only.
     pub(crate) fn read(
         bounds: &Bounds,
         clients: &ClientPolicy,
@@ -104,16 +113,31 @@ impl Request {
     ) -> (Self, Option<Refusal>) {
         let authority = authority_of(&head);
         let normalised_path = path::normalised(head.uri.path());
-        let ambiguous = path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
+        let ambiguous =
+            path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
         let peer = unmapped(client.peer);
         let believed = clients.trusts(peer);
         let of_scheme = believed || is_of_scheme(&head, client.scheme);
-        let refusal = check(bounds, &head, authority.is_some(), ambiguous, of_scheme, client.body);
+        let refusal = check(
+            bounds,
+            &head,
+            authority.is_some(),
+            ambiguous,
+            of_scheme,
+            client.body,
+        );
         let websocket = hop_by_hop::wants_websocket(&head);
         hop_by_hop::strip_hop_by_hop(&mut head.headers);
         let named = clients.country_header.as_ref().filter(|_| believed);
-        let geo = client.geo.or_else(|| named.map(|field| Geo::from_headers(&head.headers, field))).unwrap_or_default();
-        let scheme = if believed { forwarded_scheme(clients, &head).unwrap_or(client.scheme) } else { client.scheme };
+        let geo = client
+            .geo
+            .or_else(|| named.map(|field| Geo::from_headers(&head.headers, field)))
+            .unwrap_or_default();
+        let scheme = if believed {
+            forwarded_scheme(clients, &head).unwrap_or(client.scheme)
+        } else {
+            client.scheme
+        };
         let mut authority = authority.unwrap_or_default();
         // The same origin (RFC 9110, section 4.2.3).
         authority.truncate(authority::without_default_port(scheme.as_str(), &authority).len());
@@ -142,7 +166,9 @@ impl Request {
 
     /// Returns the path as routes and keys compare it: equivalent spellings are one path.
     pub fn path(&self) -> &str {
-        self.normalised_path.as_deref().unwrap_or(self.head.uri.path())
+        self.normalised_path
+            .as_deref()
+            .unwrap_or(self.head.uri.path())
     }
 }
 
@@ -155,12 +181,17 @@ fn check(
     body: RequestBody,
 ) -> Option<Refusal> {
     let fields = Fields::of(&head.headers);
-    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
     let too_large = matches!(body, RequestBody::Sized(bytes) if bytes > bounds.body_bytes_max);
     match () {
         () if head.method == Method::CONNECT => Some(Refusal::MethodNotAllowed),
         // Only CONNECT has a target that is an authority (RFC 9112, section 3.2.3).
-        () if head.uri.authority().is_some() && head.uri.scheme().is_none() => Some(Refusal::Malformed),
+        () if head.uri.authority().is_some() && head.uri.scheme().is_none() => {
+            Some(Refusal::Malformed)
+        }
         () if !is_http(head) => Some(Refusal::Malformed),
         () if target > bounds.uri_bytes_max => Some(Refusal::UriTooLong),
         () if fields.count > bounds.header_count_max || fields.bytes > bounds.header_bytes_max => {
@@ -177,7 +208,8 @@ fn check(
 
 /// What one look over the fields of a request tells.
 struct Fields {
-    /// How many there are. An HTTP/2 client may send one Cookie field in any number of pieces (RFC 9113, section 8.2.3).
+    /// How many there are. An HTTP/2 client may send one Cookie field in any number of pieces (RFC
+    /// 9113, section 8.2.3).
     count: usize,
     /// Bytes of their names and values.
     bytes: usize,
@@ -193,35 +225,59 @@ impl Fields {
             crumbs += usize::from(*name == header::COOKIE);
             passed_on |= *name == names::CDN_LOOP;
         }
-        Self { count: headers.len() - crumbs.saturating_sub(1), bytes, passed_on }
+        Self {
+            count: headers.len() - crumbs.saturating_sub(1),
+            bytes,
+            passed_on,
+        }
     }
 }
 
 /// Returns whether a target that names a scheme names one that is served.
 fn is_http(head: &http::request::Parts) -> bool {
-    head.uri.scheme().is_none_or(|scheme| *scheme == http::uri::Scheme::HTTP || *scheme == http::uri::Scheme::HTTPS)
+    head.uri.scheme().is_none_or(|scheme| {
+        *scheme == http::uri::Scheme::HTTP || *scheme == http::uri::Scheme::HTTPS
+    })
 }
 
-/// Returns whether a target that names a scheme names the one by which it came (RFC 9110, section 7.4). An HTTP/2 client always names one, and
-/// a proxy that ends TLS names its own client's.
+/// Returns whether a target that names a scheme names the one by which it came (RFC 9110, section
+/// 7.4). An HTTP/2 client always names one, and a proxy that ends TLS names its own client's.
 fn is_of_scheme(head: &http::request::Parts, scheme: Scheme) -> bool {
-    head.version == http::Version::HTTP_2 || head.uri.scheme_str().is_none_or(|named| named == scheme.as_str())
+    head.version == http::Version::HTTP_2
+        || head
+            .uri
+            .scheme_str()
+            .is_none_or(|named| named == scheme.as_str())
 }
 
-/// Returns how a request is answered that must not be passed on any further (RFC 9110, section 7.6.2).
+/// Returns how a request is answered that must not be passed on any further (RFC 9110, section
+/// 7.6.2).
 fn ends_here(head: &http::request::Parts) -> Option<Refusal> {
     if hop_by_hop::passes_left(head) != Some(0) {
         return None;
     }
-    Some(if head.method == Method::OPTIONS { Refusal::FinalRecipient } else { Refusal::MethodNotAllowed })
+    Some(if head.method == Method::OPTIONS {
+        Refusal::FinalRecipient
+    } else {
+        Refusal::MethodNotAllowed
+    })
 }
 
 /// How the client reached the proxy that this node believes.
 fn forwarded_scheme(clients: &ClientPolicy, head: &http::request::Parts) -> Option<Scheme> {
     // Proxies behind each other write a list; the first one is the client's. Some name a WebSocket.
     let in_forwarded = clients.forwarded_protocol(&head.headers);
-    let said = in_forwarded.or_else(|| head.headers.get(names::X_FORWARDED_PROTO).map(http::HeaderValue::as_bytes))?;
-    let first = std::str::from_utf8(said).ok()?.split(',').next()?.trim().trim_matches('"');
+    let said = in_forwarded.or_else(|| {
+        head.headers
+            .get(names::X_FORWARDED_PROTO)
+            .map(http::HeaderValue::as_bytes)
+    })?;
+    let first = std::str::from_utf8(said)
+        .ok()?
+        .split(',')
+        .next()?
+        .trim()
+        .trim_matches('"');
     let is_one_of = |names: [&str; 2]| names.iter().any(|name| first.eq_ignore_ascii_case(name));
     match () {
         () if is_one_of(["http", "ws"]) => Some(Scheme::Http),
@@ -230,8 +286,8 @@ fn forwarded_scheme(clients: &ClientPolicy, head: &http::request::Parts) -> Opti
     }
 }
 
-/// Finds the authority: the target's own if it has one (RFC 9112, section 3.2.2), otherwise the one Host field. A field that is no host makes the
-/// request void all the same (section 3.2).
+/// Finds the authority: the target's own if it has one (RFC 9112, section 3.2.2), otherwise the one
+/// Host field. A field that is no host makes the request void all the same (section 3.2).
 fn authority_of(head: &http::request::Parts) -> Option<String> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match hosts.next() {
@@ -263,8 +319,14 @@ mod tests {
             }
             authority_of(&builder.body(()).unwrap().into_parts().0)
         };
-        assert_eq!(host(&["Shop.Example:80"], "/"), Some("shop.example:80".into()));
-        assert_eq!(host(&["other"], "http://shop.example/"), Some("shop.example".into()));
+        assert_eq!(
+            host(&["Shop.Example:80"], "/"),
+            Some("shop.example:80".into())
+        );
+        assert_eq!(
+            host(&["other"], "http://shop.example/"),
+            Some("shop.example".into())
+        );
         assert_eq!(host(&[], "/"), None);
         assert_eq!(host(&["a", "a"], "/"), None);
         assert_eq!(host(&["a/b"], "/"), None);

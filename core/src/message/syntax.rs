@@ -1,6 +1,7 @@
 //! What fields of many kinds are made of: lists and numbers.
 
-/// Splits a comma-separated list; commas inside quoted strings do not count. Members are trimmed, empty ones left out.
+/// Splits a comma-separated list; commas inside quoted strings do not count. Members are trimmed,
+/// empty ones left out.
 pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     let mut escaped = false;

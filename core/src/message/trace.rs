@@ -16,13 +16,21 @@ pub struct Trace {
 impl Trace {
     /// Reads `traceparent`; without a valid one the trace is `fresh`.
     pub fn read(headers: &HeaderMap, fresh: u128) -> Self {
-        let given = headers.get(names::TRACEPARENT).and_then(|value| parse(value.as_bytes()));
-        given.unwrap_or(Self { id: fresh.max(1), flags: 1 })
+        let given = headers
+            .get(names::TRACEPARENT)
+            .and_then(|value| parse(value.as_bytes()));
+        given.unwrap_or(Self {
+            id: fresh.max(1),
+            flags: 1,
+        })
     }
 
     /// Writes the `traceparent` of the request's n-th attempt at an origin.
     pub fn write(self, headers: &mut HeaderMap, attempt: u8) {
-        #[expect(clippy::cast_possible_truncation, reason = "the lower half of the id is the seed")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the lower half of the id is the seed"
+        )]
         let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
         let mut field = *b"00-iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii-ssssssssssssssss-ff";
         write_hex(&mut field[3..35], &self.id.to_be_bytes());
@@ -43,11 +51,20 @@ fn parse(value: &[u8]) -> Option<Trace> {
     let flags = hex(fields.next()?, 2)?;
     let more = fields.next().is_some();
     let valid = version != 0xff && id != 0 && parent != 0 && !(version == 0 && more);
-    valid.then_some(Trace { id, flags: u8::try_from(flags).ok()? })
+    valid.then_some(Trace {
+        id,
+        flags: u8::try_from(flags).ok()?,
+    })
 }
 
 fn write_hex(into: &mut [u8], bytes: &[u8]) {
-    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + (half - 10) };
+    let digit = |half: u8| {
+        if half < 10 {
+            b'0' + half
+        } else {
+            b'a' + (half - 10)
+        }
+    };
     for (pair, byte) in into.chunks_exact_mut(2).zip(bytes) {
         pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }

@@ -1,11 +1,13 @@
 //! Request header fields that origins obey although they are in no key.
 //!
-//! A client that makes an origin answer for another URL, host, method, address, country or user than those in the key poisons what is stored for all
-//! (cache poisoning). Frameworks and proxies know very many such fields, so families are looked at, not single names. They do not go with a request
-//! whose response may be stored, unless the profile has them in its key.
+//! A client that makes an origin answer for another URL, host, method, address, country or user
+//! than those in the key poisons what is stored for all (cache poisoning). Frameworks and proxies
+//! know very many such fields, so families are looked at, not single names. They do not go with a
+//! request whose response may be stored, unless the profile has them in its key.
 //!
-//! Three kinds go with no request at all: names with `_`, which CGI and what comes from it take for the same name with `-`; `Proxy`, which CGI programs
-//! take for the address of their proxy (httpoxy); and what only a proxy may say of its client, if it comes from somebody else.
+//! Three kinds go with no request at all: names with `_`, which CGI and what comes from it take for
+//! the same name with `-`; `Proxy`, which CGI programs take for the address of their proxy
+//! (httpoxy); and what only a proxy may say of its client, if it comes from somebody else.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -30,10 +32,15 @@ enum Kind {
 }
 
 /// Written anew for each origin by `forward::request_head`.
-static WRITTEN: [HeaderName; 4] =
-    [header::FORWARDED, names::X_FORWARDED_FOR, names::X_FORWARDED_HOST, names::X_FORWARDED_PROTO];
+static WRITTEN: [HeaderName; 4] = [
+    header::FORWARDED,
+    names::X_FORWARDED_FOR,
+    names::X_FORWARDED_HOST,
+    names::X_FORWARDED_PROTO,
+];
 
-/// Of the families below, these are harmless: they are signed, or say nothing that an answer is made of.
+/// Of the families below, these are harmless: they are signed, or say nothing that an answer is
+/// made of.
 const HARMLESS: [&str; 9] = [
     "access-control-request-method",
     "cdn-loop",
@@ -46,7 +53,8 @@ const HARMLESS: [&str; 9] = [
     "x-forwarded-request-id",
 ];
 
-/// What beginnings of names say after `x-`, sorted by their first letters. The first that fits counts.
+/// What beginnings of names say after `x-`, sorted by their first letters. The first that fits
+/// counts.
 const BEGINNINGS_OF_EXTENSIONS: [(&str, Kind); 73] = [
     ("auth-request-", Kind::Identity),
     ("authenticated-", Kind::Identity),
@@ -165,17 +173,33 @@ const ENDS: [(&str, Kind); 12] = [
 ];
 
 /// What ends of names with `x-` say.
-const ENDS_OF_EXTENSIONS: [&str; 9] =
-    ["-url", "-uri", "-host", "-hostname", "-port", "-scheme", "-proto", "-protocol", "-ssl"];
+const ENDS_OF_EXTENSIONS: [&str; 9] = [
+    "-url",
+    "-uri",
+    "-host",
+    "-hostname",
+    "-port",
+    "-scheme",
+    "-proto",
+    "-protocol",
+    "-ssl",
+];
 
 fn kind(name: &HeaderName) -> Option<Kind> {
     let text = name.as_str();
-    let kind = if may_have_kind(text) { family(text) } else { None };
+    let kind = if may_have_kind(text) {
+        family(text)
+    } else {
+        None
+    };
     kind.filter(|_| !WRITTEN.contains(name) && !HARMLESS.contains(&text))
 }
 
 fn family(name: &str) -> Option<Kind> {
-    let ending = ENDS.iter().find(|(end, _)| ends(name, end)).map(|(_, kind)| *kind);
+    let ending = ENDS
+        .iter()
+        .find(|(end, _)| ends(name, end))
+        .map(|(_, kind)| *kind);
     if ending == Some(Kind::Country) {
         return ending;
     }
@@ -192,22 +216,36 @@ fn family(name: &str) -> Option<Kind> {
         (name.as_bytes().contains(&b'v') && name.contains("override"))
             || (extension.is_some() && ENDS_OF_EXTENSIONS.iter().any(|end| ends(name, end)))
     };
-    beginning.or(ending).or_else(|| is_target().then_some(Kind::Target))
+    beginning
+        .or(ending)
+        .or_else(|| is_target().then_some(Kind::Target))
 }
 
 /// Finds the first of the beginnings that a text has.
 fn beginning(table: &[(&str, Kind)], text: &str) -> Option<Kind> {
     let first = text.as_bytes().first();
     let from = table.partition_point(|(start, _)| start.as_bytes().first() < first);
-    let mut same_letter = table.iter().skip(from).take_while(|(start, _)| start.as_bytes().first() == first);
-    same_letter.find(|(start, _)| text.starts_with(start)).map(|(_, kind)| *kind)
+    let mut same_letter = table
+        .iter()
+        .skip(from)
+        .take_while(|(start, _)| start.as_bytes().first() == first);
+    same_letter
+        .find(|(start, _)| text.starts_with(start))
+        .map(|(_, kind)| *kind)
 }
 
-/// Returns whether a name has a first letter of `BEGINNINGS`, a last one of `ENDS`, or something else that is looked for: a quick look, for every field of
-/// every request comes here, and most leave.
+/// Returns whether a name has a first letter of `BEGINNINGS`, a last one of `ENDS`, or something
+/// else that is looked for: a quick look, for every field of every request comes here, and most
+/// leave.
 fn may_have_kind(name: &str) -> bool {
-    let begins = matches!(name.as_bytes(), [b'x' | b'r' | b'c' | b's' | b'o' | b'g' | b'f' | b'a', ..]);
-    let ends = matches!(name.as_bytes(), [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e' | b'd']);
+    let begins = matches!(
+        name.as_bytes(),
+        [b'x' | b'r' | b'c' | b's' | b'o' | b'g' | b'f' | b'a', ..]
+    );
+    let ends = matches!(
+        name.as_bytes(),
+        [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e' | b'd']
+    );
     begins || ends || name.as_bytes().contains(&b'v')
 }
 
@@ -226,36 +264,53 @@ fn is_known(kind: Kind, value: &HeaderValue, request: &Request) -> bool {
     let text = value.to_str().unwrap_or_default().trim();
     match kind {
         Kind::Address => text.parse().ok().map(unmapped) == Some(request.address),
-        Kind::Country => request.geo.country.as_ref().is_some_and(|country| country.as_bytes() == text.as_bytes()),
+        Kind::Country => request
+            .geo
+            .country
+            .as_ref()
+            .is_some_and(|country| country.as_bytes() == text.as_bytes()),
         Kind::Target | Kind::Place | Kind::Identity => false,
     }
 }
 
-/// Returns whether a field would make a response one that is not for all requests with the same key. Of those whom the policy trusts to say it, what
-/// is said of the client's place and identity is believed; what the request is about they may have passed on from anybody.
+/// Returns whether a field would make a response one that is not for all requests with the same
+/// key. Of those whom the policy trusts to say it, what is said of the client's place and identity
+/// is believed; what the request is about they may have passed on from anybody.
 fn misleads(name: &HeaderName, value: &HeaderValue, request: &Request) -> bool {
     kind(name).is_some_and(|kind| match kind {
         Kind::Target | Kind::Address => !is_known(kind, value, request),
-        Kind::Country | Kind::Place | Kind::Identity => !request.believed && !is_known(kind, value, request),
+        Kind::Country | Kind::Place | Kind::Identity => {
+            !request.believed && !is_known(kind, value, request)
+        }
     })
 }
 
-/// Drops fields that would make an origin's response another one than its key says, unless they are in the key, or `known`.
-pub(crate) fn strip(headers: &mut HeaderMap, request: &Request, keyed: &[HeaderName], known: Option<&HeaderName>) {
-    retain(headers, |name, value| keyed.contains(name) || known == Some(name) || !misleads(name, value, request));
+/// Drops fields that would make an origin's response another one than its key says, unless they are
+/// in the key, or `known`.
+pub(crate) fn strip(
+    headers: &mut HeaderMap,
+    request: &Request,
+    keyed: &[HeaderName],
+    known: Option<&HeaderName>,
+) {
+    retain(headers, |name, value| {
+        keyed.contains(name) || known == Some(name) || !misleads(name, value, request)
+    });
 }
 
 /// Drops what goes with no request. `passed` are the fields that the policy names.
 pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &[HeaderName]) {
-    let is_of_cgi = |name: &HeaderName| name.as_str() == "proxy" || name.as_str().as_bytes().contains(&b'_');
+    let is_of_cgi =
+        |name: &HeaderName| name.as_str() == "proxy" || name.as_str().as_bytes().contains(&b'_');
     let from_a_stranger = |name: &HeaderName, value: &HeaderValue| {
         let text = name.as_str();
         // Nearly all fields leave here.
         if request.believed || !may_be_of_a_stranger(text) {
             return false;
         }
-        let is_of_proxies =
-            ["x-forward", "forwarded-", "x-envoy-", "client-cert"].iter().any(|start| text.starts_with(start));
+        let is_of_proxies = ["x-forward", "forwarded-", "x-envoy-", "client-cert"]
+            .iter()
+            .any(|start| text.starts_with(start));
         match kind(name) {
             Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
             Some(Kind::Target | Kind::Identity) => is_of_proxies,
@@ -264,49 +319,69 @@ pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &
             None => false,
         }
     };
-    // No trailer fields of requests are passed on, and the shell's HTTP library answers expectations itself.
+    // No trailer fields of requests are passed on, and the shell's HTTP library answers
+    // expectations itself.
     let ends_here = |name: &HeaderName| *name == header::TRAILER || *name == header::EXPECT;
     retain(headers, |name, value| {
-        !ends_here(name) && (passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)))
+        !ends_here(name)
+            && (passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)))
     });
 }
 
-/// Returns whether it is worth to look at a name more closely: quick, for every field of every request comes here.
+/// Returns whether it is worth to look at a name more closely: quick, for every field of every
+/// request comes here.
 fn may_be_of_a_stranger(name: &str) -> bool {
     match name.as_bytes() {
         [b'x', b'-', ..] | [b'c', b'f', b'-', ..] => true,
         [b'r' | b'f' | b'c', ..]
-            if ["remote-", "forwarded-", "client-cert"].iter().any(|start| name.starts_with(start)) =>
+            if ["remote-", "forwarded-", "client-cert"]
+                .iter()
+                .any(|start| name.starts_with(start)) =>
         {
             true
         }
         // The last letters of `ENDS`.
-        [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e'] => ENDS.iter().any(|(end, _)| ends(name, end)),
+        [.., b'p' | b's' | b'4' | b'6' | b'r' | b'y' | b'e'] => {
+            ENDS.iter().any(|(end, _)| ends(name, end))
+        }
         _ => false,
     }
 }
 
 /// Drops all values of a field of which one is to go.
 fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName, &HeaderValue) -> bool) {
-    let doomed: Vec<HeaderName> =
-        headers.iter().filter(|(name, value)| !keeps(name, value)).map(|(name, _)| name.clone()).collect();
+    let doomed: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(name, value)| !keeps(name, value))
+        .map(|(name, _)| name.clone())
+        .collect();
     for name in doomed {
         headers.remove(name);
     }
 }
 
-/// Returns whether a request has such fields, or says of its client what is not known, where it went to an origin as it is.
+/// Returns whether a request has such fields, or says of its client what is not known, where it
+/// went to an origin as it is.
 pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -> bool {
     let headers = &request.head.headers;
     let first_is_known = |value: &HeaderValue| {
         let first = value.to_str().ok().and_then(|text| text.split(',').next());
-        first.and_then(|text| text.trim().parse().ok()).map(unmapped) == Some(request.address)
+        first
+            .and_then(|text| text.trim().parse().ok())
+            .map(unmapped)
+            == Some(request.address)
     };
-    let another_scheme = |value: &HeaderValue| value.as_bytes() != request.scheme.as_str().as_bytes();
+    let another_scheme =
+        |value: &HeaderValue| value.as_bytes() != request.scheme.as_str().as_bytes();
     let continued = request.believed
         && (headers.contains_key(header::FORWARDED)
-            || headers.get(names::X_FORWARDED_FOR).is_some_and(|value| !first_is_known(value))
-            || headers.get_all(names::X_FORWARDED_PROTO).iter().any(another_scheme));
+            || headers
+                .get(names::X_FORWARDED_FOR)
+                .is_some_and(|value| !first_is_known(value))
+            || headers
+                .get_all(names::X_FORWARDED_PROTO)
+                .iter()
+                .any(another_scheme));
     let says_more = |(name, value): (&HeaderName, &HeaderValue)| {
         let personal = matches!(kind(name), Some(Kind::Identity | Kind::Place));
         (personal || misleads(name, value, request)) && !keyed.contains(name)
@@ -327,14 +402,24 @@ mod tests {
 
     #[test]
     fn the_quick_looks_pass_over_nothing_in_the_tables() {
-        let extensions = BEGINNINGS_OF_EXTENSIONS.iter().map(|(start, _)| format!("x-{start}q"));
+        let extensions = BEGINNINGS_OF_EXTENSIONS
+            .iter()
+            .map(|(start, _)| format!("x-{start}q"));
         let others = BEGINNINGS.iter().map(|(start, _)| format!("{start}q"));
         let ends = ENDS.iter().map(|(end, _)| format!("q{end}"));
-        for name in extensions.chain(others).chain(ends).chain(["q-override-q".to_owned()]) {
+        for name in extensions
+            .chain(others)
+            .chain(ends)
+            .chain(["q-override-q".to_owned()])
+        {
             assert!(may_have_kind(&name), "{name}");
         }
-        let of_strangers = ENDS.iter().filter(|(_, kind)| matches!(kind, Kind::Address | Kind::Country));
-        for name in of_strangers.map(|(end, _)| format!("q{end}")).chain(["x-q", "cf-q", "remote-q"].map(String::from))
+        let of_strangers = ENDS
+            .iter()
+            .filter(|(_, kind)| matches!(kind, Kind::Address | Kind::Country));
+        for name in of_strangers
+            .map(|(end, _)| format!("q{end}"))
+            .chain(["x-q", "cf-q", "remote-q"].map(String::from))
         {
             assert!(may_be_of_a_stranger(&name), "{name}");
         }

@@ -12,7 +12,11 @@ use crate::message::client::unmapped;
 use crate::time::{Millis, Timestamp};
 
 /// Wrong tokens that an address may show: ten at once, and one more each six seconds.
-const QUOTA: Quota = Quota { amount: 10, period: 60_000, burst: 10 };
+const QUOTA: Quota = Quota {
+    amount: 10,
+    period: 60_000,
+    burst: 10,
+};
 
 /// Most addresses remembered; beyond it the one that is nearest to its rest is forgotten.
 const ADDRESSES_MAX: usize = 1024;
@@ -27,15 +31,19 @@ impl Guesses {
         Self(BTreeMap::new())
     }
 
-    /// Checks that an address may show a token now. It is asked before the token is looked at: a right one is refused too, or guesses would not be
-    /// slowed.
+    /// Checks that an address may show a token now. It is asked before the token is looked at: a
+    /// right one is refused too, or guesses would not be slowed.
     ///
     /// # Errors
     /// After too many wrong tokens, and says how long to wait.
     pub fn admit(&self, address: IpAddr, now: Timestamp) -> Result<(), Refused> {
         let state = self.0.get(&network(address)).copied();
         let verdict = gcra::peek(&QUOTA, state, 1, now);
-        if verdict.allowed { Ok(()) } else { Err(too_many(verdict.retry_after)) }
+        if verdict.allowed {
+            Ok(())
+        } else {
+            Err(too_many(verdict.retry_after))
+        }
     }
 
     /// Counts a wrong token.
@@ -44,7 +52,11 @@ impl Guesses {
         if self.0.len() >= ADDRESSES_MAX && !self.0.contains_key(&address) {
             self.0.retain(|_, state| !state.is_spent(now));
             if self.0.len() >= ADDRESSES_MAX
-                && let Some(nearest) = self.0.iter().min_by_key(|(_, state)| **state).map(|(address, _)| *address)
+                && let Some(nearest) = self
+                    .0
+                    .iter()
+                    .min_by_key(|(_, state)| **state)
+                    .map(|(address, _)| *address)
             {
                 self.0.remove(&nearest);
             }
@@ -66,7 +78,10 @@ fn too_many(retry_after: Millis) -> Refused {
     let seconds = retry_after.div_ceil(1000).max(1);
     let detail = format!("Too many wrong tokens came from this address; wait {seconds} s.");
     let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, "Too many guesses", detail);
-    Refused { retry_after: Some(seconds), ..refused }
+    Refused {
+        retry_after: Some(seconds),
+        ..refused
+    }
 }
 
 #[cfg(test)]
@@ -85,8 +100,13 @@ mod tests {
             assert!(guesses.admit(address("192.0.2.1"), at(0)).is_ok());
             guesses.count(address("192.0.2.1"), at(0));
         }
-        let refused = guesses.admit(address("::ffff:192.0.2.1"), at(0)).unwrap_err();
-        assert_eq!((refused.status, refused.retry_after), (StatusCode::TOO_MANY_REQUESTS, Some(6)));
+        let refused = guesses
+            .admit(address("::ffff:192.0.2.1"), at(0))
+            .unwrap_err();
+        assert_eq!(
+            (refused.status, refused.retry_after),
+            (StatusCode::TOO_MANY_REQUESTS, Some(6))
+        );
         assert!(guesses.admit(address("192.0.2.2"), at(0)).is_ok());
         assert!(guesses.admit(address("192.0.2.1"), at(5999)).is_err());
         assert!(guesses.admit(address("192.0.2.1"), at(6000)).is_ok());

@@ -1,7 +1,8 @@
 //! By which names the admin address may be asked for.
 //!
-//! Why: a page in an operator's browser can have its own name lead to the admin address (DNS rebinding) and read what is there as if it were its own.
-//! The browser then sends that name in Host. An address is no name, so whoever asks by address is no such page.
+//! Why: a page in an operator's browser can have its own name lead to the admin address (DNS
+//! rebinding) and read what is there as if it were its own. The browser then sends that name in
+//! Host. An address is no name, so whoever asks by address is no such page.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,23 +11,32 @@ use http::{HeaderValue, StatusCode, header, request};
 use super::refused::Refused;
 use crate::message::authority;
 
-/// Returns whether a text can be in the list of names: a host without port, or `*.` and what follows it.
+/// Returns whether a text can be in the list of names: a host without port, or `*.` and what
+/// follows it.
 pub(crate) fn is_name(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
     authority::read(name).is_some_and(|read| authority::host_length(&read) == read.len())
 }
 
-/// Checks that a request to the admin address names an address, `localhost`, or one of these names (in lower case; `*.` stands for any beginning).
+/// Checks that a request to the admin address names an address, `localhost`, or one of these names
+/// (in lower case; `*.` stands for any beginning).
 ///
 /// # Errors
 /// Says what to set.
 pub fn admit_host(head: &request::Parts, names: &[String]) -> Result<(), Refused> {
     let mut fields = head.headers.get_all(header::HOST).iter();
     let (field, another) = (fields.next(), fields.next());
-    let authorities =
-        [head.uri.authority().map(|authority| authority.as_str().as_bytes()), field.map(HeaderValue::as_bytes)];
+    let authorities = [
+        head.uri
+            .authority()
+            .map(|authority| authority.as_str().as_bytes()),
+        field.map(HeaderValue::as_bytes),
+    ];
     // Browsers always name a host; old probes do not.
-    let expected = authorities.into_iter().flatten().all(|authority| is_expected(authority, names));
+    let expected = authorities
+        .into_iter()
+        .flatten()
+        .all(|authority| is_expected(authority, names));
     if expected && another.is_none() {
         return Ok(());
     }
@@ -39,8 +49,15 @@ pub fn admit_host(head: &request::Parts, names: &[String]) -> Result<(), Refused
 }
 
 fn is_expected(authority: &[u8], names: &[String]) -> bool {
-    let Some(authority) = std::str::from_utf8(authority).ok().and_then(authority::read) else { return false };
-    let host = authority.get(..authority::host_length(&authority)).unwrap_or_default();
+    let Some(authority) = std::str::from_utf8(authority)
+        .ok()
+        .and_then(authority::read)
+    else {
+        return false;
+    };
+    let host = authority
+        .get(..authority::host_length(&authority))
+        .unwrap_or_default();
     let is_listed = |name: &String| match name.strip_prefix('*') {
         Some(ending) => host.len() > ending.len() && host.ends_with(ending),
         None => host == name,
@@ -49,8 +66,11 @@ fn is_expected(authority: &[u8], names: &[String]) -> bool {
 }
 
 fn is_address(host: &str) -> bool {
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    bracketed.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok()) || host.parse::<IpAddr>().is_ok()
+    let bracketed = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    bracketed.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+        || host.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -66,9 +86,16 @@ mod tests {
             builder = builder.header("host", *host);
         }
         let (head, ()) = builder.body(()).unwrap().into_parts();
-        let names = ["tidegate.default.svc".to_owned(), "*.pods.example".to_owned()];
+        let names = [
+            "tidegate.default.svc".to_owned(),
+            "*.pods.example".to_owned(),
+        ];
         let admitted = admit_host(&head, &names);
-        assert!(admitted.as_ref().map_or_else(|refused| refused.detail.contains("admin_hosts"), |()| true));
+        assert!(
+            admitted
+                .as_ref()
+                .map_or_else(|refused| refused.detail.contains("admin_hosts"), |()| true)
+        );
         admitted.is_ok()
     }
 

@@ -18,12 +18,22 @@ pub struct Refused {
 impl Refused {
     /// Says no.
     pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), retry_after: None }
+        Self {
+            status,
+            title,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     /// Returns the problem document (RFC 9457).
     pub(super) fn document(&self) -> String {
-        let Self { status, title, detail, retry_after: _ } = self;
+        let Self {
+            status,
+            title,
+            detail,
+            retry_after: _,
+        } = self;
         serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail })
             .to_string()
     }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Shortest token about which `serve` says nothing: 16 characters, as 8 random bytes in hexadecimal digits have.
+/// Shortest token about which `serve` says nothing: 16 characters, as 8 random bytes in hexadecimal
+/// digits have.
 pub const CHARACTERS_MIN: usize = 16;
 
 /// The scheme of the token (RFC 6750).
@@ -48,15 +49,22 @@ impl Token {
         let mut lines = headers.get_all(header::AUTHORIZATION).iter();
         match (lines.next(), lines.next()) {
             (None, _) => Shown::Nothing,
-            (Some(line), None) if bearer(line.as_bytes()).is_some_and(|token| same(token, &self.0)) => Shown::Right,
+            (Some(line), None)
+                if bearer(line.as_bytes()).is_some_and(|token| same(token, &self.0)) =>
+            {
+                Shown::Right
+            }
             (Some(_), _) => Shown::Wrong,
         }
     }
 
-    /// Returns whether the token stands anywhere in a field by which a client says who it is, whatever its scheme, case and number, also in
-    /// credentials of Basic: such a request goes to no origin.
+    /// Returns whether the token stands anywhere in a field by which a client says who it is,
+    /// whatever its scheme, case and number, also in credentials of Basic: such a request goes to
+    /// no origin.
     pub fn is_in(&self, headers: &HeaderMap) -> bool {
-        headers.iter().any(|(name, value)| says_who(name) && self.is_within(value.as_bytes()))
+        headers
+            .iter()
+            .any(|(name, value)| says_who(name) && self.is_within(value.as_bytes()))
     }
 
     fn is_within(&self, value: &[u8]) -> bool {
@@ -65,7 +73,9 @@ impl Token {
         }
         // Words that are base64, as in `Basic dXNlcjpzZWNyZXQ=`.
         let is_other = |byte: &u8| !(byte.is_ascii_alphanumeric() || b"+/-_".contains(byte));
-        value.split(is_other).any(|word| contains(&decoded(word), &self.0))
+        value
+            .split(is_other)
+            .any(|word| contains(&decoded(word), &self.0))
     }
 }
 
@@ -74,22 +84,32 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(SCHEME.len())?;
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let separated = token.first().is_some_and(is_space);
-    let start = token.iter().position(|byte| !is_space(byte)).unwrap_or(token.len());
-    (separated && scheme.eq_ignore_ascii_case(SCHEME)).then(|| token.get(start..).unwrap_or_default().trim_ascii_end())
+    let start = token
+        .iter()
+        .position(|byte| !is_space(byte))
+        .unwrap_or(token.len());
+    (separated && scheme.eq_ignore_ascii_case(SCHEME))
+        .then(|| token.get(start..).unwrap_or_default().trim_ascii_end())
 }
 
 /// Compares in a time that says nothing about where the difference is.
 fn same(shown: &[u8], token: &[u8]) -> bool {
-    let difference = shown.iter().zip(token).fold(0, |difference, (a, b)| difference | (a ^ b));
+    let difference = shown
+        .iter()
+        .zip(token)
+        .fold(0, |difference, (a, b)| difference | (a ^ b));
     shown.len() == token.len() && difference == 0
 }
 
-/// Returns whether the token stands anywhere in a text. Every place is looked at, so that the time tells nothing.
+/// Returns whether the token stands anywhere in a text. Every place is looked at, so that the time
+/// tells nothing.
 fn contains(text: &[u8], token: &[u8]) -> bool {
-    text.windows(token.len()).fold(false, |found, window| found | same(window, token))
+    text.windows(token.len())
+        .fold(false, |found, window| found | same(window, token))
 }
 
-/// Returns whether a field says who the client is: Authorization, Proxy-Authorization, X-Forwarded-Authorization and their like.
+/// Returns whether a field says who the client is: Authorization, Proxy-Authorization,
+/// X-Forwarded-Authorization and their like.
 fn says_who(name: &HeaderName) -> bool {
     name.as_str().ends_with("authorization")
 }
@@ -136,13 +156,23 @@ mod tests {
         for value in ["Bearer secret", "bearer  secret", "BEARER\tsecret "] {
             assert_eq!(shown(value), Shown::Right, "{value}");
         }
-        for value in
-            ["Bearer secre", "Bearer secret2", "Bearer Secret", "secret", "Basic secret", "Bearer ", "Bearersecret", ""]
-        {
+        for value in [
+            "Bearer secre",
+            "Bearer secret2",
+            "Bearer Secret",
+            "secret",
+            "Basic secret",
+            "Bearer ",
+            "Bearersecret",
+            "",
+        ] {
             assert_eq!(shown(value), Shown::Wrong, "{value}");
         }
         assert_eq!(token.shown(&headers(&[])), Shown::Nothing);
-        let twice = headers(&[("authorization", "Bearer secret"), ("authorization", "Bearer secret")]);
+        let twice = headers(&[
+            ("authorization", "Bearer secret"),
+            ("authorization", "Bearer secret"),
+        ]);
         assert_eq!(token.shown(&twice), Shown::Wrong);
         assert_eq!(Token::new(" "), None);
         assert_eq!(format!("{token:?}"), "Token");
@@ -166,11 +196,16 @@ mod tests {
         ] {
             assert!(token.is_in(&headers(&[(name, value)])), "{name}: {value}");
         }
-        let second = headers(&[("authorization", "Bearer other"), ("authorization", "Bearer s3cret-token/9+")]);
+        let second = headers(&[
+            ("authorization", "Bearer other"),
+            ("authorization", "Bearer s3cret-token/9+"),
+        ]);
         assert!(token.is_in(&second));
-        for (name, value) in
-            [("authorization", "Bearer s3cret-token/9"), ("authorization", ""), ("x-other", "s3cret-token/9+")]
-        {
+        for (name, value) in [
+            ("authorization", "Bearer s3cret-token/9"),
+            ("authorization", ""),
+            ("x-other", "s3cret-token/9+"),
+        ] {
             assert!(!token.is_in(&headers(&[(name, value)])), "{name}: {value}");
         }
     }

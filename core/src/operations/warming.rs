@@ -23,15 +23,23 @@ enum Outcome {
 }
 
 impl Warmed {
-    /// Says what an exchange that was to fill the store has come to. Whether the store takes the body shows later.
+    /// Says what an exchange that was to fill the store has come to. Whether the store takes the
+    /// body shows later.
     pub fn of(head: &response::Parts, report: &Report) -> Self {
-        Self { status: report.status, cache_status: own_cache_status(head, report), outcome: Outcome::of(report) }
+        Self {
+            status: report.status,
+            cache_status: own_cache_status(head, report),
+            outcome: Outcome::of(report),
+        }
     }
 
-    /// Says that the store has not taken the body: it broke off, or is larger than the profile or the store allow.
+    /// Says that the store has not taken the body: it broke off, or is larger than the profile or
+    /// the store allow.
     pub fn lose_body(&mut self) {
         match self.outcome {
-            Outcome::Stored | Outcome::StoredBefore => self.outcome = Outcome::NotStored("body".to_owned()),
+            Outcome::Stored | Outcome::StoredBefore => {
+                self.outcome = Outcome::NotStored("body".to_owned());
+            }
             Outcome::NotStored(_) => {}
         }
     }
@@ -52,7 +60,8 @@ impl Warmed {
         json!({ "url": url.to_string(), "status": self.status, "cache_status": self.cache_status, "outcome": outcome })
     }
 
-    /// Writes the answer to an operator: what became of each URL, and how many are stored now and how many are not.
+    /// Writes the answer to an operator: what became of each URL, and how many are stored now and
+    /// how many are not.
     pub fn answer(all: &[(Uri, Self)]) -> Value {
         let told: Vec<Value> = all.iter().map(|(url, warmed)| warmed.told(url)).collect();
         let stored = all.iter().filter(|(_, warmed)| warmed.is_stored()).count();
@@ -78,14 +87,22 @@ impl Outcome {
 }
 
 fn reason(cache: &CacheReport) -> Option<String> {
-    let bypass = cache.bypass.map(Bypass::as_str).map(|why| format!("bypass ({why})"));
+    let bypass = cache
+        .bypass
+        .map(Bypass::as_str)
+        .map(|why| format!("bypass ({why})"));
     bypass.or(cache.not_stored.map(NotStored::as_str).map(str::to_owned))
 }
 
-/// Returns what this node's cache says of itself. It comes last, after what caches behind it have said.
+/// Returns what this node's cache says of itself. It comes last, after what caches behind it have
+/// said.
 fn own_cache_status(head: &response::Parts, report: &Report) -> Option<String> {
     report.cache.as_ref()?;
-    let field = head.headers.get_all(header::CACHE_STATUS).iter().next_back()?;
+    let field = head
+        .headers
+        .get_all(header::CACHE_STATUS)
+        .iter()
+        .next_back()?;
     field.to_str().ok().map(str::to_owned)
 }
 
@@ -103,9 +120,19 @@ mod tests {
 
     fn report(refusal: Option<Refusal>, cache: Option<CacheReport>) -> Report {
         let peer = std::net::IpAddr::from([192, 0, 2, 1]);
-        let client = Client { peer, geo: None, scheme: Scheme::Http, body: RequestBody::Empty, fresh_trace: 1 };
+        let client = Client {
+            peer,
+            geo: None,
+            scheme: Scheme::Http,
+            body: RequestBody::Empty,
+            fresh_trace: 1,
+        };
         let report = refuse_unread(Refusal::Malformed, &client, Timestamp::default()).report;
-        Report { cache, refusal, ..report }
+        Report {
+            cache,
+            refusal,
+            ..report
+        }
     }
 
     fn cache(outcome: CacheOutcome) -> CacheReport {
@@ -130,15 +157,48 @@ mod tests {
         let (head, ()) = http::Response::new(()).into_parts();
         let miss = cache(CacheOutcome::Miss);
         for (report, outcome) in [
-            (report(None, Some(CacheReport { stored: true, ..miss.clone() })), "stored"),
-            (report(None, Some(cache(CacheOutcome::Hit))), "stored before"),
-            (report(None, Some(cache(CacheOutcome::StaleIfError))), "stored before"),
+            (
+                report(
+                    None,
+                    Some(CacheReport {
+                        stored: true,
+                        ..miss.clone()
+                    }),
+                ),
+                "stored",
+            ),
+            (
+                report(None, Some(cache(CacheOutcome::Hit))),
+                "stored before",
+            ),
+            (
+                report(None, Some(cache(CacheOutcome::StaleIfError))),
+                "stored before",
+            ),
             (report(None, None), "not stored: no_profile"),
             (report(Some(Refusal::NoRoute), None), "not stored: no_route"),
-            (report(Some(Refusal::OriginTimeout), Some(miss.clone())), "not stored: origin_timeout"),
-            (report(None, Some(CacheReport { not_stored: Some(NotStored::NoStore), ..miss })), "not stored: no_store"),
             (
-                report(None, Some(CacheReport { bypass: Some(Bypass::Profile), ..cache(CacheOutcome::Bypass) })),
+                report(Some(Refusal::OriginTimeout), Some(miss.clone())),
+                "not stored: origin_timeout",
+            ),
+            (
+                report(
+                    None,
+                    Some(CacheReport {
+                        not_stored: Some(NotStored::NoStore),
+                        ..miss
+                    }),
+                ),
+                "not stored: no_store",
+            ),
+            (
+                report(
+                    None,
+                    Some(CacheReport {
+                        bypass: Some(Bypass::Profile),
+                        ..cache(CacheOutcome::Bypass)
+                    }),
+                ),
                 "not stored: bypass (profile)",
             ),
         ] {
@@ -147,11 +207,21 @@ mod tests {
             let answer = Warmed::answer(&[(url.clone(), warmed.clone())]);
             assert_eq!(answer["warmed"][0]["outcome"], outcome);
             let stored = u8::from(!outcome.starts_with("not"));
-            assert_eq!((&answer["stored"], &answer["not_stored"]), (&stored.into(), &(1 - stored).into()));
+            assert_eq!(
+                (&answer["stored"], &answer["not_stored"]),
+                (&stored.into(), &(1 - stored).into())
+            );
             warmed.lose_body();
             let without = Warmed::answer(&[(url, warmed)]);
-            let expected = if stored == 1 { "not stored: body" } else { outcome };
-            assert_eq!((&without["warmed"][0]["outcome"], &without["stored"]), (&expected.into(), &0.into()));
+            let expected = if stored == 1 {
+                "not stored: body"
+            } else {
+                outcome
+            };
+            assert_eq!(
+                (&without["warmed"][0]["outcome"], &without["stored"]),
+                (&expected.into(), &0.into())
+            );
         }
     }
 }

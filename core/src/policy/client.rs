@@ -18,17 +18,25 @@ impl Compiler<'_> {
 
     pub(super) fn identity(&mut self, raw: &RawClient) -> Identity {
         let default = Identity::default();
-        let mut named =
-            |key: &str, text: Option<&String>, otherwise: KeyPart| match text.map(|t| key_part(t, &default, 64)) {
-                None => otherwise,
-                Some(Ok(part @ (KeyPart::Header(_) | KeyPart::Cookie(_)))) => part,
-                Some(Ok(_) | Err(_)) => {
-                    self.wrong(&KeyPath::of(&["client", key]), "write \"header:NAME\" or \"cookie:NAME\"");
-                    otherwise
-                }
-            };
+        let mut named = |key: &str, text: Option<&String>, otherwise: KeyPart| match text
+            .map(|t| key_part(t, &default, 64))
+        {
+            None => otherwise,
+            Some(Ok(part @ (KeyPart::Header(_) | KeyPart::Cookie(_)))) => part,
+            Some(Ok(_) | Err(_)) => {
+                self.wrong(
+                    &KeyPath::of(&["client", key]),
+                    "write \"header:NAME\" or \"cookie:NAME\"",
+                );
+                otherwise
+            }
+        };
         let user = named("user", raw.user.as_ref(), default.user.clone());
-        let workspace = named("workspace", raw.workspace.as_ref(), default.workspace.clone());
+        let workspace = named(
+            "workspace",
+            raw.workspace.as_ref(),
+            default.workspace.clone(),
+        );
         Identity { user, workspace }
     }
 
@@ -47,7 +55,9 @@ impl Compiler<'_> {
         let default = names::X_FORWARDED_FOR;
         let address_header = match &raw.address_header {
             None => default,
-            Some(text) => self.header_name(&KeyPath::of(&["client", "address_header"]), text).unwrap_or(default),
+            Some(text) => self
+                .header_name(&KeyPath::of(&["client", "address_header"]), text)
+                .unwrap_or(default),
         };
         let country_header = match raw.country_header.as_deref() {
             None => Some(names::CF_IPCOUNTRY),
@@ -64,6 +74,11 @@ impl Compiler<'_> {
                 ),
             }
         }
-        ClientPolicy { trusted_proxies, address_header, country_header, nat64 }
+        ClientPolicy {
+            trusted_proxies,
+            address_header,
+            country_header,
+            nat64,
+        }
     }
 }

@@ -21,7 +21,12 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let Some(raw) = raw else {
         return Err(PolicyError::of(problems));
     };
-    let mut c = Compiler { source, problems, identity: Identity::default(), ipv6_prefix: 64 };
+    let mut c = Compiler {
+        source,
+        problems,
+        identity: Identity::default(),
+        ipv6_prefix: 64,
+    };
     c.ipv6_prefix = c.read_ipv6_prefix(&raw.client);
     c.identity = c.identity(&raw.client);
     let server = c.server(&raw.server);
@@ -36,7 +41,9 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let pools: BTreeMap<&str, Arc<Pool>> = raw
         .pools
         .iter()
-        .filter_map(|(name, pool)| Some((name.as_str(), Arc::new(c.pool(name, pool, &raw, &origins)?))))
+        .filter_map(|(name, pool)| {
+            Some((name.as_str(), Arc::new(c.pool(name, pool, &raw, &origins)?)))
+        })
         .collect();
     let rules = rules::compile(&mut c, &raw);
     let routes = rules::routes(&mut c, &raw, &pools, &rules);
@@ -59,8 +66,13 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     Err(PolicyError::of(c.problems))
 }
 
-/// Lists the request header fields that go to origins because a policy names them: those with `_`, and those of doubtful families that are in a key.
-fn passed(underscored: Vec<HeaderName>, routes: &[Arc<Route>], client: &ClientPolicy) -> Vec<HeaderName> {
+/// Lists the request header fields that go to origins because a policy names them: those with `_`,
+/// and those of doubtful families that are in a key.
+fn passed(
+    underscored: Vec<HeaderName>,
+    routes: &[Arc<Route>],
+    client: &ClientPolicy,
+) -> Vec<HeaderName> {
     let mut names = underscored;
     names.push(client.address_header.clone());
     let mut keyed: Vec<HeaderName> = Vec::new();
@@ -74,11 +86,20 @@ fn passed(underscored: Vec<HeaderName>, routes: &[Arc<Route>], client: &ClientPo
         }
         if let Some(profile) = &route.cache {
             keyed.extend(profile.key_headers.iter().cloned());
-            names.extend(profile.bypass_headers.iter().filter_map(|name| HeaderName::try_from(name.as_str()).ok()));
+            names.extend(
+                profile
+                    .bypass_headers
+                    .iter()
+                    .filter_map(|name| HeaderName::try_from(name.as_str()).ok()),
+            );
         }
     }
     names.retain(|name| name.as_str().contains('_'));
-    names.extend(keyed.into_iter().filter(|name| name.as_str().contains('_') || unkeyed::is_doubtful(name)));
+    names.extend(
+        keyed
+            .into_iter()
+            .filter(|name| name.as_str().contains('_') || unkeyed::is_doubtful(name)),
+    );
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     names

@@ -31,7 +31,8 @@ pub struct Policy {
     pub breakers: Vec<Arc<breaker::Rule>>,
     /// First match wins.
     pub routes: Vec<Arc<Route>>,
-    /// Request header fields that the policy names, and which go to origins therefore although others like them do not.
+    /// Request header fields that the policy names, and which go to origins therefore although
+    /// others like them do not.
     pub passed: Vec<HeaderName>,
 }
 
@@ -48,7 +49,8 @@ pub struct Server {
     pub access_log: AccessLog,
     /// Certificate and key files.
     pub tls: Option<ServerTls>,
-    /// Names by which the admin address may be asked for, in lower case, besides `localhost` and addresses.
+    /// Names by which the admin address may be asked for, in lower case, besides `localhost` and
+    /// addresses.
     pub admin_hosts: Vec<String>,
     /// How long a stopping server waits for open exchanges.
     pub drain: Millis,
@@ -66,39 +68,79 @@ pub struct StoreBounds {
 }
 
 impl Policy {
-    /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that: the last route's first origin.
+    /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that:
+    /// the last route's first origin.
     pub fn fail_open_url(&self) -> Option<String> {
-        let origin = self.routes.last()?.pool.origins.first().filter(|_| self.on_failure == OnFailure::Open)?;
+        let origin = self
+            .routes
+            .last()?
+            .pool
+            .origins
+            .first()
+            .filter(|_| self.on_failure == OnFailure::Open)?;
         Some(format!("{}://{}", origin.scheme, origin.authority))
     }
 
-    /// Lists the profiles by which responses of a URL may be stored, whatever header fields the requests have. `host` is in lower case and without port.
-    pub(crate) fn profiles_at<'a>(&'a self, host: &'a str, path: &'a str) -> impl Iterator<Item = &'a Profile> {
-        let may_match = move |route: &&Arc<Route>| route.matcher.may_match(&Method::GET, host, path);
+    /// Lists the profiles by which responses of a URL may be stored, whatever header fields the
+    /// requests have. `host` is in lower case and without port.
+    pub(crate) fn profiles_at<'a>(
+        &'a self,
+        host: &'a str,
+        path: &'a str,
+    ) -> impl Iterator<Item = &'a Profile> {
+        let may_match =
+            move |route: &&Arc<Route>| route.matcher.may_match(&Method::GET, host, path);
         // The first route that asks for no field takes all requests that are left.
         let mut taken = false;
-        let open = move |route: &&Arc<Route>| !std::mem::replace(&mut taken, route.matcher.headers.is_empty());
-        let profiles = self.routes.iter().filter(may_match).take_while(open).filter_map(|route| route.cache.as_deref());
+        let open = move |route: &&Arc<Route>| {
+            !std::mem::replace(&mut taken, route.matcher.headers.is_empty())
+        };
+        let profiles = self
+            .routes
+            .iter()
+            .filter(may_match)
+            .take_while(open)
+            .filter_map(|route| route.cache.as_deref());
         profiles.filter(|profile| profile.mode != Mode::Never)
     }
 
     /// Returns whether responses of a host may be stored.
     pub(crate) fn stores_for(&self, host: &str) -> bool {
-        let stores = |route: &Arc<Route>| route.cache.as_ref().is_some_and(|profile| profile.mode != Mode::Never);
-        self.routes.iter().any(|route| route.matcher.is_for(host) && stores(route))
+        let stores = |route: &Arc<Route>| {
+            route
+                .cache
+                .as_ref()
+                .is_some_and(|profile| profile.mode != Mode::Never)
+        };
+        self.routes
+            .iter()
+            .any(|route| route.matcher.is_for(host) && stores(route))
     }
 
     /// Finds the first route that matches, for this method instead of the request's own.
     pub fn route(&self, method: &Method, request: &Request) -> Option<&Arc<Route>> {
         let (host, path) = (request.host(), request.path());
-        self.routes.iter().find(|route| route.matcher.matches(method, host, path, &request.head.headers))
+        self.routes.iter().find(|route| {
+            route
+                .matcher
+                .matches(method, host, path, &request.head.headers)
+        })
     }
 
-    /// Returns the route that the request takes if its path is read as some origins read it, where that is another one.
-    pub(crate) fn other_reading(&self, method: &Method, request: &Request, route: &Arc<Route>) -> Option<&Arc<Route>> {
+    /// Returns the route that the request takes if its path is read as some origins read it, where
+    /// that is another one.
+    pub(crate) fn other_reading(
+        &self,
+        method: &Method,
+        request: &Request,
+        route: &Arc<Route>,
+    ) -> Option<&Arc<Route>> {
         let read = plain::read(request.path())?;
         let (host, fields) = (request.host(), &request.head.headers);
-        let other = self.routes.iter().find(|route| route.matcher.matches_read(method, host, &read, fields));
+        let other = self
+            .routes
+            .iter()
+            .find(|route| route.matcher.matches_read(method, host, &read, fields));
         other.filter(|other| !Arc::ptr_eq(other, route))
     }
 }

@@ -39,7 +39,12 @@ impl Compiler<'_> {
         self.problems.push(problem);
     }
 
-    pub(super) fn duration(&mut self, path: &KeyPath, text: Option<&String>, default: Millis) -> Millis {
+    pub(super) fn duration(
+        &mut self,
+        path: &KeyPath,
+        text: Option<&String>,
+        default: Millis,
+    ) -> Millis {
         self.read(path, text, default, units::duration)
     }
 
@@ -66,10 +71,21 @@ impl Compiler<'_> {
 
     pub(super) fn header_name(&mut self, path: &KeyPath, text: &str) -> Option<HeaderName> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let name = HeaderName::try_from(text).ok().filter(|name| name.as_str().bytes().all(is_name));
+        let name = HeaderName::try_from(text)
+            .ok()
+            .filter(|name| name.as_str().bytes().all(is_name));
         if name.is_none() {
-            let hint = if text.contains('*') { "; there are no patterns here, write each name by itself" } else { "" };
-            self.wrong(path, format!("`{text}` is not a header field name; use letters, digits and hyphens{hint}"));
+            let hint = if text.contains('*') {
+                "; there are no patterns here, write each name by itself"
+            } else {
+                ""
+            };
+            self.wrong(
+                path,
+                format!(
+                    "`{text}` is not a header field name; use letters, digits and hyphens{hint}"
+                ),
+            );
         }
         name
     }
@@ -98,14 +114,15 @@ impl Compiler<'_> {
 
     /// Reads the parts of a limit's or an affinity's key.
     pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
-        let parts =
-            texts.iter().enumerate().filter_map(|(i, text)| match key_part(text, &self.identity, self.ipv6_prefix) {
+        let parts = texts.iter().enumerate().filter_map(|(i, text)| {
+            match key_part(text, &self.identity, self.ipv6_prefix) {
                 Ok(part) => Some(part),
                 Err(message) => {
                     self.wrong(&path.index(i), message);
                     None
                 }
-            });
+            }
+        });
         parts.collect()
     }
 
@@ -124,9 +141,13 @@ pub(super) fn how_to_define(kind: &str, name: &str) -> String {
             );
         }
         "origin" => return format!("write [origins.{name}] with url = \"http://HOST\""),
-        "cache profile" => return format!("write [cache.{name}] with mode = \"respect\", or leave this out"),
+        "cache profile" => {
+            return format!("write [cache.{name}] with mode = \"respect\", or leave this out");
+        }
         "limit" => {
-            return format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out");
+            return format!(
+                "write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out"
+            );
         }
         "breaker" => "breakers",
         _ => "retry",
@@ -134,17 +155,25 @@ pub(super) fn how_to_define(kind: &str, name: &str) -> String {
     format!("write [{table}.{name}], or leave this out")
 }
 
-pub(super) fn key_part(text: &str, identity: &Identity, ipv6_prefix: u8) -> Result<KeyPart, String> {
+pub(super) fn key_part(
+    text: &str,
+    identity: &Identity,
+    ipv6_prefix: u8,
+) -> Result<KeyPart, String> {
     let wrong = || {
         format!(
             "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace"
         )
     };
     if text.contains('*') {
-        return Err(format!("`{text}` has a star, and there are no patterns here; write each name by itself"));
+        return Err(format!(
+            "`{text}` has a star, and there are no patterns here; write each name by itself"
+        ));
     }
     match text.split_once(':') {
-        Some(("header", name)) => HeaderName::try_from(name).map(KeyPart::Header).map_err(|_| wrong()),
+        Some(("header", name)) => HeaderName::try_from(name)
+            .map(KeyPart::Header)
+            .map_err(|_| wrong()),
         Some(("cookie", name)) if !name.is_empty() => Ok(KeyPart::Cookie(name.to_owned())),
         Some(("query", name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
         Some(_) => Err(wrong()),

@@ -68,7 +68,11 @@ pub fn verdict(file: &str, valid: bool, errors: usize, warnings: usize) -> Strin
         (0, 0) => format!("{file} is {verdict}"),
         (0, _) => format!("{file} is {verdict}: {}", count(warnings, "warning")),
         (_, 0) => format!("{file} is {verdict}: {}", count(errors, "error")),
-        _ => format!("{file} is {verdict}: {}, {}", count(errors, "error"), count(warnings, "warning")),
+        _ => format!(
+            "{file} is {verdict}: {}, {}",
+            count(errors, "error"),
+            count(warnings, "warning")
+        ),
     }
 }
 
@@ -128,7 +132,11 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, document: OnceCell::new() }
+        Self {
+            file,
+            text,
+            document: OnceCell::new(),
+        }
     }
 
     pub(super) fn text(&self) -> &'a str {
@@ -137,7 +145,9 @@ impl<'a> Source<'a> {
 
     /// Returns the values of the text, if it is TOML.
     pub(super) fn document(&self) -> Option<&Spanned<DeTable<'a>>> {
-        self.document.get_or_init(|| DeTable::parse(self.text).ok()).as_ref()
+        self.document
+            .get_or_init(|| DeTable::parse(self.text).ok())
+            .as_ref()
     }
 
     /// Returns them to be changed. What is changed keeps its place in the text.
@@ -146,7 +156,8 @@ impl<'a> Source<'a> {
         self.document.get_mut()?.as_mut()
     }
 
-    /// Makes a problem of a value known by its path; the line is that of the nearest part of the path that the file has.
+    /// Makes a problem of a value known by its path; the line is that of the nearest part of the
+    /// path that the file has.
     pub(super) fn problem(&self, path: &KeyPath, message: String) -> Problem {
         self.at(self.offset_of(path), path.to_string(), message)
     }
@@ -183,12 +194,13 @@ impl<'a> Source<'a> {
         let mut value: Option<&DeValue<'_>> = None;
         for segment in &path.0 {
             let next = match segment {
-                Segment::Key(key) => {
-                    table.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == key)).map(|(k, v)| (k.span().start, v))
-                }
-                Segment::Index(index) => {
-                    value.and_then(DeValue::as_array).and_then(|a| a.get(*index)).map(|v| (v.span().start, v))
-                }
+                Segment::Key(key) => table
+                    .and_then(|t| t.iter().find(|(k, _)| k.get_ref() == key))
+                    .map(|(k, v)| (k.span().start, v)),
+                Segment::Index(index) => value
+                    .and_then(DeValue::as_array)
+                    .and_then(|a| a.get(*index))
+                    .map(|v| (v.span().start, v)),
             };
             let Some((start, found)) = next else { break };
             offset = start;
@@ -210,7 +222,8 @@ impl<'a> Source<'a> {
 }
 
 fn descend_table(table: &DeTable<'_>, offset: usize, path: &mut KeyPath) {
-    // Tables written with a header do not span their contents, so the deepest match wins, not the first.
+    // Tables written with a header do not span their contents, so the deepest match wins, not the
+    // first.
     for (key, value) in table {
         let mut inner = path.key(key.get_ref());
         if key.span().contains(&offset) || value.span().contains(&offset) {

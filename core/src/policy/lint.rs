@@ -9,7 +9,10 @@ use super::raw::{RawMode, RawPolicy, RawSteering};
 use crate::route::Matcher;
 
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
-    let (Ok(policy), Ok(raw)) = (compile::compile(file, text), toml::from_str::<RawPolicy>(text)) else {
+    let (Ok(policy), Ok(raw)) = (
+        compile::compile(file, text),
+        toml::from_str::<RawPolicy>(text),
+    ) else {
         return Vec::new();
     };
     let source = Source::new(file, text);
@@ -22,14 +25,27 @@ pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
 
 /// What a profile promises and origins may forbid.
 pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
-    let (Ok(_), Ok(raw)) = (compile::compile(file, text), toml::from_str::<RawPolicy>(text)) else {
+    let (Ok(_), Ok(raw)) = (
+        compile::compile(file, text),
+        toml::from_str::<RawPolicy>(text),
+    ) else {
         return Vec::new();
     };
     let source = Source::new(file, text);
     let mut notes = Vec::new();
-    for (name, profile) in raw.cache.iter().filter(|(_, profile)| profile.mode == RawMode::Respect) {
-        let windows = [("grace", &profile.grace, "stale-while-revalidate"), ("keep", &profile.keep, "stale-if-error")];
-        for (key, _, directive) in windows.into_iter().filter(|(_, window, _)| window.is_some()) {
+    for (name, profile) in raw
+        .cache
+        .iter()
+        .filter(|(_, profile)| profile.mode == RawMode::Respect)
+    {
+        let windows = [
+            ("grace", &profile.grace, "stale-while-revalidate"),
+            ("keep", &profile.keep, "stale-if-error"),
+        ];
+        for (key, _, directive) in windows
+            .into_iter()
+            .filter(|(_, window, _)| window.is_some())
+        {
             let message = format!(
                 "not for what the origin sends with s-maxage (RFC 9111, section 5.2.2.10), must-revalidate or proxy-revalidate: shared caches may not \
                  serve that stale; beside s-maxage the origin may add {directive}, with or without a number of seconds"
@@ -45,7 +61,11 @@ pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
 fn unreachable(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (i, route) in policy.routes.iter().enumerate() {
-        let earlier = policy.routes.iter().take(i).find(|e| e.matcher.covers(&route.matcher));
+        let earlier = policy
+            .routes
+            .iter()
+            .take(i)
+            .find(|e| e.matcher.covers(&route.matcher));
         if let Some(earlier) = earlier {
             let message = format!(
                 "no request reaches this route: `{}` above matches them all; move this one up or remove it",
@@ -54,7 +74,11 @@ fn unreachable(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
             problems.push(source.problem(&KeyPath::of(&["routes"]).index(i), message));
         }
     }
-    if policy.routes.iter().all(|route| route.matcher != Matcher::default()) {
+    if policy
+        .routes
+        .iter()
+        .all(|route| route.matcher != Matcher::default())
+    {
         let last = policy.routes.len().saturating_sub(1);
         let message = "there is no default route: requests that match none get 404; add a last [[routes]] with a pool and without conditions if they should not";
         problems.push(source.problem(&KeyPath::of(&["routes"]).index(last), message.to_owned()));
@@ -95,7 +119,8 @@ fn unused(raw: &RawPolicy, source: &Source<'_>) -> Vec<Problem> {
 
 fn doubtful(policy: &Policy, raw: &RawPolicy, source: &Source<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut doubt = |path: KeyPath, message: &str| problems.push(source.problem(&path, message.to_owned()));
+    let mut doubt =
+        |path: KeyPath, message: &str| problems.push(source.problem(&path, message.to_owned()));
     for (name, pool) in &raw.pools {
         let placed = |o: &String| raw.origins.get(o).is_some_and(|o| o.latitude.is_some());
         if pool.steering == RawSteering::Nearest

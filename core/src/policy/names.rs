@@ -1,5 +1,6 @@
-//! Lists of names in a profile. A `*` at the end of a name stands for any ending; what could never match is refused, because a list that silently
-//! matches nothing lets one visitor's page go to the next.
+//! Lists of names in a profile. A `*` at the end of a name stands for any ending; what could never
+//! match is refused, because a list that silently matches nothing lets one visitor's page go to the
+//! next.
 
 use http::HeaderName;
 
@@ -10,12 +11,15 @@ use crate::message::hop_by_hop;
 /// Reads names of cookies.
 pub(super) fn cookies(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<String> {
     read(c, at, list, |name| {
-        let is_valid = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[]\\{}^|$".contains(&byte);
+        let is_valid =
+            |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[]\\{}^|$".contains(&byte);
         if name.contains('=') {
             return Err("write the name alone, without `=` and value".to_owned());
         }
         if name.contains('[') {
-            return Err("write what stands before the bracket: `cart` means `cart[1]` too".to_owned());
+            return Err(
+                "write what stands before the bracket: `cart` means `cart[1]` too".to_owned(),
+            );
         }
         if name.bytes().all(is_valid) {
             Ok(())
@@ -56,11 +60,15 @@ pub(super) fn fields(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec
             Ok(_) | Err(_) => Ok(()),
         }
     });
-    names.into_iter().map(|name| name.to_ascii_lowercase()).collect()
+    names
+        .into_iter()
+        .map(|name| name.to_ascii_lowercase())
+        .collect()
 }
 
 /// Why a field of one connection is in no list.
-pub(super) const OF_A_CONNECTION: &str = "this field speaks of one connection and is never looked at";
+pub(super) const OF_A_CONNECTION: &str =
+    "this field speaks of one connection and is never looked at";
 
 /// Reads a list whose names may end with a `*`.
 fn read(

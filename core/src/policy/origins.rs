@@ -20,18 +20,33 @@ impl Compiler<'_> {
             self.wrong(&at, "an origin needs a name");
         }
         let timeouts = Timeouts {
-            connect: self.duration(&at.key("connect_timeout"), raw.connect_timeout.as_ref(), 2000),
-            response: self.duration(&at.key("response_timeout"), raw.response_timeout.as_ref(), 30_000),
+            connect: self.duration(
+                &at.key("connect_timeout"),
+                raw.connect_timeout.as_ref(),
+                2000,
+            ),
+            response: self.duration(
+                &at.key("response_timeout"),
+                raw.response_timeout.as_ref(),
+                30_000,
+            ),
             body: self.duration(&at.key("body_timeout"), raw.body_timeout.as_ref(), 30_000),
             idle: self.duration(&at.key("idle_timeout"), raw.idle_timeout.as_ref(), 4000),
-            age: self.duration(&at.key("connection_age_max"), raw.connection_age_max.as_ref(), 30_000),
+            age: self.duration(
+                &at.key("connection_age_max"),
+                raw.connection_age_max.as_ref(),
+                30_000,
+            ),
         };
         let position = match (raw.latitude, raw.longitude) {
             (None, None) => None,
             (Some(lat), Some(lon)) => {
                 let position = Position::from_degrees(lat, lon);
                 if position.is_none() {
-                    self.wrong(&at.key("latitude"), "latitude goes from -90 to 90, longitude from -180 to 180");
+                    self.wrong(
+                        &at.key("latitude"),
+                        "latitude goes from -90 to 90, longitude from -180 to 180",
+                    );
                 }
                 position
             }
@@ -72,11 +87,18 @@ impl Compiler<'_> {
             (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                self.wrong(&at.key("tls"), "a client certificate needs both certificate and key");
+                self.wrong(
+                    &at.key("tls"),
+                    "a client certificate needs both certificate and key",
+                );
                 None
             }
         };
-        Some(OriginTls { ca: tls.ca.clone(), server_name: tls.server_name.clone(), client_certificate })
+        Some(OriginTls {
+            ca: tls.ca.clone(),
+            server_name: tls.server_name.clone(),
+            client_certificate,
+        })
     }
 
     pub(super) fn pool(
@@ -96,7 +118,10 @@ impl Compiler<'_> {
                 continue;
             };
             if members.iter().any(|m| m.name == found.name) {
-                self.wrong(&path, format!("`{origin}` is listed twice; each origin once"));
+                self.wrong(
+                    &path,
+                    format!("`{origin}` is listed twice; each origin once"),
+                );
             }
             members.push(Arc::clone(found));
         }
@@ -107,7 +132,10 @@ impl Compiler<'_> {
             RawSteering::Ordered => Steering::Ordered,
             RawSteering::Weighted => {
                 let default = ["ip".to_owned()];
-                let affinity = self.key_parts(&at.key("affinity"), raw.affinity.as_deref().unwrap_or(&default));
+                let affinity = self.key_parts(
+                    &at.key("affinity"),
+                    raw.affinity.as_deref().unwrap_or(&default),
+                );
                 Steering::Weighted { affinity }
             }
             RawSteering::Nearest => Steering::Nearest {
@@ -115,11 +143,19 @@ impl Compiler<'_> {
                 continents: self.places(&at.key("continents"), &raw.continents, &raw.origins),
             },
         };
-        if raw.steering != RawSteering::Nearest && !(raw.countries.is_empty() && raw.continents.is_empty()) {
-            self.wrong(&at, "countries and continents are for steering = \"nearest\"");
+        if raw.steering != RawSteering::Nearest
+            && !(raw.countries.is_empty() && raw.continents.is_empty())
+        {
+            self.wrong(
+                &at,
+                "countries and continents are for steering = \"nearest\"",
+            );
         }
         if raw.steering != RawSteering::Weighted && raw.affinity.is_some() {
-            self.wrong(&at.key("affinity"), "affinity is for steering = \"weighted\"");
+            self.wrong(
+                &at.key("affinity"),
+                "affinity is for steering = \"weighted\"",
+            );
         }
         (self.problems.len() == before && !members.is_empty()).then_some(Pool {
             name: name.into(),
@@ -145,7 +181,13 @@ impl Compiler<'_> {
             for name in names {
                 match members.iter().position(|m| m == name) {
                     Some(position) => positions.push(position),
-                    None => self.wrong(&path, format!("`{name}` is not in this pool; it has: {}", members.join(", "))),
+                    None => self.wrong(
+                        &path,
+                        format!(
+                            "`{name}` is not in this pool; it has: {}",
+                            members.join(", ")
+                        ),
+                    ),
                 }
             }
             compiled.push((code, positions));

@@ -14,7 +14,8 @@ use crate::policy::compiler::{Compiler, how_to_define};
 use crate::policy::error::KeyPath;
 use crate::policy::list::OneOrMany;
 use crate::policy::raw::{
-    RawAbsent, RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery, RawRetry, RawRoute,
+    RawAbsent, RawBreaker, RawLimit, RawMode, RawOnStoreError, RawPolicy, RawProfile, RawQuery,
+    RawRetry, RawRoute,
 };
 use crate::policy::{names, units};
 use crate::report::fields::rate_limit;
@@ -33,15 +34,27 @@ pub(super) struct Rules<'a> {
 
 pub(super) fn compile<'a>(c: &mut Compiler<'_>, raw: &'a RawPolicy) -> Rules<'a> {
     Rules {
-        profiles: raw.cache.iter().map(|(name, p)| (name.as_str(), Arc::new(profile(c, name, p)))).collect(),
-        limits: raw.limits.iter().filter_map(|(name, l)| Some((name.as_str(), Arc::new(limit(c, name, l)?)))).collect(),
+        profiles: raw
+            .cache
+            .iter()
+            .map(|(name, p)| (name.as_str(), Arc::new(profile(c, name, p))))
+            .collect(),
+        limits: raw
+            .limits
+            .iter()
+            .filter_map(|(name, l)| Some((name.as_str(), Arc::new(limit(c, name, l)?))))
+            .collect(),
         breakers: raw
             .breakers
             .iter()
             .enumerate()
             .map(|(i, (name, b))| (name.as_str(), Arc::new(breaker(c, name, i, b))))
             .collect(),
-        retries: raw.retry.iter().map(|(name, r)| (name.as_str(), Arc::new(retry(c, name, r)))).collect(),
+        retries: raw
+            .retry
+            .iter()
+            .map(|(name, r)| (name.as_str(), Arc::new(retry(c, name, r))))
+            .collect(),
     }
 }
 
@@ -50,13 +63,22 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
     let overriding = raw.mode == RawMode::Override;
     let ttl = c.duration(&at.key("ttl"), raw.ttl.as_ref(), 0);
     if overriding && raw.ttl.is_none() {
-        c.wrong(&at, "mode = \"override\" needs a ttl, such as ttl = \"60s\"");
+        c.wrong(
+            &at,
+            "mode = \"override\" needs a ttl, such as ttl = \"60s\"",
+        );
     }
     if !overriding && raw.ttl.is_some() {
-        c.wrong(&at.key("ttl"), "ttl is for mode = \"override\"; in respect mode the origin gives the lifetime");
+        c.wrong(
+            &at.key("ttl"),
+            "ttl is for mode = \"override\"; in respect mode the origin gives the lifetime",
+        );
     }
     if !overriding && raw.cache_control.is_some() {
-        c.wrong(&at.key("cache_control"), "cache_control is for mode = \"override\"");
+        c.wrong(
+            &at.key("cache_control"),
+            "cache_control is for mode = \"override\"",
+        );
     }
     if !overriding && !raw.ttl_by_status.is_empty() {
         c.wrong(
@@ -73,7 +95,10 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
     let cache_control = raw.cache_control.as_ref().and_then(|text| {
         let value = HeaderValue::from_str(text).ok();
         if value.is_none() {
-            c.wrong(&at.key("cache_control"), "this is not a field value; use printable ASCII");
+            c.wrong(
+                &at.key("cache_control"),
+                "this is not a field value; use printable ASCII",
+            );
         }
         value
     });
@@ -91,7 +116,10 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         lifetimes: lifetimes(c, &at.key("ttl_by_status"), &raw.ttl_by_status, ttl),
         share_authorized: raw.share_authorized,
         grace: c.duration(&at.key("grace"), raw.grace.as_ref(), 0),
-        keep: raw.keep.as_ref().map(|keep| c.duration(&at.key("keep"), Some(keep), 0)),
+        keep: raw
+            .keep
+            .as_ref()
+            .map(|keep| c.duration(&at.key("keep"), Some(keep), 0)),
         query: query(c, &at, raw),
         query_sort: raw.query_sort,
         key_headers,
@@ -99,7 +127,11 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         key_country: raw.key_country,
         bypass_cookies,
         bypass_headers,
-        body_bytes_max: c.bytes(&at.key("body_bytes_max"), raw.body_bytes_max.as_ref(), 8 << 20),
+        body_bytes_max: c.bytes(
+            &at.key("body_bytes_max"),
+            raw.body_bytes_max.as_ref(),
+            8 << 20,
+        ),
         cache_control,
         client_directives: raw.client_directives,
         coalesce: c.duration(&at.key("coalesce"), raw.coalesce.as_ref(), 5000),
@@ -111,17 +143,24 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
 }
 
 /// Reads lifetimes by status. Those that are not written are no longer than that of successes.
-fn lifetimes(c: &mut Compiler<'_>, at: &KeyPath, raw: &BTreeMap<String, String>, ttl: Millis) -> Lifetimes {
+fn lifetimes(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    raw: &BTreeMap<String, String>,
+    ttl: Millis,
+) -> Lifetimes {
     let default = Lifetimes::default();
-    let mut lifetimes =
-        Lifetimes { redirects: default.redirects.min(ttl), errors: default.errors.min(ttl), statuses: Vec::new() };
+    let mut lifetimes = Lifetimes {
+        redirects: default.redirects.min(ttl),
+        errors: default.errors.min(ttl),
+        statuses: Vec::new(),
+    };
     for (status, text) in raw {
         let path = at.key(status);
         let lifetime = c.duration(&path, Some(text), 0);
-        let single = status
-            .parse::<StatusCode>()
-            .ok()
-            .filter(|status| !status.is_success() && !status.is_server_error() && understood(*status));
+        let single = status.parse::<StatusCode>().ok().filter(|status| {
+            !status.is_success() && !status.is_server_error() && understood(*status)
+        });
         match (status.as_str(), single) {
             ("3xx", _) => lifetimes.redirects = lifetime,
             ("4xx", _) => lifetimes.errors = lifetime,
@@ -141,7 +180,9 @@ fn key_headers(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<Heade
     let mut names = Vec::new();
     for (i, text) in list.iter().enumerate() {
         match c.header_name(&at.index(i), text) {
-            Some(name) if hop_by_hop::is_hop_by_hop(&name) => c.wrong(&at.index(i), names::OF_A_CONNECTION),
+            Some(name) if hop_by_hop::is_hop_by_hop(&name) => {
+                c.wrong(&at.index(i), names::OF_A_CONNECTION);
+            }
             Some(name) => names.push(name),
             None => {}
         }
@@ -152,7 +193,11 @@ fn key_headers(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<Heade
 fn query(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawProfile) -> Query {
     let allowed = names::parameters(c, &at.key("query_allow"), &raw.query_allow);
     let denied = names::parameters(c, &at.key("query_deny"), &raw.query_deny);
-    match (raw.query, raw.query_allow.is_empty(), raw.query_deny.is_empty()) {
+    match (
+        raw.query,
+        raw.query_allow.is_empty(),
+        raw.query_deny.is_empty(),
+    ) {
         (None | Some(RawQuery::All), true, true) => Query::All,
         (Some(RawQuery::None), true, true) => Query::None,
         (None, false, true) => Query::Allow(allowed),
@@ -191,10 +236,16 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
     }
     Some(Limit {
         name: name.into(),
-        quota: Quota { amount, period, burst },
+        quota: Quota {
+            amount,
+            period,
+            burst,
+        },
         key,
         absent: match raw.absent {
-            RawAbsent::Address => Absent::Address { ipv6_prefix: c.ipv6_prefix() },
+            RawAbsent::Address => Absent::Address {
+                ipv6_prefix: c.ipv6_prefix(),
+            },
             RawAbsent::Share => Absent::Share,
             RawAbsent::Skip => Absent::Skip,
             RawAbsent::Refuse => Absent::Refuse,
@@ -209,14 +260,20 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
 }
 
 fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> breaker::Rule {
     let at = KeyPath::of(&["breakers", name]);
     let window = window(c, &at, raw.window.as_deref().unwrap_or("100 calls"));
     let minimum_calls = raw.minimum_calls.unwrap_or(20);
-    let rates = [("failure_rate", raw.failure_rate.unwrap_or(50)), ("slow_rate", raw.slow_rate.unwrap_or(100))];
+    let rates = [
+        ("failure_rate", raw.failure_rate.unwrap_or(50)),
+        ("slow_rate", raw.slow_rate.unwrap_or(100)),
+    ];
     for (key, _) in rates.iter().filter(|(_, rate)| !(1..=100).contains(rate)) {
         c.wrong(&at.key(key), "a rate is a percentage from 1 to 100");
     }
@@ -256,11 +313,17 @@ fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> 
 }
 
 fn window(c: &mut Compiler<'_>, at: &KeyPath, text: &str) -> Window {
-    let calls = text.trim().strip_suffix("calls").map(|n| n.trim().parse::<u32>());
+    let calls = text
+        .trim()
+        .strip_suffix("calls")
+        .map(|n| n.trim().parse::<u32>());
     let window = match calls {
         Some(Ok(size @ 1..=100_000)) => Some(Window::Calls(size)),
         Some(Ok(_) | Err(_)) => None,
-        None => units::duration(text).ok().filter(|span| (1000..=86_400_000).contains(span)).map(Window::Time),
+        None => units::duration(text)
+            .ok()
+            .filter(|span| (1000..=86_400_000).contains(span))
+            .map(Window::Time),
     };
     window.unwrap_or_else(|| {
         c.wrong(
@@ -275,9 +338,19 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> retry::Rule {
     let at = KeyPath::of(&["retry", name]);
     let attempts = raw.attempts.unwrap_or(2);
     if !(1..=10).contains(&attempts) {
-        c.wrong(&at.key("attempts"), "from 1 to 10, the first attempt included");
+        c.wrong(
+            &at.key("attempts"),
+            "from 1 to 10, the first attempt included",
+        );
     }
-    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    let idempotent = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PUT,
+        Method::DELETE,
+    ];
     let methods = match &raw.methods {
         None => idempotent.to_vec(),
         Some(list) => methods(c, &at.key("methods"), list),
@@ -286,7 +359,12 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> retry::Rule {
         name: name.into(),
         attempts,
         methods,
-        statuses: statuses(c, &at.key("statuses"), raw.statuses.as_ref(), &[502, 503, 504]),
+        statuses: statuses(
+            c,
+            &at.key("statuses"),
+            raw.statuses.as_ref(),
+            &[502, 503, 504],
+        ),
         backoff: c.duration(&at.key("backoff"), raw.backoff.as_ref(), 25),
         backoff_max: c.duration(&at.key("backoff_max"), raw.backoff_max.as_ref(), 1000),
     }
@@ -294,16 +372,26 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> retry::Rule {
 
 fn methods(c: &mut Compiler<'_>, at: &KeyPath, list: &[String]) -> Vec<Method> {
     let read = |(i, text): (usize, &String)| {
-        let method = Method::from_bytes(text.as_bytes()).ok().filter(|_| text.bytes().all(|b| !b.is_ascii_lowercase()));
+        let method = Method::from_bytes(text.as_bytes())
+            .ok()
+            .filter(|_| text.bytes().all(|b| !b.is_ascii_lowercase()));
         if method.is_none() {
-            c.wrong(&at.index(i), format!("`{text}` is not a method; they are written in upper case: GET, POST"));
+            c.wrong(
+                &at.index(i),
+                format!("`{text}` is not a method; they are written in upper case: GET, POST"),
+            );
         }
         method
     };
     list.iter().enumerate().filter_map(read).collect()
 }
 
-fn statuses(c: &mut Compiler<'_>, at: &KeyPath, list: Option<&Vec<u16>>, default: &[u16]) -> Vec<u16> {
+fn statuses(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    list: Option<&Vec<u16>>,
+    default: &[u16],
+) -> Vec<u16> {
     let list = list.map_or_else(|| default.to_vec(), Clone::clone);
     if list.iter().any(|status| !(400..=599).contains(status)) {
         c.wrong(at, "statuses that mean failure go from 400 to 599");
@@ -320,16 +408,25 @@ pub(super) fn routes(
     if raw.routes.is_empty() {
         c.wrong(
             &KeyPath::of(&["routes"]),
-            format!("a policy needs at least one route: write [[routes]] with pool = \"main\"{}", pool_for(raw)),
+            format!(
+                "a policy needs at least one route: write [[routes]] with pool = \"main\"{}",
+                pool_for(raw)
+            ),
         );
     }
     let mut names: Vec<String> = Vec::new();
     let mut compiled = Vec::new();
     for (i, route) in raw.routes.iter().enumerate() {
         let at = KeyPath::of(&["routes"]).index(i);
-        let name = route.name.clone().unwrap_or_else(|| format!("route-{}", i + 1));
+        let name = route
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("route-{}", i + 1));
         if names.contains(&name) {
-            c.wrong(&at.key("name"), format!("`{name}` names an earlier route too; names must differ"));
+            c.wrong(
+                &at.key("name"),
+                format!("`{name}` names an earlier route too; names must differ"),
+            );
         }
         names.push(name.clone());
         compiled.extend(self::route(c, &at, raw, route, &name, pools, rules).map(Arc::new));
@@ -347,22 +444,42 @@ fn route(
     rules: &Rules<'_>,
 ) -> Option<Route> {
     let matcher = matcher(c, at, route);
-    let cache = route
-        .cache
-        .as_ref()
-        .and_then(|n| c.find(&at.key("cache"), "cache profile", n, &rules.profiles, &keys(&raw.cache)));
-    let breaker = route
-        .breaker
-        .as_ref()
-        .and_then(|n| c.find(&at.key("breaker"), "breaker", n, &rules.breakers, &keys(&raw.breakers)));
-    let retry =
-        route.retry.as_ref().and_then(|n| c.find(&at.key("retry"), "retry rule", n, &rules.retries, &keys(&raw.retry)));
+    let cache = route.cache.as_ref().and_then(|n| {
+        c.find(
+            &at.key("cache"),
+            "cache profile",
+            n,
+            &rules.profiles,
+            &keys(&raw.cache),
+        )
+    });
+    let breaker = route.breaker.as_ref().and_then(|n| {
+        c.find(
+            &at.key("breaker"),
+            "breaker",
+            n,
+            &rules.breakers,
+            &keys(&raw.breakers),
+        )
+    });
+    let retry = route.retry.as_ref().and_then(|n| {
+        c.find(
+            &at.key("retry"),
+            "retry rule",
+            n,
+            &rules.retries,
+            &keys(&raw.retry),
+        )
+    });
     let mut limits: Vec<Arc<Limit>> = Vec::new();
     for (i, limit) in route.limits.iter().enumerate() {
         let path = at.key("limits").index(i);
         if let Some(found) = c.find(&path, "limit", limit, &rules.limits, &keys(&raw.limits)) {
             if limits.iter().any(|l| l.name == found.name) {
-                c.wrong(&path, format!("`{limit}` is listed twice; a request would be charged twice"));
+                c.wrong(
+                    &path,
+                    format!("`{limit}` is listed twice; a request would be charged twice"),
+                );
             }
             limits.push(Arc::clone(found));
         }
@@ -370,14 +487,26 @@ fn route(
     if route.pool.is_empty() {
         let names = keys(&raw.pools);
         let message = if names.is_empty() {
-            format!("a route needs a pool: write pool = \"main\"{}", pool_for(raw))
+            format!(
+                "a route needs a pool: write pool = \"main\"{}",
+                pool_for(raw)
+            )
         } else {
-            format!("a route needs a pool: write pool = \"NAME\" with one of {}", names.join(", "))
+            format!(
+                "a route needs a pool: write pool = \"NAME\" with one of {}",
+                names.join(", ")
+            )
         };
         c.wrong(at, message);
         return None;
     }
-    let pool = c.find(&at.key("pool"), "pool", &route.pool, pools, &keys(&raw.pools))?;
+    let pool = c.find(
+        &at.key("pool"),
+        "pool",
+        &route.pool,
+        pools,
+        &keys(&raw.pools),
+    )?;
     Some(Route {
         name: name.into(),
         matcher,
@@ -392,7 +521,11 @@ fn route(
 
 /// Says what else is to be written for a pool `main` to be there.
 fn pool_for(raw: &RawPolicy) -> String {
-    if raw.pools.contains_key("main") { String::new() } else { format!(", then {}", how_to_define("pool", "main")) }
+    if raw.pools.contains_key("main") {
+        String::new()
+    } else {
+        format!(", then {}", how_to_define("pool", "main"))
+    }
 }
 
 fn keys<T>(map: &BTreeMap<String, T>) -> Vec<&str> {
@@ -409,7 +542,9 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
             Some(pattern) => hosts.push(pattern),
             None => c.wrong(
                 &at.key("host"),
-                format!("`{text}` is not a host; write shop.example or *.shop.example, without port"),
+                format!(
+                    "`{text}` is not a host; write shop.example or *.shop.example, without port"
+                ),
             ),
         }
     }
@@ -417,17 +552,23 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
     let kinds: [(&str, &Option<OneOrMany>, MakePattern); 3] = [
         ("path", &route.path, PathPattern::Exact),
         ("path_prefix", &route.path_prefix, PathPattern::Prefix),
-        ("path_glob", &route.path_glob, |p| PathPattern::Glob(Glob::new(&p))),
+        ("path_glob", &route.path_glob, |p| {
+            PathPattern::Glob(Glob::new(&p))
+        }),
     ];
     for (key, texts, make) in kinds {
         for text in list(texts) {
             let begins_well = text.starts_with('/') || text.starts_with('*');
             if !begins_well || text.contains('?') || text.len() > 2000 {
-                let message =
-                    format!("`{text}` is not a path; it begins with / and has no query and at most 2000 bytes");
+                let message = format!(
+                    "`{text}` is not a path; it begins with / and has no query and at most 2000 bytes"
+                );
                 c.wrong(&at.key(key), message);
             } else if key != "path_glob" && text.contains('*') {
-                c.wrong(&at.key(key), format!("`{text}` has a star; patterns go to path_glob"));
+                c.wrong(
+                    &at.key(key),
+                    format!("`{text}` has a star; patterns go to path_glob"),
+                );
             }
             paths.push(make(text));
         }
@@ -439,14 +580,21 @@ fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
         }
     }
     let methods = methods(c, &at.key("method"), &list(&route.method));
-    Matcher { hosts, paths, methods, headers }
+    Matcher {
+        hosts,
+        paths,
+        methods,
+        headers,
+    }
 }
 
 fn host(text: &str) -> Option<HostPattern> {
     let valid = |name: &str| {
         !name.is_empty()
             && !name.starts_with('.')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
     };
     let lower = text.to_ascii_lowercase();
     match lower.strip_prefix("*.") {

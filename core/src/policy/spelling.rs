@@ -25,7 +25,10 @@ pub(super) fn unknown_word(message: &str) -> Option<Unknown<'_>> {
 /// Reads what comes after the first quote in "unknown field `a`, expected one of `b`, `c`".
 fn unknown(rest: &str) -> Option<Unknown<'_>> {
     let (word, expected) = rest.rsplit_once("`, expected ")?;
-    Some(Unknown { word, known: expected.split('`').skip(1).step_by(2).collect() })
+    Some(Unknown {
+        word,
+        known: expected.split('`').skip(1).step_by(2).collect(),
+    })
 }
 
 impl<'a> Unknown<'a> {
@@ -60,7 +63,8 @@ impl fmt::Display for Unknown<'_> {
     }
 }
 
-/// Counts the letters that must be inserted, left out, replaced, or exchanged with their neighbours.
+/// Counts the letters that must be inserted, left out, replaced, or exchanged with their
+/// neighbours.
 fn distance(from: &[char], to: &[char]) -> usize {
     let mut before_last = vec![0; to.len() + 1];
     let mut last: Vec<usize> = (0..=to.len()).collect();
@@ -69,9 +73,12 @@ fn distance(from: &[char], to: &[char]) -> usize {
         let mut this = vec![row + 1];
         let mut previous_other = None;
         for (column, other) in to.iter().enumerate() {
-            let at = |line: &[usize], column: usize| line.get(column).copied().unwrap_or(usize::MAX - 1);
+            let at =
+                |line: &[usize], column: usize| line.get(column).copied().unwrap_or(usize::MAX - 1);
             let replaced = at(&last, column) + usize::from(letter != other);
-            let mut fewest = replaced.min(at(&last, column + 1) + 1).min(at(&this, column) + 1);
+            let mut fewest = replaced
+                .min(at(&last, column + 1) + 1)
+                .min(at(&this, column) + 1);
             if previous == Some(other) && previous_other == Some(letter) {
                 fewest = fewest.min(at(&before_last, column.saturating_sub(1)) + 1);
             }
@@ -106,13 +113,19 @@ mod tests {
             ("path-prefxi", "path_prefix", 2),
         ] {
             let letters = |word: &str| word.chars().collect::<Vec<char>>();
-            assert_eq!(distance(&letters(from), &letters(to)), expected, "{from} {to}");
+            assert_eq!(
+                distance(&letters(from), &letters(to)),
+                expected,
+                "{from} {to}"
+            );
         }
     }
 
     #[test]
     fn the_nearest_word_is_meant_if_it_is_near() {
-        let message = |word: &str| format!("unknown field `{word}`, expected one of `host`, `path`, `path_prefix`");
+        let message = |word: &str| {
+            format!("unknown field `{word}`, expected one of `host`, `path`, `path_prefix`")
+        };
         for (word, meant) in [
             ("hots", Some("host")),
             ("paths", Some("path")),
@@ -122,10 +135,20 @@ mod tests {
             ("", None),
             ("a`, expected `b", None),
         ] {
-            assert_eq!(unknown_key(&message(word)).unwrap().meant(), meant, "{word}");
+            assert_eq!(
+                unknown_key(&message(word)).unwrap().meant(),
+                meant,
+                "{word}"
+            );
         }
         let one = unknown_word("unknown variant `nver`, expected `respect` or `never`").unwrap();
-        assert_eq!(one.to_string(), "`nver` is not known here; did you mean `never`? Known are: respect, never");
-        assert_eq!(unknown_word("invalid type: integer `7`, expected a string"), None);
+        assert_eq!(
+            one.to_string(),
+            "`nver` is not known here; did you mean `never`? Known are: respect, never"
+        );
+        assert_eq!(
+            unknown_word("invalid type: integer `7`, expected a string"),
+            None
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::time::Millis;
 
-/// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`, `d`, `y` (365 days). Returns milliseconds.
+/// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`, `d`, `y` (365 days). Returns
+/// milliseconds.
 ///
 /// # Errors
 /// Says what is wrong with the text and how to write it.
@@ -26,7 +27,8 @@ pub fn duration(text: &str) -> Result<Millis, String> {
     })
 }
 
-/// Reads a size: a whole number and one of `B`, `KB`, `MB`, `GB` (thousands) or `KiB`, `MiB`, `GiB` (1024). Returns bytes.
+/// Reads a size: a whole number and one of `B`, `KB`, `MB`, `GB` (thousands) or `KiB`, `MiB`, `GiB`
+/// (1024). Returns bytes.
 ///
 /// # Errors
 /// Says what is wrong with the text and how to write it.
@@ -41,21 +43,27 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         _ => {
-            return Err(format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"));
+            return Err(format!(
+                "`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"
+            ));
         }
     };
-    number
-        .and_then(|n| n.checked_mul(factor))
-        .ok_or_else(|| format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB"))
+    number.and_then(|n| n.checked_mul(factor)).ok_or_else(|| {
+        format!("`{text}` is not a size; write a whole number with a unit: 512B, 64KiB, 8MiB, 1GB")
+    })
 }
 
-/// Reads a quota such as `1000/min`. Returns the amount (at least 1) and the period in milliseconds.
+/// Reads a quota such as `1000/min`. Returns the amount (at least 1) and the period in
+/// milliseconds.
 ///
 /// # Errors
 /// Says what is wrong with the text and how to write it.
 pub fn quota(text: &str) -> Result<(u64, Millis), String> {
-    let wrong =
-        || format!("`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day");
+    let wrong = || {
+        format!(
+            "`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day"
+        )
+    };
     let (amount, period) = text.split_once('/').ok_or_else(wrong)?;
     let amount: u64 = amount.trim().parse().map_err(|_| wrong())?;
     let period = match period.trim() {
@@ -70,7 +78,9 @@ pub fn quota(text: &str) -> Result<(u64, Millis), String> {
             "`{text}` allows nothing; allow at least 1, such as 1/day. What is to be refused altogether should match no route: that gets 404"
         )),
         1..=1_000_000_000 => Ok((amount, period)),
-        _ => Err(format!("`{text}` is more than 1000000000 a period; write at most that, such as 1000000000/sec")),
+        _ => Err(format!(
+            "`{text}` is more than 1000000000 a period; write at most that, such as 1000000000/sec"
+        )),
     }
 }
 
@@ -93,7 +103,15 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(250));
         assert_eq!(duration("5m"), Ok(300_000));
         assert_eq!(duration("1y"), Ok(31_536_000_000));
-        for wrong in ["", "5", "m", "-1s", "1.5s", "5 weeks", "99999999999999999999s"] {
+        for wrong in [
+            "",
+            "5",
+            "m",
+            "-1s",
+            "1.5s",
+            "5 weeks",
+            "99999999999999999999s",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -16,19 +16,32 @@ impl Purge {
             Target::Url { host, path, query } => (host, path, query),
             // A response that has more tags than are remembered may have this one.
             Target::Tag(_) => {
-                let rest = Self { target: Target::Tag(ANY_TAG.to_owned()), soft: self.soft };
+                let rest = Self {
+                    target: Target::Tag(ANY_TAG.to_owned()),
+                    soft: self.soft,
+                };
                 return vec![self.clone(), rest];
             }
-            Target::All | Target::Exact(_) | Target::Host(_) | Target::Prefix(..) | Target::Group(..) => {
+            Target::All
+            | Target::Exact(_)
+            | Target::Host(_)
+            | Target::Prefix(..)
+            | Target::Group(..) => {
                 return vec![self.clone()];
             }
         };
-        let (host, path) = (host_name(host), path::normalised(path).unwrap_or_else(|| path.clone()));
+        let (host, path) = (
+            host_name(host),
+            path::normalised(path).unwrap_or_else(|| path.clone()),
+        );
         let mut queries = vec![query.clone()];
         // What clients do not encode, routes and profiles see as it is.
         let (plain_path, plain_query) = (url::plain(&path), query.as_deref().map(url::plain));
         let paths = [&*path, &*plain_path];
-        for profile in paths.into_iter().flat_map(|path| policy.profiles_at(&host, path)) {
+        for profile in paths
+            .into_iter()
+            .flat_map(|path| policy.profiles_at(&host, path))
+        {
             for query in [query.as_deref(), plain_query.as_deref()] {
                 let query = key::query(profile, query).map(Cow::into_owned);
                 if !queries.contains(&query) {
@@ -36,7 +49,17 @@ impl Purge {
                 }
             }
         }
-        let target = |query| Target::Url { host: host.clone(), path: path.clone(), query };
-        queries.into_iter().map(|query| Self { target: target(query), soft: self.soft }).collect()
+        let target = |query| Target::Url {
+            host: host.clone(),
+            path: path.clone(),
+            query,
+        };
+        queries
+            .into_iter()
+            .map(|query| Self {
+                target: target(query),
+                soft: self.soft,
+            })
+            .collect()
     }
 }

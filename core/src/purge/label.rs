@@ -51,15 +51,29 @@ impl<'a> Place<'a> {
     pub(super) fn exact(&self) -> Label {
         // Whether there is a query counts.
         let (mark, query) = self.query.map_or(("", ""), |query| ("?", query));
-        of_change(self.host, label(Kind::Exact, &[self.scheme, self.authority, self.path, mark, query]))
+        of_change(
+            self.host,
+            label(
+                Kind::Exact,
+                &[self.scheme, self.authority, self.path, mark, query],
+            ),
+        )
     }
 
     pub(super) fn labels(self) -> impl Iterator<Item = Label> {
-        let ends = self.path.match_indices('/').map(|(at, _)| at).take(PREFIXES_MAX);
+        let ends = self
+            .path
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .take(PREFIXES_MAX);
         let above = ends.filter_map(move |at| self.path.get(..at));
         let whole = (!self.path.ends_with('/')).then_some(self.path);
-        let prefixes = above.chain(whole).map(move |prefix| label(Kind::Prefix, &[self.host, prefix]));
-        [self.url(), self.exact(), label(Kind::Host, &[self.host])].into_iter().chain(prefixes)
+        let prefixes = above
+            .chain(whole)
+            .map(move |prefix| label(Kind::Prefix, &[self.host, prefix]));
+        [self.url(), self.exact(), label(Kind::Host, &[self.host])]
+            .into_iter()
+            .chain(prefixes)
     }
 }
 
@@ -79,8 +93,9 @@ pub(super) enum Kind {
     Group,
 }
 
-/// Hashes what a label speaks of. What is outside ASCII counts as if it were percent-encoded, with digits in upper case: some clients send it as it is, or
-/// encode it otherwise, and mean the same URL.
+/// Hashes what a label speaks of. What is outside ASCII counts as if it were percent-encoded, with
+/// digits in upper case: some clients send it as it is, or encode it otherwise, and mean the same
+/// URL.
 pub(super) fn label(kind: Kind, parts: &[&str]) -> Label {
     let mut seed = kind as u64;
     for part in parts {
@@ -135,5 +150,13 @@ pub(crate) fn group(host: &str, group: &str) -> Label {
 /// Returns the labels of a request's URL, with and without its query.
 pub(crate) fn labels_of_url(request: &Request) -> [Label; 3] {
     let place = Place::of(request);
-    [place.exact(), place.url(), Place { query: None, ..place }.url()]
+    [
+        place.exact(),
+        place.url(),
+        Place {
+            query: None,
+            ..place
+        }
+        .url(),
+    ]
 }

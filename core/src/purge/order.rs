@@ -44,32 +44,50 @@ impl Order {
         })
     }
 
-    /// Reads a pattern: `*` for everything, `HOST`, `HOST/PATH?QUERY` for one URL, `HOST/PATH/*` for all at and below a path.
+    /// Reads a pattern: `*` for everything, `HOST`, `HOST/PATH?QUERY` for one URL, `HOST/PATH/*`
+    /// for all at and below a path.
     ///
     /// # Errors
     /// Says what to write.
     pub fn of_pattern(pattern: &str) -> Result<Self, String> {
         let one = |text: &str| vec![text.to_owned()];
-        let prefix = pattern.strip_suffix('*').filter(|prefix| prefix.ends_with('/') && !prefix.contains('*'));
+        let prefix = pattern
+            .strip_suffix('*')
+            .filter(|prefix| prefix.ends_with('/') && !prefix.contains('*'));
         Ok(match (pattern, prefix) {
-            ("", _) => return Err("the pattern is empty; write *, HOST, HOST/PATH or HOST/PATH/*".into()),
-            ("*", _) => Self { everything: true, ..Self::default() },
-            (_, Some(prefix)) => Self { prefixes: one(prefix), ..Self::default() },
+            ("", _) => {
+                return Err("the pattern is empty; write *, HOST, HOST/PATH or HOST/PATH/*".into());
+            }
+            ("*", _) => Self {
+                everything: true,
+                ..Self::default()
+            },
+            (_, Some(prefix)) => Self {
+                prefixes: one(prefix),
+                ..Self::default()
+            },
             _ if pattern.contains('*') => {
                 return Err(format!(
                     "`{pattern}`: a * stands alone or at the end, behind a slash; write *, HOST/PATH or HOST/PATH/*. \
                      For a URL that has one, POST invalidate with `urls`"
                 ));
             }
-            (url, None) if url.contains('/') => Self { urls: one(url), ..Self::default() },
-            (host, None) => Self { hosts: one(host), ..Self::default() },
+            (url, None) if url.contains('/') => Self {
+                urls: one(url),
+                ..Self::default()
+            },
+            (host, None) => Self {
+                hosts: one(host),
+                ..Self::default()
+            },
         })
     }
 
     /// Lists the purges.
     ///
     /// # Errors
-    /// Says which item is wrong and what to write, or that there is none, or that there are too many. Then nothing is purged.
+    /// Says which item is wrong and what to write, or that there is none, or that there are too
+    /// many. Then nothing is purged.
     pub fn purges(&self) -> Result<Vec<Purge>, String> {
         let count = self.urls.len() + self.prefixes.len() + self.hosts.len() + self.tags.len();
         if count > ITEMS_MAX {
@@ -77,23 +95,37 @@ impl Order {
         }
         let mut targets = Vec::with_capacity(count + 1);
         for (i, text) in self.urls.iter().enumerate() {
-            let wrong =
-                |fix: Option<String>| fix.unwrap_or_else(|| format!("`{text}` is not a URL; write https://HOST/PATH"));
+            let wrong = |fix: Option<String>| {
+                fix.unwrap_or_else(|| format!("`{text}` is not a URL; write https://HOST/PATH"))
+            };
             let url = url::read(text).map_err(|fix| format!("urls[{i}]: {}", wrong(fix)))?;
-            targets.push(Target::Url { host: url.host, path: url.path, query: url.query });
+            targets.push(Target::Url {
+                host: url.host,
+                path: url.path,
+                query: url.query,
+            });
         }
         for (i, text) in self.prefixes.iter().enumerate() {
             let wrong = |fix: Option<String>| {
-                fix.unwrap_or_else(|| format!("`{text}` is not a prefix; write HOST/PATH, without *"))
+                fix.unwrap_or_else(|| {
+                    format!("`{text}` is not a prefix; write HOST/PATH, without *")
+                })
             };
-            let url = url::read(text)
-                .and_then(|url| if url.query.is_none() && !text.contains('*') { Ok(url) } else { Err(None) });
+            let url = url::read(text).and_then(|url| {
+                if url.query.is_none() && !text.contains('*') {
+                    Ok(url)
+                } else {
+                    Err(None)
+                }
+            });
             let url = url.map_err(|fix| format!("prefixes[{i}]: {}", wrong(fix)))?;
             targets.push(Target::Prefix(url.host, url.path));
         }
         for (i, text) in self.hosts.iter().enumerate() {
             let wrong = |fix: Option<String>| {
-                fix.unwrap_or_else(|| format!("`{text}` is not a host; write shop.example, without *"))
+                fix.unwrap_or_else(|| {
+                    format!("`{text}` is not a host; write shop.example, without *")
+                })
             };
             let url = url::read(text).and_then(|url| {
                 let alone = url.path == "/" && url.query.is_none() && !text.contains(['/', '*']);
@@ -104,7 +136,9 @@ impl Order {
         }
         for (i, tag) in self.tags.iter().enumerate() {
             if tag.is_empty() || tag.contains([',', ' ']) {
-                return Err(format!("tags[{i}]: `{tag}` is not a tag; a tag has no comma and no space"));
+                return Err(format!(
+                    "tags[{i}]: `{tag}` is not a tag; a tag has no comma and no space"
+                ));
             }
             targets.push(Target::Tag(tag.clone()));
         }
@@ -114,7 +148,13 @@ impl Order {
         if targets.is_empty() {
             return Err("nothing is named; write urls, prefixes, hosts, tags or everything".into());
         }
-        Ok(targets.into_iter().map(|target| Purge { target, soft: self.soft }).collect())
+        Ok(targets
+            .into_iter()
+            .map(|target| Purge {
+                target,
+                soft: self.soft,
+            })
+            .collect())
     }
 }
 
@@ -126,7 +166,11 @@ mod tests {
     use super::*;
 
     fn target(url: (&str, &str, Option<&str>)) -> Target {
-        Target::Url { host: url.0.into(), path: url.1.into(), query: url.2.map(Into::into) }
+        Target::Url {
+            host: url.0.into(),
+            path: url.1.into(),
+            query: url.2.map(Into::into),
+        }
     }
 
     #[test]
@@ -150,21 +194,50 @@ mod tests {
     #[test]
     fn patterns_name_what_is_purged() {
         let targets = |pattern: &str| Order::of_pattern(pattern)?.purges();
-        let hard = |target| Ok(vec![Purge { target, soft: false }]);
+        let hard = |target| {
+            Ok(vec![Purge {
+                target,
+                soft: false,
+            }])
+        };
         assert_eq!(targets("*"), hard(Target::All));
-        assert_eq!(targets("shop.example"), hard(Target::Host("shop.example".into())));
-        assert_eq!(targets("shop.example/a?b=1"), hard(target(("shop.example", "/a", Some("b=1")))));
-        assert_eq!(targets("https://shop.example/a"), hard(target(("shop.example", "/a", None))));
-        assert_eq!(targets("shop.example/a/*"), hard(Target::Prefix("shop.example".into(), "/a/".into())));
-        for wrong in ["", "**", "shop.example*", "shop.example/a*", "shop.example/**", "*.example/a", "a/*?b", "a/b*c"]
-        {
+        assert_eq!(
+            targets("shop.example"),
+            hard(Target::Host("shop.example".into()))
+        );
+        assert_eq!(
+            targets("shop.example/a?b=1"),
+            hard(target(("shop.example", "/a", Some("b=1"))))
+        );
+        assert_eq!(
+            targets("https://shop.example/a"),
+            hard(target(("shop.example", "/a", None)))
+        );
+        assert_eq!(
+            targets("shop.example/a/*"),
+            hard(Target::Prefix("shop.example".into(), "/a/".into()))
+        );
+        for wrong in [
+            "",
+            "**",
+            "shop.example*",
+            "shop.example/a*",
+            "shop.example/**",
+            "*.example/a",
+            "a/*?b",
+            "a/b*c",
+        ] {
             assert!(targets(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said() {
-        let wrong = |json: &str| Order::parse(json.as_bytes()).and_then(|order| order.purges()).unwrap_err();
+        let wrong = |json: &str| {
+            Order::parse(json.as_bytes())
+                .and_then(|order| order.purges())
+                .unwrap_err()
+        };
         for (json, part) in [
             ("{}", "nothing is named"),
             ("7", "not an order"),
@@ -180,7 +253,10 @@ mod tests {
         ] {
             assert!(wrong(json).contains(part), "{json}: {}", wrong(json));
         }
-        let many = Order { tags: vec!["a".into(); 1001], ..Order::default() };
+        let many = Order {
+            tags: vec!["a".into(); 1001],
+            ..Order::default()
+        };
         assert!(many.purges().unwrap_err().contains("at most 1000"));
     }
 }

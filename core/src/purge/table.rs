@@ -7,11 +7,12 @@ use super::label::{Label, Marks, Number, Place, is_of_changes};
 use super::target::{Made, Purge, Target};
 use crate::hash;
 
-/// Slots of a table of operators' purges. After n of them, a label that none of them means is reached with a chance of (2n / slots)².
+/// Slots of a table of operators' purges. After n of them, a label that none of them means is
+/// reached with a chance of (2n / slots)².
 const SLOTS: usize = 1 << 16;
 
-/// Slots of the table of changes: 6 MiB, a third of them in regions. After 20,000 changes at its own host during the life of a response it is void by mistake
-/// with a chance of 0.6 %.
+/// Slots of the table of changes: 6 MiB, a third of them in regions. After 20,000 changes at its
+/// own host during the life of a response it is void by mistake with a chance of 0.6 %.
 const SLOTS_OF_CHANGES: usize = 3 << 18;
 
 /// Regions of the table of changes, over which hosts are spread.
@@ -42,7 +43,9 @@ impl Table {
             self.all.fetch_max(number, Ordering::AcqRel);
             return;
         };
-        let slots = self.slots.get_or_init(|| (0..size).map(|_| AtomicU64::new(0)).collect());
+        let slots = self
+            .slots
+            .get_or_init(|| (0..size).map(|_| AtomicU64::new(0)).collect());
         for slot in self.slots_of(slots, label) {
             slot.fetch_max(number, Ordering::AcqRel);
         }
@@ -52,21 +55,34 @@ impl Table {
     fn reaches(&self, mut labels: impl Iterator<Item = Label>, born: Number) -> bool {
         let later = |slot: &AtomicU64| slot.load(Ordering::Acquire) > born;
         let one = |slots, label| self.slots_of(slots, label).all(later);
-        later(&self.all) || self.slots.get().is_some_and(|slots| labels.any(|label| one(slots, label)))
+        later(&self.all)
+            || self
+                .slots
+                .get()
+                .is_some_and(|slots| labels.any(|label| one(slots, label)))
     }
 
     /// Lists the slots of a label: two anywhere, and for a change one among those of its host.
-    fn slots_of<'a>(&self, slots: &'a [AtomicU64], label: Label) -> impl Iterator<Item = &'a AtomicU64> {
+    fn slots_of<'a>(
+        &self,
+        slots: &'a [AtomicU64],
+        label: Label,
+    ) -> impl Iterator<Item = &'a AtomicU64> {
         let is_of_change = is_of_changes(label);
-        let (anywhere, of_hosts) =
-            if is_of_change { slots.split_at(slots.len() / 3 * 2) } else { slots.split_at(slots.len()) };
+        let (anywhere, of_hosts) = if is_of_change {
+            slots.split_at(slots.len() / 3 * 2)
+        } else {
+            slots.split_at(slots.len())
+        };
         let drawn = hash::draw(self.seed, label);
         let (one, another) = (drawn & 0xffff_ffff, drawn >> 32);
         let region = hash::draw(self.seed, label >> 32) % REGIONS;
         let size = of_hosts.len() as u64 / REGIONS;
         let of_host = is_of_change.then(|| region * size + hash::draw(drawn, 1) % size.max(1));
         let of_host = of_host.and_then(|slot| at(of_hosts, slot));
-        [at(anywhere, one), at(anywhere, another), of_host].into_iter().flatten()
+        [at(anywhere, one), at(anywhere, another), of_host]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -90,8 +106,16 @@ pub(crate) struct Purges {
 impl Purges {
     /// Makes one that knows of no purge. `seed` chooses slots only.
     pub(crate) fn new(seed: u64) -> Self {
-        let table = || Table { seed, ..Table::default() };
-        Self { hard: table(), soft: table(), changes: table(), ..Self::default() }
+        let table = || Table {
+            seed,
+            ..Table::default()
+        };
+        Self {
+            hard: table(),
+            soft: table(),
+            changes: table(),
+            ..Self::default()
+        }
     }
 
     /// Returns the number of the last purge.
@@ -116,7 +140,13 @@ impl Purges {
     pub(crate) fn make_all(&self, purges: &[Purge], stored: Option<Marks<'_>>) -> Option<Number> {
         let _guard = self.lock();
         let numbers = self.last() + 1..;
-        let own: Vec<Made> = numbers.zip(purges).map(|(number, purge)| Made { number, ..Made::of(purge) }).collect();
+        let own: Vec<Made> = numbers
+            .zip(purges)
+            .map(|(number, purge)| Made {
+                number,
+                ..Made::of(purge)
+            })
+            .collect();
         self.settle_alone(&[], &own, purges, stored)
     }
 
@@ -126,8 +156,9 @@ impl Purges {
         self.learn_alone(made);
     }
 
-    /// Learns of purges of which the last, `own`, are those of a change: `purges`. The first of these names the URL of a response that is to be stored as
-    /// younger than all of them; returns the last number, or `None` if another purge has reached that response already.
+    /// Learns of purges of which the last, `own`, are those of a change: `purges`. The first of
+    /// these names the URL of a response that is to be stored as younger than all of them; returns
+    /// the last number, or `None` if another purge has reached that response already.
     pub(crate) fn settle(
         &self,
         others: &[Made],
@@ -139,7 +170,8 @@ impl Purges {
         self.settle_alone(others, own, purges, stored)
     }
 
-    /// Treats what a purge reaches as void until other purges have been learned of: for a purge that could not be numbered.
+    /// Treats what a purge reaches as void until other purges have been learned of: for a purge
+    /// that could not be numbered.
     pub(crate) fn make_provisionally(&self, purge: &Purge) {
         let _guard = self.lock();
         let made = Made::of(purge);
@@ -168,7 +200,8 @@ impl Purges {
         // A soft purge counts too: nobody can say any more what it would leave.
         let reached = |marks: Marks<'_>| {
             place.is_some_and(|place| {
-                self.may_reach(marks.born) && self.verdict(place, marks.labels, marks.born) != Verdict::Kept
+                self.may_reach(marks.born)
+                    && self.verdict(place, marks.labels, marks.born) != Verdict::Kept
             })
         };
         let void = stored.is_some_and(reached);
@@ -188,13 +221,17 @@ impl Purges {
     fn set(&self, made: &Made, number: Number) {
         match made.label {
             _ if made.soft => self.soft.set(made.label, number, SLOTS),
-            Some(label) if is_of_changes(label) => self.changes.set(made.label, number, SLOTS_OF_CHANGES),
+            Some(label) if is_of_changes(label) => {
+                self.changes.set(made.label, number, SLOTS_OF_CHANGES);
+            }
             Some(_) | None => self.hard.set(made.label, number, SLOTS),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
-        self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner)
+        self.one_at_a_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether there was any purge after `born`.
@@ -206,8 +243,18 @@ impl Purges {
     pub(crate) fn verdict(&self, place: Place<'_>, labels: &[Label], born: Number) -> Verdict {
         let all = || place.labels().chain(labels.iter().copied());
         match () {
-            () if self.hard.reaches(all().filter(|label| !is_of_changes(*label)), born) => Verdict::Void,
-            () if self.changes.reaches(all().filter(|label| is_of_changes(*label)), born) => Verdict::Void,
+            () if self
+                .hard
+                .reaches(all().filter(|label| !is_of_changes(*label)), born) =>
+            {
+                Verdict::Void
+            }
+            () if self
+                .changes
+                .reaches(all().filter(|label| is_of_changes(*label)), born) =>
+            {
+                Verdict::Void
+            }
             () if self.soft.reaches(all(), born) => Verdict::Stale,
             () => Verdict::Kept,
         }

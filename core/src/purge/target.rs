@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::label;
-use super::label::{Kind, Label, Number, PREFIXES_MAX, Place, group, host_name, label, tag, without_dot};
+use super::label::{
+    Kind, Label, Number, PREFIXES_MAX, Place, group, host_name, label, tag, without_dot,
+};
 use crate::message::path;
 use crate::message::request::Request;
 
@@ -38,7 +40,8 @@ pub enum Target {
 pub struct Purge {
     /// What it reaches.
     pub target: Target,
-    /// Whether what it reaches is kept as stale, to be validated or to stand in for failing origins.
+    /// Whether what it reaches is kept as stale, to be validated or to stand in for failing
+    /// origins.
     pub soft: bool,
 }
 
@@ -56,7 +59,11 @@ pub struct Made {
 impl Made {
     /// Takes a purge that has no number yet.
     pub(crate) fn of(purge: &Purge) -> Self {
-        Self { number: 0, label: purge.target.label(), soft: purge.soft }
+        Self {
+            number: 0,
+            label: purge.target.label(),
+            soft: purge.soft,
+        }
     }
 }
 
@@ -78,13 +85,34 @@ pub struct Exact {
 impl Exact {
     /// Returns the URL at the origin of a request with another path and query.
     pub(crate) fn at_origin_of(request: &Request, path: String, query: Option<String>) -> Self {
-        let (authority, host) = (request.authority.clone(), without_dot(request.host()).to_owned());
-        Self { scheme: request.scheme.as_str(), authority, host, path, query }
+        let (authority, host) = (
+            request.authority.clone(),
+            without_dot(request.host()).to_owned(),
+        );
+        Self {
+            scheme: request.scheme.as_str(),
+            authority,
+            host,
+            path,
+            query,
+        }
     }
 
     pub(super) fn place(&self) -> Place<'_> {
-        let Self { scheme, authority, host, path, query } = self;
-        Place { scheme, authority, host, path, query: query.as_deref() }
+        let Self {
+            scheme,
+            authority,
+            host,
+            path,
+            query,
+        } = self;
+        Place {
+            scheme,
+            authority,
+            host,
+            path,
+            query: query.as_deref(),
+        }
     }
 }
 
@@ -102,7 +130,10 @@ impl Target {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());
                 let path = path.trim_end_matches('/');
                 // Nobody looks deeper.
-                let deep = path.match_indices('/').map(|(at, _)| at).nth(PREFIXES_MAX - 1);
+                let deep = path
+                    .match_indices('/')
+                    .map(|(at, _)| at)
+                    .nth(PREFIXES_MAX - 1);
                 let path = deep.and_then(|at| path.get(..at)).unwrap_or(path);
                 label(Kind::Prefix, &[&host_name(host), path])
             }

@@ -8,21 +8,39 @@ use super::table::Purges;
 use super::*;
 use crate::cache::Stored;
 
-const THIS: Place<'_> =
-    Place { scheme: "https", authority: "shop.example:8443", host: "shop.example", path: "/a/b", query: Some("c=1") };
+const THIS: Place<'_> = Place {
+    scheme: "https",
+    authority: "shop.example:8443",
+    host: "shop.example",
+    path: "/a/b",
+    query: Some("c=1"),
+};
 
 fn exact(authority: &str, path: &str, query: Option<&str>) -> Target {
     let host = authority.split(':').next().unwrap_or_default().to_owned();
     let (path, query) = (path.to_owned(), query.map(str::to_owned));
-    Target::Exact(Exact { scheme: "https", authority: authority.to_owned(), host, path, query })
+    Target::Exact(Exact {
+        scheme: "https",
+        authority: authority.to_owned(),
+        host,
+        path,
+        query,
+    })
 }
 
 fn url(host: &str, path: &str, query: Option<&str>) -> Target {
-    Target::Url { host: host.into(), path: path.into(), query: query.map(Into::into) }
+    Target::Url {
+        host: host.into(),
+        path: path.into(),
+        query: query.map(Into::into),
+    }
 }
 
 fn hard(target: Target) -> Purge {
-    Purge { target, soft: false }
+    Purge {
+        target,
+        soft: false,
+    }
 }
 
 #[test]
@@ -43,8 +61,16 @@ fn a_purge_reaches_what_it_names_and_what_was_on_its_way() {
         let purges = Purges::default();
         let begun = purges.last();
         let number = purges.make(&[hard(target.clone())]);
-        assert_eq!(purges.verdict(THIS, &labels, begun), Verdict::Void, "{target:?}");
-        assert_eq!(purges.verdict(THIS, &labels, number), Verdict::Kept, "{target:?}");
+        assert_eq!(
+            purges.verdict(THIS, &labels, begun),
+            Verdict::Void,
+            "{target:?}"
+        );
+        assert_eq!(
+            purges.verdict(THIS, &labels, number),
+            Verdict::Kept,
+            "{target:?}"
+        );
     }
 }
 
@@ -52,8 +78,15 @@ fn a_purge_reaches_what_it_names_and_what_was_on_its_way() {
 fn what_is_outside_ascii_is_reached_however_it_is_written() {
     let paths = ["/für/ä", "/f%C3%BCr/%C3%A4", "/für/%C3%A4"];
     let queries = ["ö=ü", "%C3%B6=%C3%BC", "%c3%b6=%c3%bc"];
-    for (path, query) in paths.into_iter().flat_map(|path| queries.map(|query| (path, query))) {
-        let place = Place { path, query: Some(query), ..THIS };
+    for (path, query) in paths
+        .into_iter()
+        .flat_map(|path| queries.map(|query| (path, query)))
+    {
+        let place = Place {
+            path,
+            query: Some(query),
+            ..THIS
+        };
         for (named, query) in paths.into_iter().zip(queries) {
             for target in [
                 url("shop.example", named, Some(query)),
@@ -62,7 +95,11 @@ fn what_is_outside_ascii_is_reached_however_it_is_written() {
             ] {
                 let purges = Purges::default();
                 purges.make(&[hard(target.clone())]);
-                assert_eq!(purges.verdict(place, &[], 0), Verdict::Void, "{target:?} {place:?}");
+                assert_eq!(
+                    purges.verdict(place, &[], 0),
+                    Verdict::Void,
+                    "{target:?} {place:?}"
+                );
                 assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Kept, "{target:?}");
             }
         }
@@ -91,7 +128,10 @@ fn a_purge_reaches_nothing_else() {
 #[test]
 fn a_soft_purge_makes_stale_and_a_hard_one_wins() {
     let purges = Purges::default();
-    let soft = Purge { target: Target::Host("shop.example".into()), soft: true };
+    let soft = Purge {
+        target: Target::Host("shop.example".into()),
+        soft: true,
+    };
     purges.make(std::slice::from_ref(&soft));
     assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Stale);
     purges.make(&[hard(Target::All)]);
@@ -104,10 +144,17 @@ fn a_soft_purge_makes_stale_and_a_hard_one_wins() {
 fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
     let purges = Purges::default();
     let own = [hard(exact("shop.example:8443", "/a/b", Some("c=1")))];
-    let stored = Stored { labels: vec![tag("t")], ..crate::cache::tests_support::stored(&[]) };
+    let stored = Stored {
+        labels: vec![tag("t")],
+        ..crate::cache::tests_support::stored(&[])
+    };
     purges.make(&[hard(url("shop.example", "/b", None))]);
     assert_eq!(purges.make_all(&own, Some(stored.marks())), Some(2));
-    assert_eq!(purges.make_all(&own, Some(stored.marks())), None, "the first change came after it was asked for");
+    assert_eq!(
+        purges.make_all(&own, Some(stored.marks())),
+        None,
+        "the first change came after it was asked for"
+    );
     assert_eq!((purges.make_all(&own, None), purges.last()), (Some(4), 4));
     let targets = [
         Target::All,
@@ -115,34 +162,73 @@ fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
         Target::Prefix("shop.example".into(), "/a/".into()),
         Target::Tag("t".into()),
     ];
-    for (target, soft) in targets.into_iter().flat_map(|target| [(target.clone(), false), (target, true)]) {
+    for (target, soft) in targets
+        .into_iter()
+        .flat_map(|target| [(target.clone(), false), (target, true)])
+    {
         let purges = Purges::default();
-        purges.make(&[Purge { target: target.clone(), soft }]);
-        assert_eq!(purges.make_all(&own, Some(stored.marks())), None, "{target:?} {soft}");
+        purges.make(&[Purge {
+            target: target.clone(),
+            soft,
+        }]);
+        assert_eq!(
+            purges.make_all(&own, Some(stored.marks())),
+            None,
+            "{target:?} {soft}"
+        );
     }
 }
 
 #[test]
 fn what_others_purge_counts_by_their_numbers() {
     let purges = Purges::default();
-    let made = |number, purge: &Purge| Made { number, ..Made::of(purge) };
-    let (this, other) = (hard(exact("shop.example:8443", "/a/b", Some("c=1"))), hard(Target::Tag("x".into())));
+    let made = |number, purge: &Purge| Made {
+        number,
+        ..Made::of(purge)
+    };
+    let (this, other) = (
+        hard(exact("shop.example:8443", "/a/b", Some("c=1"))),
+        hard(Target::Tag("x".into())),
+    );
     purges.learn(&[made(7, &this), made(9, &other)]);
     assert_eq!(purges.last(), 9);
-    assert_eq!((purges.verdict(THIS, &[], 6), purges.verdict(THIS, &[], 7)), (Verdict::Void, Verdict::Kept));
-    purges.learn(&[made(3, &this)]);
-    assert_eq!(purges.verdict(THIS, &[], 7), Verdict::Kept, "what is learned late takes nothing back");
-    let stored = Stored { born: 9, ..crate::cache::tests_support::stored(&[]) };
     assert_eq!(
-        purges.settle(&[made(10, &other)], &[made(11, &this)], std::slice::from_ref(&this), Some(stored.marks())),
+        (purges.verdict(THIS, &[], 6), purges.verdict(THIS, &[], 7)),
+        (Verdict::Void, Verdict::Kept)
+    );
+    purges.learn(&[made(3, &this)]);
+    assert_eq!(
+        purges.verdict(THIS, &[], 7),
+        Verdict::Kept,
+        "what is learned late takes nothing back"
+    );
+    let stored = Stored {
+        born: 9,
+        ..crate::cache::tests_support::stored(&[])
+    };
+    assert_eq!(
+        purges.settle(
+            &[made(10, &other)],
+            &[made(11, &this)],
+            std::slice::from_ref(&this),
+            Some(stored.marks())
+        ),
         Some(11)
     );
     assert_eq!(
-        purges.settle(&[made(12, &this)], &[made(13, &this)], std::slice::from_ref(&this), Some(stored.marks())),
+        purges.settle(
+            &[made(12, &this)],
+            &[made(13, &this)],
+            std::slice::from_ref(&this),
+            Some(stored.marks())
+        ),
         None
     );
     purges.make_provisionally(&hard(Target::Host("shop.example".into())));
-    assert_eq!((purges.verdict(THIS, &[], 13), purges.last()), (Verdict::Void, 13));
+    assert_eq!(
+        (purges.verdict(THIS, &[], 13), purges.last()),
+        (Verdict::Void, 13)
+    );
     purges.learn(&[made(14, &other)]);
     assert_eq!(purges.verdict(THIS, &[], 14), Verdict::Kept);
 }
@@ -150,9 +236,24 @@ fn what_others_purge_counts_by_their_numbers() {
 #[test]
 fn labels_of_different_kinds_differ() {
     let same = ["shop.example"];
-    let all = [Kind::Url, Kind::Exact, Kind::Host, Kind::Prefix, Kind::Tag, Kind::Group].map(|kind| label(kind, &same));
-    assert!(all.iter().enumerate().all(|(i, one)| all.iter().skip(i + 1).all(|other| one != other)));
-    assert_ne!(label(Kind::Url, &["a", "bc"]), label(Kind::Url, &["ab", "c"]));
+    let all = [
+        Kind::Url,
+        Kind::Exact,
+        Kind::Host,
+        Kind::Prefix,
+        Kind::Tag,
+        Kind::Group,
+    ]
+    .map(|kind| label(kind, &same));
+    assert!(
+        all.iter()
+            .enumerate()
+            .all(|(i, one)| all.iter().skip(i + 1).all(|other| one != other))
+    );
+    assert_ne!(
+        label(Kind::Url, &["a", "bc"]),
+        label(Kind::Url, &["ab", "c"])
+    );
 }
 
 #[test]
@@ -165,14 +266,26 @@ fn changes_at_one_host_leave_the_responses_of_others() {
         let void = |host: &str| {
             let reached = |i: &usize| {
                 let path = format!("/p{i}");
-                let place = Place { scheme: "https", authority: host, host, path: &path, query: None };
+                let place = Place {
+                    scheme: "https",
+                    authority: host,
+                    host,
+                    path: &path,
+                    query: None,
+                };
                 purges.verdict(place, &[], 0) == Verdict::Void
             };
             (0..2000).filter(reached).count()
         };
         let hosts: Vec<String> = (0..20).map(|n| format!("victim-{n}.example")).collect();
         let untouched = hosts.iter().filter(|host| void(host) == 0).count();
-        assert!(untouched >= 18, "{untouched} of 20 hosts keep all of their responses");
-        assert!(void("attacker.example") < 1000, "even the host itself keeps most");
+        assert!(
+            untouched >= 18,
+            "{untouched} of 20 hosts keep all of their responses"
+        );
+        assert!(
+            void("attacker.example") < 1000,
+            "even the host itself keeps most"
+        );
     }
 }

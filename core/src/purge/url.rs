@@ -1,4 +1,5 @@
-//! URLs as operators write them, in the form that requests have: percent-encoded, with hosts in ASCII.
+//! URLs as operators write them, in the form that requests have: percent-encoded, with hosts in
+//! ASCII.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -22,7 +23,11 @@ pub(super) struct Url {
 pub(super) fn read(text: &str) -> Result<Url, Option<String>> {
     let uri = absolute(text)?;
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-    Ok(Url { host, path: uri.path().to_owned(), query: uri.query().map(str::to_owned) })
+    Ok(Url {
+        host,
+        path: uri.path().to_owned(),
+        query: uri.query().map(str::to_owned),
+    })
 }
 
 /// Reads a URL as above, as requests name it; without scheme it is `https`.
@@ -37,13 +42,22 @@ pub(crate) fn absolute(text: &str) -> Result<Uri, Option<String>> {
     let authority = ascii_host(authority).map_err(Some)?;
     // A query may follow the host at once.
     let slash = if target.starts_with('?') { "/" } else { "" };
-    let uri: Uri = format!("{scheme}://{authority}{slash}{}", encoded(target)).parse().map_err(|_| None)?;
+    let uri: Uri = format!("{scheme}://{authority}{slash}{}", encoded(target))
+        .parse()
+        .map_err(|_| None)?;
     let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
-    let is_plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
-    if is_known && is_plain { Ok(uri) } else { Err(None) }
+    let is_plain = uri
+        .authority()
+        .is_some_and(|authority| !authority.as_str().contains('@'));
+    if is_known && is_plain {
+        Ok(uri)
+    } else {
+        Err(None)
+    }
 }
 
-/// Encodes what a target should not have as it is (RFC 3986, section 2): characters outside ASCII, and spaces.
+/// Encodes what a target should not have as it is (RFC 3986, section 2): characters outside ASCII,
+/// and spaces.
 fn encoded(target: &str) -> String {
     let mut text = String::with_capacity(target.len());
     for byte in target.bytes() {
@@ -93,13 +107,22 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 
 /// Writes a host as DNS and requests have it (RFC 5891): labels outside ASCII in Punycode.
 fn ascii_host(authority: &str) -> Result<String, String> {
-    let decoded = if authority.contains('%') && !authority.contains('[') { percent_decoded(authority) } else { None };
-    let authority = decoded.as_deref().filter(|text| !text.contains(['/', '?', '#', '@'])).unwrap_or(authority);
+    let decoded = if authority.contains('%') && !authority.contains('[') {
+        percent_decoded(authority)
+    } else {
+        None
+    };
+    let authority = decoded
+        .as_deref()
+        .filter(|text| !text.contains(['/', '?', '#', '@']))
+        .unwrap_or(authority);
     if authority.is_ascii() {
         return Ok(authority.to_owned());
     }
     // The full stops of East Asian scripts separate labels too.
-    let plain = authority.replace(['\u{3002}', '\u{ff0e}', '\u{ff61}'], ".").to_lowercase();
+    let plain = authority
+        .replace(['\u{3002}', '\u{ff0e}', '\u{ff61}'], ".")
+        .to_lowercase();
     let labels: Option<Vec<String>> = plain.split('.').map(ascii_label).collect();
     labels.map(|labels| labels.join(".")).ok_or_else(|| {
         format!(
@@ -130,8 +153,9 @@ fn ascii_label(label: &str) -> Option<String> {
     Some(format!("xn--{}{port}", punycode(name)?))
 }
 
-/// Returns whether a character in lower case is the same in a host name: letters that IDNA neither maps nor composes. For others a table would be needed
-/// that is larger than all of this program's decisions.
+/// Returns whether a character in lower case is the same in a host name: letters that IDNA neither
+/// maps nor composes. For others a table would be needed that is larger than all of this program's
+/// decisions.
 fn stays_as_it_is(letter: char) -> bool {
     let is_plain = matches!(letter, 'a'..='z' | '0'..='9' | '-');
     let is_letter = letter.is_alphanumeric() && letter.to_lowercase().eq([letter]);
@@ -161,7 +185,11 @@ fn punycode(label: &str) -> Option<String> {
     }
     let (mut next, mut delta, mut bias) = (0x80_u32, 0_u32, 72_u32);
     while usize::try_from(handled).ok()? < letters.len() {
-        let smallest = letters.iter().copied().filter(|letter| *letter >= next).min()?;
+        let smallest = letters
+            .iter()
+            .copied()
+            .filter(|letter| *letter >= next)
+            .min()?;
         delta = delta.checked_add((smallest - next).checked_mul(handled + 1)?)?;
         next = smallest;
         for letter in &letters {
@@ -221,34 +249,72 @@ mod tests {
     #[test]
     fn what_is_written_in_several_ways_is_one() {
         for text in ["/ä/é%2f", "/%C3%A4/%C3%A9%2F", "/%c3%a4/é%2F"] {
-            assert_eq!((&*canonical(text), &*plain(text).to_lowercase()), ("/%C3%A4/%C3%A9%2F", "/ä/é%2f"), "{text}");
+            assert_eq!(
+                (&*canonical(text), &*plain(text).to_lowercase()),
+                ("/%C3%A4/%C3%A9%2F", "/ä/é%2f"),
+                "{text}"
+            );
         }
         // No UTF-8, and nothing that is encoded.
-        assert_eq!((&*canonical("/%ff%"), &*plain("/%ff%"), &*plain("/%41")), ("/%FF%", "/%ff%", "/%41"));
+        assert_eq!(
+            (&*canonical("/%ff%"), &*plain("/%ff%"), &*plain("/%41")),
+            ("/%FF%", "/%ff%", "/%41")
+        );
     }
 
     #[test]
     fn urls_get_the_form_that_requests_have() {
         for (text, host, path, query) in [
-            ("https://x.example/ä?ö=ü", "x.example", "/%C3%A4", Some("%C3%B6=%C3%BC")),
+            (
+                "https://x.example/ä?ö=ü",
+                "x.example",
+                "/%C3%A4",
+                Some("%C3%B6=%C3%BC"),
+            ),
             ("x.example/a b/%C3%A4", "x.example", "/a%20b/%C3%A4", None),
             ("x.example?ä#ö", "x.example", "/", Some("%C3%A4")),
-            ("https://Bücher.example:8443/", "xn--bcher-kva.example", "/", None),
+            (
+                "https://Bücher.example:8443/",
+                "xn--bcher-kva.example",
+                "/",
+                None,
+            ),
             ("b%C3%BCcher.example/a", "xn--bcher-kva.example", "/a", None),
             ("ÄÖÜ.example", "xn--4ca0bs.example", "/", None),
             ("faß.example", "xn--fa-hia.example", "/", None),
             ("例え.テスト", "xn--r8jz45g.xn--zckzah", "/", None),
-            ("пример。испытание", "xn--e1afmkfd.xn--80akhbyknj4f", "/", None),
+            (
+                "пример。испытание",
+                "xn--e1afmkfd.xn--80akhbyknj4f",
+                "/",
+                None,
+            ),
             ("한국.example", "xn--3e0b707e.example", "/", None),
             ("[::1]:80/ä", "[::1]", "/%C3%A4", None),
         ] {
-            let url = Url { host: host.into(), path: path.into(), query: query.map(Into::into) };
+            let url = Url {
+                host: host.into(),
+                path: path.into(),
+                query: query.map(Into::into),
+            };
             assert_eq!(read(text), Ok(url), "{text}");
         }
         for text in ["u\u{308}.example", "ﬁ.example", "Ａ.example", "☃.example"] {
-            assert!(read(text).unwrap_err().is_some_and(|fix| fix.contains("xn--")), "{text}");
+            assert!(
+                read(text)
+                    .unwrap_err()
+                    .is_some_and(|fix| fix.contains("xn--")),
+                "{text}"
+            );
         }
-        for text in ["", "a%2Fb", "ftp://a.example", "https://user@a.example/", "::", "a b.example"] {
+        for text in [
+            "",
+            "a%2Fb",
+            "ftp://a.example",
+            "https://user@a.example/",
+            "::",
+            "a b.example",
+        ] {
             assert_eq!(read(text), Err(None), "{text}");
         }
     }

@@ -73,7 +73,13 @@ mod tests {
     #[test]
     fn steps_are_kept_in_order_and_bounded() {
         let mut steps = Steps::default();
-        let all = [StepName::Charge, StepName::Lookup, StepName::Fetch, StepName::Wait, StepName::Finish];
+        let all = [
+            StepName::Charge,
+            StepName::Lookup,
+            StepName::Fetch,
+            StepName::Wait,
+            StepName::Finish,
+        ];
         let pushed: Vec<StepName> = all.into_iter().cycle().take(16).collect();
         for step in &pushed {
             steps.push(*step);

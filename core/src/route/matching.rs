@@ -43,9 +43,15 @@ impl Matcher {
         self.may_match(method, host, path) && self.has_fields(headers)
     }
 
-    /// Returns what [`Matcher::matches`] does for a path as an origin may read it, which is compared with what the policy's paths are when they are
-    /// read so.
-    pub(crate) fn matches_read(&self, method: &Method, host: &str, read: &str, headers: &HeaderMap) -> bool {
+    /// Returns what [`Matcher::matches`] does for a path as an origin may read it, which is
+    /// compared with what the policy's paths are when they are read so.
+    pub(crate) fn matches_read(
+        &self,
+        method: &Method,
+        host: &str,
+        read: &str,
+        headers: &HeaderMap,
+    ) -> bool {
         any_or_empty(&self.methods, |m| m == method)
             && self.is_for(host)
             && any_or_empty(&self.paths, |p| p.matches_read(read))
@@ -55,7 +61,10 @@ impl Matcher {
     fn has_fields(&self, headers: &HeaderMap) -> bool {
         self.headers.iter().all(|(name, wanted)| match wanted {
             None => headers.contains_key(name),
-            Some(wanted) => headers.get_all(name).iter().any(|v| v.as_bytes() == wanted.as_bytes()),
+            Some(wanted) => headers
+                .get_all(name)
+                .iter()
+                .any(|v| v.as_bytes() == wanted.as_bytes()),
         })
     }
 
@@ -71,13 +80,17 @@ impl Matcher {
         any_or_empty(&self.hosts, |h| h.matches(host))
     }
 
-    /// Returns whether every request that `other` matches is matched by this one too. May say no where the answer is yes.
+    /// Returns whether every request that `other` matches is matched by this one too. May say no
+    /// where the answer is yes.
     pub fn covers(&self, other: &Self) -> bool {
         covers_list(&self.methods, &other.methods, |a, b| a == b)
             && covers_list(&self.hosts, &other.hosts, HostPattern::covers)
             && covers_list(&self.paths, &other.paths, PathPattern::covers)
             && self.headers.iter().all(|wanted| {
-                other.headers.iter().any(|has| has.0 == wanted.0 && (wanted.1.is_none() || has.1 == wanted.1))
+                other
+                    .headers
+                    .iter()
+                    .any(|has| has.0 == wanted.0 && (wanted.1.is_none() || has.1 == wanted.1))
             })
     }
 }
@@ -87,7 +100,8 @@ fn any_or_empty<T>(list: &[T], holds: impl FnMut(&T) -> bool) -> bool {
 }
 
 fn covers_list<T>(wide: &[T], narrow: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
-    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| covers(w, n))))
+    wide.is_empty()
+        || (!narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| covers(w, n))))
 }
 
 impl HostPattern {
@@ -123,7 +137,10 @@ impl PathPattern {
         match self {
             Self::Exact(exact) => plain::pattern(exact) == read,
             Self::Prefix(prefix) => read.starts_with(&*plain::pattern(prefix)),
-            Self::Glob(glob) => Glob { pattern: plain::pattern(&glob.pattern).into_owned() }.matches(read),
+            Self::Glob(glob) => Glob {
+                pattern: plain::pattern(&glob.pattern).into_owned(),
+            }
+            .matches(read),
         }
     }
 
@@ -131,9 +148,12 @@ impl PathPattern {
         match (self, other) {
             (wide, Self::Exact(path)) => wide.matches(path),
             (Self::Prefix(wide), Self::Prefix(narrow)) => narrow.starts_with(wide.as_str()),
-            (Self::Prefix(wide), Self::Glob(glob)) => glob.literal_start().starts_with(wide.as_str()),
+            (Self::Prefix(wide), Self::Glob(glob)) => {
+                glob.literal_start().starts_with(wide.as_str())
+            }
             (Self::Glob(a), Self::Glob(b)) => a == b,
-            (Self::Exact(_), Self::Prefix(_) | Self::Glob(_)) | (Self::Glob(_), Self::Prefix(_)) => false,
+            (Self::Exact(_), Self::Prefix(_) | Self::Glob(_))
+            | (Self::Glob(_), Self::Prefix(_)) => false,
         }
     }
 }
@@ -147,7 +167,9 @@ pub struct Glob {
 impl Glob {
     /// Takes a pattern as it stands in a policy.
     pub fn new(pattern: &str) -> Self {
-        Self { pattern: pattern.to_owned() }
+        Self {
+            pattern: pattern.to_owned(),
+        }
     }
 
     /// Returns the pattern as written.
@@ -159,7 +181,8 @@ impl Glob {
         self.pattern.split('*').next().unwrap_or("")
     }
 
-    /// Matches with one point to come back to for each kind of star: time at most pattern × path, no recursion.
+    /// Matches with one point to come back to for each kind of star: time at most pattern × path,
+    /// no recursion.
     fn matches(&self, path: &str) -> bool {
         let (pattern, path) = (self.pattern.as_bytes(), path.as_bytes());
         let (mut p, mut s) = (0, 0);
@@ -186,7 +209,9 @@ impl Glob {
                 }
                 (Some(_) | None, _) => {}
             }
-            if let Some((after, from)) = single.filter(|(_, from)| path.get(*from).is_some_and(|b| *b != b'/')) {
+            if let Some((after, from)) =
+                single.filter(|(_, from)| path.get(*from).is_some_and(|b| *b != b'/'))
+            {
                 single = Some((after, from + 1));
                 (p, s) = (after, from + 1);
             } else if let Some((after, from)) = double.filter(|(_, from)| *from < path.len()) {
@@ -225,7 +250,11 @@ mod tests {
             ("/**a*/b", "/ca/a1/b", true),
         ];
         for (pattern, path, expected) in cases {
-            assert_eq!(Glob::new(pattern).matches(path), expected, "{pattern} {path}");
+            assert_eq!(
+                Glob::new(pattern).matches(path),
+                expected,
+                "{pattern} {path}"
+            );
         }
     }
 
@@ -240,12 +269,18 @@ mod tests {
 
     #[test]
     fn a_wider_matcher_covers_a_narrower_one() {
-        let prefix = |p: &str| Matcher { paths: vec![PathPattern::Prefix(p.into())], ..Matcher::default() };
+        let prefix = |p: &str| Matcher {
+            paths: vec![PathPattern::Prefix(p.into())],
+            ..Matcher::default()
+        };
         assert!(Matcher::default().covers(&prefix("/a")));
         assert!(prefix("/a").covers(&prefix("/a/b")));
         assert!(!prefix("/a/b").covers(&prefix("/a")));
         assert!(!prefix("/a").covers(&Matcher::default()));
-        let get = Matcher { methods: vec![Method::GET], ..prefix("/a") };
+        let get = Matcher {
+            methods: vec![Method::GET],
+            ..prefix("/a")
+        };
         assert!(!get.covers(&prefix("/a")));
         assert!(prefix("/").covers(&get));
     }

@@ -83,7 +83,8 @@ pub enum Steering {
         /// What stays with one origin.
         affinity: Vec<KeyPart>,
     },
-    /// By the client's country, then continent, then distance, then as listed. Indexes are positions in the pool.
+    /// By the client's country, then continent, then distance, then as listed. Indexes are
+    /// positions in the pool.
     Nearest {
         /// Origins of a country.
         countries: Vec<(Code, Vec<usize>)>,

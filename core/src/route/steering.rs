@@ -15,14 +15,21 @@ pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
         Steering::Weighted { affinity } => {
             // Who has nothing to stay with is spread by weight, request by request.
             let stable = key::affinity(affinity, request, route);
-            by_weight(pool, &stable.unwrap_or_else(|| request.trace.id.to_be_bytes().to_vec()))
+            by_weight(
+                pool,
+                &stable.unwrap_or_else(|| request.trace.id.to_be_bytes().to_vec()),
+            )
         }
-        Steering::Nearest { countries, continents } => by_geography(pool, &request.geo, countries, continents),
+        Steering::Nearest {
+            countries,
+            continents,
+        } => by_geography(pool, &request.geo, countries, continents),
     }
 }
 
-/// Weighted rendezvous hashing: each origin draws a score from its own hash of the stable key, so a client stays with its origin and only the
-/// share of a lost origin moves. Source: Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005.
+/// Weighted rendezvous hashing: each origin draws a score from its own hash of the stable key, so a
+/// client stays with its origin and only the share of a lost origin moves. Source: Schindelhauer
+/// and Schomaker, "Weighted distributed hash tables", 2005.
 fn by_weight(pool: &Pool, stable: &[u8]) -> Vec<usize> {
     let score = |position: usize| {
         let Some(origin) = pool.origins.get(position).filter(|o| o.weight > 0) else {
@@ -45,17 +52,25 @@ fn by_geography(
     continents: &[(geo::Code, Vec<usize>)],
 ) -> Vec<usize> {
     let listed = |map: &[(geo::Code, Vec<usize>)], is: &dyn Fn(geo::Code) -> bool| {
-        map.iter().find(|(code, _)| is(*code)).map_or_else(Vec::new, |(_, positions)| positions.clone())
+        map.iter()
+            .find(|(code, _)| is(*code))
+            .map_or_else(Vec::new, |(_, positions)| positions.clone())
     };
     let own = listed(countries, &|code| geo.country_or_unknown() == code);
     // The European Union, where it is named.
-    let union = listed(countries, &|code| geo.country_or_unknown() != code && geo.is_in(code));
+    let union = listed(countries, &|code| {
+        geo.country_or_unknown() != code && geo.is_in(code)
+    });
     let continent = geo.continent();
     let continent = listed(continents, &|code| continent == Some(code));
     let mut by_distance: Vec<usize> = (0..pool.origins.len()).collect();
     if let Some(client) = geo.position.map(geo::Position::direction) {
-        let distance =
-            |p: &usize| pool.origins.get(*p).and_then(|o| o.direction).map_or(u32::MAX, |d| d.kilometres_to(client));
+        let distance = |p: &usize| {
+            pool.origins
+                .get(*p)
+                .and_then(|o| o.direction)
+                .map_or(u32::MAX, |d| d.kilometres_to(client))
+        };
         by_distance.sort_by_key(distance);
     }
     let mut order = Vec::with_capacity(pool.origins.len());

@@ -20,7 +20,8 @@ pub(super) struct Arguments {
     /// Takes warnings as errors.
     #[arg(long)]
     strict: bool,
-    /// Leaves out the files that the policy names: certificates and keys, which are opened where it is served.
+    /// Leaves out the files that the policy names: certificates and keys, which are opened where it
+    /// is served.
     #[arg(long)]
     no_files: bool,
 }
@@ -62,20 +63,38 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         for note in &notes {
             println!("{note} [note]");
         }
-        println!("{}", policy::verdict(&name, valid, errors.len(), warnings.len()));
+        println!(
+            "{}",
+            policy::verdict(&name, valid, errors.len(), warnings.len())
+        );
     }
-    if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if valid {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Opens the files that a server would open. Returns errors and warnings.
-fn look_at_files(path: &Path, name: &str, text: &str, policy: &Policy) -> (Vec<Problem>, Vec<Problem>) {
+fn look_at_files(
+    path: &Path,
+    name: &str,
+    text: &str,
+    policy: &Policy,
+) -> (Vec<Problem>, Vec<Problem>) {
     let files = TlsFiles::new(path.parent().unwrap_or(Path::new("")));
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     for finding in files.examine(policy, now.try_into().unwrap_or(i64::MAX)) {
         let keys: Vec<&str> = finding.keys.iter().map(String::as_str).collect();
         let problem = Policy::problem(name, text, &keys, finding.message);
-        if finding.fatal { errors.push(problem) } else { warnings.push(problem) }
+        if finding.fatal {
+            errors.push(problem);
+        } else {
+            warnings.push(problem);
+        }
     }
     (errors, warnings)
 }

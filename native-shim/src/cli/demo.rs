@@ -1,6 +1,7 @@
 //! `tidegate demo`: the main job on an embedded policy, told in a terminal.
 //!
-//! Two toy origins in two regions and the proxy in front of them, all on loopback; a scripted visit; then everything keeps serving.
+//! Two toy origins in two regions and the proxy in front of them, all on loopback; a scripted
+//! visit; then everything keeps serving.
 
 mod origin;
 mod visit;
@@ -30,12 +31,28 @@ pub(super) struct Arguments {
 /// The policy of the demo; also a complete example.
 const POLICY: &str = include_str!("../../../examples/demo.toml");
 
-const EU: Manner = Manner { name: "eu", city: "Frankfurt", port: 9001, delay: Duration::from_millis(5), fails_each: 4 };
-const US: Manner = Manner { name: "us", city: "Ashburn", port: 9002, delay: Duration::from_millis(120), fails_each: 0 };
+const EU: Manner = Manner {
+    name: "eu",
+    city: "Frankfurt",
+    port: 9001,
+    delay: Duration::from_millis(5),
+    fails_each: 4,
+};
+const US: Manner = Manner {
+    name: "us",
+    city: "Ashburn",
+    port: 9002,
+    delay: Duration::from_millis(120),
+    fails_each: 0,
+};
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let shown = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(show(arguments.once)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let shown = runtime
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(show(arguments.once)));
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,11 +72,24 @@ async fn show(once: bool) -> Result<(), Box<dyn Error>> {
     let files = Arc::new(TlsFiles::new("."));
     let server = Server::start(&node, &files).map_err(|e| busy(&e))?;
     if let Some(address) = admin {
-        let admin = Admin::bind(&address, Arc::clone(&node), &files, admin_token(), server.phase()).await;
+        let admin = Admin::bind(
+            &address,
+            Arc::clone(&node),
+            &files,
+            admin_token(),
+            server.phase(),
+        )
+        .await;
         tokio::spawn(admin.map_err(|e| busy(&e))?.serve());
     }
-    println!("Tidegate serves a shop on {}, from Frankfurt (eu) and Ashburn (us).", server.address());
-    let stage = Stage { proxy: server.address(), node };
+    println!(
+        "Tidegate serves a shop on {}, from Frankfurt (eu) and Ashburn (us).",
+        server.address()
+    );
+    let stage = Stage {
+        proxy: server.address(),
+        node,
+    };
     play(&stage, &mut eu).await?;
     if !once {
         serve_on(&stage).await?;
@@ -73,10 +103,16 @@ async fn show(once: bool) -> Result<(), Box<dyn Error>> {
 async fn serve_on(stage: &Stage) -> Result<(), Box<dyn Error>> {
     println!("\nIt keeps serving, and tells here what it decides. Try, in another terminal:");
     let proxy = stage.proxy;
-    println!("  # miss, hits, and after 2 s a stale one (ttl below 0), which is fetched anew in the background");
-    println!("  for i in 1 2 3 4 5 6 7; do curl -si http://{proxy}/api/rates | grep -i cache-status; sleep 0.5; done");
+    println!(
+        "  # miss, hits, and after 2 s a stale one (ttl below 0), which is fetched anew in the background"
+    );
+    println!(
+        "  for i in 1 2 3 4 5 6 7; do curl -si http://{proxy}/api/rates | grep -i cache-status; sleep 0.5; done"
+    );
     println!("  # 200 for five at once, then 429");
-    println!("  curl -s -o /dev/null -w '%{{http_code}}\\n' 'http://{proxy}/api/rates?utm_source=[1-9]'");
+    println!(
+        "  curl -s -o /dev/null -w '%{{http_code}}\\n' 'http://{proxy}/api/rates?utm_source=[1-9]'"
+    );
     println!("  # a year, immutable");
     println!("  curl -i http://{proxy}/static/logo.svg");
     println!("  # from New York, as Cloudflare tells it: Ashburn is nearest and answers");
@@ -84,7 +120,9 @@ async fn serve_on(stage: &Stage) -> Result<(), Box<dyn Error>> {
     println!("  # what Prometheus would see");
     println!("  curl http://127.0.0.1:9900/metrics");
     println!("  # how a request would be treated, and why");
-    println!("  cargo run --release -- explain GET http://shop.example/api/rates --policy examples/demo.toml");
+    println!(
+        "  cargo run --release -- explain GET http://shop.example/api/rates --policy examples/demo.toml"
+    );
     println!("Ctrl-C ends it.\n");
     let mut look = tokio::time::interval(Duration::from_millis(100));
     loop {
@@ -97,7 +135,13 @@ async fn serve_on(stage: &Stage) -> Result<(), Box<dyn Error>> {
 
 /// Writes for curl who a visitor is and where.
 fn fields(visitor: Visitor) -> String {
-    let Visitor { address, country, latitude, longitude, .. } = visitor;
+    let Visitor {
+        address,
+        country,
+        latitude,
+        longitude,
+        ..
+    } = visitor;
     format!(
         "-H 'X-Forwarded-For: {address}' -H 'CF-IPCountry: {country}' -H 'CF-IPLatitude: {latitude}' -H 'CF-IPLongitude: {longitude}'"
     )
@@ -112,38 +156,76 @@ async fn play(stage: &Stage, eu: &mut Origin) -> Result<(), Box<dyn Error>> {
     let all = |_: &Value| true;
     let last = |_: &Value| false;
 
-    chapter("Caching", "/api/ is fresh for 2 s, then served stale while it is fetched anew in the background.");
+    chapter(
+        "Caching",
+        "/api/ is fresh for 2 s, then served stale while it is fetched anew in the background.",
+    );
     stage.visit(ANN, "/api/rates").await?;
     stage.visit(ANN, "/api/rates").await?;
     let served_stale = |report: &Value| report["cache"]["outcome"] == "stale";
     let background = |report: &Value| report["kind"] == "revalidation";
-    if stage.until(ANN, "/api/rates", Duration::from_millis(200), background, served_stale).await? == 1 {
+    if stage
+        .until(
+            ANN,
+            "/api/rates",
+            Duration::from_millis(200),
+            background,
+            served_stale,
+        )
+        .await?
+        == 1
+    {
         stage.background().await;
     }
     stage.visit(ANN, "/api/rates").await?;
 
-    chapter("Limits", "per-user allows 5 at once and 1000 a minute, for each user and address.");
-    stage.until(ANN, "/api/rates", Duration::ZERO, all, |report| report["status"] == 429).await?;
+    chapter(
+        "Limits",
+        "per-user allows 5 at once and 1000 a minute, for each user and address.",
+    );
+    stage
+        .until(ANN, "/api/rates", Duration::ZERO, all, |report| {
+            report["status"] == 429
+        })
+        .await?;
     stage.visit(BOB, "/api/rates").await?;
 
-    chapter("Geography", "The nearest origin is asked first: Frankfurt for Ann; Ashburn, which is slow, for Bob.");
+    chapter(
+        "Geography",
+        "The nearest origin is asked first: Frankfurt for Ann; Ashburn, which is slow, for Bob.",
+    );
     stage.visit(ANN, "/hello").await?;
     stage.visit(BOB, "/hello").await?;
 
-    chapter("Retry", "Frankfurt answers each fourth request with 503; a GET is sent once more, to the next origin.");
+    chapter(
+        "Retry",
+        "Frankfurt answers each fourth request with 503; a GET is sent once more, to the next origin.",
+    );
     let retried = |report: &Value| report["attempts"][0]["status"] == 503;
-    stage.until(ANN, "/hello", Duration::ZERO, last, retried).await?;
+    stage
+        .until(ANN, "/hello", Duration::ZERO, last, retried)
+        .await?;
 
-    chapter("Failover", "Frankfurt is killed: Ashburn answers, until the circuit opens and nobody knocks any more.");
+    chapter(
+        "Failover",
+        "Frankfurt is killed: Ashburn answers, until the circuit opens and nobody knocks any more.",
+    );
     eu.kill().await;
     let skipped = |report: &Value| report["attempts"][0]["outcome"] == "circuit_open";
-    stage.until(ANN, "/hello", Duration::ZERO, all, skipped).await?;
+    stage
+        .until(ANN, "/hello", Duration::ZERO, all, skipped)
+        .await?;
 
-    chapter("Recovery", "Frankfurt is back: after 2 s two requests are let through, and the circuit closes.");
+    chapter(
+        "Recovery",
+        "Frankfurt is back: after 2 s two requests are let through, and the circuit closes.",
+    );
     eu.revive().await?;
     let tried = |report: &Value| report["attempts"][0]["outcome"] != "circuit_open";
     let closed = |report: &Value| report["attempts"][0]["circuit"] == "closed";
-    stage.until(ANN, "/hello", Duration::from_millis(100), tried, closed).await?;
+    stage
+        .until(ANN, "/hello", Duration::from_millis(100), tried, closed)
+        .await?;
     stage.visit(ANN, "/hello").await?;
     Ok(())
 }

@@ -1,12 +1,19 @@
 //! Durations for people.
 
 /// Units in seconds, from the largest.
-const UNITS: [(u64, &str); 5] = [(31_536_000, "y"), (86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+const UNITS: [(u64, &str); 5] = [
+    (31_536_000, "y"),
+    (86_400, "d"),
+    (3_600, "h"),
+    (60, "min"),
+    (1, "s"),
+];
 
 /// Shorter ones are told in seconds.
 const IN_SECONDS: u64 = 120_000;
 
-/// Writes milliseconds in the two largest units that they have: `250 ms`, `1.5 s`, `60 s`, `5 min`, `1 d 2 h`, `1 y`.
+/// Writes milliseconds in the two largest units that they have: `250 ms`, `1.5 s`, `60 s`, `5 min`,
+/// `1 d 2 h`, `1 y`.
 pub(super) fn readable(millis: u64) -> String {
     if millis < 1000 {
         return format!("{millis} ms");
@@ -14,7 +21,11 @@ pub(super) fn readable(millis: u64) -> String {
     if millis < IN_SECONDS {
         let tenths = (millis + 50) / 100;
         let (whole, tenth) = (tenths / 10, tenths % 10);
-        return if tenth == 0 { format!("{whole} s") } else { format!("{whole}.{tenth} s") };
+        return if tenth == 0 {
+            format!("{whole} s")
+        } else {
+            format!("{whole}.{tenth} s")
+        };
     }
     let mut rest = millis / 1000;
     let mut text = String::new();

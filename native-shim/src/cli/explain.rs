@@ -70,7 +70,12 @@ fn explained(arguments: &Arguments) -> Result<String, String> {
     check_host(arguments)?;
     let (_, policy) = PolicyFile::open(&arguments.policy)?;
     let head = head(arguments)?;
-    let report = explain::explain(&Engine::new(policy, 0), head, client(arguments)?, Clock::System.now());
+    let report = explain::explain(
+        &Engine::new(policy, 0),
+        head,
+        client(arguments)?,
+        Clock::System.now(),
+    );
     if arguments.json {
         return serde_json::to_string_pretty(&report).map_err(|error| error.to_string());
     }
@@ -79,15 +84,24 @@ fn explained(arguments: &Arguments) -> Result<String, String> {
 
 /// A request without a host would be refused, which nobody asks to have explained.
 fn check_host(arguments: &Arguments) -> Result<(), String> {
-    let is_named = arguments.headers.iter().any(|(name, _)| name == header::HOST);
+    let is_named = arguments
+        .headers
+        .iter()
+        .any(|(name, _)| name == header::HOST);
     if arguments.url.authority().is_some() || is_named {
         return Ok(());
     }
-    Err(format!("tidegate: `{}` names no host; {WHOLE_URL}, or add -H 'Host: shop.example'", arguments.url))
+    Err(format!(
+        "tidegate: `{}` names no host; {WHOLE_URL}, or add -H 'Host: shop.example'",
+        arguments.url
+    ))
 }
 
 fn head(arguments: &Arguments) -> Result<request::Parts, String> {
-    let target = arguments.url.path_and_query().map_or("/", |target| target.as_str());
+    let target = arguments
+        .url
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let mut builder = Request::builder().method(&arguments.method).uri(target);
     if let Some(authority) = arguments.url.authority() {
         builder = builder.header(header::HOST, authority.as_str());
@@ -95,7 +109,10 @@ fn head(arguments: &Arguments) -> Result<request::Parts, String> {
     for (name, value) in &arguments.headers {
         builder = builder.header(name, value);
     }
-    builder.body(()).map(|request| request.into_parts().0).map_err(|error| error.to_string())
+    builder
+        .body(())
+        .map(|request| request.into_parts().0)
+        .map_err(|error| error.to_string())
 }
 
 fn client(arguments: &Arguments) -> Result<Client, String> {
@@ -103,8 +120,12 @@ fn client(arguments: &Arguments) -> Result<Client, String> {
     let geo = match &arguments.country {
         None => None,
         Some(text) => {
-            let country = Code::parse(text).ok_or_else(|| format!("`{text}` is not a country code of two letters"))?;
-            Some(Geo { country: Some(country), ..Geo::default() })
+            let country = Code::parse(text)
+                .ok_or_else(|| format!("`{text}` is not a country code of two letters"))?;
+            Some(Geo {
+                country: Some(country),
+                ..Geo::default()
+            })
         }
     };
     Ok(Client {
@@ -122,8 +143,20 @@ fn readable(report: &Report) -> String {
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<10} {value}");
     };
-    line("request", &format!("{} {}://{}{}", report.method, report.scheme.as_str(), report.host, report.path.path()));
-    let country = report.country.as_ref().map_or("unknown country", Code::as_str);
+    line(
+        "request",
+        &format!(
+            "{} {}://{}{}",
+            report.method,
+            report.scheme.as_str(),
+            report.host,
+            report.path.path()
+        ),
+    );
+    let country = report
+        .country
+        .as_ref()
+        .map_or("unknown country", Code::as_str);
     line("client", &format!("{}, {country}", report.network));
     line("route", report.route.as_deref().unwrap_or("none matches"));
     for limit in &report.limits {
@@ -134,15 +167,28 @@ fn readable(report: &Report) -> String {
     }
     line(
         "cache",
-        &report.cache.as_ref().map_or_else(|| "no profile: never looked up, never stored".into(), cache_line),
+        &report.cache.as_ref().map_or_else(
+            || "no profile: never looked up, never stored".into(),
+            cache_line,
+        ),
     );
     if !report.origins.is_empty() {
         let names: Vec<&str> = report.origins.iter().map(|name| &**name).collect();
         line("origins", &names.join(", then "));
     }
     for (i, attempt) in report.attempts.iter().enumerate() {
-        let status = attempt.status.map_or_else(String::new, |status| format!(" {status} (assumed)"));
-        line("attempt", &format!("{}. {}: {}{status}", i + 1, attempt.origin, name_of(&attempt.outcome)));
+        let status = attempt
+            .status
+            .map_or_else(String::new, |status| format!(" {status} (assumed)"));
+        line(
+            "attempt",
+            &format!(
+                "{}. {}: {}{status}",
+                i + 1,
+                attempt.origin,
+                name_of(&attempt.outcome)
+            ),
+        );
     }
     if let Some(refusal) = report.refusal {
         line("refused", refusal.as_str());
@@ -155,7 +201,12 @@ fn readable(report: &Report) -> String {
 }
 
 fn limit_line(limit: &LimitReport) -> String {
-    let mut text = format!("{}: {}, {} left", limit.name, name_of(&limit.outcome), limit.remaining);
+    let mut text = format!(
+        "{}: {}, {} left",
+        limit.name,
+        name_of(&limit.outcome),
+        limit.remaining
+    );
     if limit.retry_after_ms > 0 {
         let _ = write!(text, ", again in {} ms", limit.retry_after_ms);
     }
@@ -174,7 +225,11 @@ fn cache_line(cache: &CacheReport) -> String {
         let lifetime = duration::readable(cache.ttl_ms.unwrap_or(0).unsigned_abs());
         let _ = write!(text, ", the response would be stored for {lifetime}");
     } else if let Some(why) = cache.not_stored {
-        let _ = write!(text, ", the response would not be stored: {}", name_of(&why));
+        let _ = write!(
+            text,
+            ", the response would not be stored: {}",
+            name_of(&why)
+        );
     }
     text
 }

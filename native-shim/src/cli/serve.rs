@@ -49,11 +49,17 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     keep_secret(&node);
     // The admin address first: a process that cannot have it must not have served anybody.
     let admin = match admin {
-        Some(address) => Some(TcpListener::bind(&address).map_err(|error| cannot_listen(&address, "admin", &error))?),
+        Some(address) => Some(
+            TcpListener::bind(&address)
+                .map_err(|error| cannot_listen(&address, "admin", &error))?,
+        ),
         None => None,
     };
-    let server = Server::start(&node, &files).map_err(|error| cannot_listen(&listen, "listen", &error))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let server =
+        Server::start(&node, &files).map_err(|error| cannot_listen(&listen, "listen", &error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| format!("tidegate: {error}"))?;
     write_log(&node)?;
     let outcome = runtime.block_on(look_after(&node, &files, file, &server, admin));
@@ -79,7 +85,9 @@ fn keep_secret(node: &Node) {
 
 fn cannot_listen(address: &str, key: &str, error: &io::Error) -> String {
     let advice = if error.kind() == io::ErrorKind::AddrInUse {
-        format!("; another process listens there: end it, or give this one another address in [server] {key}")
+        format!(
+            "; another process listens there: end it, or give this one another address in [server] {key}"
+        )
     } else {
         String::new()
     };
@@ -89,13 +97,17 @@ fn cannot_listen(address: &str, key: &str, error: &io::Error) -> String {
 /// Starts the thread that writes the access log, so that a slow reader of it holds up nobody else.
 fn write_log(node: &Arc<Node>) -> Result<(), String> {
     let node = Arc::clone(node);
-    let thread = std::thread::Builder::new().name("tidegate-log".into()).spawn(move || {
-        loop {
-            std::thread::sleep(FLUSH_EVERY);
-            node.access_log.flush(&mut io::stdout().lock());
-        }
-    });
-    thread.map(drop).map_err(|error| format!("tidegate: {error}"))
+    let thread = std::thread::Builder::new()
+        .name("tidegate-log".into())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(FLUSH_EVERY);
+                node.access_log.flush(&mut io::stdout().lock());
+            }
+        });
+    thread
+        .map(drop)
+        .map_err(|error| format!("tidegate: {error}"))
 }
 
 /// Does everything besides serving, until the server has ended.
@@ -108,21 +120,33 @@ async fn look_after(
 ) -> Result<(), String> {
     if let Some(listener) = admin {
         let token = admin_token();
-        let operations = if token.is_some() { "" } else { "; no operations: TIDEGATE_ADMIN_TOKEN is not set" };
+        let operations = if token.is_some() {
+            ""
+        } else {
+            "; no operations: TIDEGATE_ADMIN_TOKEN is not set"
+        };
         let admin = Admin::on(listener, Arc::clone(node), files, token, server.phase());
         let admin = admin.map_err(|error| format!("tidegate: the admin address: {error}"))?;
-        let address = admin.address().map_err(|error| format!("tidegate: the admin address: {error}"))?;
+        let address = admin
+            .address()
+            .map_err(|error| format!("tidegate: the admin address: {error}"))?;
         eprintln!("tidegate: health and metrics on {address}{operations}");
         tokio::spawn(admin.serve());
     }
     let on = |kind| signal(kind).map_err(|error| format!("tidegate: {error}"));
-    let (mut hangup, mut terminate, mut interrupt) =
-        (on(SignalKind::hangup())?, on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let (mut hangup, mut terminate, mut interrupt) = (
+        on(SignalKind::hangup())?,
+        on(SignalKind::terminate())?,
+        on(SignalKind::interrupt())?,
+    );
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut stopping = false;
     eprintln!("tidegate: serving on {}", server.address());
-    let (wanted, possible) = (node.engine().policy().server.bounds.connections_max, server.connections_max());
+    let (wanted, possible) = (
+        node.engine().policy().server.bounds.connections_max,
+        server.connections_max(),
+    );
     if possible < wanted {
         eprintln!(
             "tidegate: connections_max is {wanted}, but this process may open files for {possible} only; raise the limit of open files: ulimit -n {}",
@@ -144,7 +168,11 @@ async fn look_after(
 
 /// Drains at the first signal, stops at the second.
 fn stop(server: &Server, stopping: &mut bool) {
-    let phase = if *stopping { Phase::Stopped } else { Phase::Draining };
+    let phase = if *stopping {
+        Phase::Stopped
+    } else {
+        Phase::Draining
+    };
     if !*stopping {
         eprintln!("tidegate: finishing what is under way; a second signal ends it at once");
     }

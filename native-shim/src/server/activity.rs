@@ -55,9 +55,11 @@ pub(super) struct Activity {
     ticks: Ticks,
     /// Exchanges under way, and replies being streamed.
     in_flight: AtomicU32,
-    /// When a byte last moved; with HTTP/2, when an exchange last began or ended: frames that are part of none keep no connection open.
+    /// When a byte last moved; with HTTP/2, when an exchange last began or ended: frames that are
+    /// part of none keep no connection open.
     moved: AtomicU32,
-    /// When the first byte of a head came that is not complete; 0 if there is none. With HTTP/2 the same of a request's header fields.
+    /// When the first byte of a head came that is not complete; 0 if there is none. With HTTP/2 the
+    /// same of a request's header fields.
     head: AtomicU32,
     /// Since when the client takes nothing; 0 if it does.
     blocked: AtomicU32,
@@ -70,7 +72,8 @@ pub(super) struct Activity {
     content: AtomicU64,
     /// Whether the target of the last head has a fragment (HTTP/1).
     fragment: AtomicBool,
-    /// Whether bytes that the client still sends are read before the connection is closed, so that it gets to see the reply.
+    /// Whether bytes that the client still sends are read before the connection is closed, so that
+    /// it gets to see the reply.
     linger: AtomicBool,
     signal: AtomicU8,
     waker: Mutex<Option<Waker>>,
@@ -250,10 +253,13 @@ impl Activity {
         self.node.engine().policy().server.bounds.client_rate_min
     }
 
-    /// Takes note that the client sends nothing more. Returns whether that means nothing: it may close its sending half when it has sent its request, and
-    /// still gets the reply (RFC 9112, section 9.6). One that has gone looks the same; so after a while without a byte it counts as gone.
+    /// Takes note that the client sends nothing more. Returns whether that means nothing: it may
+    /// close its sending half when it has sent its request, and still gets the reply (RFC 9112,
+    /// section 9.6). One that has gone looks the same; so after a while without a byte it counts as
+    /// gone.
     pub(super) fn serves_half_closed(&self) -> bool {
-        let serves = !self.is_http2() && !self.is_tunnel() && self.in_flight.load(Ordering::Relaxed) > 0;
+        let serves =
+            !self.is_http2() && !self.is_tunnel() && self.in_flight.load(Ordering::Relaxed) > 0;
         if serves {
             self.half_closed.store(true, Ordering::Relaxed);
         }
@@ -269,7 +275,10 @@ impl Activity {
     fn end_idle_streams(&self, bounds: &Bounds) {
         if self.is_http2() {
             let cut = self.streams.cut_idle(ticks_in(bounds.idle_timeout));
-            self.node.metrics.replies_cut.fetch_add(cut, Ordering::Relaxed);
+            self.node
+                .metrics
+                .replies_cut
+                .fetch_add(cut, Ordering::Relaxed);
         }
     }
 
@@ -283,8 +292,12 @@ impl Activity {
         if bounds.client_rate_min == 0 || self.blocked.load(Ordering::Relaxed) == 0 {
             return false;
         }
-        let waited = self.waited.fetch_add(LOOK_TICKS, Ordering::Relaxed).saturating_add(LOOK_TICKS);
-        let earned = self.written.load(Ordering::Relaxed).saturating_mul(1000) / bounds.client_rate_min;
+        let waited = self
+            .waited
+            .fetch_add(LOOK_TICKS, Ordering::Relaxed)
+            .saturating_add(LOOK_TICKS);
+        let earned =
+            self.written.load(Ordering::Relaxed).saturating_mul(1000) / bounds.client_rate_min;
         Millis::from(waited).saturating_mul(TICK) > PATIENCE.saturating_add(earned)
     }
 
@@ -341,10 +354,12 @@ impl Activity {
             return Some(Signal::Abort);
         }
         if self.tunnel.load(Ordering::Relaxed) {
-            return (since(&self.moved) >= ticks_in(bounds.tunnel_idle_timeout)).then_some(Signal::Abort);
+            return (since(&self.moved) >= ticks_in(bounds.tunnel_idle_timeout))
+                .then_some(Signal::Abort);
         }
         let idle_max = ticks_in(bounds.idle_timeout);
-        let head = self.head.load(Ordering::Relaxed) != 0 && since(&self.head) >= ticks_in(bounds.header_timeout);
+        let head = self.head.load(Ordering::Relaxed) != 0
+            && since(&self.head) >= ticks_in(bounds.header_timeout);
         let blocked = self.blocked.load(Ordering::Relaxed) != 0;
         // Nothing more is read while nothing can be written.
         if head && !blocked && self.http2.load(Ordering::Relaxed) {
@@ -372,7 +387,8 @@ impl Busy {
         &self.0
     }
 
-    /// Returns whether the connection has more under way than it may have streams, because it has left earlier ones alone.
+    /// Returns whether the connection has more under way than it may have streams, because it has
+    /// left earlier ones alone.
     pub(super) fn is_one_too_many(&self) -> bool {
         self.activity().in_flight.load(Ordering::Relaxed) > STREAMS_MAX
     }

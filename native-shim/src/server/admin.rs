@@ -39,7 +39,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Listens. Operations are for those who show the token; without one there are none. From here on the node refuses requests that show it.
+    /// Listens. Operations are for those who show the token; without one there are none. From here
+    /// on the node refuses requests that show it.
     pub async fn bind(
         address: &str,
         node: Arc<Node>,
@@ -64,8 +65,17 @@ impl Admin {
         let token = token.and_then(|token| Token::new(&token));
         node.keep_secret(token.clone());
         let upstream = Connections::new(Arc::clone(files));
-        let operations = Operations { node, upstream, token, guesses: Mutex::new(Guesses::new()) };
-        Ok(Self { listener, operations, phase })
+        let operations = Operations {
+            node,
+            upstream,
+            token,
+            guesses: Mutex::new(Guesses::new()),
+        };
+        Ok(Self {
+            listener,
+            operations,
+            phase,
+        })
     }
 
     /// Returns where it listens.
@@ -73,10 +83,18 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Answers until it is dropped. A server that drains leaves the port to the next process; connections that are open then are still answered.
+    /// Answers until it is dropped. A server that drains leaves the port to the next process;
+    /// connections that are open then are still answered.
     pub async fn serve(self) {
-        let Self { listener, operations, mut phase } = self;
-        let this = Arc::new(Answers { operations, phase: phase.clone() });
+        let Self {
+            listener,
+            operations,
+            mut phase,
+        } = self;
+        let this = Arc::new(Answers {
+            operations,
+            phase: phase.clone(),
+        });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let accepted = tokio::select! {
@@ -93,11 +111,19 @@ impl Admin {
             };
             let this = Arc::clone(&this);
             tokio::spawn(async move {
-                let answer = service_fn(|request| async { Ok::<_, Infallible>(this.answer(request, peer.ip()).await) });
+                let answer = service_fn(|request| async {
+                    Ok::<_, Infallible>(this.answer(request, peer.ip()).await)
+                });
                 let mut builder = http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+                builder
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(Duration::from_secs(30));
                 // An error has ended the connection; there is nobody to tell.
-                let _ = tokio::time::timeout(LIFE_MAX, builder.serve_connection(TokioIo::new(stream), answer)).await;
+                let _ = tokio::time::timeout(
+                    LIFE_MAX,
+                    builder.serve_connection(TokioIo::new(stream), answer),
+                )
+                .await;
                 drop(place);
             });
         }
@@ -132,16 +158,26 @@ impl Answers {
             return self.operations.answer(request, peer).await;
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET only\n".to_owned());
+            return text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "text/plain",
+                "GET only\n".to_owned(),
+            );
         }
         match request.uri().path() {
             "/healthz" if *self.phase.borrow() == Phase::Running => {
                 text(StatusCode::OK, "text/plain", "ok\n".to_owned())
             }
-            "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned()),
-            "/metrics" => {
-                text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", Metrics::page(&self.operations.node))
-            }
+            "/healthz" => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "draining\n".to_owned(),
+            ),
+            "/metrics" => text(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                Metrics::page(&self.operations.node),
+            ),
             _ => text(
                 StatusCode::NOT_FOUND,
                 "text/plain",
@@ -154,6 +190,8 @@ impl Answers {
 fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Body<OriginBody>> {
     let mut response = Response::new(Body::full(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response
 }

@@ -41,8 +41,8 @@ fn write(head: &response::Parts, body: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// Recognises the reply that hyper writes by itself when it cannot read a head. No reply of ours begins like it: ours never have `connection`
-/// first.
+/// Recognises the reply that hyper writes by itself when it cannot read a head. No reply of ours
+/// begins like it: ours never have `connection` first.
 pub(super) fn recognise(written: &[u8]) -> Option<Refusal> {
     const BARE: &[u8] = b"connection: close\r\ncontent-length: 0\r\n";
     let status = written.strip_prefix(b"HTTP/1.")?.get(2..5)?;
@@ -53,7 +53,10 @@ pub(super) fn recognise(written: &[u8]) -> Option<Refusal> {
         _ => return None,
     };
     let line = written.iter().position(|byte| *byte == b'\n')?;
-    written.get(line + 1..)?.starts_with(BARE).then_some(refusal)
+    written
+        .get(line + 1..)?
+        .starts_with(BARE)
+        .then_some(refusal)
 }
 
 #[cfg(test)]
@@ -66,11 +69,18 @@ mod tests {
     fn only_bare_replies_are_recognised() {
         let bare = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
         assert_eq!(recognise(bare), Some(Refusal::HeadersTooLarge));
-        for ours in [Refusal::Malformed, Refusal::HeadersTooLarge, Refusal::UriTooLong] {
+        for ours in [
+            Refusal::Malformed,
+            Refusal::HeadersTooLarge,
+            Refusal::UriTooLong,
+        ] {
             let (head, body) = problem::reply(ours, &[]);
             assert_eq!(recognise(&write(&head, &body)), None);
         }
-        assert_eq!(recognise(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n"), None);
+        assert_eq!(
+            recognise(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n"),
+            None
+        );
         assert_eq!(recognise(b"HTTP/1."), None);
     }
 }

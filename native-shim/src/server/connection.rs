@@ -1,4 +1,5 @@
-//! One client connection: TLS, the protocol, and its life until the client, a timeout or the server ends it.
+//! One client connection: TLS, the protocol, and its life until the client, a timeout or the server
+//! ends it.
 
 use std::future::poll_fn;
 use std::io;
@@ -23,7 +24,8 @@ use super::registry::Place;
 use super::service::{Exchanges, Shared};
 use super::wire::Wire;
 
-/// What a head may take beyond the policy's bounds: what surrounds its fields, and enough that the core refuses before hyper does.
+/// What a head may take beyond the policy's bounds: what surrounds its fields, and enough that the
+/// core refuses before hyper does.
 const HEAD_ROOM: usize = 64 << 10;
 
 /// Header fields up to which hyper needs no memory of its own for each request.
@@ -31,11 +33,19 @@ const HEADERS_CHEAP: usize = 100;
 
 /// Most bytes of a head that are read.
 fn head_bytes_max(bounds: &Bounds) -> usize {
-    bounds.header_bytes_max.saturating_add(bounds.uri_bytes_max).saturating_add(HEAD_ROOM)
+    bounds
+        .header_bytes_max
+        .saturating_add(bounds.uri_bytes_max)
+        .saturating_add(HEAD_ROOM)
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Place, tls: Option<TlsAcceptor>) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    shared: Arc<Shared>,
+    place: Place,
+    tls: Option<TlsAcceptor>,
+) {
     let _ = stream.set_nodelay(true);
     let place = Arc::new(place);
     let activity = Arc::clone(&place.activity);
@@ -48,7 +58,11 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Place, 
     };
 }
 
-async fn plain(mut stream: TcpStream, exchanges: Exchanges, activity: &Arc<Activity>) -> io::Result<()> {
+async fn plain(
+    mut stream: TcpStream,
+    exchanges: Exchanges,
+    activity: &Arc<Activity>,
+) -> io::Result<()> {
     let first = tokio::select! {
         first = first_bytes(&mut stream) => first?,
         _ = activity.signal() => return Ok(()),
@@ -56,7 +70,11 @@ async fn plain(mut stream: TcpStream, exchanges: Exchanges, activity: &Arc<Activ
     let is_http2 = first.starts_with(PREFACE);
     let mut wire = Wire::new(stream, Arc::clone(activity));
     wire.unread(first);
-    if is_http2 { serve_http2(wire, exchanges, activity).await } else { serve_http1(wire, exchanges, activity).await }
+    if is_http2 {
+        serve_http2(wire, exchanges, activity).await
+    } else {
+        serve_http1(wire, exchanges, activity).await
+    }
 }
 
 async fn secure(
@@ -69,7 +87,11 @@ async fn secure(
     let stream = tokio::time::timeout(limit, tls.accept(stream)).await??;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let wire = Wire::new(stream, Arc::clone(activity));
-    if is_http2 { serve_http2(wire, exchanges, activity).await } else { serve_http1(wire, exchanges, activity).await }
+    if is_http2 {
+        serve_http2(wire, exchanges, activity).await
+    } else {
+        serve_http1(wire, exchanges, activity).await
+    }
 }
 
 /// Reads until it is clear whether this is HTTP/2.
@@ -86,19 +108,28 @@ async fn first_bytes(stream: &mut TcpStream) -> io::Result<Bytes> {
     Ok(Bytes::copy_from_slice(&bytes[..length]))
 }
 
-async fn serve_http1<T>(wire: Wire<T>, exchanges: Exchanges, activity: &Arc<Activity>) -> io::Result<()>
+async fn serve_http1<T>(
+    wire: Wire<T>,
+    exchanges: Exchanges,
+    activity: &Arc<Activity>,
+) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    // Not `pipeline_flush`: with it hyper 1.12 closes without sending its reply to a head that it cannot read.
+    // Not `pipeline_flush`: with it hyper 1.12 closes without sending its reply to a head that it
+    // cannot read.
     let bounds = activity.node.engine().policy().server.bounds;
-    builder.header_read_timeout(None).max_buf_size(head_bytes_max(&bounds));
+    builder
+        .header_read_timeout(None)
+        .max_buf_size(head_bytes_max(&bounds));
     let headers_max = bounds.header_count_max;
     if headers_max > HEADERS_CHEAP {
         builder.max_headers(headers_max + 1);
     }
-    let mut connection = builder.serve_connection(TokioIo::new(wire), exchanges).with_upgrades();
+    let mut connection = builder
+        .serve_connection(TokioIo::new(wire), exchanges)
+        .with_upgrades();
     let mut registered = false;
     let too_slow = poll_fn(|cx| {
         while let Poll::Ready(signal) = activity.poll_signal(cx, &mut registered) {
@@ -128,7 +159,11 @@ where
     }
 }
 
-async fn serve_http2<T>(mut wire: Wire<T>, exchanges: Exchanges, activity: &Arc<Activity>) -> io::Result<()>
+async fn serve_http2<T>(
+    mut wire: Wire<T>,
+    exchanges: Exchanges,
+    activity: &Arc<Activity>,
+) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -136,7 +171,9 @@ where
     wire.follow_header_blocks();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     let head_max = head_bytes_max(&activity.node.engine().policy().server.bounds);
-    builder.max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX)).max_concurrent_streams(STREAMS_MAX);
+    builder
+        .max_header_list_size(u32::try_from(head_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS_MAX);
     let connection = builder.serve_connection(TokioIo::new(wire), exchanges);
     let mut connection = pin!(connection);
     let (mut registered, mut refused) = (false, false);

@@ -1,7 +1,9 @@
-//! Follows the frames of an HTTP/2 connection as far as to know whether a request's header fields have begun and not ended.
+//! Follows the frames of an HTTP/2 connection as far as to know whether a request's header fields
+//! have begun and not ended.
 //!
-//! Why: they may come in any number of frames, and nothing else may come between these (RFC 9113, section 4.3). A client that stops in the middle
-//! blocks its connection, and the protocol's library waits without a limit.
+//! Why: they may come in any number of frames, and nothing else may come between these (RFC 9113,
+//! section 4.3). A client that stops in the middle blocks its connection, and the protocol's
+//! library waits without a limit.
 
 /// What a client sends first when it speaks HTTP/2 (RFC 9113, section 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,7 +36,13 @@ pub(super) struct Seen {
 
 impl HeaderBlocks {
     pub(super) fn new() -> Self {
-        Self { start: [0; 9], have: 0, left: PREFACE.len(), open: false, ends: false }
+        Self {
+            start: [0; 9],
+            have: 0,
+            left: PREFACE.len(),
+            open: false,
+            ends: false,
+        }
     }
 
     /// Takes the next bytes.
@@ -60,7 +68,10 @@ impl HeaderBlocks {
                 ended = true;
             }
         }
-        Seen { ended, open: self.open }
+        Seen {
+            ended,
+            open: self.open,
+        }
     }
 
     /// Enters the frame whose start is complete.
@@ -92,7 +103,14 @@ mod tests {
             (vec![frame(1, 4, b"")], false),
             (vec![frame(1, 0, b"fields")], true),
             (vec![frame(1, 1, b"fields"), frame(9, 0, b"more")], true),
-            (vec![frame(1, 1, b"fields"), frame(9, 0, b"more"), frame(9, 4, b"end")], false),
+            (
+                vec![
+                    frame(1, 1, b"fields"),
+                    frame(9, 0, b"more"),
+                    frame(9, 4, b"end"),
+                ],
+                false,
+            ),
             (vec![frame(1, 4, b"fields"), frame(0, 1, &[4; 300])], false),
             (vec![frame(1, 4, b"fields")[..12].to_vec()], true),
         ];
@@ -100,7 +118,10 @@ mod tests {
             let all = [PREFACE, &frames.concat()].concat();
             for size in [1, 2, 7, 9, all.len()] {
                 let mut blocks = HeaderBlocks::new();
-                let last = all.chunks(size).map(|piece| blocks.follow(piece).open).last();
+                let last = all
+                    .chunks(size)
+                    .map(|piece| blocks.follow(piece).open)
+                    .last();
                 assert_eq!(last, Some(open), "{frames:?} in pieces of {size}");
             }
         }
@@ -109,11 +130,29 @@ mod tests {
     #[test]
     fn the_end_of_one_block_is_seen_where_another_begins() {
         let (mut blocks, whole) = (HeaderBlocks::new(), frame(1, 4, b"fields"));
-        assert_eq!(blocks.follow(&[PREFACE, &whole[..12]].concat()), Seen { ended: false, open: true });
+        assert_eq!(
+            blocks.follow(&[PREFACE, &whole[..12]].concat()),
+            Seen {
+                ended: false,
+                open: true
+            }
+        );
         for _ in 0..3 {
             let next = [&whole[12..], &whole[..12]].concat();
-            assert_eq!(blocks.follow(&next), Seen { ended: true, open: true });
+            assert_eq!(
+                blocks.follow(&next),
+                Seen {
+                    ended: true,
+                    open: true
+                }
+            );
         }
-        assert_eq!(blocks.follow(&whole[12..]), Seen { ended: true, open: false });
+        assert_eq!(
+            blocks.follow(&whole[12..]),
+            Seen {
+                ended: true,
+                open: false
+            }
+        );
     }
 }

@@ -26,7 +26,11 @@ pub(super) struct Held(Kind);
 #[derive(Debug)]
 enum Kind {
     /// The connection's own timeouts watch over it.
-    Plain { body: Reply, _busy: Option<Busy>, broken: Option<BoxError> },
+    Plain {
+        body: Reply,
+        _busy: Option<Busy>,
+        broken: Option<BoxError>,
+    },
     /// One of many streams.
     Stream(Arc<Stream<Busy>>),
 }
@@ -43,7 +47,11 @@ impl Held {
                 return Self(Kind::Stream(stream));
             }
             let busy = (!body.is_at_hand()).then_some(busy);
-            Self(Kind::Plain { body, _busy: busy, broken: None })
+            Self(Kind::Plain {
+                body,
+                _busy: busy,
+                broken: None,
+            })
         })
     }
 }
@@ -52,14 +60,20 @@ impl HttpBody for Held {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Stream(stream) => stream.poll_frame(cx),
-            Kind::Plain { broken: broken @ Some(_), .. } => Poll::Ready(broken.take().map(Err)),
+            Kind::Plain {
+                broken: broken @ Some(_),
+                ..
+            } => Poll::Ready(broken.take().map(Err)),
             Kind::Plain { body, broken, .. } => match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Err(error))) => {
-                    // The library throws away what it has not written when a body fails. It is given a turn to write, so that the client sees the
-                    // head and what has come.
+                    // The library throws away what it has not written when a body fails. It is
+                    // given a turn to write, so that the client sees the head and what has come.
                     *broken = Some(error);
                     cx.waker().wake_by_ref();
                     Poll::Pending

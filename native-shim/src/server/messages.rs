@@ -1,10 +1,13 @@
-//! Follows the requests of an HTTP/1 connection as far as to know where each head ends, and what the library below does not tell.
+//! Follows the requests of an HTTP/1 connection as far as to know where each head ends, and what
+//! the library below does not tell.
 //!
-//! Why: the library drops a fragment from a target without a word, and takes a line feed alone for no end of a trailer section. A proxy in front that
-//! takes it for one would send the next client's request, and here it would vanish in the trailer fields of the one before (request smuggling). Both are
-//! refused (RFC 9112, sections 3.2 and 7.1.2).
+//! Why: the library drops a fragment from a target without a word, and takes a line feed alone for
+//! no end of a trailer section. A proxy in front that takes it for one would send the next client's
+//! request, and here it would vanish in the trailer fields of the one before (request smuggling).
+//! Both are refused (RFC 9112, sections 3.2 and 7.1.2).
 //!
-//! The library gets no bytes beyond a head before that head has become an exchange; so what its body is like is known when the body comes.
+//! The library gets no bytes beyond a head before that head has become an exchange; so what its
+//! body is like is known when the body comes.
 
 /// Where in its requests a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,8 @@ enum Chunk {
     Size { size: u64, digits: bool },
     /// In a chunk's data and the line end behind it.
     Data(u64),
-    /// In the trailer section. `line` tells whether the line has anything yet, `cr` whether a carriage return came last.
+    /// In the trailer section. `line` tells whether the line has anything yet, `cr` whether a
+    /// carriage return came last.
     Trailer { line: bool, cr: bool },
 }
 
@@ -59,7 +63,10 @@ pub(super) struct Messages {
 
 impl Messages {
     pub(super) fn new() -> Self {
-        Self { state: State::Before, fragment: false }
+        Self {
+            state: State::Before,
+            fragment: false,
+        }
     }
 
     /// Returns whether a head is complete that has not become an exchange.
@@ -77,7 +84,10 @@ impl Messages {
         self.state = match content {
             Content::Sized(0) => State::Before,
             Content::Sized(bytes) => State::Sized(bytes),
-            Content::Chunked => State::Chunked(Chunk::Size { size: 0, digits: true }),
+            Content::Chunked => State::Chunked(Chunk::Size {
+                size: 0,
+                digits: true,
+            }),
         };
     }
 
@@ -102,7 +112,10 @@ impl Messages {
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         match &mut self.state {
             State::Before => {
-                let empty = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                let empty = bytes
+                    .iter()
+                    .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                    .count();
                 if empty < bytes.len() {
                     self.state = State::Target;
                     self.fragment = false;
@@ -126,7 +139,11 @@ impl Messages {
                 // Nearly every line shows at its first letter that it is not empty.
                 *line |= text.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
                 if ends {
-                    self.state = if *line { State::Fields { line: false } } else { State::Pending };
+                    self.state = if *line {
+                        State::Fields { line: false }
+                    } else {
+                        State::Pending
+                    };
                 }
                 Ok(text.len())
             }
@@ -154,21 +171,30 @@ impl Messages {
 }
 
 impl Chunk {
-    /// Takes a part of the bytes; returns how many, and where that leads: nowhere at the end of the body.
+    /// Takes a part of the bytes; returns how many, and where that leads: nowhere at the end of the
+    /// body.
     fn step(self, bytes: &[u8]) -> Result<(usize, Option<Self>), Fault> {
         match self {
-            Self::Size { mut size, mut digits } => {
+            Self::Size {
+                mut size,
+                mut digits,
+            } => {
                 let (line, ends) = to_line_feed(bytes);
                 for byte in line {
                     match char::from(*byte).to_digit(16) {
-                        Some(digit) if digits => size = size.saturating_mul(16).saturating_add(digit.into()),
+                        Some(digit) if digits => {
+                            size = size.saturating_mul(16).saturating_add(digit.into());
+                        }
                         Some(_) => {}
                         None => digits = false,
                     }
                 }
                 let next = match (ends, size) {
                     (false, _) => Self::Size { size, digits },
-                    (true, 0) => Self::Trailer { line: false, cr: false },
+                    (true, 0) => Self::Trailer {
+                        line: false,
+                        cr: false,
+                    },
                     (true, _) => Self::Data(size.saturating_add(2)),
                 };
                 Ok((line.len(), Some(next)))
@@ -176,20 +202,36 @@ impl Chunk {
             Self::Data(left) => {
                 let taken = (bytes.len() as u64).min(left);
                 let left = left - taken;
-                let next = if left == 0 { Self::Size { size: 0, digits: true } } else { Self::Data(left) };
+                let next = if left == 0 {
+                    Self::Size {
+                        size: 0,
+                        digits: true,
+                    }
+                } else {
+                    Self::Data(left)
+                };
                 Ok((usize::try_from(taken).unwrap_or(bytes.len()), Some(next)))
             }
             Self::Trailer { line, cr } => {
                 let (text, ends) = to_line_feed(bytes);
-                let before = text.len().checked_sub(if ends { 2 } else { 1 }).and_then(|at| text.get(at));
+                let before = text
+                    .len()
+                    .checked_sub(if ends { 2 } else { 1 })
+                    .and_then(|at| text.get(at));
                 let ends_with_cr = before.map_or(cr, |byte| *byte == b'\r');
                 if ends && !ends_with_cr {
                     return Err(Fault::BareLineFeed);
                 }
                 let line = line || text.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
                 let next = match (ends, line) {
-                    (false, _) => Some(Self::Trailer { line, cr: ends_with_cr }),
-                    (true, true) => Some(Self::Trailer { line: false, cr: false }),
+                    (false, _) => Some(Self::Trailer {
+                        line,
+                        cr: ends_with_cr,
+                    }),
+                    (true, true) => Some(Self::Trailer {
+                        line: false,
+                        cr: false,
+                    }),
                     (true, false) => None,
                 };
                 Ok((text.len(), next))
@@ -198,7 +240,8 @@ impl Chunk {
     }
 }
 
-/// Returns where the empty line behind the first fields ends, if it is here: most heads come whole, and this is the quick way through them.
+/// Returns where the empty line behind the first fields ends, if it is here: most heads come whole,
+/// and this is the quick way through them.
 fn end_of_fields(line: bool, bytes: &[u8]) -> Option<usize> {
     if !line && matches!(bytes, [b'\r' | b'\n', ..]) {
         return None;
@@ -222,10 +265,12 @@ fn to_line_feed(bytes: &[u8]) -> (&[u8], bool) {
 mod tests {
     use super::*;
 
-    /// Follows requests with their contents, whatever the pieces; returns which of them have a fragment.
+    /// Follows requests with their contents, whatever the pieces; returns which of them have a
+    /// fragment.
     fn follow(requests: &[(&str, Content)], size: usize) -> Result<Vec<bool>, Fault> {
         let all: String = requests.iter().map(|(text, _)| *text).collect();
-        let (mut messages, mut contents, mut fragments) = (Messages::new(), requests.iter(), Vec::new());
+        let (mut messages, mut contents, mut fragments) =
+            (Messages::new(), requests.iter(), Vec::new());
         for mut piece in all.as_bytes().chunks(size) {
             while !piece.is_empty() {
                 if messages.is_pending() {
@@ -245,7 +290,10 @@ mod tests {
     #[test]
     fn heads_end_where_they_end_however_the_bytes_are_cut() {
         let requests = [
-            ("\r\n\r\nGET /a HTTP/1.1\r\nhost: a\r\n\r\n", Content::Sized(0)),
+            (
+                "\r\n\r\nGET /a HTTP/1.1\r\nhost: a\r\n\r\n",
+                Content::Sized(0),
+            ),
             ("POST /b#c HTTP/1.1\nhost: a\n\n12345", Content::Sized(5)),
             ("GET / HTTP/1.1\r\nx: #\r\n\r\n", Content::Sized(0)),
             (
@@ -255,14 +303,19 @@ mod tests {
             ("GET /#\r\n\r\n", Content::Sized(0)),
             ("POST /\r\n\r\n\n\n\r\n\r\n", Content::Sized(6)),
             ("POST /\n\n\n\n\n\r", Content::Sized(4)),
-            ("PUT / HTTP/1.1\r\n\r\n0;x\r\nx: y\r\nz: a\r\n\r\n", Content::Chunked),
+            (
+                "PUT / HTTP/1.1\r\n\r\n0;x\r\nx: y\r\nz: a\r\n\r\n",
+                Content::Chunked,
+            ),
             ("GET / HTTP/1.1\r\n\r\n", Content::Sized(0)),
         ];
         for size in [1, 2, 3, 7, 16, 1000] {
             let fragments = follow(&requests, size);
             assert_eq!(
                 fragments,
-                Ok(vec![false, true, false, false, true, false, false, false, false]),
+                Ok(vec![
+                    false, true, false, false, true, false, false, false, false
+                ]),
                 "pieces of {size}"
             );
         }
@@ -271,10 +324,19 @@ mod tests {
     #[test]
     fn trailer_lines_end_with_both_or_not_at_all() {
         let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
-        for rest in ["0\r\n\nGET /", "0\r\nx: y\n\nGET /", "0\r\nx: y\r\n\nGET /", "3\r\nabc\r\n0\r\nx: y\n\r\n"] {
+        for rest in [
+            "0\r\n\nGET /",
+            "0\r\nx: y\n\nGET /",
+            "0\r\nx: y\r\n\nGET /",
+            "3\r\nabc\r\n0\r\nx: y\n\r\n",
+        ] {
             for size in [1, 2, 5, 1000] {
                 let text = format!("{head}{rest}");
-                assert_eq!(follow(&[(&text, Content::Chunked)], size), Err(Fault::BareLineFeed), "{rest:?} in {size}");
+                assert_eq!(
+                    follow(&[(&text, Content::Chunked)], size),
+                    Err(Fault::BareLineFeed),
+                    "{rest:?} in {size}"
+                );
             }
         }
     }

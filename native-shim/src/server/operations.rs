@@ -46,10 +46,13 @@ impl Operations {
     async fn carry_out(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Value, Refused> {
         let (head, body) = request.into_parts();
         self.admit(&head.headers, peer)?;
-        let body = Limited::new(body, operations::ORDER_BYTES_MAX).collect().await.map_err(|error| {
-            let detail = format!("the body cannot be read: {error}");
-            Refused::new(StatusCode::BAD_REQUEST, "Not understood", detail)
-        })?;
+        let body = Limited::new(body, operations::ORDER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| {
+                let detail = format!("the body cannot be read: {error}");
+                Refused::new(StatusCode::BAD_REQUEST, "Not understood", detail)
+            })?;
         match operations::read(&head.method, &head.uri, &body.to_bytes())? {
             Operation::Purge(purges) => {
                 let number = purges.iter().map(|purge| self.node.purge(purge)).max();
@@ -64,7 +67,10 @@ impl Operations {
     fn admit(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refused> {
         let [wrong, slowed] = &self.node.metrics.guesses;
         let now = self.node.now();
-        let shown = self.token.as_ref().map_or(Shown::Nothing, |token| token.shown(headers));
+        let shown = self
+            .token
+            .as_ref()
+            .map_or(Shown::Nothing, |token| token.shown(headers));
         if shown != Shown::Nothing {
             self.guesses().admit(peer, now).inspect_err(|_| {
                 slowed.fetch_add(1, Ordering::Relaxed);
@@ -73,7 +79,10 @@ impl Operations {
         if shown == Shown::Wrong {
             self.guesses().count(peer, now);
             wrong.fetch_add(1, Ordering::Relaxed);
-            eprintln!("tidegate: {peer} showed a wrong token at {}", operations::ROOT);
+            eprintln!(
+                "tidegate: {peer} showed a wrong token at {}",
+                operations::ROOT
+            );
         }
         operations::admit(headers, self.token.as_ref())
     }
@@ -121,11 +130,21 @@ pub(super) fn answer(done: Result<&Value, &Refused>) -> Answer {
 
 /// Drives the exchange of a client that reads all.
 async fn fetch(node: Arc<Node>, upstream: Connections, url: Uri) -> Option<(Uri, Warmed)> {
-    let scheme = if url.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
+    let scheme = if url.scheme_str() == Some("https") {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
     let (mut head, ()) = Request::new(()).into_parts();
     head.uri = url.clone();
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let client = Client { peer, geo: None, scheme, body: Announced::Empty, fresh_trace: random::fresh_trace() };
+    let client = Client {
+        peer,
+        geo: None,
+        scheme,
+        body: Announced::Empty,
+        fresh_trace: random::fresh_trace(),
+    };
     let now = node.now();
     let step = node.engine().warm(head, client, now);
     let response = match drive::begin(&node, &upstream, step, now) {

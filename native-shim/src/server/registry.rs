@@ -1,4 +1,5 @@
-//! The connections of a thread, looked over twice a second, so that none of them needs a timer of its own.
+//! The connections of a thread, looked over twice a second, so that none of them needs a timer of
+//! its own.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,26 +35,54 @@ pub(super) struct Place {
 
 impl Registry {
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { ticks: Ticks::new(), next: AtomicU64::new(0), open: Mutex::default(), node }
+        Self {
+            ticks: Ticks::new(),
+            next: AtomicU64::new(0),
+            open: Mutex::default(),
+            node,
+        }
     }
 
-    /// Gives a connection its place, if there is one: among all, of which there are at most so many, and among those of its address.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, scheme: Scheme, connections_max: usize) -> Option<Place> {
+    /// Gives a connection its place, if there is one: among all, of which there are at most so
+    /// many, and among those of its address.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        scheme: Scheme,
+        connections_max: usize,
+    ) -> Option<Place> {
         let seat = Arc::new(self.take_seat(peer, connections_max)?);
-        self.node.metrics.connections.fetch_add(1, Ordering::Relaxed);
-        let activity = Arc::new(Activity::new(Arc::clone(&self.node), peer, scheme, self.ticks.clone()));
+        self.node
+            .metrics
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+        let activity = Arc::new(Activity::new(
+            Arc::clone(&self.node),
+            peer,
+            scheme,
+            self.ticks.clone(),
+        ));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));
-        Some(Place { registry: Arc::clone(self), number, activity, seat })
+        Some(Place {
+            registry: Arc::clone(self),
+            number,
+            activity,
+            seat,
+        })
     }
 
-    /// Takes a seat as the policy says, and no more than there are files for. Behind a trusted proxy there is everybody: its address is not bounded.
+    /// Takes a seat as the policy says, and no more than there are files for. Behind a trusted
+    /// proxy there is everybody: its address is not bounded.
     fn take_seat(&self, peer: IpAddr, connections_max: usize) -> Option<Seat> {
         let engine = self.node.engine();
         let policy = engine.policy();
         let bounds = &policy.server.bounds;
-        let of_address = (!policy.client.trusts(peer)).then_some((peer, bounds.connections_per_address_max));
-        self.node.seats.take(bounds.connections_max.min(connections_max), of_address)
+        let of_address =
+            (!policy.client.trusts(peer)).then_some((peer, bounds.connections_per_address_max));
+        self.node
+            .seats
+            .take(bounds.connections_max.min(connections_max), of_address)
     }
 
     /// Moves the coarse clock.
@@ -88,6 +117,10 @@ impl Registry {
 impl Drop for Place {
     fn drop(&mut self) {
         self.registry.open().remove(&self.number);
-        self.registry.node.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.registry
+            .node
+            .metrics
+            .connections
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -48,7 +48,11 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
         let Shared { node, upstream, .. } = &*self.shared;
         let (mut head, body) = request.into_parts();
         let takes_interim = head.version == Version::HTTP_11;
-        let client_upgrade = if head.extensions.is_empty() { None } else { head.extensions.remove::<OnUpgrade>() };
+        let client_upgrade = if head.extensions.is_empty() {
+            None
+        } else {
+            head.extensions.remove::<OnUpgrade>()
+        };
         let body = RequestBody::new(body);
         let client = Client {
             peer: self.place.activity.peer,
@@ -87,14 +91,19 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
                 let this = self.clone();
                 Answer::Driving(Box::pin(async move {
                     let Shared { node, upstream } = &*this.shared;
-                    // Work that goes on without its client counts as the client's: it keeps the client's seat.
+                    // Work that goes on without its client counts as the client's: it keeps the
+                    // client's seat.
                     let client = (busy, Arc::clone(&this.place.seat));
                     let interim = &this.place.activity.interim;
-                    let with_interim = takes_interim.then(|| upstream.with_interim(Arc::clone(interim)));
+                    let with_interim =
+                        takes_interim.then(|| upstream.with_interim(Arc::clone(interim)));
                     let upstream = with_interim.as_ref().unwrap_or(upstream);
                     let answer = pin!(drive.run_to_the_end(node, upstream, body.clone(), client));
-                    let (response, (busy, _)) =
-                        if takes_interim { interim.until_answered(answer).await } else { answer.await };
+                    let (response, (busy, _)) = if takes_interim {
+                        interim.until_answered(answer).await
+                    } else {
+                        answer.await
+                    };
                     this.note_unread(&body);
                     Held::hold(this.switch(response, client_upgrade), busy)
                 }))
@@ -125,7 +134,10 @@ impl Exchanges {
 }
 
 /// The reply, at hand or on its way.
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and lives for one look")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and lives for one look"
+)]
 pub(super) enum Answer {
     Ready(Option<Response<Held>>),
     Driving(Pin<Box<dyn Future<Output = Response<Held>> + Send>>),
@@ -136,7 +148,9 @@ impl Future for Answer {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Self::Ready(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Self::Ready(response) => response
+                .take()
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
             Self::Driving(future) => future.as_mut().poll(cx).map(Ok),
         }
     }

@@ -1,7 +1,8 @@
 //! Replies over HTTP/2, of which a connection has many at once.
 //!
-//! A client that takes nothing of one for too long loses it: it can leave one stream alone while the connection lives on, and would hold what the stream
-//! needs, its origin's connection among it, for ever.
+//! A client that takes nothing of one for too long loses it: it can leave one stream alone while
+//! the connection lives on, and would hold what the stream needs, its origin's connection among it,
+//! for ever.
 
 use std::fmt;
 use std::pin::Pin;
@@ -20,7 +21,8 @@ use crate::upstream::OriginBody;
 
 type Reply = Body<OriginBody>;
 
-/// Most bytes that an HTTP/2 stream is given at once, so that each piece shows that its client goes on reading.
+/// Most bytes that an HTTP/2 stream is given at once, so that each piece shows that its client goes
+/// on reading.
 const PIECE_MAX: usize = 16 << 10;
 
 /// The body of one HTTP/2 stream, and `K`, which is kept as long as the body is.
@@ -41,18 +43,30 @@ struct Given<K> {
 
 impl<K> fmt::Debug for Stream<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("taken", &self.taken).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
     }
 }
 
 impl<K> Stream<K> {
-    /// Takes a reply for a client that has just read something. `ticks` is the clock by which it is waited for.
+    /// Takes a reply for a client that has just read something. `ticks` is the clock by which it is
+    /// waited for.
     pub(super) fn new(body: Reply, kept: K, ticks: Ticks) -> Self {
         let taken = AtomicU32::new(ticks.now());
-        Self { ticks, taken, reply: Mutex::new(Some(Given { body, rest: Bytes::new(), _kept: kept })) }
+        Self {
+            ticks,
+            taken,
+            reply: Mutex::new(Some(Given {
+                body,
+                rest: Bytes::new(),
+                _kept: kept,
+            })),
+        }
     }
 
-    /// Takes the body away from a client that has not read for so many ticks. Returns whether it did.
+    /// Takes the body away from a client that has not read for so many ticks. Returns whether it
+    /// did.
     fn cut_if_idle(&self, ticks: u32) -> bool {
         let taken = self.taken.load(Ordering::Relaxed);
         if taken == 0 || self.ticks.now().saturating_sub(taken) < ticks {
@@ -65,7 +79,10 @@ impl<K> Stream<K> {
         self.reply.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll_frame(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut reply = self.reply();
         let Some(given) = reply.as_mut() else {
             return Poll::Ready(Some(Err("the client has read nothing for too long".into())));
@@ -92,12 +109,16 @@ impl<K> Stream<K> {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.reply().as_ref().is_some_and(|given| given.rest.is_empty() && given.body.is_end_stream())
+        self.reply()
+            .as_ref()
+            .is_some_and(|given| given.rest.is_empty() && given.body.is_end_stream())
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
         let reply = self.reply();
-        let Some(given) = reply.as_ref() else { return SizeHint::default() };
+        let Some(given) = reply.as_ref() else {
+            return SizeHint::default();
+        };
         let rest = given.rest.len() as u64;
         match given.body.size_hint().exact() {
             Some(bytes) => SizeHint::with_exact(bytes + rest),
@@ -129,7 +150,9 @@ impl<K> Streams<K> {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cut = 0;
         streams.retain(|stream| {
-            let Some(stream) = stream.upgrade() else { return false };
+            let Some(stream) = stream.upgrade() else {
+                return false;
+            };
             let is_cut = stream.cut_if_idle(ticks);
             cut += u64::from(is_cut);
             !is_cut

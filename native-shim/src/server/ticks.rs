@@ -1,4 +1,5 @@
-//! A coarse clock: what the connections of a thread are doing needs no finer one, and reading it costs nothing.
+//! A coarse clock: what the connections of a thread are doing needs no finer one, and reading it
+//! costs nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

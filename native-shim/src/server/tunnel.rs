@@ -1,5 +1,5 @@
-//! Connections that have switched to another protocol, such as WebSocket: bytes go both ways until both ends have closed, or nothing
-//! has come for too long.
+//! Connections that have switched to another protocol, such as WebSocket: bytes go both ways until
+//! both ends have closed, or nothing has come for too long.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use hyper_util::rt::TokioIo;
 
 use super::registry::Place;
 
-/// Joins two connections as soon as both are handed over. The client's keeps its place: it counts as open, and a draining server waits for it.
+/// Joins two connections as soon as both are handed over. The client's keeps its place: it counts
+/// as open, and a draining server waits for it.
 pub(super) fn open(client: OnUpgrade, origin: OnUpgrade, place: Arc<Place>) {
     let busy = place.activity.busy();
     place.activity.becomes_tunnel();

@@ -1,4 +1,5 @@
-//! A client's connection: notes what moves, replaces hyper's bare error replies, and closes so that the client sees the last reply.
+//! A client's connection: notes what moves, replaces hyper's bare error replies, and closes so that
+//! the client sees the last reply.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -17,7 +18,8 @@ use super::messages::{Fault, Messages};
 /// Most bytes read and thrown away before a connection is closed.
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
-/// Most bytes that are copied in order to be sent at once. Copying as many takes less time than the kernel needs for pieces.
+/// Most bytes that are copied in order to be sent at once. Copying as many takes less time than the
+/// kernel needs for pieces.
 const COPIED_MAX: usize = 4 << 10;
 
 /// A client's connection.
@@ -79,7 +81,10 @@ impl<T> Wire<T> {
             self.messages.begin(self.activity.content());
         }
         let taken = self.messages.follow(bytes).map_err(|Fault::BareLineFeed| {
-            io::Error::new(io::ErrorKind::InvalidData, "a line of trailer fields ends with a line feed alone")
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a line of trailer fields ends with a line feed alone",
+            )
         })?;
         if self.messages.is_pending() {
             self.activity.set_fragment(self.messages.has_fragment());
@@ -123,7 +128,8 @@ impl<T: AsyncWrite + Unpin> Wire<T> {
         Poll::Ready(Ok(length))
     }
 
-    /// Writes interim responses, if nothing of the library's is half written. There are hardly ever any.
+    /// Writes interim responses, if nothing of the library's is half written. There are hardly ever
+    /// any.
     #[inline]
     fn write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.interim.is_empty() && !self.activity.interim.any() {
@@ -184,8 +190,13 @@ thread_local! {
     static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes pieces; returns how many bytes were written. A plain send costs the kernel so much less than one of pieces that small ones are copied together.
-fn write_pieces<T: AsyncWrite>(io: Pin<&mut T>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+/// Writes pieces; returns how many bytes were written. A plain send costs the kernel so much less
+/// than one of pieces that small ones are copied together.
+fn write_pieces<T: AsyncWrite>(
+    io: Pin<&mut T>,
+    cx: &mut Context<'_>,
+    bufs: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
     if let [only] = bufs {
         return io.poll_write(cx, only);
     }
@@ -203,7 +214,11 @@ fn write_pieces<T: AsyncWrite>(io: Pin<&mut T>, cx: &mut Context<'_>, bufs: &[Io
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.prefix.is_empty() {
             let mut bytes = self.prefix.slice(..self.prefix.len().min(buf.remaining()));
             let taken = self.note_read(&bytes)?;
@@ -218,9 +233,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
             self.at_end = buf.filled().len() == before && buf.remaining() > 0;
         }
         if self.at_end {
-            // The library takes the end of the requests for the client's end. It asks again when the reply is on its way.
+            // The library takes the end of the requests for the client's end. It asks again when
+            // the reply is on its way.
             let is_masked = self.request_is_whole() && self.activity.serves_half_closed();
-            return if is_masked { Poll::Pending } else { Poll::Ready(Ok(())) };
+            return if is_masked {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(()))
+            };
         }
         let taken = self.note_read(&buf.filled()[before..])?;
         if before + taken < buf.filled().len() {
@@ -232,7 +252,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.write_interim(cx))?;
         self.is_between = false;
         let written = if self.substitutes(buf) {
@@ -255,13 +279,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         flushed
     }
 
-    /// Says goodbye, and reads what the client still sends: closing a socket with unread bytes would make the client lose our last reply.
+    /// Says goodbye, and reads what the client still sends: closing a socket with unread bytes
+    /// would make the client lose our last reply.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut_down {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.shut_down = true;
         }
-        if self.activity.lingers() { self.linger(cx) } else { Poll::Ready(Ok(())) }
+        if self.activity.lingers() {
+            self.linger(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
     fn poll_write_vectored(
@@ -307,7 +336,9 @@ mod tests {
         let text = "[origins.a]\nurl = \"http://a.test\"\n[pools.p]\norigins = [\"a\"]\n[[routes]]\npool = \"p\"\n";
         let node = Arc::new(Node::new(Policy::parse("policy", text).unwrap(), 1));
         let registry = Arc::new(Registry::new(Arc::clone(&node)));
-        let place = registry.enter(IpAddr::V4(Ipv4Addr::LOCALHOST), Scheme::Http, 1).unwrap();
+        let place = registry
+            .enter(IpAddr::V4(Ipv4Addr::LOCALHOST), Scheme::Http, 1)
+            .unwrap();
         let activity = &place.activity;
         let _busy = activity.busy();
         let (mut client, io) = tokio::io::duplex(8);
@@ -315,7 +346,9 @@ mod tests {
         let bounds = node.engine().policy().server.bounds;
         let passed = bounds.idle_timeout / TICK + 1;
         let answer = async {
-            activity.interim.pass_on(StatusCode::PROCESSING, &HeaderMap::new());
+            activity
+                .interim
+                .pass_on(StatusCode::PROCESSING, &HeaderMap::new());
             let flushed = poll_fn(|cx| Poll::Ready(Pin::new(&mut wire).poll_flush(cx))).await;
             assert!(flushed.is_pending());
             for _ in 0..passed {

@@ -1,7 +1,7 @@
 //! What the whole store may hold, and how much of it is taken.
 //!
-//! Whatever goes in is taken from the budget first, and given back only after it has left; so the bounds hold at every moment, whatever other
-//! threads do.
+//! Whatever goes in is taken from the budget first, and given back only after it has left; so the
+//! bounds hold at every moment, whatever other threads do.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -16,12 +16,18 @@ pub(super) struct Amount {
 
 impl Amount {
     pub(super) fn plus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_add(other.bytes), entries: self.entries.saturating_add(other.entries) }
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            entries: self.entries.saturating_add(other.entries),
+        }
     }
 
     /// Subtracts; what would fall below nothing is nothing.
     pub(super) fn less(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_sub(other.bytes), entries: self.entries.saturating_sub(other.entries) }
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            entries: self.entries.saturating_sub(other.entries),
+        }
     }
 
     /// Returns what counts against the bound that is short.
@@ -40,8 +46,8 @@ pub(super) enum Short {
     Entries,
 }
 
-/// Both bounds, and what is taken of them. Sequentially consistent: a put that counted on older bounds and a change of the bounds never miss each
-/// other (`Store::settle`).
+/// Both bounds, and what is taken of them. Sequentially consistent: a put that counted on older
+/// bounds and a change of the bounds never miss each other (`Store::settle`).
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     bytes: Account,
@@ -79,7 +85,10 @@ impl Budget {
 
     pub(super) fn set(&self, bounds: StoreBounds) {
         self.bytes.max.store(bounds.bytes_max, SeqCst);
-        self.entries.max.store(u64::try_from(bounds.entries_max).unwrap_or(u64::MAX), SeqCst);
+        self.entries.max.store(
+            u64::try_from(bounds.entries_max).unwrap_or(u64::MAX),
+            SeqCst,
+        );
     }
 
     pub(super) fn bytes_max(&self) -> u64 {
@@ -87,7 +96,10 @@ impl Budget {
     }
 
     pub(super) fn taken(&self) -> Amount {
-        Amount { bytes: self.bytes.taken.load(SeqCst), entries: self.entries.taken.load(SeqCst) }
+        Amount {
+            bytes: self.bytes.taken.load(SeqCst),
+            entries: self.entries.taken.load(SeqCst),
+        }
     }
 
     /// Says which bound is exceeded, as only a change of the bounds can have done.
@@ -118,7 +130,8 @@ impl Budget {
 
 /// What one change of the store has taken and not filled; it goes back at the end.
 ///
-/// The place of what has been evicted for a put comes here and not into the budget, where other puts could snatch it away.
+/// The place of what has been evicted for a put comes here and not into the budget, where other
+/// puts could snatch it away.
 #[derive(Debug)]
 pub(super) struct Room<'a> {
     budget: &'a Budget,
@@ -127,7 +140,10 @@ pub(super) struct Room<'a> {
 
 impl<'a> Room<'a> {
     pub(super) fn new(budget: &'a Budget) -> Self {
-        Self { budget, held: Amount::default() }
+        Self {
+            budget,
+            held: Amount::default(),
+        }
     }
 
     /// Takes from the budget what is missing.
@@ -165,7 +181,10 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_unless_both_bounds_allow_it() {
-        let budget = Budget::new(StoreBounds { bytes_max: 10, entries_max: 2 });
+        let budget = Budget::new(StoreBounds {
+            bytes_max: 10,
+            entries_max: 2,
+        });
         let mut room = Room::new(&budget);
         assert_eq!(room.grow_to(amount(11, 1)), Err(Short::Bytes));
         assert_eq!(room.grow_to(amount(10, 3)), Err(Short::Entries));
@@ -177,7 +196,10 @@ mod tests {
 
     #[test]
     fn what_is_not_filled_goes_back() {
-        let budget = Budget::new(StoreBounds { bytes_max: 10, entries_max: 2 });
+        let budget = Budget::new(StoreBounds {
+            bytes_max: 10,
+            entries_max: 2,
+        });
         let mut room = Room::new(&budget);
         room.grow_to(amount(6, 1)).unwrap();
         room.fill(amount(6, 1));
@@ -192,14 +214,23 @@ mod tests {
 
     #[test]
     fn lower_bounds_show_what_is_over_them() {
-        let budget = Budget::new(StoreBounds { bytes_max: 10, entries_max: 2 });
+        let budget = Budget::new(StoreBounds {
+            bytes_max: 10,
+            entries_max: 2,
+        });
         Room::new(&budget).grow_to(amount(10, 2)).unwrap();
         let mut room = Room::new(&budget);
         room.grow_to(amount(10, 2)).unwrap();
-        budget.set(StoreBounds { bytes_max: 10, entries_max: 1 });
+        budget.set(StoreBounds {
+            bytes_max: 10,
+            entries_max: 1,
+        });
         assert_eq!(budget.check(), Err(Short::Entries));
         assert_eq!(room.grow_to(amount(10, 2)), Ok(()), "what is held already");
-        budget.set(StoreBounds { bytes_max: 9, entries_max: 1 });
+        budget.set(StoreBounds {
+            bytes_max: 9,
+            entries_max: 1,
+        });
         assert_eq!(budget.check(), Err(Short::Bytes));
         drop(room);
         assert_eq!(budget.check(), Ok(()));

@@ -30,7 +30,11 @@ pub struct Entry {
 impl Entry {
     /// Makes an entry of responses whose heads are compact.
     pub(super) fn new(key: &[u8], responses: &[Response]) -> Self {
-        let expires = responses.iter().map(|(head, _)| head.expires()).max().unwrap_or_default();
+        let expires = responses
+            .iter()
+            .map(|(head, _)| head.expires())
+            .max()
+            .unwrap_or_default();
         let heads: usize = responses.iter().map(|(head, _)| head_bytes(head)).sum();
         let bodies: usize = responses.iter().map(|(_, body)| body.len()).sum();
         let overhead = ENTRY_BYTES + key.len() + heads;
@@ -56,8 +60,13 @@ impl Entry {
 
     /// Lists the responses that have not expired.
     pub(super) fn responses(&self, now: Timestamp) -> Vec<Response> {
-        let all = self.heads.iter().zip(&self.bodies).filter(|(head, _)| now < head.expires());
-        all.map(|(head, body)| (Arc::clone(head), body.clone())).collect()
+        let all = self
+            .heads
+            .iter()
+            .zip(&self.bodies)
+            .filter(|(head, _)| now < head.expires());
+        all.map(|(head, body)| (Arc::clone(head), body.clone()))
+            .collect()
     }
 
     pub(super) fn expires(&self) -> Timestamp {
@@ -69,19 +78,38 @@ impl Entry {
     }
 
     pub(super) fn amount(&self) -> Amount {
-        Amount { bytes: self.bytes, entries: 1 }
+        Amount {
+            bytes: self.bytes,
+            entries: 1,
+        }
     }
 }
 
 /// Puts a response among those of its key.
-pub(super) fn place(responses: &mut Vec<Response>, head: Arc<Stored>, body: Bytes, joined_max: u64, counted: &Held) {
+pub(super) fn place(
+    responses: &mut Vec<Response>,
+    head: Arc<Stored>,
+    body: Bytes,
+    joined_max: u64,
+    counted: &Held,
+) {
     let heads: Vec<_> = responses.iter().map(|(head, _)| Arc::clone(head)).collect();
-    let Put { at, head, before, after } = variants::put(&heads, head, joined_max);
+    let Put {
+        at,
+        head,
+        before,
+        after,
+    } = variants::put(&heads, head, joined_max);
     let head = compact(&head);
     match at.and_then(|at| responses.get_mut(at)) {
         None => responses.push((head, body)),
         Some(old) if before.is_empty() && after.is_empty() => *old = (head, body),
-        Some(old) => *old = (head, counted.hold([slice(&old.1, &before), body, slice(&old.1, &after)].concat())),
+        Some(old) => {
+            *old = (
+                head,
+                counted.hold([slice(&old.1, &before), body, slice(&old.1, &after)].concat()),
+            );
+        }
     }
 }
 
@@ -93,7 +121,8 @@ pub(crate) fn slice(body: &Bytes, range: &Range<u64>) -> Bytes {
 
 /// Copies a head into memory of its own, as little as it needs.
 ///
-/// Field values as they are read from a connection are slices of its whole read buffer, which would stay with them.
+/// Field values as they are read from a connection are slices of its whole read buffer, which would
+/// stay with them.
 fn compact(head: &Stored) -> Arc<Stored> {
     let mut text = Vec::with_capacity(head.headers.values().map(HeaderValue::len).sum());
     for value in head.headers.values() {
@@ -107,15 +136,20 @@ fn compact(head: &Stored) -> Arc<Stored> {
         own.set_sensitive(value.is_sensitive());
         headers.append(name, own);
     }
-    Arc::new(Stored { headers, ..head.clone() })
+    Arc::new(Stored {
+        headers,
+        ..head.clone()
+    })
 }
 
-/// What an entry takes besides its key and its heads: itself, and its part of the tables of a shard, at most. It is 190 to 217, as
-/// `tests/store_memory.rs` measures.
+/// What an entry takes besides its key and its heads: itself, and its part of the tables of a
+/// shard, at most. It is 190 to 217, as `tests/store_memory.rs` measures.
 const ENTRY_BYTES: usize = 224;
 
-/// What a head takes besides its fields: itself, its counters, its places in the entry, and the counters of text and body.
-const HEAD_BYTES: usize = size_of::<Stored>() + size_of::<Arc<Stored>>() + size_of::<Bytes>() + 16 + 2 * SHARED_BYTES;
+/// What a head takes besides its fields: itself, its counters, its places in the entry, and the
+/// counters of text and body.
+const HEAD_BYTES: usize =
+    size_of::<Stored>() + size_of::<Arc<Stored>>() + size_of::<Bytes>() + 16 + 2 * SHARED_BYTES;
 
 /// What `bytes` allocates to count the users of a text.
 const SHARED_BYTES: usize = 24;
@@ -134,20 +168,31 @@ fn head_bytes(head: &Stored) -> usize {
         let value_bytes = value.as_ref().map_or(0, Vec::capacity);
         size_of_val(name) + size_of_val(value) + name.as_str().len() + SHARED_BYTES + value_bytes
     });
-    HEAD_BYTES + map_bytes(&head.headers) + vary.sum::<usize>() + size_of_val(head.labels.as_slice())
+    HEAD_BYTES
+        + map_bytes(&head.headers)
+        + vary.sum::<usize>()
+        + size_of_val(head.labels.as_slice())
 }
 
 /// A well-known name has no text of its own; it is counted all the same.
 fn map_bytes(headers: &HeaderMap) -> usize {
-    let names = headers.keys().map(|name| name.as_str().len() + SHARED_BYTES).sum::<usize>();
+    let names = headers
+        .keys()
+        .map(|name| name.as_str().len() + SHARED_BYTES)
+        .sum::<usize>();
     let values = headers.values().map(HeaderValue::len).sum::<usize>();
-    // A map fills three quarters of its index, and has room for four further values at least if for any.
+    // A map fills three quarters of its index, and has room for four further values at least if for
+    // any.
     let index = headers.capacity() * 4 / 3;
     let further = match headers.len() - headers.keys_len() {
         0 => 0,
         count => count.next_power_of_two().max(4),
     };
-    names + values + headers.capacity() * FIELD_BYTES + index * INDEX_BYTES + further * FURTHER_BYTES
+    names
+        + values
+        + headers.capacity() * FIELD_BYTES
+        + index * INDEX_BYTES
+        + further * FURTHER_BYTES
 }
 
 #[cfg(test)]
@@ -164,7 +209,12 @@ mod tests {
     #[test]
     fn a_compact_head_is_the_same_head() {
         let mut head = Stored::clone(&variant(1, NOW));
-        for (name, value) in [("set-cookie", "a=1"), ("x-empty", ""), ("set-cookie", "b=2"), ("age", "1")] {
+        for (name, value) in [
+            ("set-cookie", "a=1"),
+            ("x-empty", ""),
+            ("set-cookie", "b=2"),
+            ("age", "1"),
+        ] {
             head.headers.append(name, HeaderValue::from_static(value));
         }
         let mut secret = HeaderValue::from_bytes(b"\xfc\tx").unwrap();
@@ -172,7 +222,9 @@ mod tests {
         head.headers.insert("x-secret", secret);
         let compact = compact(&head);
         assert_eq!(*compact, head);
-        assert!(compact.headers["x-secret"].is_sensitive() && !compact.headers["age"].is_sensitive());
+        assert!(
+            compact.headers["x-secret"].is_sensitive() && !compact.headers["age"].is_sensitive()
+        );
     }
 
     #[test]
@@ -183,10 +235,16 @@ mod tests {
         let key_only = bytes(b"key", &[]);
         let with_one = bytes(b"key", std::slice::from_ref(&one));
         assert_eq!(bytes(b"longer key", &[]), key_only + 7);
-        assert_eq!(bytes(b"key", &[one.clone(), two.clone()]) - with_one, with_one - key_only - 50);
+        assert_eq!(
+            bytes(b"key", &[one.clone(), two.clone()]) - with_one,
+            with_one - key_only - 50
+        );
         let mut labelled = Stored::clone(&one.0);
         labelled.labels = vec![1, 2];
-        assert_eq!(bytes(b"key", &[(Arc::new(labelled), body(100))]), with_one + 16);
+        assert_eq!(
+            bytes(b"key", &[(Arc::new(labelled), body(100))]),
+            with_one + 16
+        );
         let entry = Entry::new(b"key", &[one, two]);
         assert_eq!(entry.amount().bytes, entry.overhead() + 150);
     }

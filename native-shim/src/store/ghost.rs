@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
-/// The hashes of keys that left the small queue. A key that comes back while its hash is here deserves better than that queue.
+/// The hashes of keys that left the small queue. A key that comes back while its hash is here
+/// deserves better than that queue.
 ///
-/// A hash that is taken out stays in the order, where it does no harm, until its turn comes; so the order is as long as it may be at most.
+/// A hash that is taken out stays in the order, where it does no harm, until its turn comes; so the
+/// order is as long as it may be at most.
 #[derive(Debug, Default)]
 pub(super) struct Ghost {
     order: VecDeque<u64>,
@@ -24,10 +26,12 @@ impl Ghost {
 
     /// Forgets a hash, and returns whether it was there.
     pub(super) fn take(&mut self, hash: u64) -> bool {
-        self.hashes.find_entry(hash, |other| *other == hash).is_ok_and(|found| {
-            found.remove();
-            true
-        })
+        self.hashes
+            .find_entry(hash, |other| *other == hash)
+            .is_ok_and(|found| {
+                found.remove();
+                true
+            })
     }
 
     /// Forgets the oldest beyond so many.
@@ -57,7 +61,10 @@ mod tests {
             ghost.push(hash);
             ghost.trim(3);
         }
-        assert_eq!((0..10).filter(|hash| ghost.take(*hash)).collect::<Vec<_>>(), [7, 8, 9]);
+        assert_eq!(
+            (0..10).filter(|hash| ghost.take(*hash)).collect::<Vec<_>>(),
+            [7, 8, 9]
+        );
         assert!(!ghost.take(9));
     }
 

@@ -1,7 +1,7 @@
 //! Bytes of bodies that somebody still has.
 //!
-//! Why: a body that the store has given up stays in memory as long as a client reads it. Without a count, slow clients could make the store hold many times
-//! what it may.
+//! Why: a body that the store has given up stays in memory as long as a client reads it. Without a
+//! count, slow clients could make the store hold many times what it may.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,10 @@ impl Held {
         // What was allocated beyond the body would stay with it, and weigh nothing.
         body.shrink_to_fit();
         self.0.fetch_add(body.len() as u64, Ordering::Relaxed);
-        Bytes::from_owner(Counted { body, bytes: Arc::clone(&self.0) })
+        Bytes::from_owner(Counted {
+            body,
+            bytes: Arc::clone(&self.0),
+        })
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -42,7 +45,8 @@ impl AsRef<[u8]> for Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.bytes.fetch_sub(self.body.len() as u64, Ordering::Relaxed);
+        self.bytes
+            .fetch_sub(self.body.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -57,7 +61,11 @@ mod tests {
         let part = body.slice(10..20);
         assert_eq!(held.bytes(), 100);
         drop(body);
-        assert_eq!((held.bytes(), &part[..]), (100, &[1; 10][..]), "a part keeps the whole");
+        assert_eq!(
+            (held.bytes(), &part[..]),
+            (100, &[1; 10][..]),
+            "a part keeps the whole"
+        );
         drop(part);
         assert_eq!(held.bytes(), 0);
         assert!(held.hold(Vec::new()).is_empty());

@@ -17,7 +17,8 @@ pub(super) type Id = usize;
 /// So many numbers stand for the queues' own ends.
 const QUEUES: usize = 3;
 
-/// A link of a ring. A queue is a ring that is closed by its own end, so there are no special cases.
+/// A link of a ring. A queue is a ring that is closed by its own end, so there are no special
+/// cases.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     before: Id,
@@ -30,7 +31,14 @@ pub(super) struct Queues(Vec<Link>);
 
 impl Queues {
     pub(super) fn new() -> Self {
-        Self((0..QUEUES).map(|end| Link { before: end, behind: end }).collect())
+        Self(
+            (0..QUEUES)
+                .map(|end| Link {
+                    before: end,
+                    behind: end,
+                })
+                .collect(),
+        )
     }
 
     /// Makes room for so many further slots, no more.
@@ -41,7 +49,10 @@ impl Queues {
     /// Makes a slot at the back of a queue.
     pub(super) fn add(&mut self, queue: Queue) -> Id {
         let link = self.0.len();
-        self.0.push(Link { before: link, behind: link });
+        self.0.push(Link {
+            before: link,
+            behind: link,
+        });
         self.push(queue, link - QUEUES);
         link - QUEUES
     }
@@ -62,7 +73,10 @@ impl Queues {
     fn push(&mut self, queue: Queue, id: Id) {
         let (end, link) = (queue as usize, id + QUEUES);
         let last = self.0[end].before;
-        self.0[link] = Link { before: last, behind: end };
+        self.0[link] = Link {
+            before: last,
+            behind: end,
+        };
         self.0[last].behind = link;
         self.0[end].before = link;
     }

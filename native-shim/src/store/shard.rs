@@ -1,8 +1,9 @@
 //! A part of the store, under one lock.
 //!
-//! Eviction is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023). A new entry goes through a small queue, and only
-//! one that is used meanwhile goes on to the main queue; so a scan passes through the small queue and leaves the rest alone. A hit moves nothing: it
-//! raises a number, for which a read lock will do.
+//! Eviction is S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023).
+//! A new entry goes through a small queue, and only one that is used meanwhile goes on to the main
+//! queue; so a scan passes through the small queue and leaves the rest alone. A hit moves nothing:
+//! it raises a number, for which a read lock will do.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -92,7 +93,9 @@ impl Shard {
 
     /// Returns what is stored.
     pub(super) fn peek(&self, place: Place<'_>) -> Option<&Arc<Entry>> {
-        self.find(place).and_then(|id| self.slot(id)).map(|slot| &slot.entry)
+        self.find(place)
+            .and_then(|id| self.slot(id))
+            .map(|slot| &slot.entry)
     }
 
     /// Returns the bytes of everything but bodies.
@@ -105,15 +108,27 @@ impl Shard {
         if let Some(id) = self.find(place) {
             return self.replace(id, entry);
         }
-        let queue = if self.ghost.take(place.hash) { Queue::Main } else { Queue::Small };
+        let queue = if self.ghost.take(place.hash) {
+            Queue::Main
+        } else {
+            Queue::Small
+        };
         let Place { key, hash } = place;
-        self.put(Slot { key: key.into(), hash, entry, frequency: AtomicU8::new(0), queue });
+        self.put(Slot {
+            key: key.into(),
+            hash,
+            entry,
+            frequency: AtomicU8::new(0),
+            queue,
+        });
         None
     }
 
     /// Takes out what is stored under a key.
     pub(super) fn remove(&mut self, place: Place<'_>) -> Option<Arc<Entry>> {
-        self.find(place).and_then(|id| self.take(id)).map(|slot| slot.entry)
+        self.find(place)
+            .and_then(|id| self.take(id))
+            .map(|slot| slot.entry)
     }
 
     /// Takes out an entry that has expired.
@@ -122,10 +137,20 @@ impl Shard {
         self.take(id).map(|slot| slot.entry)
     }
 
-    /// Takes out the entry that can best be spared: one that has expired, else the first that has not been used enough. `spared` stays.
-    pub(super) fn evict(&mut self, short: Short, now: Timestamp, spared: Option<Place<'_>>) -> Option<Arc<Entry>> {
+    /// Takes out the entry that can best be spared: one that has expired, else the first that has
+    /// not been used enough. `spared` stays.
+    pub(super) fn evict(
+        &mut self,
+        short: Short,
+        now: Timestamp,
+        spared: Option<Place<'_>>,
+    ) -> Option<Arc<Entry>> {
         let spared = spared.and_then(|place| self.find(place));
-        if let Some((_, id)) = self.expiry.first().filter(|(expires, id)| *expires <= now && Some(*id) != spared) {
+        if let Some((_, id)) = self
+            .expiry
+            .first()
+            .filter(|(expires, id)| *expires <= now && Some(*id) != spared)
+        {
             return self.take(*id).map(|slot| slot.entry);
         }
         if self.table.len() <= usize::from(spared.is_some()) {
@@ -152,7 +177,11 @@ impl Shard {
     fn evicts_from(&self, short: Short) -> Queue {
         let (small, main) = (self.small.of(short), self.main.of(short));
         let full = small.saturating_mul(SMALL_PART) > small.saturating_add(main);
-        if self.main.entries == 0 || (full && self.small.entries > 0) { Queue::Small } else { Queue::Main }
+        if self.main.entries == 0 || (full && self.small.entries > 0) {
+            Queue::Small
+        } else {
+            Queue::Main
+        }
     }
 
     /// Puts an entry behind the others of its queue.
@@ -163,7 +192,12 @@ impl Shard {
         self.overhead += slot.entry.overhead();
         self.slots[id] = Some(slot);
         let slots = &self.slots;
-        self.table.insert_unique(hash, id, |id| slots.get(*id).and_then(Option::as_ref).map_or(0, |slot| slot.hash));
+        self.table.insert_unique(hash, id, |id| {
+            slots
+                .get(*id)
+                .and_then(Option::as_ref)
+                .map_or(0, |slot| slot.hash)
+        });
         self.queues.shift(queue, id);
         self.count(queue, |sum| sum.plus(amount));
     }
@@ -201,7 +235,10 @@ impl Shard {
     fn shift(&mut self, id: Id, queue: Queue) {
         self.queues.shift(queue, id);
         if let Some(slot) = self.slots.get_mut(id).and_then(Option::as_mut) {
-            let (amount, before) = (slot.entry.amount(), std::mem::replace(&mut slot.queue, queue));
+            let (amount, before) = (
+                slot.entry.amount(),
+                std::mem::replace(&mut slot.queue, queue),
+            );
             self.count(before, |sum| sum.less(amount));
             self.count(queue, |sum| sum.plus(amount));
         }
@@ -215,7 +252,8 @@ impl Shard {
         }
     }
 
-    /// Returns a free slot. What is reserved for later is a quarter at most, because it counts with the entries that there are.
+    /// Returns a free slot. What is reserved for later is a quarter at most, because it counts with
+    /// the entries that there are.
     fn vacancy(&mut self) -> Id {
         if let Some(id) = self.queues.front(Queue::Free) {
             return id;
@@ -245,7 +283,11 @@ impl Shard {
     }
 
     fn find(&self, place: Place<'_>) -> Option<Id> {
-        self.table.find(place.hash, |id| self.slot(*id).is_some_and(|slot| *slot.key == *place.key)).copied()
+        self.table
+            .find(place.hash, |id| {
+                self.slot(*id).is_some_and(|slot| *slot.key == *place.key)
+            })
+            .copied()
     }
 
     fn slot(&self, id: Id) -> Option<&Slot> {
@@ -261,17 +303,42 @@ mod tests {
         /// Returns what is stored, after making sure that everything which counts it agrees.
         pub(in crate::store) fn audit(&self) -> Amount {
             let (mut small, mut main, mut overhead) = (Amount::default(), Amount::default(), 0);
-            for (id, slot) in self.slots.iter().enumerate().filter_map(|(id, slot)| Some((id, slot.as_ref()?))) {
-                let sum = if slot.queue == Queue::Small { &mut small } else { &mut main };
+            for (id, slot) in self
+                .slots
+                .iter()
+                .enumerate()
+                .filter_map(|(id, slot)| Some((id, slot.as_ref()?)))
+            {
+                let sum = if slot.queue == Queue::Small {
+                    &mut small
+                } else {
+                    &mut main
+                };
                 *sum = sum.plus(slot.entry.amount());
                 overhead += slot.entry.overhead();
-                assert_eq!(self.find(Place { key: &slot.key, hash: slot.hash }), Some(id));
+                assert_eq!(
+                    self.find(Place {
+                        key: &slot.key,
+                        hash: slot.hash
+                    }),
+                    Some(id)
+                );
                 assert!(self.expiry.contains(&(slot.entry.expires(), id)));
             }
-            assert_eq!((small, main, overhead), (self.small, self.main, self.overhead));
+            assert_eq!(
+                (small, main, overhead),
+                (self.small, self.main, self.overhead)
+            );
             let (total, entries) = (small.plus(main), self.table.len());
-            assert_eq!((total.entries, entries), (entries as u64, self.expiry.len()));
-            assert!(self.slots.len() <= SLOTS_KEPT.max(entries * 4), "{} slots for {entries}", self.slots.len());
+            assert_eq!(
+                (total.entries, entries),
+                (entries as u64, self.expiry.len())
+            );
+            assert!(
+                self.slots.len() <= SLOTS_KEPT.max(entries * 4),
+                "{} slots for {entries}",
+                self.slots.len()
+            );
             total
         }
     }

@@ -31,10 +31,20 @@ cache = "all"
 
 /// Makes the key of a request for a numbered path, all of one length. Only the core makes keys.
 fn key(number: u64) -> CacheKey {
-    static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new(Policy::parse("p", POLICY).unwrap(), 7));
-    let request = Request::get(format!("/{number:08}")).header("host", "t.example").body(()).unwrap();
+    static ENGINE: LazyLock<Engine> =
+        LazyLock::new(|| Engine::new(Policy::parse("p", POLICY).unwrap(), 7));
+    let request = Request::get(format!("/{number:08}"))
+        .header("host", "t.example")
+        .body(())
+        .unwrap();
     let peer = IpAddr::from([203, 0, 113, 9]);
-    let client = Client { peer, geo: None, scheme: Scheme::Http, body: RequestBody::Empty, fresh_trace: 1 };
+    let client = Client {
+        peer,
+        geo: None,
+        scheme: Scheme::Http,
+        body: RequestBody::Empty,
+        fresh_trace: 1,
+    };
     match ENGINE.begin(request.into_parts().0, client, NOW) {
         Step::Lookup(next) => next.key().clone(),
         Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => panic!("no lookup"),
@@ -50,8 +60,14 @@ pub(crate) fn variant(number: usize, expires: Timestamp) -> Arc<Stored> {
         headers,
         received: NOW,
         initial_age: 0,
-        freshness: Freshness { lifetime: expires.since(NOW), ..Freshness::default() },
-        vary: vec![(HeaderName::from_static("x-variant"), Some(number.to_string().into_bytes()))],
+        freshness: Freshness {
+            lifetime: expires.since(NOW),
+            ..Freshness::default()
+        },
+        vary: vec![(
+            HeaderName::from_static("x-variant"),
+            Some(number.to_string().into_bytes()),
+        )],
         born: 0,
         labels: vec![],
     })
@@ -66,13 +82,19 @@ pub(super) fn body(length: usize) -> Bytes {
 }
 
 fn store(bytes_max: u64, entries_max: usize) -> Store {
-    Store::new(StoreBounds { bytes_max, entries_max })
+    Store::new(StoreBounds {
+        bytes_max,
+        entries_max,
+    })
 }
 
 /// Makes sure that everything which counts agrees.
 fn audit(store: &Store) {
     let all = (0..store.shards.len()).map(|at| store.read(at).audit());
-    assert_eq!(all.fold(Amount::default(), Amount::plus), store.budget.taken());
+    assert_eq!(
+        all.fold(Amount::default(), Amount::plus),
+        store.budget.taken()
+    );
 }
 
 /// A generator of numbers that look random (splitmix64).

@@ -26,7 +26,10 @@ pub(super) fn read(der: &[u8]) -> Option<Validity> {
     let (tag, validity, _) = element(fields)?;
     let (begin_kind, begin, rest) = element(validity)?;
     let (end_kind, end, _) = element(rest)?;
-    let validity = Validity { begins: time(begin_kind, begin)?, ends: time(end_kind, end)? };
+    let validity = Validity {
+        begins: time(begin_kind, begin)?,
+        ends: time(end_kind, end)?,
+    };
     (tag == SEQUENCE).then_some(validity)
 }
 
@@ -41,7 +44,9 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     if digits.len() > 4 {
         return None;
     }
-    let length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+    let length = digits
+        .iter()
+        .fold(0, |length, digit| length << 8 | usize::from(*digit));
     let (content, rest) = rest.split_at_checked(length)?;
     Some((tag, content, rest))
 }
@@ -53,7 +58,10 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
     let (year, rest) = match tag {
         UTC_TIME => {
             let year = number(text.get(..2)?)?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, text.get(2..)?)
+            (
+                if year < 50 { 2000 + year } else { 1900 + year },
+                text.get(2..)?,
+            )
         }
         GENERALIZED_TIME => (number(text.get(..4)?)?, text.get(4..)?),
         _ => return None,
@@ -63,11 +71,13 @@ fn time(tag: u8, text: &[u8]) -> Option<i64> {
     Some(((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Days from 1970 to a date of the Gregorian calendar. A year is counted from March, so that the leap day is its last.
+/// Days from 1970 to a date of the Gregorian calendar. A year is counted from March, so that the
+/// leap day is its last.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
+        - 719_468
 }
 
 #[cfg(test)]
@@ -78,8 +88,14 @@ mod tests {
     fn times_are_read() {
         assert_eq!(time(UTC_TIME, b"700101000000Z"), Some(0));
         assert_eq!(time(UTC_TIME, b"260301120000Z"), Some(1_772_366_400));
-        assert_eq!(time(GENERALIZED_TIME, b"20240229235959Z"), Some(1_709_251_199));
-        assert_eq!(time(GENERALIZED_TIME, b"99991231235959Z"), Some(253_402_300_799));
+        assert_eq!(
+            time(GENERALIZED_TIME, b"20240229235959Z"),
+            Some(1_709_251_199)
+        );
+        assert_eq!(
+            time(GENERALIZED_TIME, b"99991231235959Z"),
+            Some(253_402_300_799)
+        );
         assert_eq!(time(UTC_TIME, b"2603"), None);
         assert_eq!(read(b"no certificate"), None);
     }

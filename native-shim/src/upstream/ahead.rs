@@ -1,7 +1,7 @@
 //! Interim responses (1xx) ahead of an answer, found among the bytes on their way to the library.
 //!
-//! The library tells of them only through a callback that is allocated for each request. There are hardly ever any, and a look at the first bytes of an
-//! answer shows it.
+//! The library tells of them only through a callback that is allocated for each request. There are
+//! hardly ever any, and a look at the first bytes of an answer shows it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -36,7 +36,11 @@ impl Ahead {
         }
         self.begun.extend_from_slice(bytes);
         let mut at = 0;
-        while let Some(rest) = self.begun.get(at..).filter(|rest| is_interim(rest) == Some(true)) {
+        while let Some(rest) = self
+            .begun
+            .get(at..)
+            .filter(|rest| is_interim(rest) == Some(true))
+        {
             match read(rest) {
                 Head::Whole(length, status, fields) if status.is_informational() => {
                     at += length;
@@ -79,7 +83,12 @@ fn read(bytes: &[u8]) -> Head {
         Ok(httparse::Status::Partial) => return Head::Begun,
         Err(_) => return Head::Unreadable,
     };
-    let Some(status) = response.code.and_then(|code| StatusCode::from_u16(code).ok()) else { return Head::Unreadable };
+    let Some(status) = response
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+    else {
+        return Head::Unreadable;
+    };
     let field = |field: &httparse::Header<'_>| {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         Some((name, HeaderValue::from_bytes(field.value).ok()?))
@@ -99,7 +108,10 @@ mod tests {
         let mut ahead = Ahead::default();
         ahead.begin();
         let pieces = text.as_bytes().chunks(size);
-        pieces.flat_map(|piece| ahead.take(piece)).map(|(status, _)| status.as_u16()).collect()
+        pieces
+            .flat_map(|piece| ahead.take(piece))
+            .map(|(status, _)| status.as_u16())
+            .collect()
     }
 
     #[test]
@@ -107,12 +119,19 @@ mod tests {
         let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nlink: </b>\r\n\r\n";
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\nHTTP/1.1 103 x\r\n\r\n";
         for size in [1, 2, 9, 10, 50, 1000] {
-            assert_eq!(statuses(answer, size), Vec::<u16>::new(), "pieces of {size}");
+            assert_eq!(
+                statuses(answer, size),
+                Vec::<u16>::new(),
+                "pieces of {size}"
+            );
             let text = format!("{early}HTTP/1.1 102 Processing\r\n\r\n{answer}{early}");
             assert_eq!(statuses(&text, size), [103, 102], "pieces of {size}");
             let odd = "\r\nHTTP/1.1 200 OK\r\n\r\nHTTP/1.1 103 a\r\n\r\n";
             assert_eq!(statuses(odd, size), Vec::<u16>::new(), "pieces of {size}");
-            assert_eq!(statuses("HTTP/1.1 1x3 no\r\n\r\nHTTP/1.1 103 a\r\n\r\n", size), Vec::<u16>::new());
+            assert_eq!(
+                statuses("HTTP/1.1 1x3 no\r\n\r\nHTTP/1.1 103 a\r\n\r\n", size),
+                Vec::<u16>::new()
+            );
         }
         let fields = Ahead::default().take(early.as_bytes()).pop().unwrap().1;
         assert_eq!(fields.get_all("link").iter().count(), 2);

@@ -16,10 +16,12 @@ use super::pool::Idle;
 use crate::box_error::BoxError;
 use crate::deadline::Deadline;
 
-/// An origin's body. Its connection goes back to the pool when it has been read to its end, and is closed otherwise.
+/// An origin's body. Its connection goes back to the pool when it has been read to its end, and is
+/// closed otherwise.
 pub struct OriginBody {
     incoming: Incoming,
-    /// The connection and where it goes afterwards; `None` when it is over, or driven by a task of its own.
+    /// The connection and where it goes afterwards; `None` when it is over, or driven by a task of
+    /// its own.
     link: Option<(Box<Link>, Arc<Idle>)>,
     /// When a pause is too long, if a task drives the connection.
     detached: Option<Box<Deadline>>,
@@ -29,13 +31,25 @@ pub struct OriginBody {
 
 impl fmt::Debug for OriginBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OriginBody").field("ended", &self.link.is_none()).finish_non_exhaustive()
+        f.debug_struct("OriginBody")
+            .field("ended", &self.link.is_none())
+            .finish_non_exhaustive()
     }
 }
 
 impl OriginBody {
-    pub(super) fn new(incoming: Incoming, link: Box<Link>, home: Arc<Idle>, pause_max: Duration) -> Self {
-        let mut body = Self { incoming, link: Some((link, home)), detached: None, pause_max };
+    pub(super) fn new(
+        incoming: Incoming,
+        link: Box<Link>,
+        home: Arc<Idle>,
+        pause_max: Duration,
+    ) -> Self {
+        let mut body = Self {
+            incoming,
+            link: Some((link, home)),
+            detached: None,
+            pause_max,
+        };
         if body.incoming.is_end_stream() {
             body.release();
         } else if let Some((link, _)) = &mut body.link {
@@ -46,7 +60,12 @@ impl OriginBody {
 
     /// Makes the body of a connection that somebody else drives.
     pub(super) fn detached(incoming: Incoming, pause_max: Duration) -> Self {
-        Self { incoming, link: None, detached: Some(Box::new(Deadline::after(pause_max))), pause_max }
+        Self {
+            incoming,
+            link: None,
+            detached: Some(Box::new(Deadline::after(pause_max))),
+            pause_max,
+        }
     }
 
     fn release(&mut self) {
@@ -80,13 +99,23 @@ impl Body for OriginBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = self.take_frame(cx) {
             return Poll::Ready(frame);
         }
         let Some((link, _)) = &mut self.link else {
-            let paused = self.detached.as_mut().is_some_and(|deadline| deadline.poll(cx).is_ready());
-            return if paused { Poll::Ready(Some(Err(too_long()))) } else { Poll::Pending };
+            let paused = self
+                .detached
+                .as_mut()
+                .is_some_and(|deadline| deadline.poll(cx).is_ready());
+            return if paused {
+                Poll::Ready(Some(Err(too_long())))
+            } else {
+                Poll::Pending
+            };
         };
         link.drive(cx);
         let over = link.is_over();
@@ -98,7 +127,8 @@ impl Body for OriginBody {
         };
         if over || link.deadline.poll(cx).is_ready() {
             self.link = None;
-            let closed = || Error::new(ErrorKind::UnexpectedEof, "the origin closed the connection").into();
+            let closed =
+                || Error::new(ErrorKind::UnexpectedEof, "the origin closed the connection").into();
             return Poll::Ready(Some(Err(if over { closed() } else { too_long() })));
         }
         Poll::Pending

@@ -21,23 +21,42 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Connects. Nothing of a request has been sent when this fails.
 pub(super) async fn connect(origin: &Origin, files: &TlsFiles) -> Result<Stream, FailureKind> {
     let limit = Duration::from_millis(origin.timeouts.connect);
-    tokio::time::timeout(limit, open(origin, files)).await.unwrap_or(Err(FailureKind::ConnectTimeout))
+    tokio::time::timeout(limit, open(origin, files))
+        .await
+        .unwrap_or(Err(FailureKind::ConnectTimeout))
 }
 
 async fn open(origin: &Origin, files: &TlsFiles) -> Result<Stream, FailureKind> {
     let secure = origin.scheme == Scheme::HTTPS;
-    let port = origin.authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let port = origin
+        .authority
+        .port_u16()
+        .unwrap_or(if secure { 443 } else { 80 });
     let host = origin.authority.host();
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let stream = tcp(host, port).await.map_err(|_| FailureKind::Unreachable)?;
+    let host = host
+        .strip_prefix('[')
+        .and_then(|h| h.strip_suffix(']'))
+        .unwrap_or(host);
+    let stream = tcp(host, port)
+        .await
+        .map_err(|_| FailureKind::Unreachable)?;
     let _ = stream.set_nodelay(true);
     if !secure {
         return Ok(Stream::Plain(stream));
     }
-    let name = origin.tls.as_ref().and_then(|tls| tls.server_name.as_deref()).unwrap_or(host);
+    let name = origin
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.server_name.as_deref())
+        .unwrap_or(host);
     let name = ServerName::try_from(name.to_owned()).map_err(|_| FailureKind::Tls)?;
-    let config = files.client(origin.tls.as_ref()).map_err(|_| FailureKind::Tls)?;
-    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| FailureKind::Tls)?;
+    let config = files
+        .client(origin.tls.as_ref())
+        .map_err(|_| FailureKind::Tls)?;
+    let stream = TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .map_err(|_| FailureKind::Tls)?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 
@@ -49,12 +68,19 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     first_of(families_in_turn(addresses)).await
 }
 
-/// Puts the addresses of both families in turn, each family in the resolver's order and the one that it prefers first (RFC 8305, section 4).
+/// Puts the addresses of both families in turn, each family in the resolver's order and the one
+/// that it prefers first (RFC 8305, section 4).
 fn families_in_turn(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let (mut preferred, mut others) = (Vec::new(), Vec::new());
     for address in addresses {
-        let is_preferred = preferred.first().is_none_or(|first: &SocketAddr| first.is_ipv6() == address.is_ipv6());
-        if is_preferred { preferred.push(address) } else { others.push(address) }
+        let is_preferred = preferred
+            .first()
+            .is_none_or(|first: &SocketAddr| first.is_ipv6() == address.is_ipv6());
+        if is_preferred {
+            preferred.push(address);
+        } else {
+            others.push(address);
+        }
     }
     let mut others = others.into_iter();
     let mut ordered = Vec::new();
@@ -66,7 +92,8 @@ fn families_in_turn(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAd
     ordered
 }
 
-/// Connects to the first address that answers. One that does not answer does not use up the time of the others.
+/// Connects to the first address that answers. One that does not answer does not use up the time of
+/// the others.
 async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut left = addresses.into_iter();
     let mut under_way = JoinSet::new();
@@ -99,10 +126,15 @@ mod tests {
 
     #[test]
     fn neither_family_waits_for_the_whole_of_the_other() {
+        let ordered = families_in_turn(
+            addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]).into_iter(),
+        );
+        assert_eq!(
+            ordered,
+            addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"])
+        );
         let ordered =
-            families_in_turn(addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1", "10.0.0.2:1"]).into_iter());
-        assert_eq!(ordered, addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "[::3]:1"]));
-        let ordered = families_in_turn(addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]).into_iter());
+            families_in_turn(addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]).into_iter());
         assert_eq!(ordered, addresses(&["10.0.0.1:1", "[::1]:1", "[::2]:1"]));
         assert!(families_in_turn(std::iter::empty()).is_empty());
     }
@@ -115,8 +147,18 @@ mod tests {
             let listener = tokio::net::TcpListener::bind("127.0.0.2:0").await.unwrap();
             listener.local_addr().unwrap()
         };
-        assert_eq!(first_of(vec![gone, open]).await.unwrap().peer_addr().unwrap(), open);
+        assert_eq!(
+            first_of(vec![gone, open])
+                .await
+                .unwrap()
+                .peer_addr()
+                .unwrap(),
+            open
+        );
         assert!(first_of(vec![gone]).await.is_err());
-        assert_eq!(first_of(Vec::new()).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            first_of(Vec::new()).await.unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

@@ -35,8 +35,16 @@ pub(super) async fn fetch(
     body: Body,
     interim: Option<&Arc<Interim>>,
 ) -> Result<Response<OriginBody>, Failure> {
-    let Attempt { origin, mut head, body: has_body, body_bytes_max, upgrade, idempotent, repeatable, header_count_max } =
-        *attempt;
+    let Attempt {
+        origin,
+        mut head,
+        body: has_body,
+        body_bytes_max,
+        upgrade,
+        idempotent,
+        repeatable,
+        header_count_max,
+    } = *attempt;
     head.version = Version::HTTP_11;
     let body = if has_body { body } else { RequestBody::Empty };
     body.limit(body_bytes_max);
@@ -45,7 +53,10 @@ pub(super) async fn fetch(
     }
     if body.announced() == tidegate_core::RequestBody::Streamed {
         // The client's library would send no content at all with GET if nothing said how it ends.
-        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        head.headers.insert(
+            header::TRANSFER_ENCODING,
+            HeaderValue::from_static("chunked"),
+        );
     }
     let mut request = Request::from_parts(head, body.clone());
     let timeouts = origin.timeouts;
@@ -57,7 +68,12 @@ pub(super) async fn fetch(
     loop {
         let (mut link, was_used) = match idle.take(&timeouts) {
             Some(link) => (link, true),
-            None => (Box::pin(dial(pool, &origin, header_count_max)).await.map_err(|kind| unsent(kind, &body))?, false),
+            None => (
+                Box::pin(dial(pool, &origin, header_count_max))
+                    .await
+                    .map_err(|kind| unsent(kind, &body))?,
+                false,
+            ),
         };
         link.signals.begin(idempotent && was_used, interim);
         match ask(&mut link, request, &body, &timeouts).await {
@@ -65,33 +81,55 @@ pub(super) async fn fetch(
                 link.signals.is_answered();
                 link.heed(response.headers());
                 let pause_max = Duration::from_millis(timeouts.body);
-                return Ok(response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max)));
+                return Ok(
+                    response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max))
+                );
             }
-            // It was closed while it lay idle: another connection carries the same request. That is transport, not a retry.
+            // It was closed while it lay idle: another connection carries the same request. That is
+            // transport, not a retry.
             Err(Broken::Unused(returned)) if was_used => request = *returned,
             Err(Broken::Unused(_)) => return Err(unsent(FailureKind::Closed, &body)),
             Err(Broken::Failed(kind)) => {
                 if let Some(kind) = link.signals.not_dialled() {
                     return Err(unsent(kind, &body));
                 }
-                return Err(Failure { kind, sent: true, body_intact: body.is_intact() });
+                return Err(Failure {
+                    kind,
+                    sent: true,
+                    body_intact: body.is_intact(),
+                });
             }
         }
     }
 }
 
 fn unsent(kind: FailureKind, body: &Body) -> Failure {
-    Failure { kind, sent: false, body_intact: body.is_intact() }
+    Failure {
+        kind,
+        sent: false,
+        body_intact: body.is_intact(),
+    }
 }
 
-async fn dial(pool: &Pool, origin: &Arc<Origin>, header_count_max: usize) -> Result<Box<Link>, FailureKind> {
+async fn dial(
+    pool: &Pool,
+    origin: &Arc<Origin>,
+    header_count_max: usize,
+) -> Result<Box<Link>, FailureKind> {
     let socket = open(pool, origin).await?;
-    Link::new(socket, &origin.timeouts, header_count_max).await.map(Box::new).map_err(|_| FailureKind::Closed)
+    Link::new(socket, &origin.timeouts, header_count_max)
+        .await
+        .map(Box::new)
+        .map_err(|_| FailureKind::Closed)
 }
 
 async fn open(pool: &Pool, origin: &Arc<Origin>) -> Result<Socket, FailureKind> {
     let stream = connect::connect(origin, &pool.files).await?;
-    Ok(Socket::new(stream, Arc::clone(origin), Arc::clone(&pool.files)))
+    Ok(Socket::new(
+        stream,
+        Arc::clone(origin),
+        Arc::clone(&pool.files),
+    ))
 }
 
 /// Sends the request and drives the connection until the response's head has come.
@@ -115,7 +153,8 @@ async fn ask(
         }
         if link.signals.begins_again() {
             // All in all it takes no longer than over a connection that had to be made at once.
-            link.deadline.extend(Duration::from_millis(timeouts.connect));
+            link.deadline
+                .extend(Duration::from_millis(timeouts.connect));
         }
         while link.deadline.poll(cx).is_ready() {
             if let Some(kind) = body.overdue(&mut seen) {
@@ -136,7 +175,8 @@ fn kind_of(error: &hyper::Error, body: &Body) -> FailureKind {
     }
 }
 
-/// Sends a request for another protocol over a connection of its own, which a task drives, because it outlives the exchange.
+/// Sends a request for another protocol over a connection of its own, which a task drives, because
+/// it outlives the exchange.
 async fn switch(
     pool: &Pool,
     origin: &Arc<Origin>,
@@ -144,9 +184,15 @@ async fn switch(
     body: &Body,
 ) -> Result<Response<OriginBody>, Failure> {
     let timeouts = origin.timeouts;
-    let socket = open(pool, origin).await.map_err(|kind| unsent(kind, body))?;
+    let socket = open(pool, origin)
+        .await
+        .map_err(|kind| unsent(kind, body))?;
     let signals = Arc::clone(&socket.signals);
-    let failed = |kind| Failure { kind, sent: true, body_intact: body.is_intact() };
+    let failed = |kind| Failure {
+        kind,
+        sent: true,
+        body_intact: body.is_intact(),
+    };
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
     let (mut sender, connection) = handshake.map_err(|_| unsent(FailureKind::Closed, body))?;
     tokio::spawn(connection.with_upgrades());
@@ -157,7 +203,9 @@ async fn switch(
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|error| kind_of(&error, body)));
         }
-        deadline.poll(cx).map(|()| Err(FailureKind::ResponseTimeout))
+        deadline
+            .poll(cx)
+            .map(|()| Err(FailureKind::ResponseTimeout))
     });
     let response = response.await.map_err(failed)?;
     signals.is_answered();

@@ -28,7 +28,10 @@ pub(super) struct Idle {
 
 impl Pool {
     pub(super) fn new(files: Arc<TlsFiles>) -> Self {
-        Self { origins: Mutex::default(), files }
+        Self {
+            origins: Mutex::default(),
+            files,
+        }
     }
 
     /// Finds the idle connections of an origin. Another policy may have put it at another position.
@@ -43,7 +46,15 @@ impl Pool {
             .iter()
             .flatten()
             .find(|idle| idle.serves(origin))
-            .map_or_else(|| Arc::new(Idle { origin: Arc::clone(origin), links: Mutex::default() }), Arc::clone);
+            .map_or_else(
+                || {
+                    Arc::new(Idle {
+                        origin: Arc::clone(origin),
+                        links: Mutex::default(),
+                    })
+                },
+                Arc::clone,
+            );
         if origins.len() <= origin.index {
             origins.resize(origin.index + 1, None);
         }
@@ -54,7 +65,11 @@ impl Pool {
     }
 
     pub(super) fn sweep(&self) {
-        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let origins = self
+            .origins
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for idle in origins.into_iter().flatten() {
             idle.sweep();
         }
@@ -73,7 +88,11 @@ impl Idle {
     /// Takes the connection that was used last and is still open.
     pub(super) fn take(&self, timeouts: &Timeouts) -> Option<Box<Link>> {
         loop {
-            let (since, mut link) = self.links.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            let (since, mut link) = self
+                .links
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()?;
             if link.may_serve(since, timeouts) && link.is_ready() {
                 return Some(link);
             }

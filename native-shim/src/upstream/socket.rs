@@ -2,10 +2,11 @@
 //!
 //! It does three things for the exchange above it, out of the library's sight.
 //!
-//! - An origin that takes no more bytes can still be heard: one that refuses an upload early answers and closes, and the answer counts, not that the
-//!   rest could not be written.
-//! - A connection that was used before may be closed by the origin just when it is used again. Nothing tells whether the request arrived; so one that
-//!   may arrive twice is sent once more, over a new connection (RFC 9110, section 9.2.2).
+//! - An origin that takes no more bytes can still be heard: one that refuses an upload early
+//!   answers and closes, and the answer counts, not that the rest could not be written.
+//! - A connection that was used before may be closed by the origin just when it is used again.
+//!   Nothing tells whether the request arrived; so one that may arrive twice is sent once more,
+//!   over a new connection (RFC 9110, section 9.2.2).
 //! - Interim responses are passed on.
 
 use std::fmt;
@@ -27,7 +28,8 @@ use crate::kept::Kept;
 use crate::request_body::KEPT_MAX;
 use crate::tls::TlsFiles;
 
-/// Most bytes that are read before the head of an answer is whole: interim responses without end must not keep a thread.
+/// Most bytes that are read before the head of an answer is whole: interim responses without end
+/// must not keep a thread.
 const BEFORE_ANSWER_MAX: usize = 1 << 20;
 
 /// Most bytes of a request that is sent once more: a body that is kept, in chunks, and a head.
@@ -36,7 +38,8 @@ const SENT_MAX: usize = 2 * KEPT_MAX;
 /// Stands for what comes after the head.
 const ANSWERED: usize = usize::MAX;
 
-/// What a link tells its socket, which lies inside the library's connection, and what it learns from it.
+/// What a link tells its socket, which lies inside the library's connection, and what it learns
+/// from it.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// Whether a request begins.
@@ -69,7 +72,8 @@ impl Signals {
         *self.interim() = None;
     }
 
-    /// Returns whether the request has been lost, and has to be sent once more, since this was asked last.
+    /// Returns whether the request has been lost, and has to be sent once more, since this was
+    /// asked last.
     pub(super) fn begins_again(&self) -> bool {
         let begins_again = self.begins_again.load(Ordering::Relaxed);
         if begins_again {
@@ -80,7 +84,10 @@ impl Signals {
 
     /// Takes why the request could not be sent once more, if it had to be.
     pub(super) fn not_dialled(&self) -> Option<FailureKind> {
-        self.not_dialled.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.not_dialled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn interim(&self) -> MutexGuard<'_, Option<Arc<Interim>>> {
@@ -109,7 +116,9 @@ pub(super) struct Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("origin", &self.origin.name).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("origin", &self.origin.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,8 +160,13 @@ impl Socket {
         self.sent.clear();
     }
 
-    /// Turns the failure to write `bufs` into having thrown them away, if it is the origin that takes no more.
-    fn written(&mut self, bufs: &[io::IoSlice<'_>], written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Turns the failure to write `bufs` into having thrown them away, if it is the origin that
+    /// takes no more.
+    fn written(
+        &mut self,
+        bufs: &[io::IoSlice<'_>],
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         let length = match written {
             Poll::Ready(Ok(length)) => length,
             Poll::Ready(Err(error)) if takes_no_more(&error) => {
@@ -183,7 +197,10 @@ impl Socket {
         let heard = before + bytes.len();
         self.signals.heard.store(heard, Ordering::Relaxed);
         if heard > BEFORE_ANSWER_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the origin sends too much before its answer"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the origin sends too much before its answer",
+            ));
         }
         for (status, fields) in self.ahead.take(bytes) {
             if let Some(interim) = &*self.signals.interim() {
@@ -197,12 +214,19 @@ impl Socket {
     fn send_again(&mut self) {
         self.repeats = false;
         let sent = self.sent.take();
-        let (origin, files, signals) = (Arc::clone(&self.origin), Arc::clone(&self.files), Arc::clone(&self.signals));
+        let (origin, files, signals) = (
+            Arc::clone(&self.origin),
+            Arc::clone(&self.files),
+            Arc::clone(&self.signals),
+        );
         signals.begins_again.store(true, Ordering::Relaxed);
         self.dialling = Some(Box::pin(async move {
             let connected = connect::connect(&origin, &files).await;
             let mut stream = connected.map_err(|kind| {
-                *signals.not_dialled.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+                *signals
+                    .not_dialled
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(kind);
                 io::Error::from(io::ErrorKind::ConnectionRefused)
             })?;
             stream.write_all(sent.bytes()).await?;
@@ -226,12 +250,18 @@ impl Socket {
 fn takes_no_more(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
     )
 }
 
 impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.look_at_signals();
         let before = buf.filled().len();
@@ -252,7 +282,11 @@ impl AsyncRead for Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
@@ -262,7 +296,8 @@ impl AsyncWrite for Socket {
             return Poll::Ready(Ok(()));
         }
         let flushed = ready!(Pin::new(&mut this.stream).poll_flush(cx));
-        this.written(&[], Poll::Ready(flushed.map(|()| 0))).map_ok(|_| ())
+        this.written(&[], Poll::Ready(flushed.map(|()| 0)))
+            .map_ok(|_| ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

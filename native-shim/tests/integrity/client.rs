@@ -50,7 +50,11 @@ struct Request {
 
 impl<'a> Client<'a> {
     pub(crate) fn new(world: &'a World, proxy: &'a Proxy) -> Self {
-        Self { world, proxy, connection: None }
+        Self {
+            world,
+            proxy,
+            connection: None,
+        }
     }
 
     /// Does what the number decides.
@@ -58,12 +62,21 @@ impl<'a> Client<'a> {
         let mut random = Random::new(!self.world.seed, number);
         // Some pages are more popular.
         let page = random.below(PAGES).min(random.below(PAGES));
-        let mut request = Request { method: "GET", page, number, range: None, known: None, patience: Patience::Normal };
+        let mut request = Request {
+            method: "GET",
+            page,
+            number,
+            range: None,
+            known: None,
+            patience: Patience::Normal,
+        };
         match random.below(100) {
             0..3 => return self.purge(page, &mut random),
             3..6 => request.method = "POST",
             6..9 => request.method = "HEAD",
-            9..13 => request.known = Some(self.world.version(page).saturating_sub(random.next() % 2)),
+            9..13 => {
+                request.known = Some(self.world.version(page).saturating_sub(random.next() % 2));
+            }
             13..30 => {
                 let first = random.below(2000);
                 request.range = Some((first, first + random.below(4000)));
@@ -81,11 +94,27 @@ impl<'a> Client<'a> {
         let soft = random.below(3) == 0;
         let (target, reached): (Target, Vec<usize>) = match random.below(8) {
             0 => (Target::All, (0..PAGES).collect()),
-            1 => (Target::Prefix(host(), "/respect/".into()), (PAGES / 2..PAGES).collect()),
-            2 => (Target::Tag(format!("T{}", page % 4)), (page % 4..PAGES).step_by(4).collect()),
-            _ => (Target::Url { host: host(), path: path(page), query: None }, vec![page]),
+            1 => (
+                Target::Prefix(host(), "/respect/".into()),
+                (PAGES / 2..PAGES).collect(),
+            ),
+            2 => (
+                Target::Tag(format!("T{}", page % 4)),
+                (page % 4..PAGES).step_by(4).collect(),
+            ),
+            _ => (
+                Target::Url {
+                    host: host(),
+                    path: path(page),
+                    query: None,
+                },
+                vec![page],
+            ),
         };
-        let changed: Vec<(usize, u64)> = reached.into_iter().map(|page| (page, self.world.change(page))).collect();
+        let changed: Vec<(usize, u64)> = reached
+            .into_iter()
+            .map(|page| (page, self.world.change(page)))
+            .collect();
         self.proxy.node.purge(&Purge { target, soft });
         for (page, version) in changed {
             self.world.raise_floor(page, version, soft);
@@ -95,9 +124,18 @@ impl<'a> Client<'a> {
 
     /// Asks for what is stored only.
     pub(crate) async fn look(&mut self, page: usize) {
-        let text = format!("GET {} HTTP/1.1\r\nhost: t.example\r\ncache-control: only-if-cached\r\n\r\n", path(page));
-        let request =
-            Request { method: "GET", page, number: u64::MAX, range: None, known: None, patience: Patience::Normal };
+        let text = format!(
+            "GET {} HTTP/1.1\r\nhost: t.example\r\ncache-control: only-if-cached\r\n\r\n",
+            path(page)
+        );
+        let request = Request {
+            method: "GET",
+            page,
+            number: u64::MAX,
+            range: None,
+            known: None,
+            patience: Patience::Normal,
+        };
         let floors = self.world.floors(page);
         let reply = self.exchange(&text, &request).await.expect("an answer");
         self.check(&request, &reply, floors);
@@ -105,14 +143,32 @@ impl<'a> Client<'a> {
     }
 
     async fn ask(&mut self, request: &Request) {
-        let Request { method, page, number, .. } = request;
-        let mut lines = vec![format!("{method} {} HTTP/1.1", path(*page)), "host: t.example".into()];
+        let Request {
+            method,
+            page,
+            number,
+            ..
+        } = request;
+        let mut lines = vec![
+            format!("{method} {} HTTP/1.1", path(*page)),
+            "host: t.example".into(),
+        ];
         lines.push(format!("x-number: {number}"));
-        lines.extend(request.range.map(|(first, last)| format!("range: bytes={first}-{last}")));
-        lines.extend(request.known.map(|version| format!("if-none-match: \"{version}\"")));
+        lines.extend(
+            request
+                .range
+                .map(|(first, last)| format!("range: bytes={first}-{last}")),
+        );
+        lines.extend(
+            request
+                .known
+                .map(|version| format!("if-none-match: \"{version}\"")),
+        );
         lines.extend((*method == "POST").then(|| "content-length: 0".to_owned()));
         let floors = self.world.floors(*page);
-        let reply = self.exchange(&(lines.join("\r\n") + "\r\n\r\n"), request).await;
+        let reply = self
+            .exchange(&(lines.join("\r\n") + "\r\n\r\n"), request)
+            .await;
         Counts::add(&self.world.counts.exchanges);
         match reply {
             Some(reply) => self.check(request, &reply, floors),
@@ -128,25 +184,38 @@ impl<'a> Client<'a> {
         reply
     }
 
-    async fn exchange_on(&mut self, text: &str, request: &Request) -> (Option<Reply>, Option<BufReader<TcpStream>>) {
+    async fn exchange_on(
+        &mut self,
+        text: &str,
+        request: &Request,
+    ) -> (Option<Reply>, Option<BufReader<TcpStream>>) {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => connect(self.proxy.address).await,
         };
-        if connection.get_mut().write_all(text.as_bytes()).await.is_err() {
+        if connection
+            .get_mut()
+            .write_all(text.as_bytes())
+            .await
+            .is_err()
+        {
             return (None, None);
         }
         if request.patience == Patience::Gone && request.number.is_multiple_of(2) {
             Counts::add(&self.world.counts.gone);
             return (None, None);
         }
-        let Some(mut reply) = read_head(&mut connection).await else { return (None, None) };
+        let Some(mut reply) = read_head(&mut connection).await else {
+            return (None, None);
+        };
         if request.patience == Patience::Gone {
             Counts::add(&self.world.counts.gone);
             return (None, None);
         }
         let slow = request.patience == Patience::Slow;
-        reply.complete = read_body(&mut connection, &mut reply, request.method, slow).await.is_ok();
+        reply.complete = read_body(&mut connection, &mut reply, request.method, slow)
+            .await
+            .is_ok();
         let stays = reply.complete && reply.field("connection") != Some("close");
         (Some(reply), Some(connection).filter(|_| stays))
     }
@@ -155,15 +224,30 @@ impl<'a> Client<'a> {
     fn check(&self, request: &Request, reply: &Reply, floors: (u64, u64)) {
         let (world, seed, page) = (self.world, self.world.seed, request.page);
         let counts = &world.counts;
-        Counts::add(if reply.complete { &counts.complete } else { &counts.incomplete });
+        Counts::add(if reply.complete {
+            &counts.complete
+        } else {
+            &counts.incomplete
+        });
         let status = reply.field("cache-status").unwrap_or_default();
-        let Some(version) = reply.field("x-version").and_then(|version| version.parse::<u64>().ok()) else {
+        let Some(version) = reply
+            .field("x-version")
+            .and_then(|version| version.parse::<u64>().ok())
+        else {
             Counts::add(&counts.refused);
             let known = matches!(reply.status, 416 | 502 | 504);
-            assert!(known, "seed {seed}: {} to {request:?}: {:?}", reply.status, reply.head);
+            assert!(
+                known,
+                "seed {seed}: {} to {request:?}: {:?}",
+                reply.status, reply.head
+            );
             return;
         };
-        let floor = if status.contains("stale_if_error") { floors.0 } else { floors.1 };
+        let floor = if status.contains("stale_if_error") {
+            floors.0
+        } else {
+            floors.1
+        };
         assert!(
             version >= floor,
             "seed {seed}: {request:?} got version {version}, but {floor} was there: {:?}",
@@ -175,12 +259,21 @@ impl<'a> Client<'a> {
         match (request.method, reply.status) {
             ("POST", 200) if reply.complete => {
                 Counts::add(&counts.changes);
-                assert_eq!(reply.body, version.to_string().into_bytes(), "seed {seed}: {request:?}");
+                assert_eq!(
+                    reply.body,
+                    version.to_string().into_bytes(),
+                    "seed {seed}: {request:?}"
+                );
                 world.raise_floor(page, version, false);
             }
             (_, 304) => {
                 Counts::add(&counts.not_modified);
-                assert_eq!(request.known, Some(version), "seed {seed}: {request:?} got 304: {:?}", reply.head);
+                assert_eq!(
+                    request.known,
+                    Some(version),
+                    "seed {seed}: {request:?} got 304: {:?}",
+                    reply.head
+                );
             }
             ("GET", 200 | 206) if reply.complete => self.check_body(request, reply, version),
             _ => {}
@@ -192,32 +285,54 @@ impl<'a> Client<'a> {
         let whole = body(request.page, version);
         let expected = if reply.status == 206 {
             Counts::add(&self.world.counts.parts);
-            if reply.field("cache-status").is_some_and(|status| status.contains("; hit")) {
+            if reply
+                .field("cache-status")
+                .is_some_and(|status| status.contains("; hit"))
+            {
                 Counts::add(&self.world.counts.parts_from_the_store);
             }
-            let range = reply.field("content-range").and_then(|range| range.strip_prefix("bytes "));
-            let (range, length) = range.and_then(|range| range.split_once('/')).expect("one part");
+            let range = reply
+                .field("content-range")
+                .and_then(|range| range.strip_prefix("bytes "));
+            let (range, length) = range
+                .and_then(|range| range.split_once('/'))
+                .expect("one part");
             let (first, last) = range.split_once('-').expect("a range");
             assert_eq!(length, whole.len().to_string(), "seed {seed}: {request:?}");
-            assert_eq!(first, request.range.expect("a range").0.to_string(), "seed {seed}: {request:?}");
+            assert_eq!(
+                first,
+                request.range.expect("a range").0.to_string(),
+                "seed {seed}: {request:?}"
+            );
             &whole[first.parse().unwrap()..=last.parse::<usize>().unwrap()]
         } else {
             &whole[..]
         };
         let same = reply.body == expected;
         let lengths = (reply.body.len(), expected.len());
-        assert!(same, "seed {seed}: {request:?} got another body, {lengths:?}, with {:?}", reply.head);
+        assert!(
+            same,
+            "seed {seed}: {request:?} got another body, {lengths:?}, with {:?}",
+            reply.head
+        );
     }
 }
 
 impl Reply {
     fn field(&self, name: &str) -> Option<&str> {
-        self.head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head
+            .iter()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
 async fn connect(address: SocketAddr) -> BufReader<TcpStream> {
-    BufReader::with_capacity(16_384, TcpStream::connect(address).await.expect("the proxy listens"))
+    BufReader::with_capacity(
+        16_384,
+        TcpStream::connect(address)
+            .await
+            .expect("the proxy listens"),
+    )
 }
 
 async fn read_head(connection: &mut BufReader<TcpStream>) -> Option<Reply> {
@@ -225,8 +340,15 @@ async fn read_head(connection: &mut BufReader<TcpStream>) -> Option<Reply> {
     loop {
         let line = read_line(connection).await.ok()?;
         if line.is_empty() {
-            let status = head.first().and_then(|line: &String| line.split(' ').nth(1)?.parse().ok())?;
-            return Some(Reply { status, head, body: Vec::new(), complete: false });
+            let status = head
+                .first()
+                .and_then(|line: &String| line.split(' ').nth(1)?.parse().ok())?;
+            return Some(Reply {
+                status,
+                head,
+                body: Vec::new(),
+                complete: false,
+            });
         }
         head.push(line);
     }
@@ -236,7 +358,9 @@ async fn read_head(connection: &mut BufReader<TcpStream>) -> Option<Reply> {
 async fn read_line(connection: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     let mut line = String::new();
     connection.read_line(&mut line).await?;
-    let line = line.strip_suffix("\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    let line = line
+        .strip_suffix("\r\n")
+        .ok_or(std::io::ErrorKind::UnexpectedEof)?;
     Ok(line.to_ascii_lowercase())
 }
 
@@ -253,7 +377,8 @@ async fn read_body(
     if reply.field("transfer-encoding") == Some("chunked") {
         loop {
             let line = read_line(connection).await?;
-            let length = usize::from_str_radix(&line, 16).map_err(|_| std::io::ErrorKind::InvalidData)?;
+            let length =
+                usize::from_str_radix(&line, 16).map_err(|_| std::io::ErrorKind::InvalidData)?;
             read_exactly(connection, &mut reply.body, length, slow).await?;
             if !read_line(connection).await?.is_empty() {
                 return Err(std::io::ErrorKind::InvalidData.into());
@@ -263,7 +388,10 @@ async fn read_body(
             }
         }
     }
-    let length = reply.field("content-length").and_then(|length| length.parse().ok()).expect("a body's length");
+    let length = reply
+        .field("content-length")
+        .and_then(|length| length.parse().ok())
+        .expect("a body's length");
     read_exactly(connection, &mut reply.body, length, slow).await
 }
 
@@ -302,6 +430,11 @@ impl Counts {
             (&self.cut_off, 200),
             (&self.resets, 100),
         ];
-        assert!(least.iter().all(|(counter, least)| counter.load(Ordering::Relaxed) >= *least), "{self:?}");
+        assert!(
+            least
+                .iter()
+                .all(|(counter, least)| counter.load(Ordering::Relaxed) >= *least),
+            "{self:?}"
+        );
     }
 }

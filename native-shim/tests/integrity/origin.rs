@@ -47,10 +47,16 @@ async fn answer(world: &World, head: &str, call: &Call) -> bool {
     let mut random = Random::new(world.seed, number);
     if method == "POST" {
         let text = world.change(page).to_string();
-        return call.answer("200 OK", &format!("x-version: {text}\r\n"), &text).await;
+        return call
+            .answer("200 OK", &format!("x-version: {text}\r\n"), &text)
+            .await;
     }
     let version = world.version(page);
-    let control = if page.is_multiple_of(2) { "max-age=60" } else { "no-cache" };
+    let control = if page.is_multiple_of(2) {
+        "max-age=60"
+    } else {
+        "no-cache"
+    };
     let fields = format!(
         "x-version: {version}\r\netag: \"{version}\"\r\ncache-control: {control}\r\ncache-tag: t{}\r\n",
         page % 4
@@ -67,11 +73,17 @@ async fn answer(world: &World, head: &str, call: &Call) -> bool {
     if way == Way::Silent {
         return false;
     }
-    if field(head, "if-none-match").is_some_and(|tags| tags.split(", ").any(|tag| tag == format!("\"{version}\""))) {
-        return call.write(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n")).await;
+    if field(head, "if-none-match")
+        .is_some_and(|tags| tags.split(", ").any(|tag| tag == format!("\"{version}\"")))
+    {
+        return call
+            .write(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n"))
+            .await;
     }
     let whole = body(page, version);
-    let part = field(head, "range").filter(|_| page.is_multiple_of(3)).and_then(|range| part(range, whole.len()));
+    let part = field(head, "range")
+        .filter(|_| page.is_multiple_of(3))
+        .and_then(|range| part(range, whole.len()));
     let (status, range, body) = match part {
         Some((first, last)) => {
             let range = format!("content-range: bytes {first}-{last}/{}\r\n", whole.len());
@@ -79,7 +91,12 @@ async fn answer(world: &World, head: &str, call: &Call) -> bool {
         }
         None => ("200 OK", String::new(), &whole[..]),
     };
-    let framing = [Framing::Length, Framing::Length, Framing::Chunks, Framing::Close][random.below(4)];
+    let framing = [
+        Framing::Length,
+        Framing::Length,
+        Framing::Chunks,
+        Framing::Close,
+    ][random.below(4)];
     let framed = match framing {
         Framing::Length => format!("content-length: {}\r\n", body.len()),
         Framing::Chunks => "transfer-encoding: chunked\r\n".to_owned(),
@@ -104,7 +121,11 @@ async fn send(
     let at = random.below(body.len() + 1);
     let (before, after) = body.split_at(at);
     let first = [head.into_bytes(), framed(before, framing)].concat();
-    let end: &[u8] = if framing == Framing::Chunks { b"0\r\n\r\n" } else { b"" };
+    let end: &[u8] = if framing == Framing::Chunks {
+        b"0\r\n\r\n"
+    } else {
+        b""
+    };
     let rest = [framed(after, framing), end.to_vec()].concat();
     match way {
         Way::Whole => return call.write([first, rest].concat()).await && framing != Framing::Close,
@@ -152,7 +173,8 @@ fn framed(piece: &[u8], framing: Framing) -> Vec<u8> {
 }
 
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    head.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 fn part(range: &str, length: usize) -> Option<(usize, usize)> {

@@ -1,4 +1,5 @@
-//! What is true: which version each page has, what its body is, and which versions nobody may get any more.
+//! What is true: which version each page has, what its body is, and which versions nobody may get
+//! any more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,8 @@ pub(crate) const PAGES: usize = 24;
 pub(crate) struct World {
     pub(crate) seed: u64,
     versions: [AtomicU64; PAGES],
-    /// What was there when a change was answered, or a purge made: whoever asks afterwards gets this version or a later one.
+    /// What was there when a change was answered, or a purge made: whoever asks afterwards gets
+    /// this version or a later one.
     floors: [AtomicU64; PAGES],
     /// The same of soft purges, which leave a response that stands in for a failing origin.
     soft_floors: [AtomicU64; PAGES],
@@ -45,7 +47,13 @@ impl Counts {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let zeros = || std::array::from_fn(|_| AtomicU64::new(0));
-        Self { seed, versions: zeros(), floors: zeros(), soft_floors: zeros(), counts: Counts::default() }
+        Self {
+            seed,
+            versions: zeros(),
+            floors: zeros(),
+            soft_floors: zeros(),
+            counts: Counts::default(),
+        }
     }
 
     pub(crate) fn version(&self, page: usize) -> u64 {
@@ -58,26 +66,39 @@ impl World {
     }
 
     pub(crate) fn raise_floor(&self, page: usize, version: u64, soft: bool) {
-        let floors = if soft { &self.soft_floors } else { &self.floors };
+        let floors = if soft {
+            &self.soft_floors
+        } else {
+            &self.floors
+        };
         floors[page].fetch_max(version, Ordering::SeqCst);
     }
 
-    /// The oldest versions that a request which begins now may get: in any case, and unless the origin fails.
+    /// The oldest versions that a request which begins now may get: in any case, and unless the
+    /// origin fails.
     pub(crate) fn floors(&self, page: usize) -> (u64, u64) {
         let hard = self.floors[page].load(Ordering::SeqCst);
-        (hard, hard.max(self.soft_floors[page].load(Ordering::SeqCst)))
+        (
+            hard,
+            hard.max(self.soft_floors[page].load(Ordering::SeqCst)),
+        )
     }
 }
 
 pub(crate) fn path(page: usize) -> String {
-    if page < PAGES / 2 { format!("/cached/{page}") } else { format!("/respect/{page}") }
+    if page < PAGES / 2 {
+        format!("/cached/{page}")
+    } else {
+        format!("/respect/{page}")
+    }
 }
 
 pub(crate) fn page(path: &str) -> usize {
     path.rsplit('/').next().unwrap().parse().unwrap()
 }
 
-/// The body of a version: most are small, some fill several packets, and a few are larger than what is stored.
+/// The body of a version: most are small, some fill several packets, and a few are larger than what
+/// is stored.
 pub(crate) fn body(page: usize, version: u64) -> Vec<u8> {
     let mut random = Random::new(page as u64, version);
     let length = match random.below(20) {

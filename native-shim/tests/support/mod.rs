@@ -1,6 +1,12 @@
-//! What the tests share: a scripted origin, a proxy in front of it, and a client that sees every byte.
+//! What the tests share: a scripted origin, a proxy in front of it, and a client that sees every
+//! byte.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::missing_panics_doc,
+    reason = "each test file uses a part of it"
+)]
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,12 +30,23 @@ pub struct Call {
 
 impl Call {
     pub async fn write(&self, text: impl AsRef<[u8]>) -> bool {
-        self.stream.lock().await.write_all(text.as_ref()).await.is_ok()
+        self.stream
+            .lock()
+            .await
+            .write_all(text.as_ref())
+            .await
+            .is_ok()
     }
 
     pub async fn read_some(&self) -> Vec<u8> {
         let mut buffer = vec![0; 65536];
-        let read = self.stream.lock().await.read(&mut buffer).await.unwrap_or(0);
+        let read = self
+            .stream
+            .lock()
+            .await
+            .read(&mut buffer)
+            .await
+            .unwrap_or(0);
         buffer.truncate(read);
         buffer
     }
@@ -37,12 +54,18 @@ impl Call {
     /// Makes the end of the connection a reset.
     pub async fn reset_at_end(&self) {
         let stream = self.stream.lock().await;
-        socket2::SockRef::from(&*stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        socket2::SockRef::from(&*stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
     }
 
     /// Answers with a body, and fields that are whole lines.
     pub async fn answer(&self, status: &str, fields: &str, body: &str) -> bool {
-        self.write(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{fields}\r\n{body}", body.len())).await
+        self.write(format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{fields}\r\n{body}",
+            body.len()
+        ))
+        .await
     }
 }
 
@@ -64,8 +87,17 @@ impl Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script: Arc<Script> = Arc::new(move |head, call| Box::pin(script(head, call)));
-        let origin = Self { address, requests: Arc::default(), connections: Arc::default(), closed: Arc::default() };
-        let counts = (Arc::clone(&origin.requests), Arc::clone(&origin.connections), Arc::clone(&origin.closed));
+        let origin = Self {
+            address,
+            requests: Arc::default(),
+            connections: Arc::default(),
+            closed: Arc::default(),
+        };
+        let counts = (
+            Arc::clone(&origin.requests),
+            Arc::clone(&origin.connections),
+            Arc::clone(&origin.closed),
+        );
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counts.1.fetch_add(1, Ordering::SeqCst);
@@ -102,7 +134,9 @@ impl Origin {
 }
 
 async fn serve(stream: TcpStream, script: Arc<Script>, requests: Arc<AtomicUsize>) {
-    let call = Call { stream: Arc::new(tokio::sync::Mutex::new(stream)) };
+    let call = Call {
+        stream: Arc::new(tokio::sync::Mutex::new(stream)),
+    };
     loop {
         let Some(head) = read_head(&mut *call.stream.lock().await).await else {
             return;
@@ -144,11 +178,18 @@ impl Proxy {
         let (node, files) = (Arc::new(node), Arc::new(TlsFiles::new(folder)));
         let server = Server::start(&node, &files).unwrap();
         let address = server.address();
-        Self { node, files, server: Some(server), address }
+        Self {
+            node,
+            files,
+            server: Some(server),
+            address,
+        }
     }
 
     pub async fn client(&self) -> Client<TcpStream> {
-        Client { stream: TcpStream::connect(self.address).await.unwrap() }
+        Client {
+            stream: TcpStream::connect(self.address).await.unwrap(),
+        }
     }
 
     pub async fn get(&self, path: &str) -> Reply {
@@ -167,7 +208,9 @@ impl Drop for Proxy {
 impl Proxy {
     /// Returns whether the metrics have this line.
     pub fn measures(&self, line: &str) -> bool {
-        tidegate::Metrics::page(&self.node).lines().any(|l| l == line)
+        tidegate::Metrics::page(&self.node)
+            .lines()
+            .any(|l| l == line)
     }
 
     /// Returns the lines written to the access log since the last look.
@@ -244,7 +287,9 @@ impl Reply {
     }
 
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     pub fn is_problem(&self, status: u16, reason: &str) -> bool {
@@ -267,7 +312,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     pub async fn get(&mut self, path: &str) -> Reply {
-        self.send(format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n")).await;
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: t.example\r\n\r\n"))
+            .await;
         self.reply().await
     }
 
@@ -293,9 +339,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Reads the head of a reply, or of an answer without body.
     pub async fn reply_head(&mut self) -> Reply {
-        let head = read_head(&mut self.stream).await.expect("a reply").to_lowercase();
+        let head = read_head(&mut self.stream)
+            .await
+            .expect("a reply")
+            .to_lowercase();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Reply { status, head, body: Vec::new(), complete: false }
+        Reply {
+            status,
+            head,
+            body: Vec::new(),
+            complete: false,
+        }
     }
 
     /// Reads one chunk of a chunked body; `None` when the connection ends instead.

@@ -1,4 +1,5 @@
-//! Where the other cache is known to differ. Each entry rewrites an exchange into one in which it does as we do.
+//! Where the other cache is known to differ. Each entry rewrites an exchange into one in which it
+//! does as we do.
 
 use tidegate_core::Timestamp;
 use tidegate_core::cache::date;
@@ -34,13 +35,22 @@ pub(crate) const KNOWN: &[Known] = &[
         reason: "it reads a directive that is repeated with other values as must-revalidate too; for us the first counts",
         rewrite: first_counts,
     },
-    Known { reason: "it knows no must-understand (RFC 9111, section 5.2.2.3)", rewrite: must_understand },
-    Known { reason: "it ignores max-age and s-maxage without a value; for us they make stale", rewrite: with_values },
+    Known {
+        reason: "it knows no must-understand (RFC 9111, section 5.2.2.3)",
+        rewrite: must_understand,
+    },
+    Known {
+        reason: "it ignores max-age and s-maxage without a value; for us they make stale",
+        rewrite: with_values,
+    },
     Known {
         reason: "it takes seconds that are too large for 0; RFC 9111, section 1.2.2 wants the largest number",
         rewrite: saturated,
     },
-    Known { reason: "it stores what Vary: * says that nobody may use", rewrite: star },
+    Known {
+        reason: "it stores what Vary: * says that nobody may use",
+        rewrite: star,
+    },
     Known {
         reason: "what has expired for good is still another variant for it; for us it is not there, whether a store has dropped it or not",
         rewrite: expired,
@@ -53,13 +63,22 @@ pub(crate) const KNOWN: &[Known] = &[
         reason: "immutable without a lifetime is one day; RFC 8246 gives no lifetime",
         rewrite: |e| control(e, |name, _| name != "immutable"),
     },
-    Known { reason: "Pragma counts; RFC 9111, section 5.4 has deprecated it", rewrite: |e| without(e, "pragma") },
+    Known {
+        reason: "Pragma counts; RFC 9111, section 5.4 has deprecated it",
+        rewrite: |e| without(e, "pragma"),
+    },
     Known {
         reason: "max-stale gives a client stale responses; for us that is the origin's or the policy's choice",
         rewrite: no_max_stale,
     },
-    Known { reason: "it ignores a client's max-age that is no number; for us it is 0", rewrite: client_seconds },
-    Known { reason: "it reads one format of dates out of three (RFC 9110, section 5.6.7)", rewrite: one_format },
+    Known {
+        reason: "it ignores a client's max-age that is no number; for us it is 0",
+        rewrite: client_seconds,
+    },
+    Known {
+        reason: "it reads one format of dates out of three (RFC 9110, section 5.6.7)",
+        rewrite: one_format,
+    },
     Known {
         reason: "of several Expires it takes the first; for us they are invalid, as RFC 9111, section 4.2.1 allows",
         rewrite: one_expires,
@@ -72,7 +91,10 @@ pub(crate) const KNOWN: &[Known] = &[
         reason: "it ignores the age that Date tells (RFC 9111, section 4.2.3: apparent_age)",
         rewrite: apparent_age,
     },
-    Known { reason: "it validates by a Last-Modified that is no date", rewrite: modified_date },
+    Known {
+        reason: "it validates by a Last-Modified that is no date",
+        rewrite: modified_date,
+    },
     Known {
         reason: "a response that the method HEAD asks for is not taken from that to a GET",
         rewrite: |e| Exchange { method: "GET", ..e },
@@ -100,23 +122,38 @@ type Directive = (String, Option<String>);
 /// Splits Cache-Control; commas in quotes do not count.
 fn directives(fields: &Fields, name: &str) -> Vec<Directive> {
     let mut quoted = false;
-    let lines =
-        fields.iter().filter(|(n, _)| *n == name).map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(",");
+    let lines = fields
+        .iter()
+        .filter(|(n, _)| *n == name)
+        .map(|(_, value)| value.as_str())
+        .collect::<Vec<_>>()
+        .join(",");
     let members = lines.split(|c| {
         quoted ^= c == '"';
         c == ',' && !quoted
     });
     let members = members.map(str::trim).filter(|member| !member.is_empty());
     members
-        .map(|m| m.split_once('=').map_or((m.to_owned(), None), |(n, v)| (n.to_owned(), Some(v.to_owned()))))
+        .map(|m| {
+            m.split_once('=').map_or((m.to_owned(), None), |(n, v)| {
+                (n.to_owned(), Some(v.to_owned()))
+            })
+        })
         .collect()
 }
 
 fn set_directives(fields: &mut Fields, directives: &[Directive]) {
-    let member = |(name, value): &Directive| value.as_ref().map_or(name.clone(), |value| format!("{name}={value}"));
+    let member = |(name, value): &Directive| {
+        value
+            .as_ref()
+            .map_or(name.clone(), |value| format!("{name}={value}"))
+    };
     fields.retain(|(name, _)| *name != "cache-control");
     if !directives.is_empty() {
-        fields.push(("cache-control", directives.iter().map(member).collect::<Vec<_>>().join(", ")));
+        fields.push((
+            "cache-control",
+            directives.iter().map(member).collect::<Vec<_>>().join(", "),
+        ));
     }
 }
 
@@ -146,7 +183,10 @@ fn first_counts(mut e: Exchange) -> Exchange {
     let mut seen = Vec::new();
     all.retain(|(name, value)| {
         // One with fields and one without are two.
-        let key = (name.to_ascii_lowercase(), value.is_some() && (name == "private" || name == "no-cache"));
+        let key = (
+            name.to_ascii_lowercase(),
+            value.is_some() && (name == "private" || name == "no-cache"),
+        );
         let new = !seen.contains(&key);
         seen.push(key);
         new
@@ -161,7 +201,9 @@ fn must_understand(e: Exchange) -> Exchange {
         return e;
     }
     let understood = [200, 203, 204, 301, 302, 404, 501].contains(&e.status);
-    let mut e = control(e, |name, _| name != "must-understand" && !(name == "no-store" && understood));
+    let mut e = control(e, |name, _| {
+        name != "must-understand" && !(name == "no-store" && understood)
+    });
     if !understood {
         e.response.push(("cache-control", "no-store".into()));
     }
@@ -195,14 +237,26 @@ fn without(mut e: Exchange, name: &str) -> Exchange {
 
 fn expired(e: Exchange) -> Exchange {
     let strict = ["s-maxage", "must-revalidate", "proxy-revalidate"];
-    let strict = directives(&e.response, "cache-control").iter().any(|(name, _)| strict.contains(&name.as_str()))
+    let strict = directives(&e.response, "cache-control")
+        .iter()
+        .any(|(name, _)| strict.contains(&name.as_str()))
         || has(&e, "set-cookie");
     let validator = has(&e, "etag") || date_of(&e, "last-modified").is_some();
-    let told = e.response.iter().find(|(name, _)| *name == "age").and_then(|(_, value)| value.split(',').next());
+    let told = e
+        .response
+        .iter()
+        .find(|(name, _)| *name == "age")
+        .and_then(|(_, value)| value.split(',').next());
     let told = told.filter(|age| age.bytes().all(|byte| byte.is_ascii_digit()));
     let told = told.map_or(0, |age| age.parse::<u64>().unwrap_or(u64::MAX));
-    let age = told.max(Timestamp::from_millis(START).since(made(&e)) / 1000).saturating_add(e.elapsed);
-    if strict && !validator && lifetime(&e).unwrap_or(0) <= age { without(e, "vary") } else { e }
+    let age = told
+        .max(Timestamp::from_millis(START).since(made(&e)) / 1000)
+        .saturating_add(e.elapsed);
+    if strict && !validator && lifetime(&e).unwrap_or(0) <= age {
+        without(e, "vary")
+    } else {
+        e
+    }
 }
 
 fn cookies(mut e: Exchange) -> Exchange {
@@ -215,7 +269,8 @@ fn cookies(mut e: Exchange) -> Exchange {
 }
 
 fn no_max_stale(mut e: Exchange) -> Exchange {
-    e.second.retain(|(_, value)| !value.starts_with("max-stale"));
+    e.second
+        .retain(|(_, value)| !value.starts_with("max-stale"));
     e
 }
 
@@ -238,7 +293,8 @@ fn written(at: Timestamp) -> String {
 
 fn one_format(mut e: Exchange) -> Exchange {
     for (name, value) in &mut e.response {
-        if let Some(at) = at(value).filter(|_| ["date", "expires", "last-modified"].contains(name)) {
+        if let Some(at) = at(value).filter(|_| ["date", "expires", "last-modified"].contains(name))
+        {
             *value = written(at);
         }
     }
@@ -246,7 +302,12 @@ fn one_format(mut e: Exchange) -> Exchange {
 }
 
 fn one_expires(mut e: Exchange) -> Exchange {
-    if e.response.iter().filter(|(name, _)| *name == "expires").count() > 1 {
+    if e.response
+        .iter()
+        .filter(|(name, _)| *name == "expires")
+        .count()
+        > 1
+    {
         e.response.retain(|(name, _)| *name != "expires");
         e.response.push(("expires", "0".into()));
     }
@@ -257,7 +318,15 @@ fn one_age(mut e: Exchange) -> Exchange {
     for (_, value) in e.response.iter_mut().filter(|(name, _)| *name == "age") {
         let first = value.split(',').next().unwrap_or_default();
         let number = first.bytes().all(|byte| byte.is_ascii_digit());
-        *value = if number { first.parse::<u64>().unwrap_or(u64::MAX).min(1 << 40).to_string() } else { "0".into() };
+        *value = if number {
+            first
+                .parse::<u64>()
+                .unwrap_or(u64::MAX)
+                .min(1 << 40)
+                .to_string()
+        } else {
+            "0".into()
+        };
     }
     e
 }
@@ -265,8 +334,12 @@ fn one_age(mut e: Exchange) -> Exchange {
 fn apparent_age(mut e: Exchange) -> Exchange {
     let headers = header_map(&e.response);
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let behind = text("date").and_then(at).map_or(0, |date| Timestamp::from_millis(START).since(date) / 1000);
-    let told = text("age").and_then(|age| age.parse::<u64>().ok()).unwrap_or(0);
+    let behind = text("date")
+        .and_then(at)
+        .map_or(0, |date| Timestamp::from_millis(START).since(date) / 1000);
+    let told = text("age")
+        .and_then(|age| age.parse::<u64>().ok())
+        .unwrap_or(0);
     if behind > told {
         e.response.retain(|(name, _)| *name != "age");
         e.response.push(("age", behind.to_string()));
@@ -275,26 +348,41 @@ fn apparent_age(mut e: Exchange) -> Exchange {
 }
 
 fn modified_date(mut e: Exchange) -> Exchange {
-    e.response.retain(|(name, value)| *name != "last-modified" || at(value).is_some());
+    e.response
+        .retain(|(name, value)| *name != "last-modified" || at(value).is_some());
     e
 }
 
 fn lists(mut e: Exchange) -> Exchange {
-    for (_, value) in e.first.iter_mut().chain(&mut e.second).filter(|(name, _)| *name == "x-a") {
-        *value = value.split(',').map(str::trim).collect::<Vec<_>>().join(",");
+    for (_, value) in e
+        .first
+        .iter_mut()
+        .chain(&mut e.second)
+        .filter(|(name, _)| *name == "x-a")
+    {
+        *value = value
+            .split(',')
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join(",");
     }
     e
 }
 
 fn star(mut e: Exchange) -> Exchange {
-    if e.response.iter().any(|(name, value)| *name == "vary" && value.contains('*')) {
+    if e.response
+        .iter()
+        .any(|(name, value)| *name == "vary" && value.contains('*'))
+    {
         e.response.push(("cache-control", "no-store".into()));
     }
     e
 }
 
 fn status(mut e: Exchange) -> Exchange {
-    let public = directives(&e.response, "cache-control").iter().any(|(name, _)| name == "public");
+    let public = directives(&e.response, "cache-control")
+        .iter()
+        .any(|(name, _)| name == "public");
     let by_default = [200, 203, 204, 301, 404, 501].contains(&e.status);
     if by_default || public || lifetime(&e).is_some() {
         e.status = 200;
@@ -307,7 +395,9 @@ fn has(e: &Exchange, name: &str) -> bool {
 }
 
 fn date_of(e: &Exchange, name: &str) -> Option<Timestamp> {
-    header_map(&e.response).get(name).and_then(|value| at(value.to_str().ok()?))
+    header_map(&e.response)
+        .get(name)
+        .and_then(|value| at(value.to_str().ok()?))
 }
 
 fn made(e: &Exchange) -> Timestamp {
@@ -318,10 +408,24 @@ fn made(e: &Exchange) -> Timestamp {
 fn lifetime(e: &Exchange) -> Option<u64> {
     let all = directives(&e.response, "cache-control");
     let seconds = |wanted: &str| {
-        let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        found.map(|(_, value)| value.as_deref().unwrap_or("0").trim_matches('"').parse::<u64>().unwrap_or(0))
+        let found = all
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        found.map(|(_, value)| {
+            value
+                .as_deref()
+                .unwrap_or("0")
+                .trim_matches('"')
+                .parse::<u64>()
+                .unwrap_or(0)
+        })
     };
-    let expires = || match e.response.iter().filter(|(name, _)| *name == "expires").count() {
+    let expires = || match e
+        .response
+        .iter()
+        .filter(|(name, _)| *name == "expires")
+        .count()
+    {
         0 => None,
         1 => Some(date_of(e, "expires").map_or(0, |expires| expires.since(made(e)) / 1000)),
         _ => Some(0),

@@ -42,17 +42,28 @@ impl Origins for Same<'_> {
 
 pub(crate) fn verdict(exchange: &Exchange) -> Verdict {
     static PARSED: OnceLock<Policy> = OnceLock::new();
-    let policy = PARSED.get_or_init(|| Policy::parse("policy", POLICY).unwrap_or_else(|error| panic!("{error}")));
+    let policy = PARSED
+        .get_or_init(|| Policy::parse("policy", POLICY).unwrap_or_else(|error| panic!("{error}")));
     let mut simulator = Simulator::new(policy.clone());
-    let mut origin = Same { exchange, asked: HeaderMap::new() };
+    let mut origin = Same {
+        exchange,
+        asked: HeaderMap::new(),
+    };
     let start = Timestamp::from_millis(START);
     let first = simulator.exchange(head("GET", &exchange.first), CLIENT, start, &mut origin);
     if !first.report.cache.is_some_and(|cache| cache.stored) {
         return Verdict::NotStored;
     }
     let later = start.plus(exchange.elapsed * 1000);
-    let second = simulator.exchange(head(exchange.method, &exchange.second), CLIENT, later, &mut origin);
-    let conditional = ["if-none-match", "if-modified-since"].iter().any(|name| origin.asked.contains_key(*name));
+    let second = simulator.exchange(
+        head(exchange.method, &exchange.second),
+        CLIENT,
+        later,
+        &mut origin,
+    );
+    let conditional = ["if-none-match", "if-modified-since"]
+        .iter()
+        .any(|name| origin.asked.contains_key(*name));
     match second.report.cache.map(|cache| cache.outcome) {
         Some(CacheOutcome::Hit) => Verdict::Fresh,
         Some(CacheOutcome::VaryMiss) => Verdict::Other,
@@ -66,6 +77,7 @@ fn head(method: &str, fields: &Fields) -> request::Parts {
     head.method = method.parse().expect("a method");
     head.uri = "/a".parse().expect("a path");
     head.headers = header_map(fields);
-    head.headers.insert("host", HeaderValue::from_static("a.example"));
+    head.headers
+        .insert("host", HeaderValue::from_static("a.example"));
     head
 }

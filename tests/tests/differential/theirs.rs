@@ -16,8 +16,12 @@ pub(crate) fn verdict(exchange: &Exchange) -> Option<Verdict> {
         let mut response = Response::new(());
         *response.status_mut() = exchange.status.try_into().expect("a status");
         *response.headers_mut() = header_map(&exchange.response);
-        let policy =
-            CachePolicy::new_options(&request("GET", &exchange.first), &response, received, CacheOptions::default());
+        let policy = CachePolicy::new_options(
+            &request("GET", &exchange.first),
+            &response,
+            received,
+            CacheOptions::default(),
+        );
         if !policy.is_storable() {
             return Verdict::NotStored;
         }
@@ -25,10 +29,18 @@ pub(crate) fn verdict(exchange: &Exchange) -> Option<Verdict> {
         match policy.before_request(&request(exchange.method, &exchange.second), now) {
             BeforeRequest::Fresh(_) => Verdict::Fresh,
             BeforeRequest::Stale { matches: false, .. } => Verdict::Other,
-            BeforeRequest::Stale { request, matches: true } => {
-                let conditional =
-                    ["if-none-match", "if-modified-since"].iter().any(|name| request.headers.contains_key(*name));
-                if conditional { Verdict::Validated } else { Verdict::Replaced }
+            BeforeRequest::Stale {
+                request,
+                matches: true,
+            } => {
+                let conditional = ["if-none-match", "if-modified-since"]
+                    .iter()
+                    .any(|name| request.headers.contains_key(*name));
+                if conditional {
+                    Verdict::Validated
+                } else {
+                    Verdict::Replaced
+                }
             }
         }
     })
@@ -36,7 +48,12 @@ pub(crate) fn verdict(exchange: &Exchange) -> Option<Verdict> {
 }
 
 fn request(method: &str, fields: &Fields) -> Request<()> {
-    let mut request = Request::builder().method(method).uri("/a").header("host", "a.example").body(()).expect("valid");
+    let mut request = Request::builder()
+        .method(method)
+        .uri("/a")
+        .header("host", "a.example")
+        .body(())
+        .expect("valid");
     request.headers_mut().extend(header_map(fields));
     request
 }

@@ -1,6 +1,11 @@
-//! What caches have got wrong, this one among them: each test is a short story of a site, told to a node with a store, and what must not happen.
+//! What caches have got wrong, this one among them: each test is a short story of a site, told to a
+//! node with a store, and what must not happen.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 mod keys;
 mod parts;
@@ -33,7 +38,10 @@ impl Origins for Origin {
         let (mut head, ()) = http::Response::new(()).into_parts();
         head.status = StatusCode::from_u16(self.status).expect("a status");
         for (name, value) in &self.fields {
-            head.headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).expect("a value"));
+            head.headers.append(
+                HeaderName::from_static(name),
+                HeaderValue::try_from(value).expect("a value"),
+            );
         }
         Ok((head, Bytes::from(self.body.clone())))
     }
@@ -47,13 +55,20 @@ struct Site {
 
 /// A site with one cache profile.
 fn site(profile: &str) -> Site {
-    with_routes(&format!("[cache.c]\n{profile}\n[[routes]]\npool = \"main\"\ncache = \"c\"\n"))
+    with_routes(&format!(
+        "[cache.c]\n{profile}\n[[routes]]\npool = \"main\"\ncache = \"c\"\n"
+    ))
 }
 
 fn with_routes(routes: &str) -> Site {
-    let text = format!("[origins.a]\nurl = \"http://a.test\"\n[pools.main]\norigins = [\"a\"]\n{routes}");
+    let text =
+        format!("[origins.a]\nurl = \"http://a.test\"\n[pools.main]\norigins = [\"a\"]\n{routes}");
     let policy = Policy::parse("policy", &text).unwrap_or_else(|error| panic!("{error}"));
-    Site { node: Simulator::new(policy), origin: Origin::default(), seconds: 0 }
+    Site {
+        node: Simulator::new(policy),
+        origin: Origin::default(),
+        seconds: 0,
+    }
 }
 
 impl Site {
@@ -61,7 +76,11 @@ impl Site {
     fn says(&mut self, status: u16, fields: &[&'static str], body: &str) -> &mut Self {
         self.origin.status = status;
         let field = |line: &&'static str| line.split_once(": ").expect("name: value");
-        self.origin.fields = fields.iter().map(field).map(|(name, value)| (name, value.to_owned())).collect();
+        self.origin.fields = fields
+            .iter()
+            .map(field)
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect();
         self.origin.body = body.into();
         self
     }
@@ -71,10 +90,14 @@ impl Site {
         head.method = Method::from_bytes(method.as_bytes()).expect("a method");
         head.uri = path.parse().expect("a path");
         for (name, value) in fields.iter().filter_map(|line| line.split_once(": ")) {
-            head.headers
-                .append(HeaderName::try_from(name).expect("a name"), HeaderValue::try_from(value).expect("a value"));
+            head.headers.append(
+                HeaderName::try_from(name).expect("a name"),
+                HeaderValue::try_from(value).expect("a value"),
+            );
         }
-        head.headers.entry("host").or_insert(HeaderValue::from_static("shop.example"));
+        head.headers
+            .entry("host")
+            .or_insert(HeaderValue::from_static("shop.example"));
         let now = Timestamp::from_millis(START).plus(1000 * self.seconds);
         self.node.exchange(head, CLIENT, now, &mut self.origin)
     }
@@ -89,20 +112,30 @@ impl Site {
     }
 
     fn purge(&mut self, pattern: &str) {
-        for purge in Order::of_pattern(pattern).and_then(|order| order.purges()).expect("a pattern") {
+        for purge in Order::of_pattern(pattern)
+            .and_then(|order| order.purges())
+            .expect("a pattern")
+        {
             self.node.engine().purge(&purge);
         }
     }
 
     fn purge_tag(&mut self, tag: &str) {
-        let order = Order { tags: vec![tag.to_owned()], ..Order::default() };
+        let order = Order {
+            tags: vec![tag.to_owned()],
+            ..Order::default()
+        };
         for purge in order.purges().expect("an order") {
             self.node.engine().purge(&purge);
         }
     }
 
     fn purge_softly(&mut self) {
-        let order = Order { everything: true, soft: true, ..Order::default() };
+        let order = Order {
+            everything: true,
+            soft: true,
+            ..Order::default()
+        };
         for purge in order.purges().expect("an order") {
             self.node.engine().purge(&purge);
         }
@@ -115,6 +148,13 @@ impl Site {
 }
 
 fn told(outcome: &Outcome) -> (String, String) {
-    let status = outcome.head.headers.get("cache-status").map(|value| value.to_str().expect("text").to_owned());
-    (String::from_utf8_lossy(&outcome.body).into_owned(), status.unwrap_or_default())
+    let status = outcome
+        .head
+        .headers
+        .get("cache-status")
+        .map(|value| value.to_str().expect("text").to_owned());
+    (
+        String::from_utf8_lossy(&outcome.body).into_owned(),
+        status.unwrap_or_default(),
+    )
 }

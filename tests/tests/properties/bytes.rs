@@ -121,12 +121,23 @@ struct Replies(Vec<(u16, Fields)>);
 impl Origins for Replies {
     fn answer(&mut self, attempt: &Attempt, now: &mut Timestamp) -> Answer {
         *now = now.plus(1);
-        let (status, fields) = if self.0.len() > 1 { self.0.remove(0) } else { self.0[0].clone() };
+        let (status, fields) = if self.0.len() > 1 {
+            self.0.remove(0)
+        } else {
+            self.0[0].clone()
+        };
         let (mut head, ()): (response::Parts, ()) = http::Response::new(()).into_parts();
         head.status = StatusCode::from_u16(status).expect("a status");
         head.headers = headers(&fields);
         let empty = status == 304 || attempt.head.method == http::Method::HEAD;
-        Ok((head, if empty { Bytes::new() } else { Bytes::from_static(b"0123456789") }))
+        Ok((
+            head,
+            if empty {
+                Bytes::new()
+            } else {
+                Bytes::from_static(b"0123456789")
+            },
+        ))
     }
 }
 
@@ -144,11 +155,23 @@ fn headers(fields: &Fields) -> HeaderMap {
 #[test]
 fn no_field_makes_the_core_panic() {
     let method = prop_oneof![5 => Just("GET"), 1 => Just("HEAD"), 1 => Just("POST")];
-    let replies = vec((select(&[200_u16, 200, 200, 206, 304, 404, 500, 204, 302][..]), fields(&RESPONSE)), 1..3);
-    let exchange =
-        (method, select(&["respect", "graced", "client", "override"][..]), fields(&REQUEST), replies, 0..9000_u64);
+    let replies = vec(
+        (
+            select(&[200_u16, 200, 200, 206, 304, 404, 500, 204, 302][..]),
+            fields(&RESPONSE),
+        ),
+        1..3,
+    );
+    let exchange = (
+        method,
+        select(&["respect", "graced", "client", "override"][..]),
+        fields(&REQUEST),
+        replies,
+        0..9000_u64,
+    );
     let result = TestRunner::new(crate::config()).run(&vec(exchange, 1..5), |exchanges| {
-        let mut simulator = Simulator::new(Policy::parse("policy", crate::POLICY).expect("a policy"));
+        let mut simulator =
+            Simulator::new(Policy::parse("policy", crate::POLICY).expect("a policy"));
         let mut now = START;
         for (method, profile, asked, replies, after) in exchanges {
             now += after;
@@ -156,8 +179,15 @@ fn no_field_makes_the_core_panic() {
             head.method = method.parse().expect("a method");
             head.uri = format!("/{profile}/").parse().expect("a path");
             head.headers = headers(&asked);
-            head.headers.entry("host").or_insert(HeaderValue::from_static("a.example"));
-            let outcome = simulator.exchange(head, CLIENT, Timestamp::from_millis(now), &mut Replies(replies));
+            head.headers
+                .entry("host")
+                .or_insert(HeaderValue::from_static("a.example"));
+            let outcome = simulator.exchange(
+                head,
+                CLIENT,
+                Timestamp::from_millis(now),
+                &mut Replies(replies),
+            );
             prop_assert!(outcome.head.status.as_u16() >= 200);
         }
         for (head, _) in simulator.stored() {
@@ -173,7 +203,10 @@ fn no_field_makes_the_core_panic() {
 
 #[test]
 fn no_text_makes_an_order_of_purges_or_a_record_panic() {
-    let text = prop_oneof![vec(select(&FRAGMENTS[..]), 0..8).prop_map(|parts| parts.concat()), ".{0,40}"];
+    let text = prop_oneof![
+        vec(select(&FRAGMENTS[..]), 0..8).prop_map(|parts| parts.concat()),
+        ".{0,40}"
+    ];
     let result = TestRunner::new(crate::config()).run(&text, |text| {
         let _ = Order::of_pattern(&text).and_then(|order| order.purges());
         let _ = Order::parse(text.as_bytes()).and_then(|order| order.purges());

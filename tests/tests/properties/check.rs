@@ -58,13 +58,25 @@ struct Origin<'a> {
 /// Says of what is stored that it may be.
 pub(crate) fn stored(simulator: &Simulator, world: &World) -> Result<(), TestCaseError> {
     for (head, body) in simulator.stored() {
-        let Some((origin, _)) = origin(&head.headers, world) else { continue };
+        let Some((origin, _)) = origin(&head.headers, world) else {
+            continue;
+        };
         let made = origin.body;
-        prop_assert!(!forbidden(&origin, head.status), "stored although forbidden: {head:?}");
-        prop_assert!(!value(&made.request, "cache-control").eq_ignore_ascii_case("no-store"), "stored: {head:?}");
-        prop_assert!(!unshared(&origin), "stored although for one who was authorized: {head:?}");
         prop_assert!(
-            !head.headers.contains_key("set-cookie") || shares_cookies(&head.headers, &origin, world),
+            !forbidden(&origin, head.status),
+            "stored although forbidden: {head:?}"
+        );
+        prop_assert!(
+            !value(&made.request, "cache-control").eq_ignore_ascii_case("no-store"),
+            "stored: {head:?}"
+        );
+        prop_assert!(
+            !unshared(&origin),
+            "stored although for one who was authorized: {head:?}"
+        );
+        prop_assert!(
+            !head.headers.contains_key("set-cookie")
+                || shares_cookies(&head.headers, &origin, world),
             "{head:?}"
         );
         prop_assert!(!head.headers.contains_key("age"));
@@ -79,12 +91,21 @@ pub(crate) fn stored(simulator: &Simulator, world: &World) -> Result<(), TestCas
 fn origin<'a>(headers: &HeaderMap, world: &'a World) -> Option<(Origin<'a>, (usize, usize))> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<usize>().ok();
     let (body, last) = (number("x-body")?, number("x-last")?);
-    let plan = |field: &str| number(field).and_then(|number| world.made.get(number)).map(|made| &made.plan);
-    let targeted = plan("x-of-cdn-cache-control").and_then(|plan| match plan.targeted.as_ref()? {
-        Targeted::Valid(control) => Some(control.clone()).filter(|control| !control.members().is_empty()),
-        Targeted::Invalid(_) => None,
-    });
-    let control = plan("x-of-cache-control").and_then(|plan| plan.control.clone()).unwrap_or_default();
+    let plan = |field: &str| {
+        number(field)
+            .and_then(|number| world.made.get(number))
+            .map(|made| &made.plan)
+    };
+    let targeted =
+        plan("x-of-cdn-cache-control").and_then(|plan| match plan.targeted.as_ref()? {
+            Targeted::Valid(control) => {
+                Some(control.clone()).filter(|control| !control.members().is_empty())
+            }
+            Targeted::Invalid(_) => None,
+        });
+    let control = plan("x-of-cache-control")
+        .and_then(|plan| plan.control.clone())
+        .unwrap_or_default();
     let origin = Origin {
         body: world.made.get(body)?,
         last: world.made.get(last)?,
@@ -110,20 +131,39 @@ fn shares_cookies(headers: &HeaderMap, origin: &Origin<'_>, world: &World) -> bo
     let control = &origin.control;
     let expires = headers.contains_key("expires") && !origin.targeted;
     let told = expires || control.s_maxage.or(control.max_age).is_some();
-    told && !control.no_cache && lifetime(headers, origin, world).is_some_and(|lifetime| lifetime > 0)
+    told && !control.no_cache
+        && lifetime(headers, origin, world).is_some_and(|lifetime| lifetime > 0)
 }
 
 impl Checker {
-    pub(crate) fn check(&mut self, served: &Served<'_>, world: &World, seen: &mut Seen) -> Result<(), TestCaseError> {
+    pub(crate) fn check(
+        &mut self,
+        served: &Served<'_>,
+        world: &World,
+        seen: &mut Seen,
+    ) -> Result<(), TestCaseError> {
         asked_for(served)?;
-        let Outcome { head, source, report, .. } = served.outcome;
+        let Outcome {
+            head,
+            source,
+            report,
+            ..
+        } = served.outcome;
         let outcome = report.cache.as_ref().map(|cache| cache.outcome);
         let from_store = matches!(source, Source::Stored(_) | Source::Pieces(..))
-            || matches!(outcome, Some(CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError));
-        let Some((origin, numbers)) = origin(&head.headers, world) else { return Ok(()) };
+            || matches!(
+                outcome,
+                Some(CacheOutcome::Hit | CacheOutcome::Stale | CacheOutcome::StaleIfError)
+            );
+        let Some((origin, numbers)) = origin(&head.headers, world) else {
+            return Ok(());
+        };
         body(served, &origin)?;
         let Some(outcome) = outcome.filter(|_| from_store) else {
-            prop_assert!(numbers.1 >= served.began.1, "an old answer as the origin's: {head:?}");
+            prop_assert!(
+                numbers.1 >= served.began.1,
+                "an old answer as the origin's: {head:?}"
+            );
             return Ok(());
         };
         self.used(served, &origin, numbers, outcome, world)?;
@@ -143,26 +183,53 @@ impl Checker {
         let (made, head) = (origin.body, &served.outcome.head);
         prop_assert_eq!(&made.url, &served.ask.url_text(), "another URL's response");
         let for_get = made.method == Method::GET || made.plan.content_location;
-        prop_assert!(for_get, "the response to {} for {}", made.method, served.head.method);
-        for ended in world.ended.iter().filter(|ended| ended.moment <= served.began.0 && !ended.purge.soft) {
+        prop_assert!(
+            for_get,
+            "the response to {} for {}",
+            made.method,
+            served.head.method
+        );
+        for ended in world
+            .ended
+            .iter()
+            .filter(|ended| ended.moment <= served.began.0 && !ended.purge.soft)
+        {
             let spared = ended.spared == Some(numbers.0);
             prop_assert!(
                 spared
                     || made.moment > ended.moment
-                    || !reaches(&ended.purge, served.ask, head_labels(head, world, ended.moment)),
+                    || !reaches(
+                        &ended.purge,
+                        served.ask,
+                        head_labels(head, world, ended.moment)
+                    ),
                 "purged by {:?}",
                 ended
             );
         }
         let own = format!("s={}", numbers.1);
-        let others = head.headers.get_all("set-cookie").iter().any(|cookie| cookie.as_bytes() != own.as_bytes());
-        prop_assert!(!others || shares_cookies(&head.headers, origin, world), "another client's cookie: {head:?}");
+        let others = head
+            .headers
+            .get_all("set-cookie")
+            .iter()
+            .any(|cookie| cookie.as_bytes() != own.as_bytes());
+        prop_assert!(
+            !others || shares_cookies(&head.headers, origin, world),
+            "another client's cookie: {head:?}"
+        );
         if outcome == CacheOutcome::Revalidated {
             return Ok(());
         }
-        prop_assert!(!forbidden(origin, head.status), "forbidden: {:?}", origin.control);
+        prop_assert!(
+            !forbidden(origin, head.status),
+            "forbidden: {:?}",
+            origin.control
+        );
         prop_assert!(!unshared(origin), "for one who was authorized: {head:?}");
-        prop_assert!(!origin.control.withhold_secret() || !head.headers.contains_key("x-secret"), "{head:?}");
+        prop_assert!(
+            !origin.control.withhold_secret() || !head.headers.contains_key("x-secret"),
+            "{head:?}"
+        );
         matches(served, origin.last, world)?;
         self.in_time(served, origin, numbers, outcome, world)
     }
@@ -180,36 +247,69 @@ impl Checker {
         let overriding = served.ask.url.profile == "override";
         let answered = served.now.plus(served.outcome.report.duration_ms);
         let age = age_at(last, overriding, answered);
-        let told: u64 = value(&served.outcome.head.headers, "age").parse().unwrap_or(u64::MAX);
+        let told: u64 = value(&served.outcome.head.headers, "age")
+            .parse()
+            .unwrap_or(u64::MAX);
         prop_assert_eq!(told, age / 1000, "age of {:?}", last);
         let before = self.ages.insert(numbers, told).unwrap_or(0);
         prop_assert!(before <= told, "age goes back from {before} to {told}");
         if !overriding {
             prop_assert!(!control.no_cache, "no-cache needs validation");
-            prop_assert!(outcome == CacheOutcome::Hit || !control.must_revalidate, "stale although forbidden");
+            prop_assert!(
+                outcome == CacheOutcome::Hit || !control.must_revalidate,
+                "stale although forbidden"
+            );
         }
         if outcome != CacheOutcome::Hit {
             return Ok(());
         }
-        for ended in world.ended.iter().filter(|ended| ended.moment <= served.began.0 && ended.purge.soft) {
-            let reached = reaches(&ended.purge, served.ask, head_labels(&served.outcome.head, world, ended.moment));
-            prop_assert!(last.moment > ended.moment || !reached, "fresh in spite of {:?}", ended);
+        for ended in world
+            .ended
+            .iter()
+            .filter(|ended| ended.moment <= served.began.0 && ended.purge.soft)
+        {
+            let reached = reaches(
+                &ended.purge,
+                served.ask,
+                head_labels(&served.outcome.head, world, ended.moment),
+            );
+            prop_assert!(
+                last.moment > ended.moment || !reached,
+                "fresh in spite of {:?}",
+                ended
+            );
         }
-        let lifetime = if overriding { Some(20_000) } else { lifetime(&served.outcome.head.headers, origin, world) };
-        prop_assert!(lifetime.is_some_and(|lifetime| age < lifetime), "age {age}, lifetime {lifetime:?}");
+        let lifetime = if overriding {
+            Some(20_000)
+        } else {
+            lifetime(&served.outcome.head.headers, origin, world)
+        };
+        prop_assert!(
+            lifetime.is_some_and(|lifetime| age < lifetime),
+            "age {age}, lifetime {lifetime:?}"
+        );
         Ok(())
     }
 }
 
-/// The fields that Vary names have the values of the request that got the response, or its last confirmation.
+/// The fields that Vary names have the values of the request that got the response, or its last
+/// confirmation.
 fn matches(served: &Served<'_>, last: &Made, world: &World) -> Result<(), TestCaseError> {
     let head = &served.outcome.head;
-    let by = head.headers.get("x-of-vary").and_then(|number| number.to_str().ok()?.parse::<usize>().ok());
-    let mut names = by.and_then(|number| world.made.get(number)).map_or_else(Vec::new, |made| made.vary.clone());
+    let by = head
+        .headers
+        .get("x-of-vary")
+        .and_then(|number| number.to_str().ok()?.parse::<usize>().ok());
+    let mut names = by
+        .and_then(|number| world.made.get(number))
+        .map_or_else(Vec::new, |made| made.vary.clone());
     prop_assert!(!names.contains(&"*"), "Vary: * matches nothing: {head:?}");
     names.extend((served.ask.url.profile == "override").then_some("x-a"));
     for name in names {
-        let (own, other) = (value(&served.head.headers, name), value(&last.request, name));
+        let (own, other) = (
+            value(&served.head.headers, name),
+            value(&last.request, name),
+        );
         prop_assert_eq!(own, other, "another variant by {}: {:?}", name, head);
     }
     Ok(())
@@ -221,14 +321,21 @@ fn age_at(last: &Made, overriding: bool, now: Timestamp) -> u64 {
     if overriding {
         return resident;
     }
-    let apparent = last.plan.date.map_or(0, |behind| behind.max(0).unsigned_abs() * 1000);
+    let apparent = last
+        .plan
+        .date
+        .map_or(0, |behind| behind.max(0).unsigned_abs() * 1000);
     let corrected = last.plan.age.unwrap_or(0) * 1000 + last.answered.since(last.asked);
     apparent.max(corrected) + resident
 }
 
 /// RFC 9111, section 4.2.1, in milliseconds.
 fn lifetime(headers: &HeaderMap, origin: &Origin<'_>, world: &World) -> Option<u64> {
-    let by = |field: &str| world.made.get(headers.get(field)?.to_str().ok()?.parse::<usize>().ok()?);
+    let by = |field: &str| {
+        world
+            .made
+            .get(headers.get(field)?.to_str().ok()?.parse::<usize>().ok()?)
+    };
     let control = &origin.control;
     if let Some(seconds) = control.s_maxage.or(control.max_age) {
         return Some(seconds * 1000);
@@ -236,7 +343,10 @@ fn lifetime(headers: &HeaderMap, origin: &Origin<'_>, world: &World) -> Option<u
     let whole = |at: Timestamp, ahead: i64| at.as_secs().saturating_add_signed(ahead) * 1000;
     // The last answer's Date, or when it came.
     let last = origin.last;
-    let date = last.plan.date.map_or_else(|| last.answered.as_millis(), |behind| whole(last.answered, -behind));
+    let date = last.plan.date.map_or_else(
+        || last.answered.as_millis(),
+        |behind| whole(last.answered, -behind),
+    );
     if let Some(made) = by("x-of-expires").filter(|_| !origin.targeted) {
         return match made.plan.expires? {
             Expires::In(ahead) => Some(whole(made.answered, ahead).saturating_sub(date)),
@@ -248,9 +358,18 @@ fn lifetime(headers: &HeaderMap, origin: &Origin<'_>, world: &World) -> Option<u
 }
 
 /// The labels that a stored response had when a purge came.
-fn head_labels<'a>(head: &http::response::Parts, world: &'a World, moment: u64) -> &'a [&'static str] {
-    let by = head.headers.get("x-of-cache-tag").and_then(|number| number.to_str().ok()?.parse::<usize>().ok());
-    let made = by.and_then(|number| world.made.get(number)).filter(|made| made.moment < moment);
+fn head_labels<'a>(
+    head: &http::response::Parts,
+    world: &'a World,
+    moment: u64,
+) -> &'a [&'static str] {
+    let by = head
+        .headers
+        .get("x-of-cache-tag")
+        .and_then(|number| number.to_str().ok()?.parse::<usize>().ok());
+    let made = by
+        .and_then(|number| world.made.get(number))
+        .filter(|made| made.moment < moment);
     made.map_or(&[], |made| &made.plan.labels)
 }
 
@@ -261,9 +380,11 @@ fn reaches(purge: &Purge, ask: &Ask, labels: &[&str]) -> bool {
         Target::All => true,
         Target::Host(host) => host == url.host,
         Target::Prefix(host, prefix) => host == url.host && path.starts_with(prefix),
-        Target::Url { host, path: named, query } => {
-            host == url.host && *named == path && query.as_deref() == url.query.strip_prefix('?')
-        }
+        Target::Url {
+            host,
+            path: named,
+            query,
+        } => host == url.host && *named == path && query.as_deref() == url.query.strip_prefix('?'),
         Target::Exact(exact) => {
             exact.scheme == url.scheme
                 && exact.authority == url.host
@@ -277,7 +398,11 @@ fn reaches(purge: &Purge, ask: &Ask, labels: &[&str]) -> bool {
 
 /// Some statuses are for those who have asked for them only.
 fn asked_for(served: &Served<'_>) -> Result<(), TestCaseError> {
-    let asked = |names: &[&str]| names.iter().any(|name| served.head.headers.contains_key(*name));
+    let asked = |names: &[&str]| {
+        names
+            .iter()
+            .any(|name| served.head.headers.contains_key(*name))
+    };
     let allowed = match served.outcome.head.status.as_u16() {
         206 | 416 => asked(&["range"]),
         304 => asked(&["if-none-match", "if-modified-since"]),
@@ -286,8 +411,14 @@ fn asked_for(served: &Served<'_>) -> Result<(), TestCaseError> {
     };
     prop_assert!(allowed, "nobody asked for {:?}", served.outcome.head);
     if served.outcome.head.status == StatusCode::NOT_MODIFIED && asked(&["if-none-match"]) {
-        let (own, told) = (value(&served.head.headers, "if-none-match"), value(&served.outcome.head.headers, "etag"));
-        prop_assert!(told.ends_with(&own), "304 about {told} to one who has {own}");
+        let (own, told) = (
+            value(&served.head.headers, "if-none-match"),
+            value(&served.outcome.head.headers, "etag"),
+        );
+        prop_assert!(
+            told.ends_with(&own),
+            "304 about {told} to one who has {own}"
+        );
     }
     Ok(())
 }
@@ -296,8 +427,17 @@ fn asked_for(served: &Served<'_>) -> Result<(), TestCaseError> {
 fn body(served: &Served<'_>, origin: &Origin<'_>) -> Result<(), TestCaseError> {
     let Outcome { head, body, .. } = served.outcome;
     let whole = &origin.body.whole;
-    if let Some(length) = head.headers.get("content-length").filter(|_| served.head.method != Method::HEAD) {
-        prop_assert_eq!(length.to_str().unwrap_or_default(), body.len().to_string(), "{:?}", head);
+    if let Some(length) = head
+        .headers
+        .get("content-length")
+        .filter(|_| served.head.method != Method::HEAD)
+    {
+        prop_assert_eq!(
+            length.to_str().unwrap_or_default(),
+            body.len().to_string(),
+            "{:?}",
+            head
+        );
     }
     if served.head.method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED {
         prop_assert!(body.is_empty());
@@ -320,7 +460,10 @@ fn body(served: &Served<'_>, origin: &Origin<'_>) -> Result<(), TestCaseError> {
             continue;
         }
         let (fields, bytes) = section.split_once("\r\n\r\n").unwrap_or_default();
-        let range = fields.lines().find_map(|line| line.strip_prefix("content-range: ")).unwrap_or_default();
+        let range = fields
+            .lines()
+            .find_map(|line| line.strip_prefix("content-range: "))
+            .unwrap_or_default();
         part(range, bytes.as_bytes(), whole)?;
     }
     Ok(())
@@ -331,13 +474,21 @@ fn part(range: &str, bytes: &[u8], whole: &[u8]) -> Result<(), TestCaseError> {
         let (range, length) = range.strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
         let exact = length.parse() == Ok(whole.len());
-        whole.get(first.parse().ok()?..=last.parse().ok()?).filter(|_| exact)
+        whole
+            .get(first.parse().ok()?..=last.parse().ok()?)
+            .filter(|_| exact)
     };
     prop_assert_eq!(Some(bytes), read(), "{} of {}", range, whole.len());
     Ok(())
 }
 
-fn count(served: &Served<'_>, outcome: CacheOutcome, world: &World, numbers: (usize, usize), seen: &mut Seen) {
+fn count(
+    served: &Served<'_>,
+    outcome: CacheOutcome,
+    world: &World,
+    numbers: (usize, usize),
+    seen: &mut Seen,
+) {
     let mut add = |what: &'static str| *seen.entry(what).or_default() += 1;
     match outcome {
         CacheOutcome::Hit => add("hit"),
@@ -355,10 +506,16 @@ fn count(served: &Served<'_>, outcome: CacheOutcome, world: &World, numbers: (us
     match &served.outcome.source {
         Source::Pieces(_, pieces) if pieces.len() > 1 => add("several parts from the store"),
         Source::Pieces(..) => add("part from the store"),
-        Source::Empty if served.outcome.head.status == StatusCode::NOT_MODIFIED => add("304 from the store"),
+        Source::Empty if served.outcome.head.status == StatusCode::NOT_MODIFIED => {
+            add("304 from the store");
+        }
         Source::Stored(_) | Source::Empty | Source::Bytes(_) | Source::Origin => {}
     }
-    if world.ended.iter().any(|ended| ended.moment <= served.began.0 && ended.spared == Some(numbers.0)) {
+    if world
+        .ended
+        .iter()
+        .any(|ended| ended.moment <= served.began.0 && ended.spared == Some(numbers.0))
+    {
         add("spared by a purge");
     }
 }
@@ -366,6 +523,9 @@ fn count(served: &Served<'_>, outcome: CacheOutcome, world: &World, numbers: (us
 impl Ask {
     fn url_text(&self) -> String {
         let url = &self.url;
-        format!("{}://{}/{}/{}{}", url.scheme, url.host, url.profile, url.page, url.query)
+        format!(
+            "{}://{}/{}/{}{}",
+            url.scheme, url.host, url.profile, url.page, url.query
+        )
     }
 }

@@ -144,8 +144,17 @@ impl Directives {
             (self.swr, "stale-while-revalidate"),
             (self.sie, "stale-if-error"),
         ];
-        let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name.to_owned());
-        flags.chain(seconds.into_iter().filter_map(|(s, name)| Some(format!("{name}={}", s?)))).collect()
+        let flags = flags
+            .into_iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, name)| name.to_owned());
+        flags
+            .chain(
+                seconds
+                    .into_iter()
+                    .filter_map(|(s, name)| Some(format!("{name}={}", s?))),
+            )
+            .collect()
     }
 
     pub(crate) fn allow_sharing(&self) -> bool {
@@ -186,19 +195,31 @@ fn query() -> impl Strategy<Value = &'static str> {
 
 fn ask(url: impl Strategy<Value = Url>) -> impl Strategy<Value = Ask> {
     let after = prop_oneof![3 => 0..2000_u64, 2 => 2000..9000_u64, 1 => 9000..200_000_u64];
-    let method = prop_oneof![24 => Just("GET"), 3 => Just("HEAD"), 2 => Just("POST"), 1 => Just("PURGE")];
+    let method =
+        prop_oneof![24 => Just("GET"), 3 => Just("HEAD"), 2 => Just("POST"), 1 => Just("PURGE")];
     let meanwhile = weighted(0.05, purge());
-    (after, method, url, fields(), weighted(0.2, condition()), weighted(0.2, Just(())), vec(plan(), 1..4), meanwhile)
-        .prop_map(|(after, method, url, fields, condition, changed, plans, meanwhile)| Ask {
-            after,
-            method,
-            url,
-            fields,
-            condition,
-            changed: changed.is_some(),
-            plans,
-            meanwhile,
-        })
+    (
+        after,
+        method,
+        url,
+        fields(),
+        weighted(0.2, condition()),
+        weighted(0.2, Just(())),
+        vec(plan(), 1..4),
+        meanwhile,
+    )
+        .prop_map(
+            |(after, method, url, fields, condition, changed, plans, meanwhile)| Ask {
+                after,
+                method,
+                url,
+                fields,
+                condition,
+                changed: changed.is_some(),
+                plans,
+                meanwhile,
+            },
+        )
 }
 
 fn fields() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
@@ -210,11 +231,29 @@ fn fields() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
         one(0.3, "accept-language", &["de", "en"]),
         one(0.1, "cookie", &["s=1", "s=2"]),
         one(0.12, "authorization", &["Bearer a", "Bearer b"]),
-        one(0.2, "range", &["bytes=0-4", "bytes=5-", "bytes=-3", "bytes=2-9,20-24", "bytes=900-", "bytes=7-12"]),
+        one(
+            0.2,
+            "range",
+            &[
+                "bytes=0-4",
+                "bytes=5-",
+                "bytes=-3",
+                "bytes=2-9,20-24",
+                "bytes=900-",
+                "bytes=7-12",
+            ],
+        ),
         one(
             0.15,
             "cache-control",
-            &["no-cache", "No-Store", "max-age=0", "only-if-cached", "min-fresh=3", "max-stale"],
+            &[
+                "no-cache",
+                "No-Store",
+                "max-age=0",
+                "only-if-cached",
+                "min-fresh=3",
+                "max-stale",
+            ],
         ),
     );
     all.prop_map(|(a, b, c, d, e, f)| [a, b, c, d, e, f].into_iter().flatten().collect())
@@ -231,7 +270,8 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn purge() -> impl Strategy<Value = Purge> {
-    let path = (select(&PROFILES[..]), 0..PAGES.len()).prop_map(|(profile, page)| format!("/{profile}/{page}"));
+    let path = (select(&PROFILES[..]), 0..PAGES.len())
+        .prop_map(|(profile, page)| format!("/{profile}/{page}"));
     let target = prop_oneof![
         1 => Just(Target::All),
         2 => host().prop_map(|host| Target::Host(host.into())),
@@ -244,7 +284,10 @@ fn purge() -> impl Strategy<Value = Purge> {
         3 => select(&["one", "TWO"][..]).prop_map(|tag| Target::Tag(tag.into())),
         2 => host().prop_map(|host| Target::Group(host.into(), "one".into())),
     ];
-    (target, weighted(0.3, Just(()))).prop_map(|(target, soft)| Purge { target, soft: soft.is_some() })
+    (target, weighted(0.3, Just(()))).prop_map(|(target, soft)| Purge {
+        target,
+        soft: soft.is_some(),
+    })
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -260,63 +303,100 @@ fn plan() -> impl Strategy<Value = Plan> {
         4 => directives().prop_map(Targeted::Valid),
         1 => select(&["max-age=1, &", "no-store=", "MAX-AGE=5", ""][..]).prop_map(Targeted::Invalid)
     ];
-    let control = (weighted(0.85, directives()), weighted(0.15, targeted), vary, tag);
+    let control = (
+        weighted(0.85, directives()),
+        weighted(0.15, targeted),
+        vary,
+        tag,
+    );
     let times = (
         weighted(0.8, -5..20_i64),
         weighted(0.1, 0..20_u64),
-        weighted(0.15, prop_oneof![4 => (0..30_i64).prop_map(Expires::In), 1 => Just(Expires::Invalid)]),
+        weighted(
+            0.15,
+            prop_oneof![4 => (0..30_i64).prop_map(Expires::In), 1 => Just(Expires::Invalid)],
+        ),
         prop_oneof![6 => Just(0_u64), 1 => 0..3000_u64],
     );
-    let labels = prop_oneof![4 => Just(vec![]), 1 => Just(vec!["one"]), 1 => Just(vec!["one", "Two"])];
-    let flags = (weighted(0.1, Just(())), weighted(0.3, Just(())), any::<[bool; 3]>(), weighted(0.3, Just(())));
-    (status, weighted(0.08, Just(())), control, times, labels, flags, 0..4_u8).prop_map(
-        |(status, fails, (control, targeted, vary, tag), (date, age, expires, takes), labels, flags, spelling)| {
-            let (set_cookie, unsized_body, [ranges, modified, lazy], content_location) = flags;
-            Plan {
-                status,
-                fails: fails.is_some(),
-                control,
-                targeted,
-                vary,
-                tag,
-                modified,
-                date,
-                age,
-                expires,
-                set_cookie: set_cookie.is_some(),
-                labels,
-                unsized_body: unsized_body.is_some(),
-                ranges,
-                conditions: !lazy || spelling > 0,
-                content_location: content_location.is_some(),
-                spelling,
-                takes,
-            }
-        },
+    let labels =
+        prop_oneof![4 => Just(vec![]), 1 => Just(vec!["one"]), 1 => Just(vec!["one", "Two"])];
+    let flags = (
+        weighted(0.1, Just(())),
+        weighted(0.3, Just(())),
+        any::<[bool; 3]>(),
+        weighted(0.3, Just(())),
+    );
+    (
+        status,
+        weighted(0.08, Just(())),
+        control,
+        times,
+        labels,
+        flags,
+        0..4_u8,
     )
+        .prop_map(
+            |(
+                status,
+                fails,
+                (control, targeted, vary, tag),
+                (date, age, expires, takes),
+                labels,
+                flags,
+                spelling,
+            )| {
+                let (set_cookie, unsized_body, [ranges, modified, lazy], content_location) = flags;
+                Plan {
+                    status,
+                    fails: fails.is_some(),
+                    control,
+                    targeted,
+                    vary,
+                    tag,
+                    modified,
+                    date,
+                    age,
+                    expires,
+                    set_cookie: set_cookie.is_some(),
+                    labels,
+                    unsized_body: unsized_body.is_some(),
+                    ranges,
+                    conditions: !lazy || spelling > 0,
+                    content_location: content_location.is_some(),
+                    spelling,
+                    takes,
+                }
+            },
+        )
 }
 
 fn directives() -> impl Strategy<Value = Directives> {
     let rare = || weighted(0.04, Just(())).prop_map(|set| set.is_some());
     let forbidding = (rare(), rare(), rare(), rare());
     let allowing = (weighted(0.3, Just(())), rare(), rare());
-    let seconds =
-        (weighted(0.8, 0..60_u64), weighted(0.15, 0..30_u64), weighted(0.2, 0..20_u64), weighted(0.2, 0..50_u64));
-    (forbidding, allowing, seconds).prop_map(|(forbidding, (public, must_revalidate, must_understand), seconds)| {
-        let (no_store, no_cache, private, private_field) = forbidding;
-        let (max_age, s_maxage, swr, sie) = seconds;
-        Directives {
-            no_store,
-            no_cache,
-            private,
-            private_field,
-            public: public.is_some(),
-            must_revalidate,
-            must_understand,
-            max_age,
-            s_maxage,
-            swr,
-            sie,
-        }
-    })
+    let seconds = (
+        weighted(0.8, 0..60_u64),
+        weighted(0.15, 0..30_u64),
+        weighted(0.2, 0..20_u64),
+        weighted(0.2, 0..50_u64),
+    );
+    (forbidding, allowing, seconds).prop_map(
+        |(forbidding, (public, must_revalidate, must_understand), seconds)| {
+            let (no_store, no_cache, private, private_field) = forbidding;
+            let (max_age, s_maxage, swr, sie) = seconds;
+            Directives {
+                no_store,
+                no_cache,
+                private,
+                private_field,
+                public: public.is_some(),
+                must_revalidate,
+                must_understand,
+                max_age,
+                s_maxage,
+                swr,
+                sie,
+            }
+        },
+    )
 }

@@ -1,4 +1,5 @@
-//! The origin: an honest one, whose bodies name what they were made for. It remembers all that it has said.
+//! The origin: an honest one, whose bodies name what they were made for. It remembers all that it
+//! has said.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -87,7 +88,11 @@ impl World {
     /// Remembers what the node has purged by itself.
     pub(crate) fn note_end(&mut self, purge: Purge, spared: Option<usize>) {
         self.moment += 1;
-        self.ended.push(Ended { moment: self.moment, purge, spared });
+        self.ended.push(Ended {
+            moment: self.moment,
+            purge,
+            spared,
+        });
     }
 
     /// Changes what is at a URL.
@@ -106,7 +111,11 @@ impl World {
         }
         text.push_str(&".".repeat(usize::try_from(version * 5 % 17).unwrap_or(0)));
         let tag = format!("\"{:x}\"", fingerprint(&text));
-        Current { text, tag, modified }
+        Current {
+            text,
+            tag,
+            modified,
+        }
     }
 }
 
@@ -119,17 +128,28 @@ fn fingerprint(text: &str) -> u64 {
 /// The fields on which the page at a URL depends.
 fn depends_on(url: &str) -> &'static [&'static str] {
     let path = url.split('?').next().unwrap_or_default();
-    path.rsplit('/').next().and_then(|page| PAGES.get(page.parse::<usize>().ok()?)).copied().unwrap_or_default()
+    path.rsplit('/')
+        .next()
+        .and_then(|page| PAGES.get(page.parse::<usize>().ok()?))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// The value of a request header field, as text.
 pub(crate) fn value(headers: &HeaderMap, name: &str) -> String {
-    headers.get(name).map_or_else(|| "none".into(), |value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    headers.get(name).map_or_else(
+        || "none".into(),
+        |value| String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    )
 }
 
 impl Origins for World {
     fn answer(&mut self, attempt: &Attempt, now: &mut Timestamp) -> Answer {
-        let plan = if self.plans.len() > 1 { self.plans.remove(0) } else { self.plans[0].clone() };
+        let plan = if self.plans.len() > 1 {
+            self.plans.remove(0)
+        } else {
+            self.plans[0].clone()
+        };
         self.moment += 1;
         let (moment, asked) = (self.moment, *now);
         *now = now.plus(plan.takes);
@@ -137,10 +157,15 @@ impl Origins for World {
             self.purge(purge);
         }
         if plan.fails {
-            return Err(Failure { kind: FailureKind::Closed, sent: true, body_intact: !attempt.body });
+            return Err(Failure {
+                kind: FailureKind::Closed,
+                sent: true,
+                body_intact: !attempt.body,
+            });
         }
         let request = &attempt.head.headers;
-        let asked_for = value(request, "x-forwarded-proto") + "://" + &value(request, "x-forwarded-host");
+        let asked_for =
+            value(request, "x-forwarded-proto") + "://" + &value(request, "x-forwarded-host");
         let url = format!("{asked_for}{}", attempt.head.uri);
         let current = self.current(&url, request, *now);
         let whole = whole(&attempt.head.method, &plan, &current, self.made.len());
@@ -153,7 +178,11 @@ impl Origins for World {
         }
         let mut body = whole.clone();
         if let Some((first, last)) = part {
-            set(&mut headers, "content-range", &format!("bytes {first}-{last}/{}", whole.len()));
+            set(
+                &mut headers,
+                "content-range",
+                &format!("bytes {first}-{last}/{}", whole.len()),
+            );
             body = whole.slice(first..=last);
         }
         if !plan.unsized_body && status != StatusCode::NOT_MODIFIED {
@@ -195,16 +224,21 @@ impl World {
         if plan.status != 200 || !reads {
             return (StatusCode::from_u16(plan.status).unwrap_or_default(), None);
         }
-        let modified = String::from_utf8_lossy(date::write(current.modified).as_bytes()).into_owned();
+        let modified =
+            String::from_utf8_lossy(date::write(current.modified).as_bytes()).into_owned();
         let known = match given("if-none-match") {
             Some(tags) => plan.tag != Tag::None && tags.contains(&current.tag),
-            None => plan.modified && given("if-modified-since").is_some_and(|since| since == modified),
+            None => {
+                plan.modified && given("if-modified-since").is_some_and(|since| since == modified)
+            }
         };
         if known && plan.conditions {
             return (StatusCode::NOT_MODIFIED, None);
         }
-        let applies = given("if-range").is_none_or(|tag| plan.tag == Tag::Strong && tag == current.tag);
-        let part = given("range").filter(|_| plan.ranges && applies && attempt.head.method == Method::GET);
+        let applies =
+            given("if-range").is_none_or(|tag| plan.tag == Tag::Strong && tag == current.tag);
+        let part =
+            given("range").filter(|_| plan.ranges && applies && attempt.head.method == Method::GET);
         match part.and_then(|range| place(&range, whole.len())) {
             Some(part) => (StatusCode::PARTIAL_CONTENT, Some(part)),
             None => (StatusCode::OK, None),
@@ -242,7 +276,8 @@ pub(crate) fn named_by_vary(plan: &Plan, url: &str) -> Vec<&'static str> {
     names
 }
 
-/// Each field that matters goes with one that names the answer it came with, for a 304 replaces some and keeps others.
+/// Each field that matters goes with one that names the answer it came with, for a 304 replaces
+/// some and keeps others.
 fn fields(plan: &Plan, url: &str, number: usize, current: &Current, now: Timestamp) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, text: String| {
@@ -288,7 +323,14 @@ fn fields(plan: &Plan, url: &str, number: usize, current: &Current, now: Timesta
     }
     if !plan.labels.is_empty() {
         add("cache-tag", plan.labels.join(","));
-        add("cache-groups", plan.labels.iter().map(|label| format!("\"{label}\"")).collect::<Vec<_>>().join(", "));
+        add(
+            "cache-groups",
+            plan.labels
+                .iter()
+                .map(|label| format!("\"{label}\""))
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
     }
     if plan.modified && plan.status == 200 {
         add("last-modified", text(&date::write(current.modified)));

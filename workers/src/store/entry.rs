@@ -1,7 +1,8 @@
 //! How stored responses lie in the platform's cache.
 //!
-//! One entry a cache key, at `https://tidegate.store/HASH`. Its fields `tidegate-0` to `tidegate-15` are the heads of the responses stored under
-//! the key, each with the place of its body:
+//! One entry a cache key, at `https://tidegate.store/HASH`. Its fields `tidegate-0` to
+//! `tidegate-15` are the heads of the responses stored under the key, each with the place of its
+//! body:
 //!
 //! ```text
 //! tidegate-0: - {"v":3,"status":200,...}                  the body is the entry's own: the only response under the key
@@ -22,7 +23,8 @@ use worker::{Result, js_sys, web_sys};
 use crate::convert::Body;
 use crate::{clock, convert};
 
-/// How much longer than its head a body is kept that lies apart from it: a head that is refreshed still finds it.
+/// How much longer than its head a body is kept that lies apart from it: a head that is refreshed
+/// still finds it.
 const BODY_OUTLIVES_HEAD: Millis = 86_400_000;
 
 /// Most bytes of heads in one entry. The platform bounds the fields of a response too.
@@ -54,20 +56,36 @@ impl Entry {
     pub(super) fn read(response: &web_sys::Response) -> Option<Self> {
         let fields = response.headers();
         let line = |at: usize| fields.get(&format!("tidegate-{at}")).ok().flatten();
-        let variants: Vec<Variant> =
-            (0..VARIANTS_MAX).map_while(line).map(|line| variant(&line)).collect::<Option<_>>()?;
-        (!variants.is_empty()).then(|| Self { variants, body: response.body() })
+        let variants: Vec<Variant> = (0..VARIANTS_MAX)
+            .map_while(line)
+            .map(|line| variant(&line))
+            .collect::<Option<_>>()?;
+        (!variants.is_empty()).then(|| Self {
+            variants,
+            body: response.body(),
+        })
     }
 }
 
 fn variant(line: &str) -> Option<Variant> {
     let (place, record) = line.split_once(' ')?;
-    let place = if place == "-" { Place::Here } else { Place::Named(place.to_owned()) };
-    Some(Variant { head: Arc::new(record::read(record)?), place })
+    let place = if place == "-" {
+        Place::Here
+    } else {
+        Place::Named(place.to_owned())
+    };
+    Some(Variant {
+        head: Arc::new(record::read(record)?),
+        place,
+    })
 }
 
 /// The entry of a key with one response.
-pub(super) fn alone(head: &Arc<Stored>, body: js_sys::Uint8Array, now: Timestamp) -> Result<web_sys::Response> {
+pub(super) fn alone(
+    head: &Arc<Stored>,
+    body: js_sys::Uint8Array,
+    now: Timestamp,
+) -> Result<web_sys::Response> {
     let mut fields = fields(head.expires().since(now));
     insert(&mut fields, 0, &format!("- {}", record::write(head)))?;
     write(fields, Body::Buffer(body))
@@ -75,14 +93,20 @@ pub(super) fn alone(head: &Arc<Stored>, body: js_sys::Uint8Array, now: Timestamp
 
 /// The entry of a key with several responses, all of whose bodies lie apart.
 pub(super) fn several(variants: &[Variant], now: Timestamp) -> Result<web_sys::Response> {
-    let longest = variants.iter().map(|v| v.head.expires().since(now)).max().unwrap_or(0);
+    let longest = variants
+        .iter()
+        .map(|v| v.head.expires().since(now))
+        .max()
+        .unwrap_or(0);
     let mut fields = fields(longest);
     let mut bytes = 0;
     // The newest stay when there is not enough room for all.
     let mut newest_first: Vec<&Variant> = variants.iter().collect();
     newest_first.sort_by_key(|variant| Reverse(variant.head.received));
     for (at, variant) in newest_first.into_iter().enumerate() {
-        let Place::Named(name) = &variant.place else { continue };
+        let Place::Named(name) = &variant.place else {
+            continue;
+        };
         let line = format!("{name} {}", record::write(&variant.head));
         bytes += line.len();
         if bytes > HEADS_BYTES_MAX {
@@ -94,13 +118,23 @@ pub(super) fn several(variants: &[Variant], now: Timestamp) -> Result<web_sys::R
 }
 
 /// The entry of a body that lies apart.
-pub(super) fn body(head: &Arc<Stored>, body: js_sys::Uint8Array, now: Timestamp) -> Result<web_sys::Response> {
-    write(fields(head.expires().since(now).saturating_add(BODY_OUTLIVES_HEAD)), Body::Buffer(body))
+pub(super) fn body(
+    head: &Arc<Stored>,
+    body: js_sys::Uint8Array,
+    now: Timestamp,
+) -> Result<web_sys::Response> {
+    write(
+        fields(head.expires().since(now).saturating_add(BODY_OUTLIVES_HEAD)),
+        Body::Buffer(body),
+    )
 }
 
 /// Where the entry of a key lies.
 pub(super) fn url(key: &CacheKey) -> String {
-    format!("https://tidegate.store/{}", hex(&Sha256::digest(key.as_bytes())))
+    format!(
+        "https://tidegate.store/{}",
+        hex(&Sha256::digest(key.as_bytes()))
+    )
 }
 
 /// Where a body lies that is not in its key's entry.
@@ -115,16 +149,21 @@ pub(super) fn new_name() -> String {
 
 /// Writes bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 fn fields(kept_for: Millis) -> HeaderMap {
     let mut fields = HeaderMap::new();
     // Nothing here is text to the platform: it must not compress or change it.
-    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    fields.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
     let seconds = kept_for.div_ceil(1000).clamp(1, 31_536_000);
     if let Ok(value) = HeaderValue::try_from(format!("public, max-age={seconds}")) {
         fields.insert(header::CACHE_CONTROL, value);
@@ -134,7 +173,10 @@ fn fields(kept_for: Millis) -> HeaderMap {
 
 fn insert(fields: &mut HeaderMap, at: usize, line: &str) -> Result<()> {
     let name = HeaderName::try_from(format!("tidegate-{at}")).map_err(http::Error::from)?;
-    fields.insert(name, HeaderValue::from_str(line).map_err(http::Error::from)?);
+    fields.insert(
+        name,
+        HeaderValue::from_str(line).map_err(http::Error::from)?,
+    );
     Ok(())
 }
 

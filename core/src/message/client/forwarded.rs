@@ -1,20 +1,27 @@
-//! Lists of forwarding fields, read from the right: what stands there was written by the nearest proxy.
+//! Lists of forwarding fields, read from the right: what stands there was written by the nearest
+//! proxy.
 //!
-//! In Forwarded (RFC 7239, section 4) a quoted string may have commas and semicolons. Quotes are looked for from the right, too, so that one which a
-//! client has left open does not swallow what a proxy has added.
+//! In Forwarded (RFC 7239, section 4) a quoted string may have commas and semicolons. Quotes are
+//! looked for from the right, too, so that one which a client has left open does not swallow what a
+//! proxy has added.
 
 /// Returns the members of a list, the last one first, without those that are empty.
 pub(super) fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    from_the_right(line, b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+    from_the_right(line, b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
 }
 
-/// Returns a parameter of a member of Forwarded, such as `for`, as it is written; `None` if there is none, or several.
+/// Returns a parameter of a member of Forwarded, such as `for`, as it is written; `None` if there
+/// is none, or several.
 pub(super) fn parameter<'a>(member: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let mut values = from_the_right(member, b';').filter_map(|pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
         let (name, value) = pair.split_at_checked(equals)?;
         let value = value.get(1..)?;
-        name.trim_ascii().eq_ignore_ascii_case(wanted).then_some(value.trim_ascii())
+        name.trim_ascii()
+            .eq_ignore_ascii_case(wanted)
+            .then_some(value.trim_ascii())
     });
     let value = values.next();
     value.filter(|_| values.next().is_none())
@@ -54,7 +61,9 @@ mod tests {
     #[test]
     fn lists_are_split_outside_quotes_from_the_right() {
         let members = |line: &str| -> Vec<String> {
-            members(line.as_bytes()).map(|member| String::from_utf8_lossy(member).into_owned()).collect()
+            members(line.as_bytes())
+                .map(|member| String::from_utf8_lossy(member).into_owned())
+                .collect()
         };
         assert_eq!(members("a, b,,c "), ["c", "b", "a"]);
         assert_eq!(members(r#"a, b="x,y", c"#), ["c", r#"b="x,y""#, "a"]);

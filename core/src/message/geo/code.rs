@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A two-letter code of a country (ISO 3166-1) or a continent, in upper case. Two codes of Cloudflare's are none of a country: `T1` is Tor, and `XX` a
-/// country that nobody knows. `EU` as a country stands for the European Union.
+/// A two-letter code of a country (ISO 3166-1) or a continent, in upper case. Two codes of
+/// Cloudflare's are none of a country: `T1` is Tor, and `XX` a country that nobody knows. `EU` as a
+/// country stands for the European Union.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code([u8; 2]);
 

@@ -4,7 +4,9 @@ use super::code::Code;
 
 /// Returns the continent of a country, or `None` for an unknown one.
 pub(super) fn of(country: Code) -> Option<Code> {
-    let row = CONTINENTS.iter().find(|(_, countries)| countries.split(' ').any(|c| c == country.as_str()))?;
+    let row = CONTINENTS
+        .iter()
+        .find(|(_, countries)| countries.split(' ').any(|c| c == country.as_str()))?;
     Code::parse(row.0)
 }
 
@@ -29,7 +31,10 @@ const CONTINENTS: [(&str, &str); 7] = [
         "NA",
         "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM PR SV SX TC TT US VC VG VI",
     ),
-    ("OC", "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS"),
+    (
+        "OC",
+        "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS",
+    ),
     ("SA", "AR BO BR CL CO EC FK GF GY PE PY SR UY VE"),
 ];
 

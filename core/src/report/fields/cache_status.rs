@@ -19,7 +19,9 @@ pub fn field(report: &CacheReport, shows_key: bool) -> HeaderValue {
         }
         CacheOutcome::Partial => member.extend_from_slice(b"; fwd=partial"),
         CacheOutcome::Request => member.extend_from_slice(b"; fwd=request"),
-        CacheOutcome::Bypass if report.bypass == Some(Bypass::Method) => member.extend_from_slice(b"; fwd=method"),
+        CacheOutcome::Bypass if report.bypass == Some(Bypass::Method) => {
+            member.extend_from_slice(b"; fwd=method");
+        }
         CacheOutcome::Bypass => member.extend_from_slice(b"; fwd=bypass"),
         CacheOutcome::OnlyIfCached => member.extend_from_slice(b"; fwd=miss"),
     }
@@ -47,12 +49,19 @@ pub fn field(report: &CacheReport, shows_key: bool) -> HeaderValue {
         member.extend_from_slice(format!("; key=\"{key:016x}\"").as_bytes());
     }
     let stands_in = (report.outcome == CacheOutcome::StaleIfError).then_some("stale_if_error");
-    let bypass = report.bypass.filter(|why| *why != Bypass::Method).map(Bypass::as_str);
-    if let Some(detail) = bypass.or(stands_in).or(report.not_stored.map(NotStored::as_str)) {
+    let bypass = report
+        .bypass
+        .filter(|why| *why != Bypass::Method)
+        .map(Bypass::as_str);
+    if let Some(detail) = bypass
+        .or(stands_in)
+        .or(report.not_stored.map(NotStored::as_str))
+    {
         member.extend_from_slice(b"; detail=");
         member.extend_from_slice(detail.as_bytes());
     }
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(member)).unwrap_or_else(|_| HeaderValue::from_static("tidegate"))
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(member))
+        .unwrap_or_else(|_| HeaderValue::from_static("tidegate"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The fields that tell a client about its limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), `Retry-After`.
+//! The fields that tell a client about its limits: `RateLimit-Policy` and `RateLimit`
+//! (draft-ietf-httpapi-ratelimit-headers-11), `Retry-After`.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -8,19 +9,33 @@ use crate::message::syntax::push_decimal;
 use crate::report::{LimitOutcome, LimitReport};
 use crate::time::Millis;
 
-/// Writes `RateLimit-Policy` for a route's limits; dry runs are left out. Constant, so it is written once for a policy.
+/// Writes `RateLimit-Policy` for a route's limits; dry runs are left out. Constant, so it is
+/// written once for a policy.
 pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
     let members: Vec<String> = limits
         .filter(|limit| !limit.dry_run)
-        .map(|limit| format!("\"{}\";q={};w={}", limit.name, limit.quota.amount, limit.quota.period / 1000))
+        .map(|limit| {
+            format!(
+                "\"{}\";q={};w={}",
+                limit.name,
+                limit.quota.amount,
+                limit.quota.period / 1000
+            )
+        })
         .collect();
-    if members.is_empty() { None } else { HeaderValue::try_from(members.join(", ")).ok() }
+    if members.is_empty() {
+        None
+    } else {
+        HeaderValue::try_from(members.join(", ")).ok()
+    }
 }
 
-/// Adds what the limits said to a reply. Of several limits the one with least remaining is told, which a refusing one has.
+/// Adds what the limits said to a reply. Of several limits the one with least remaining is told,
+/// which a refusing one has.
 pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[LimitReport]) {
-    let told =
-        reports.iter().filter(|r| !r.dry_run && matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected));
+    let told = reports.iter().filter(|r| {
+        !r.dry_run && matches!(r.outcome, LimitOutcome::Allowed | LimitOutcome::Rejected)
+    });
     let tightest = told.min_by_key(|r| (r.outcome != LimitOutcome::Rejected, r.remaining));
     let Some((policy, report)) = policy.zip(tightest) else {
         return;
@@ -37,7 +52,11 @@ pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[L
         headers.insert(names::RATELIMIT, value);
     }
     // With several refusals the longest wait is the true one.
-    let wait = reports.iter().filter(|r| r.outcome == LimitOutcome::Rejected).map(|r| r.retry_after_ms).max();
+    let wait = reports
+        .iter()
+        .filter(|r| r.outcome == LimitOutcome::Rejected)
+        .map(|r| r.retry_after_ms)
+        .max();
     if let Some(wait) = wait {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
     }

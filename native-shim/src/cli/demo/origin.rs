@@ -39,7 +39,11 @@ pub(super) struct Origin {
 impl Origin {
     /// Starts an origin.
     pub(super) async fn start(manner: Manner) -> std::io::Result<Self> {
-        let mut origin = Self { manner, served: Arc::default(), running: None };
+        let mut origin = Self {
+            manner,
+            served: Arc::default(),
+            running: None,
+        };
         origin.revive().await?;
         Ok(origin)
     }
@@ -55,7 +59,8 @@ impl Origin {
 
     /// Starts again.
     pub(super) async fn revive(&mut self) -> std::io::Result<()> {
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], self.manner.port))).await?;
+        let listener =
+            TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], self.manner.port))).await?;
         let (manner, served) = (self.manner, Arc::clone(&self.served));
         self.running = Some(tokio::spawn(accept(listener, manner, served)));
         Ok(())
@@ -70,7 +75,9 @@ async fn accept(listener: TcpListener, manner: Manner, served: Arc<AtomicU64>) {
         connections.spawn(async move {
             let service = service_fn(move |request| answer(request, manner, Arc::clone(&served)));
             // A connection that breaks is the other end's business.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -88,7 +95,10 @@ async fn answer(
         manner.city,
         request.uri().path()
     )));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain"),
+    );
     if manner.fails_each > 0 && count.is_multiple_of(manner.fails_each) {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }

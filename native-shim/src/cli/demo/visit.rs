@@ -1,4 +1,5 @@
-//! A visitor of the demo: sends one request through the proxy and tells what was decided, in words, from the report.
+//! A visitor of the demo: sends one request through the proxy and tells what was decided, in words,
+//! from the report.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -31,10 +32,20 @@ pub(super) struct Visitor {
     pub(super) longitude: &'static str,
 }
 
-pub(super) const ANN: Visitor =
-    Visitor { name: "Ann, Berlin", address: "198.51.100.7", country: "DE", latitude: "52.52", longitude: "13.40" };
-pub(super) const BOB: Visitor =
-    Visitor { name: "Bob, New York", address: "203.0.113.9", country: "US", latitude: "40.71", longitude: "-74.01" };
+pub(super) const ANN: Visitor = Visitor {
+    name: "Ann, Berlin",
+    address: "198.51.100.7",
+    country: "DE",
+    latitude: "52.52",
+    longitude: "13.40",
+};
+pub(super) const BOB: Visitor = Visitor {
+    name: "Bob, New York",
+    address: "203.0.113.9",
+    country: "US",
+    latitude: "40.71",
+    longitude: "-74.01",
+};
 
 /// Where the demo's requests go, and where its records come from.
 pub(super) struct Stage {
@@ -44,11 +55,17 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Sends one request and prints what was decided.
-    pub(super) async fn visit(&self, visitor: Visitor, target: &str) -> Result<usize, Box<dyn Error>> {
-        self.until(visitor, target, Duration::ZERO, |_| true, |_| true).await
+    pub(super) async fn visit(
+        &self,
+        visitor: Visitor,
+        target: &str,
+    ) -> Result<usize, Box<dyn Error>> {
+        self.until(visitor, target, Duration::ZERO, |_| true, |_| true)
+            .await
     }
 
-    /// Sends requests, with a pause between them, until one is treated as waited for. Prints those that are worth it, and says how many.
+    /// Sends requests, with a pause between them, until one is treated as waited for. Prints those
+    /// that are worth it, and says how many.
     pub(super) async fn until(
         &self,
         visitor: Visitor,
@@ -93,20 +110,31 @@ impl Stage {
     /// Prints what was decided for anybody since.
     pub(super) fn tell(&self) {
         for report in self.reports() {
-            println!("{}", line("a visitor", report["path"].as_str().unwrap_or_default(), &report));
+            println!(
+                "{}",
+                line(
+                    "a visitor",
+                    report["path"].as_str().unwrap_or_default(),
+                    &report
+                )
+            );
         }
     }
 
     fn reports(&self) -> Vec<Value> {
         let mut lines = Vec::new();
         self.node.access_log.flush(&mut lines);
-        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+        lines
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect()
     }
 }
 
 async fn send(proxy: SocketAddr, visitor: Visitor, target: &str) -> Result<(), Box<dyn Error>> {
     let stream = TcpStream::connect(proxy).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(target)
         .header("host", "shop.example")
         .header("x-forwarded-for", visitor.address)
@@ -138,13 +166,28 @@ fn line(visitor: &str, target: &str, report: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let background = report["kind"] == "revalidation";
     let who = if background { "(background)" } else { visitor };
-    let path = if background { text(&report["path"]) } else { target.to_owned() };
-    let why: Vec<String> =
-        [limits(report), cache(report), attempts(report), refusal(report)].into_iter().flatten().collect();
+    let path = if background {
+        text(&report["path"])
+    } else {
+        target.to_owned()
+    };
+    let why: Vec<String> = [
+        limits(report),
+        cache(report),
+        attempts(report),
+        refusal(report),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let took = format!("{} ms", report["duration_ms"]);
     let method = text(&report["method"]);
     let path = shortened(&path);
-    format!("  {who:<13} {method:<4} {path:<PATH_WIDTH$} {} {took:>6}  {}", report["status"], why.join("; "))
+    format!(
+        "  {who:<13} {method:<4} {path:<PATH_WIDTH$} {} {took:>6}  {}",
+        report["status"],
+        why.join("; ")
+    )
 }
 
 /// Cuts a path that would break the columns.
@@ -182,7 +225,10 @@ fn cache(report: &Value) -> Option<String> {
         }
         "stale" => format!("stale by {lifetime}: served at once"),
         "stale_if_error" => format!("stale by {lifetime}: stands in for the failed origin"),
-        "bypass" => format!("not cached ({})", cache["bypass"].as_str().unwrap_or_default()),
+        "bypass" => format!(
+            "not cached ({})",
+            cache["bypass"].as_str().unwrap_or_default()
+        ),
         outcome if cache["stored"] == true => format!("{outcome}, stored for {lifetime}"),
         outcome => match cache["not_stored"].as_str() {
             Some(why) => format!("{outcome}, not stored ({why})"),
@@ -195,8 +241,10 @@ fn attempts(report: &Value) -> Option<String> {
     let attempts = report["attempts"].as_array().filter(|a| !a.is_empty())?;
     let told = attempts.iter().map(|attempt| {
         let origin = attempt["origin"].as_str().unwrap_or_default();
-        let circuit =
-            attempt["circuit"].as_str().map(|state| format!(", its circuit is now {state}")).unwrap_or_default();
+        let circuit = attempt["circuit"]
+            .as_str()
+            .map(|state| format!(", its circuit is now {state}"))
+            .unwrap_or_default();
         match attempt["outcome"].as_str().unwrap_or_default() {
             "response" => format!("{origin} answered {}{circuit}", attempt["status"]),
             "circuit_open" => format!("{origin} skipped: circuit open"),
@@ -207,7 +255,9 @@ fn attempts(report: &Value) -> Option<String> {
 }
 
 fn refusal(report: &Value) -> Option<String> {
-    report["refusal"].as_str().map(|reason| format!("refused: {reason}"))
+    report["refusal"]
+        .as_str()
+        .map(|reason| format!("refused: {reason}"))
 }
 
 #[cfg(test)]
@@ -219,8 +269,11 @@ mod tests {
         assert_eq!(shortened("/static/logo.svg"), "/static/logo.svg");
         assert_eq!(shortened("/static/über/logo.svg"), "/static/über/lo…");
         let report = |path: &str| {
-            let line =
-                line("a visitor", path, &serde_json::json!({ "method": "GET", "status": 200, "duration_ms": 5 }));
+            let line = line(
+                "a visitor",
+                path,
+                &serde_json::json!({ "method": "GET", "status": 200, "duration_ms": 5 }),
+            );
             line.chars().position(|letter| letter == '2')
         };
         assert_eq!(report("/a"), report("/a/path/that/is/far/too/long"));

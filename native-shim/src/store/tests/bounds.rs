@@ -6,7 +6,13 @@ use std::thread;
 use super::*;
 
 fn put(store: &Store, number: u64, length: usize) {
-    store.put(&key(number), head(NOW.plus(60_000)), body(length), u64::MAX, NOW);
+    store.put(
+        &key(number),
+        head(NOW.plus(60_000)),
+        body(length),
+        u64::MAX,
+        NOW,
+    );
 }
 
 /// Returns what an entry without body weighs.
@@ -46,7 +52,10 @@ fn both_bounds_hold_and_are_used_to_the_full() {
     assert!(store.shards.len() > 1);
     for number in 0..12_000 {
         put(&store, number, 10);
-        assert_eq!(store.len(), usize::try_from(number + 1).unwrap().min(10_000));
+        assert_eq!(
+            store.len(),
+            usize::try_from(number + 1).unwrap().min(10_000)
+        );
     }
     // 100 of these fit; all shards have to give for them.
     let length = (256 << 20) / 100 - 2 * usize::try_from(empty_bytes()).unwrap();
@@ -63,16 +72,26 @@ fn what_replaces_counts_in_place_of_what_it_replaces() {
     let store = store(100_000, 100);
     for length in [10, 5000, 0, 5000] {
         put(&store, 1, length);
-        assert_eq!((store.len(), store.bytes()), (1, empty_bytes() + length as u64));
+        assert_eq!(
+            (store.len(), store.bytes()),
+            (1, empty_bytes() + length as u64)
+        );
     }
     assert_eq!(store.overhead(), empty_bytes());
     let old = Arc::clone(&store.get(&key(1), NOW).unwrap().heads()[0]);
     let mut new = Stored::clone(&old);
     new.labels = vec![1, 2, 3];
     store.refresh(&key(1), &old, Arc::new(new), NOW);
-    assert_eq!((store.bytes(), store.overhead()), (empty_bytes() + 5024, empty_bytes() + 24));
+    assert_eq!(
+        (store.bytes(), store.overhead()),
+        (empty_bytes() + 5024, empty_bytes() + 24)
+    );
     store.refresh(&key(1), &old, old.clone(), NOW);
-    assert_eq!(store.bytes(), empty_bytes() + 5024, "what was there then is gone");
+    assert_eq!(
+        store.bytes(),
+        empty_bytes() + 5024,
+        "what was there then is gone"
+    );
     store.remove(&key(1));
     store.refresh(&key(1), &old, old.clone(), NOW);
     assert_eq!((store.len(), store.bytes(), store.overhead()), (0, 0, 0));
@@ -83,7 +102,13 @@ fn what_replaces_counts_in_place_of_what_it_replaces() {
 fn a_further_variant_evicts_others_and_not_its_siblings() {
     let store = store(60_000, 100);
     let put = |number, variant_number| {
-        store.put(&key(number), variant(variant_number, NOW.plus(60_000)), body(5000), u64::MAX, NOW);
+        store.put(
+            &key(number),
+            variant(variant_number, NOW.plus(60_000)),
+            body(5000),
+            u64::MAX,
+            NOW,
+        );
     };
     put(0, 0);
     (1..20).for_each(|number| put(number, 0));
@@ -98,7 +123,12 @@ fn bounds_that_change_lose_only_what_is_beyond_them() {
     let store = store(256 << 20, 10_000);
     (0..5000).for_each(|number| put(&store, number, 1000));
     let bytes = store.bytes();
-    let resize = |bytes_max, entries_max| store.resize(StoreBounds { bytes_max, entries_max });
+    let resize = |bytes_max, entries_max| {
+        store.resize(StoreBounds {
+            bytes_max,
+            entries_max,
+        });
+    };
     for (bytes_max, entries_max) in [(256 << 20, 10_000), (bytes, 5000), (1 << 40, 1 << 40)] {
         resize(bytes_max, entries_max);
         assert_eq!((store.len(), store.bytes()), (5000, bytes));
@@ -133,7 +163,13 @@ fn hammer(store: &Store, keys: &[CacheKey], bodies: &Bytes, mut random: Random) 
         let key = &keys[random.index(keys.len())];
         match random.below(10) {
             0..6 => {
-                store.put(key, Arc::clone(&head), bodies.slice(..random.index(bodies.len())), u64::MAX, NOW);
+                store.put(
+                    key,
+                    Arc::clone(&head),
+                    bodies.slice(..random.index(bodies.len())),
+                    u64::MAX,
+                    NOW,
+                );
             }
             6..9 => drop(store.get(key, NOW)),
             _ => store.remove(key),
@@ -146,14 +182,22 @@ fn both_bounds_hold_at_every_moment_while_four_threads_put() {
     let keys: Vec<_> = (0..4000).map(key).collect();
     // By turns one bound is in the way and the other.
     for (bytes_max, entries_max) in [(32 << 20, 4000), (1 << 30, 2048), (40 << 20, 2048)] {
-        let (store, bodies, over) = (store(bytes_max, entries_max), body(60_000), AtomicBool::new(false));
+        let (store, bodies, over) = (
+            store(bytes_max, entries_max),
+            body(60_000),
+            AtomicBool::new(false),
+        );
         assert!(store.shards.len() > 1);
         thread::scope(|scope| {
             let (store, keys, bodies) = (&store, &keys, &bodies);
-            let threads: Vec<_> =
-                (0..4).map(|seed| scope.spawn(move || hammer(store, keys, bodies, Random(seed)))).collect();
+            let threads: Vec<_> = (0..4)
+                .map(|seed| scope.spawn(move || hammer(store, keys, bodies, Random(seed))))
+                .collect();
             while threads.iter().any(|thread| !thread.is_finished()) {
-                over.fetch_or(store.bytes() > bytes_max || store.len() > entries_max, Ordering::Relaxed);
+                over.fetch_or(
+                    store.bytes() > bytes_max || store.len() > entries_max,
+                    Ordering::Relaxed,
+                );
             }
         });
         assert!(!over.into_inner());
@@ -170,13 +214,24 @@ fn both_bounds_hold_at_every_moment_while_four_threads_put() {
 fn bounds_that_change_while_four_threads_put_hold_afterwards() {
     let keys: Vec<_> = (0..4000).map(key).collect();
     let (store, bodies) = (store(64 << 20, 4096), body(60_000));
-    let low = StoreBounds { bytes_max: 4 << 20, entries_max: 50 };
+    let low = StoreBounds {
+        bytes_max: 4 << 20,
+        entries_max: 50,
+    };
     thread::scope(|scope| {
         let (store, keys, bodies) = (&store, &keys, &bodies);
-        let threads: Vec<_> =
-            (0..4).map(|seed| scope.spawn(move || hammer(store, keys, bodies, Random(seed)))).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|seed| scope.spawn(move || hammer(store, keys, bodies, Random(seed))))
+            .collect();
         for round in 0.. {
-            store.resize(if round % 2 == 0 { low } else { StoreBounds { bytes_max: 64 << 20, entries_max: 4096 } });
+            store.resize(if round % 2 == 0 {
+                low
+            } else {
+                StoreBounds {
+                    bytes_max: 64 << 20,
+                    entries_max: 4096,
+                }
+            });
             if round % 2 == 0 && threads.iter().all(thread::ScopedJoinHandle::is_finished) {
                 break;
             }

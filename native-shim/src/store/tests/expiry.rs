@@ -12,7 +12,14 @@ fn a_sweep_takes_what_has_expired_and_nothing_else() {
     for number in 0..2000 {
         put(&store, number, NOW.plus(1 + number * 7919 % 2000));
     }
-    for (after, left) in [(0, 2000), (1, 1999), (500, 1500), (500, 1500), (1999, 1), (2000, 0)] {
+    for (after, left) in [
+        (0, 2000),
+        (1, 1999),
+        (500, 1500),
+        (500, 1500),
+        (1999, 1),
+        (2000, 0),
+    ] {
         store.sweep(NOW.plus(after));
         assert_eq!(store.len(), left);
         audit(&store);
@@ -37,8 +44,16 @@ fn what_has_expired_leaves_before_what_is_valid() {
         put(&store, number, NOW.plus(lifetime));
         store.get(&key(number), NOW);
     }
-    store.put(&key(5), head(NOW.plus(1000)), body(1), u64::MAX, NOW.plus(5));
-    let kept: Vec<_> = (1..=5).filter(|number| store.get(&key(*number), NOW).is_some()).collect();
+    store.put(
+        &key(5),
+        head(NOW.plus(1000)),
+        body(1),
+        u64::MAX,
+        NOW.plus(5),
+    );
+    let kept: Vec<_> = (1..=5)
+        .filter(|number| store.get(&key(*number), NOW).is_some())
+        .collect();
     assert_eq!(kept, [1, 2, 4, 5]);
 }
 
@@ -49,7 +64,10 @@ fn a_refreshed_response_stays_for_its_new_lifetime() {
     let old = Arc::clone(&store.get(&key(1), NOW).unwrap().heads()[0]);
     store.refresh(&key(1), &old, head(NOW.plus(50)), NOW);
     store.sweep(NOW.plus(49));
-    assert_eq!(store.get(&key(1), NOW.plus(49)).unwrap().bodies_bytes(), 100);
+    assert_eq!(
+        store.get(&key(1), NOW.plus(49)).unwrap().bodies_bytes(),
+        100
+    );
     store.sweep(NOW.plus(50));
     assert!(store.is_empty());
 }
@@ -58,11 +76,23 @@ fn a_refreshed_response_stays_for_its_new_lifetime() {
 fn an_entry_stays_as_long_as_its_last_variant_and_loses_the_others_when_it_changes() {
     let store = store(1 << 20, 10);
     for (number, lifetime) in [(1, 10), (2, 50)] {
-        store.put(&key(1), variant(number, NOW.plus(lifetime)), body(100), u64::MAX, NOW);
+        store.put(
+            &key(1),
+            variant(number, NOW.plus(lifetime)),
+            body(100),
+            u64::MAX,
+            NOW,
+        );
     }
     store.sweep(NOW.plus(20));
     assert_eq!(store.get(&key(1), NOW.plus(20)).unwrap().heads().len(), 2);
-    store.put(&key(1), variant(3, NOW.plus(60)), body(100), u64::MAX, NOW.plus(20));
+    store.put(
+        &key(1),
+        variant(3, NOW.plus(60)),
+        body(100),
+        u64::MAX,
+        NOW.plus(20),
+    );
     assert_eq!(store.get(&key(1), NOW.plus(20)).unwrap().heads().len(), 2);
     audit(&store);
 }

@@ -13,7 +13,11 @@ struct Lru {
 
 impl Lru {
     fn new(entries_max: usize) -> Self {
-        Self { entries_max, used: HashMap::new(), order: BTreeMap::new() }
+        Self {
+            entries_max,
+            used: HashMap::new(),
+            order: BTreeMap::new(),
+        }
     }
 
     fn ask(&mut self, key: u64, time: u64) -> bool {
@@ -65,14 +69,20 @@ impl Zipf {
 
     fn draw(&self, random: &mut Random) -> u64 {
         let point = f64::from(u32::try_from(random.next() >> 32).unwrap()) / f64::from(u32::MAX);
-        let at = self.0.partition_point(|sum| *sum < point * self.0.last().unwrap());
+        let at = self
+            .0
+            .partition_point(|sum| *sum < point * self.0.last().unwrap());
         at as u64
     }
 }
 
 /// Returns the hits of the store and of LRU, in per mille.
 fn compare(entries_max: usize, numbers: impl Iterator<Item = u64>) -> (usize, usize) {
-    let (store, head, mut keys) = (store(1 << 30, entries_max), head(NOW.plus(60_000)), Keys(HashMap::new()));
+    let (store, head, mut keys) = (
+        store(1 << 30, entries_max),
+        head(NOW.plus(60_000)),
+        Keys(HashMap::new()),
+    );
     let mut lru = Lru::new(entries_max);
     let (mut asked, mut hits, mut hits_lru) = (0, 0, 0);
     for number in numbers {
@@ -81,7 +91,11 @@ fn compare(entries_max: usize, numbers: impl Iterator<Item = u64>) -> (usize, us
         hits_lru += usize::from(lru.ask(number, asked));
     }
     let asked = usize::try_from(asked).unwrap();
-    println!("{entries_max}: {} against {}", hits * 1000 / asked, hits_lru * 1000 / asked);
+    println!(
+        "{entries_max}: {} against {}",
+        hits * 1000 / asked,
+        hits_lru * 1000 / asked
+    );
     (hits * 1000 / asked, hits_lru * 1000 / asked)
 }
 
@@ -90,7 +104,10 @@ fn skewed_requests_hit_more_often_than_with_lru() {
     for (skew, entries_max) in [(0.8, 1000), (1.0, 1000), (1.0, 100), (1.2, 100)] {
         let (zipf, mut random) = (Zipf::new(20_000, skew), Random(1));
         let (hits, lru) = compare(entries_max, (0..200_000).map(|_| zipf.draw(&mut random)));
-        assert!(hits > lru, "skew {skew}, {entries_max} entries: {hits} against {lru}");
+        assert!(
+            hits > lru,
+            "skew {skew}, {entries_max} entries: {hits} against {lru}"
+        );
     }
 }
 
@@ -104,7 +121,13 @@ fn shards_cost_no_hits() {
 #[test]
 fn half_of_the_requests_being_a_scan_does_not_matter() {
     let (zipf, mut random) = (Zipf::new(20_000, 1.0), Random(3));
-    let numbers = (0..200_000).map(|at| if at % 2 == 0 { zipf.draw(&mut random) } else { 1_000_000 + at });
+    let numbers = (0..200_000).map(|at| {
+        if at % 2 == 0 {
+            zipf.draw(&mut random)
+        } else {
+            1_000_000 + at
+        }
+    });
     let (hits, lru) = compare(1000, numbers);
     assert!(hits > lru + 20, "{hits} against {lru}");
 }
@@ -121,7 +144,10 @@ fn what_is_hot_survives_a_scan_of_ten_times_the_capacity() {
     for number in 0..10_000 {
         ask(&store, &key(1000 + number), &head);
     }
-    let kept = hot.iter().filter(|key| store.get(key, NOW).is_some()).count();
+    let kept = hot
+        .iter()
+        .filter(|key| store.get(key, NOW).is_some())
+        .count();
     println!("kept {kept} of 500");
     assert!(kept >= 495, "{kept} of 500");
 }
