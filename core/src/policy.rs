@@ -1,26 +1,27 @@
 //! The policy: `tidegate.toml` parsed, checked and compiled once. Only a policy can be wrong; at
 //! run time the core always answers.
 
-mod client;
 mod compile;
 mod compiled;
 mod compiler;
+mod defined;
 mod error;
 mod lint;
 mod list;
 mod names;
-mod origins;
 #[doc(hidden)]
 pub mod raw;
 mod reading;
-mod rules;
-mod server;
+#[doc(hidden)]
+pub mod sections;
 mod spelling;
 pub mod units;
 
-pub use compiled::{Policy, Server, StoreBounds};
+pub use compiled::Policy;
 pub use error::{PolicyError, Problem, verdict};
-pub use raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
+pub use sections::edge::RawOnFailure as OnFailure;
+pub use sections::server::{RawAccessLog as AccessLog, RawServerTls as ServerTls, Server};
+pub use sections::store::StoreBounds;
 
 impl Policy {
     /// Parses and compiles a policy. `file` is used in messages only.

@@ -1,6 +1,5 @@
 //! Raw TOML becomes a valid policy, or a list of everything wrong with it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -11,9 +10,13 @@ use crate::limit::KeyPart;
 use crate::message::client::ClientPolicy;
 use crate::message::unkeyed;
 use crate::policy::error::{PolicyError, Source};
-use crate::policy::raw::RawOnFailure;
-use crate::policy::{reading, rules};
-use crate::route::{Origin, Pool, Route, Steering};
+use crate::policy::reading;
+use crate::policy::sections::edge::RawOnFailure;
+use crate::policy::sections::routes::Sections;
+use crate::policy::sections::{
+    breakers, cache, client, limits, origins, pools, retry, routes, server, store,
+};
+use crate::route::{Route, Steering};
 
 pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let mut source = Source::new(file, text);
@@ -27,43 +30,35 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
         identity: Identity::default(),
         ipv6_prefix: 64,
     };
-    c.ipv6_prefix = c.read_ipv6_prefix(&raw.client);
-    c.identity = c.identity(&raw.client);
-    let server = c.server(&raw.server);
-    let client = c.client(&raw.client);
-    let store = c.store(&raw.store);
-    let origins: BTreeMap<&str, Arc<Origin>> = raw
-        .origins
-        .iter()
-        .enumerate()
-        .filter_map(|(i, (name, o))| Some((name.as_str(), Arc::new(c.origin(name, i, o)?))))
-        .collect();
-    let pools: BTreeMap<&str, Arc<Pool>> = raw
-        .pools
-        .iter()
-        .filter_map(|(name, pool)| {
-            Some((name.as_str(), Arc::new(c.pool(name, pool, &raw, &origins)?)))
-        })
-        .collect();
-    let rules = rules::compile(&mut c, &raw);
-    let routes = rules::routes(&mut c, &raw, &pools, &rules);
-    let underscored = c.underscored(&raw.server);
-    if c.problems.is_empty() {
-        let origins = sorted_by_index(origins);
-        let on_failure = raw.edge.on_failure.unwrap_or(RawOnFailure::Closed);
-        let passed = passed(underscored, &routes, &client);
-        return Ok(Policy {
-            server,
-            client,
-            store,
-            on_failure,
-            origins,
-            breakers: rules.breakers.into_values().collect(),
-            passed,
-            routes,
-        });
+    c.ipv6_prefix = client::ipv6_prefix(&mut c, &raw.client);
+    c.identity = client::identity(&mut c, &raw.client);
+    let server = server::compile(&mut c, &raw.server);
+    let client = client::compile(&mut c, &raw.client);
+    let store = store::compile(&mut c, &raw.store);
+    let origins = origins::compile(&mut c, &raw.origins);
+    let sections = Sections {
+        pools: pools::compile(&mut c, &raw.pools, &origins),
+        profiles: cache::compile(&mut c, &raw.cache),
+        limits: limits::compile(&mut c, &raw.limits),
+        breakers: breakers::compile(&mut c, &raw.breakers),
+        retries: retry::compile(&mut c, &raw.retry),
+    };
+    let routes = routes::compile(&mut c, &raw.routes, &sections);
+    let underscored = server::underscored(&mut c, &raw.server);
+    if !c.problems.is_empty() {
+        return Err(PolicyError::of(c.problems));
     }
-    Err(PolicyError::of(c.problems))
+    let passed = passed(underscored, &routes, &client);
+    Ok(Policy {
+        server,
+        client,
+        store,
+        on_failure: raw.edge.on_failure.unwrap_or(RawOnFailure::Closed),
+        origins: origins.all(),
+        breakers: sections.breakers.all(),
+        passed,
+        routes,
+    })
 }
 
 /// Lists the request header fields that go to origins because a policy names them: those with `_`,
@@ -115,10 +110,4 @@ fn named_field(part: &KeyPart) -> Option<HeaderName> {
         | KeyPart::Route
         | KeyPart::Country => None,
     }
-}
-
-fn sorted_by_index(origins: BTreeMap<&str, Arc<Origin>>) -> Vec<Arc<Origin>> {
-    let mut origins: Vec<Arc<Origin>> = origins.into_values().collect();
-    origins.sort_by_key(|o| o.index);
-    origins
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use super::raw::{RawAccessLog as AccessLog, RawOnFailure as OnFailure, RawServerTls as ServerTls};
+use super::sections::edge::RawOnFailure as OnFailure;
+use super::sections::server::Server;
+use super::sections::store::StoreBounds;
 use crate::breaker;
 use crate::cache::{Mode, Profile};
-use crate::message::bounds::Bounds;
 use crate::message::client::ClientPolicy;
 use crate::message::plain;
 use crate::message::request::Request;
 use crate::route::{Origin, Route};
-use crate::time::Millis;
 
 /// A valid policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,37 +34,6 @@ pub struct Policy {
     /// Request header fields that the policy names, and which go to origins therefore although
     /// others like them do not.
     pub passed: Vec<HeaderName>,
-}
-
-/// The pod's listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Address and port.
-    pub listen: String,
-    /// Address and port of health and metrics; `None` is off.
-    pub admin: Option<String>,
-    /// Worker threads; `None` is one for each core.
-    pub threads: Option<u16>,
-    /// Where access records go.
-    pub access_log: AccessLog,
-    /// Certificate and key files.
-    pub tls: Option<ServerTls>,
-    /// Names by which the admin address may be asked for, in lower case, besides `localhost` and
-    /// addresses.
-    pub admin_hosts: Vec<String>,
-    /// How long a stopping server waits for open exchanges.
-    pub drain: Millis,
-    /// Bounds on what clients may send.
-    pub bounds: Bounds,
-}
-
-/// Bounds of the memory store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreBounds {
-    /// Bytes of keys, header fields and bodies.
-    pub bytes_max: u64,
-    /// Entries.
-    pub entries_max: usize,
 }
 
 impl Policy {

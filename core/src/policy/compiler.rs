@@ -1,10 +1,11 @@
 //! What compiling a policy needs everywhere: problems are collected, and values read.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use crate::limit::KeyPart;
+use crate::policy::defined::Defined;
 use crate::policy::error::{KeyPath, Problem, Source};
 use crate::policy::units;
 use crate::time::Millis;
@@ -91,25 +92,54 @@ impl Compiler<'_> {
     }
 
     /// Finds a name among those defined, or says which there are.
-    pub(super) fn find<'m, T>(
+    pub(super) fn find<T>(
         &mut self,
         path: &KeyPath,
-        kind: &str,
+        defined: &Defined<T>,
         name: &str,
-        defined: &'m BTreeMap<&str, T>,
-        written: &[&str],
-    ) -> Option<&'m T> {
-        let found = defined.get(name);
+    ) -> Option<Arc<T>> {
         // What was written but is wrong itself has been reported already.
-        if found.is_none() && !written.contains(&name) {
-            let known = if written.is_empty() {
-                format!("none is defined; {}", how_to_define(kind, name))
-            } else {
-                format!("defined are: {}", written.join(", "))
-            };
-            self.wrong(path, format!("there is no {kind} named `{name}`; {known}"));
+        if let Some(entry) = defined.entries.get(name) {
+            return entry.clone();
         }
-        found
+        let kind = defined.kind;
+        let known = if defined.entries.is_empty() {
+            format!("none is defined; {}", (defined.how_to_define)(name))
+        } else {
+            format!("defined are: {}", defined.names().join(", "))
+        };
+        self.wrong(path, format!("there is no {kind} named `{name}`; {known}"));
+        None
+    }
+
+    /// Reads a list of methods.
+    pub(super) fn methods(&mut self, at: &KeyPath, list: &[String]) -> Vec<Method> {
+        let mut methods = Vec::new();
+        for (i, text) in list.iter().enumerate() {
+            let is_lower = text.bytes().any(|byte| byte.is_ascii_lowercase());
+            match Method::from_bytes(text.as_bytes()) {
+                Ok(method) if !is_lower => methods.push(method),
+                Ok(_) | Err(_) => self.wrong(
+                    &at.index(i),
+                    format!("`{text}` is not a method; they are written in upper case: GET, POST"),
+                ),
+            }
+        }
+        methods
+    }
+
+    /// Reads a list of statuses that mean failure.
+    pub(super) fn statuses(
+        &mut self,
+        at: &KeyPath,
+        list: Option<&Vec<u16>>,
+        default: &[u16],
+    ) -> Vec<u16> {
+        let list = list.map_or(default, Vec::as_slice);
+        if list.iter().any(|status| !(400..=599).contains(status)) {
+            self.wrong(at, "statuses that mean failure go from 400 to 599");
+        }
+        list.to_vec()
     }
 
     /// Reads the parts of a limit's or an affinity's key.
@@ -130,29 +160,6 @@ impl Compiler<'_> {
     pub(super) fn ipv6_prefix(&self) -> u8 {
         self.ipv6_prefix
     }
-}
-
-/// Says what to write for a name to be defined, in full.
-pub(super) fn how_to_define(kind: &str, name: &str) -> String {
-    let table = match kind {
-        "pool" => {
-            return format!(
-                "write [pools.{name}] with origins = [\"NAME\"] and [origins.NAME] with url = \"http://HOST\""
-            );
-        }
-        "origin" => return format!("write [origins.{name}] with url = \"http://HOST\""),
-        "cache profile" => {
-            return format!("write [cache.{name}] with mode = \"respect\", or leave this out");
-        }
-        "limit" => {
-            return format!(
-                "write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out"
-            );
-        }
-        "breaker" => "breakers",
-        _ => "retry",
-    };
-    format!("write [{table}.{name}], or leave this out")
 }
 
 pub(super) fn key_part(

@@ -1,0 +1,24 @@
+//! `[edge]`: how the Worker behaves.
+
+use serde::Deserialize;
+
+/// How the Worker behaves.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEdge {
+    /// What a request gets when the Worker itself fails: "closed" answers 503, "open" sends it to
+    /// the last route's first origin unchecked.
+    pub on_failure: Option<RawOnFailure>,
+}
+
+/// What happens when Tidegate itself cannot decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnFailure {
+    /// The request passes.
+    Open,
+    /// The request is refused.
+    Closed,
+}

@@ -1,0 +1,145 @@
+//! `[limits]`: rate limits.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::limit::{Absent, Limit, OnStoreError, Quota};
+use crate::policy::compiler::Compiler;
+use crate::policy::defined::Defined;
+use crate::policy::error::KeyPath;
+use crate::policy::units;
+
+/// A rate limit.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawLimit {
+    /// Amount and period: "10/sec", "1000/min", "5000/hour", "100000/day".
+    pub quota: String,
+    /// Most that may be used at once. Default: the quota's amount.
+    #[serde(default)]
+    pub burst: Option<u64>,
+    /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56",
+    /// "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user", "workspace".
+    /// An empty list is one count for all. Spellings that applications take for the same are one
+    /// value: white space or quotes around it, percent-encoding, the scheme of Authorization in any
+    /// case, paths in any case, with `;` parameters or a final slash. A name that occurs several
+    /// times with several values is charged for each of them; a request with more than 8 is
+    /// refused. A cookie's value with a comma, white space or a quote in it is charged twice:
+    /// whole, and up to there, because some applications end it there.
+    pub key: Vec<String>,
+    /// What counts instead of a header field, cookie or query parameter that a request does not
+    /// have, or that is empty. "address": the client's address, so that whoever is not named has a
+    /// count of its own. "share": one count for all who do not have it; one of them can use it up
+    /// for the others. "skip": nothing, the limit does not apply; whoever leaves it out is not
+    /// limited. "refuse": such requests get 400. Default: "address".
+    #[serde(default)]
+    pub absent: RawAbsent,
+    /// What one request uses. Default: 1.
+    #[serde(default)]
+    pub cost: Option<u64>,
+    /// Counts and reports, but refuses nothing. Default: false.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// What happens when the counter cannot be reached: "allow" or "deny". Default: "allow".
+    #[serde(default)]
+    pub on_store_error: Option<RawOnStoreError>,
+}
+
+/// What counts instead of a part of a key that a request does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawAbsent {
+    /// The client's address.
+    #[default]
+    Address,
+    /// One count for all.
+    Share,
+    /// The limit does not apply.
+    Skip,
+    /// The request is refused.
+    Refuse,
+}
+
+/// What a limit does without its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawOnStoreError {
+    /// Requests pass.
+    Allow,
+    /// Requests are refused.
+    Deny,
+}
+
+pub(in crate::policy) fn compile(
+    c: &mut Compiler<'_>,
+    raw: &BTreeMap<String, RawLimit>,
+) -> Defined<Limit> {
+    Defined::new("limit", how_to_define, raw, |_, name, raw| {
+        limit(c, name, raw)
+    })
+}
+
+fn how_to_define(name: &str) -> String {
+    format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out")
+}
+
+fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
+    let at = KeyPath::of(&["limits", name]);
+    if !is_token(name) {
+        let message = "a limit's name is sent to clients; use letters, digits, hyphens and underscores, here and in the routes that name it";
+        c.wrong(&at, message);
+    }
+    let key = c.key_parts(&at.key("key"), &raw.key);
+    let (amount, period) = match units::quota(&raw.quota) {
+        Ok(quota) => quota,
+        Err(message) => {
+            c.wrong(&at.key("quota"), message);
+            return None;
+        }
+    };
+    let burst = raw.burst.unwrap_or(amount);
+    let cost = raw.cost.unwrap_or(1);
+    if burst == 0 || burst > 1_000_000_000 {
+        c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
+    }
+    if burst > 0 && (cost == 0 || cost > burst) {
+        c.wrong(
+            &at.key("cost"),
+            format!("cost goes from 1 to the burst ({burst}): a request that costs more could never pass"),
+        );
+    }
+    Some(Limit {
+        name: name.into(),
+        quota: Quota {
+            amount,
+            period,
+            burst,
+        },
+        key,
+        absent: match raw.absent {
+            RawAbsent::Address => Absent::Address {
+                ipv6_prefix: c.ipv6_prefix(),
+            },
+            RawAbsent::Share => Absent::Share,
+            RawAbsent::Skip => Absent::Skip,
+            RawAbsent::Refuse => Absent::Refuse,
+        },
+        cost,
+        dry_run: raw.dry_run,
+        on_store_error: match raw.on_store_error {
+            None | Some(RawOnStoreError::Allow) => OnStoreError::Allow,
+            Some(RawOnStoreError::Deny) => OnStoreError::Deny,
+        },
+    })
+}
+
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}

@@ -1,0 +1,302 @@
+//! `[[routes]]`: what applies to which requests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::pools;
+use super::store::StoreBounds;
+use crate::cache::Profile;
+use crate::limit::Limit;
+use crate::policy::compiler::Compiler;
+use crate::policy::defined::Defined;
+use crate::policy::error::{KeyPath, Problem, Source};
+use crate::policy::list::OneOrMany;
+use crate::report::fields::rate_limit;
+use crate::route::matching::Glob;
+use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
+use crate::{breaker, retry};
+
+/// What applies to the requests that match. Conditions of different kinds must all hold; within a
+/// list one is enough.
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRoute {
+    /// A name for reports and metrics. Default: route-1, route-2, ...
+    pub name: Option<String>,
+    /// Host names, without port: "shop.example" or "*.shop.example" (one or more labels more).
+    pub host: Option<OneOrMany>,
+    /// Exact paths.
+    pub path: Option<OneOrMany>,
+    /// Beginnings of paths.
+    pub path_prefix: Option<OneOrMany>,
+    /// Path patterns: `*` is any run of characters without a slash, `**` any run at all.
+    pub path_glob: Option<OneOrMany>,
+    /// Methods.
+    pub method: Option<OneOrMany>,
+    /// Header fields and their values, all of which must match; "*" matches any value.
+    pub header: BTreeMap<String, String>,
+    /// The pool that answers.
+    pub pool: String,
+    /// The cache profile. Default: none; nothing is stored, whatever the origin says, and replies
+    /// have no Cache-Status.
+    pub cache: Option<String>,
+    /// Limits, all of which must allow a request.
+    pub limits: Vec<String>,
+    /// The circuit breaker of the pool's origins. Default: none.
+    pub breaker: Option<String>,
+    /// The retry rule. Default: an origin that cannot be reached is skipped, nothing is sent twice.
+    pub retry: Option<String>,
+}
+
+/// The sections that routes name parts of.
+pub(in crate::policy) struct Sections {
+    pub(in crate::policy) pools: Defined<Pool>,
+    pub(in crate::policy) profiles: Defined<Profile>,
+    pub(in crate::policy) limits: Defined<Limit>,
+    pub(in crate::policy) breakers: Defined<breaker::Rule>,
+    pub(in crate::policy) retries: Defined<retry::Rule>,
+}
+
+pub(in crate::policy) fn compile(
+    c: &mut Compiler<'_>,
+    raw: &[RawRoute],
+    sections: &Sections,
+) -> Vec<Arc<Route>> {
+    if raw.is_empty() {
+        let further = further_for_a_pool(sections);
+        c.wrong(
+            &KeyPath::of(&["routes"]),
+            format!(
+                "a policy needs at least one route: write [[routes]] with pool = \"main\"{further}"
+            ),
+        );
+    }
+    let mut names: Vec<String> = Vec::new();
+    let mut compiled = Vec::new();
+    for (i, raw) in raw.iter().enumerate() {
+        let at = KeyPath::of(&["routes"]).index(i);
+        let name = raw
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("route-{}", i + 1));
+        if names.contains(&name) {
+            c.wrong(
+                &at.key("name"),
+                format!("`{name}` names an earlier route too; names must differ"),
+            );
+        }
+        compiled.extend(route(c, &at, raw, &name, sections).map(Arc::new));
+        names.push(name);
+    }
+    compiled
+}
+
+fn route(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    raw: &RawRoute,
+    name: &str,
+    sections: &Sections,
+) -> Option<Route> {
+    let matcher = matcher(c, at, raw);
+    let cache = named_by(c, &at.key("cache"), &sections.profiles, raw.cache.as_ref());
+    let breaker = named_by(
+        c,
+        &at.key("breaker"),
+        &sections.breakers,
+        raw.breaker.as_ref(),
+    );
+    let retry = named_by(c, &at.key("retry"), &sections.retries, raw.retry.as_ref());
+    let limits = limits(c, &at.key("limits"), &raw.limits, &sections.limits);
+    if raw.pool.is_empty() {
+        let names = sections.pools.names();
+        let message = if names.is_empty() {
+            let further = further_for_a_pool(sections);
+            format!("a route needs a pool: write pool = \"main\"{further}")
+        } else {
+            let names = names.join(", ");
+            format!("a route needs a pool: write pool = \"NAME\" with one of {names}")
+        };
+        c.wrong(at, message);
+        return None;
+    }
+    let pool = c.find(&at.key("pool"), &sections.pools, &raw.pool)?;
+    Some(Route {
+        name: name.into(),
+        matcher,
+        pool,
+        cache,
+        rate_limit_policy: rate_limit::policy(limits.iter().map(|limit| &**limit)),
+        limits,
+        breaker,
+        retry: retry.unwrap_or_else(|| Arc::new(retry::Rule::none())),
+    })
+}
+
+/// Finds what a route names, if it names anything.
+fn named_by<T>(
+    c: &mut Compiler<'_>,
+    path: &KeyPath,
+    defined: &Defined<T>,
+    name: Option<&String>,
+) -> Option<Arc<T>> {
+    c.find(path, defined, name?)
+}
+
+fn limits(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    names: &[String],
+    defined: &Defined<Limit>,
+) -> Vec<Arc<Limit>> {
+    let mut limits: Vec<Arc<Limit>> = Vec::new();
+    for (i, name) in names.iter().enumerate() {
+        let path = at.index(i);
+        let Some(found) = c.find(&path, defined, name) else {
+            continue;
+        };
+        if limits.iter().any(|limit| limit.name == found.name) {
+            c.wrong(
+                &path,
+                format!("`{name}` is listed twice; a request would be charged twice"),
+            );
+        }
+        limits.push(found);
+    }
+    limits
+}
+
+/// Says what else is to be written for a pool `main` to be there.
+fn further_for_a_pool(sections: &Sections) -> String {
+    if sections.pools.entries.contains_key("main") {
+        return String::new();
+    }
+    format!(", then {}", pools::how_to_define("main"))
+}
+
+type MakePattern = fn(String) -> PathPattern;
+
+fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
+    let list = |many: &Option<OneOrMany>| many.as_ref().map(|m| m.0.clone()).unwrap_or_default();
+    let mut hosts = Vec::new();
+    for text in list(&route.host) {
+        match host(&text) {
+            Some(pattern) => hosts.push(pattern),
+            None => c.wrong(
+                &at.key("host"),
+                format!(
+                    "`{text}` is not a host; write shop.example or *.shop.example, without port"
+                ),
+            ),
+        }
+    }
+    let mut paths: Vec<PathPattern> = Vec::new();
+    let kinds: [(&str, &Option<OneOrMany>, MakePattern); 3] = [
+        ("path", &route.path, PathPattern::Exact),
+        ("path_prefix", &route.path_prefix, PathPattern::Prefix),
+        ("path_glob", &route.path_glob, |p| {
+            PathPattern::Glob(Glob::new(&p))
+        }),
+    ];
+    for (key, texts, make) in kinds {
+        for text in list(texts) {
+            let begins_well = text.starts_with('/') || text.starts_with('*');
+            if !begins_well || text.contains('?') || text.len() > 2000 {
+                let message = format!(
+                    "`{text}` is not a path; it begins with / and has no query and at most 2000 bytes"
+                );
+                c.wrong(&at.key(key), message);
+            } else if key != "path_glob" && text.contains('*') {
+                c.wrong(
+                    &at.key(key),
+                    format!("`{text}` has a star; patterns go to path_glob"),
+                );
+            }
+            paths.push(make(text));
+        }
+    }
+    let mut headers = Vec::new();
+    for (name, value) in &route.header {
+        if let Some(name) = c.header_name(&at.key("header").key(name), name) {
+            headers.push((name, (value != "*").then(|| value.clone())));
+        }
+    }
+    let methods = c.methods(&at.key("method"), &list(&route.method));
+    Matcher {
+        hosts,
+        paths,
+        methods,
+        headers,
+    }
+}
+
+fn host(text: &str) -> Option<HostPattern> {
+    let valid = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with('.')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    };
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("*.") {
+        Some(rest) => valid(rest).then(|| HostPattern::Suffix(format!(".{rest}"))),
+        None => (valid(&lower) || is_bracketed(&lower)).then_some(HostPattern::Exact(lower)),
+    }
+}
+
+fn is_bracketed(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+/// Lists routes that no request reaches, or that do not do what they say.
+pub(in crate::policy) fn lint(
+    routes: &[Arc<Route>],
+    store: StoreBounds,
+    source: &Source<'_>,
+) -> Vec<Problem> {
+    let mut problems = unreachable(routes, source);
+    for (i, route) in routes.iter().enumerate() {
+        let at = KeyPath::of(&["routes"]).index(i);
+        let body = route
+            .cache
+            .as_ref()
+            .map_or(0, |profile| profile.body_bytes_max);
+        if body > store.bytes_max {
+            let message = "this profile's body_bytes_max is larger than the whole store; make it smaller, or [store] bytes_max larger";
+            problems.push(source.problem(&at.key("cache"), message.to_owned()));
+        }
+        if route.retry.attempts > 1 && route.breaker.is_none() {
+            let message = "retries without a breaker multiply the load on a failing origin; name a breaker too, such as breaker = \"NAME\" with a table [breakers.NAME]";
+            problems.push(source.problem(&at.key("retry"), message.to_owned()));
+        }
+    }
+    problems
+}
+
+/// Routes behind one that takes all their requests.
+fn unreachable(routes: &[Arc<Route>], source: &Source<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (i, route) in routes.iter().enumerate() {
+        let covers = |earlier: &&Arc<Route>| earlier.matcher.covers(&route.matcher);
+        let earlier = routes.iter().take(i).find(covers);
+        if let Some(earlier) = earlier {
+            let message = format!(
+                "no request reaches this route: `{}` above matches them all; move this one up or remove it",
+                earlier.name
+            );
+            problems.push(source.problem(&KeyPath::of(&["routes"]).index(i), message));
+        }
+    }
+    let is_default = |route: &Arc<Route>| route.matcher == Matcher::default();
+    if !routes.iter().any(is_default) {
+        let last = routes.len().saturating_sub(1);
+        let message = "there is no default route: requests that match none get 404; add a last [[routes]] with a pool and without conditions if they should not";
+        problems.push(source.problem(&KeyPath::of(&["routes"]).index(last), message.to_owned()));
+    }
+    problems
+}
