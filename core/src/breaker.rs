@@ -119,26 +119,7 @@ impl Breaker {
         lease: Millis,
         now: Timestamp,
     ) -> Result<Permit, Timestamp> {
-        match &mut self.state {
-            State::Closed(_) => {
-                return Ok(Permit {
-                    generation: self.generation,
-                    lease: None,
-                });
-            }
-            State::Open { since } => {
-                let over = now.since_guarded(since) >= rule.open;
-                if !over {
-                    return Err(since.plus(rule.open));
-                }
-                self.enter(State::HalfOpen(Trial::default()));
-            }
-            State::HalfOpen(trial) => {
-                trial.end_expired(now);
-                // Calls whose bodies go on for longer than a call may be tried have answered well.
-                self.conclude(rule, now);
-            }
-        }
+        self.handle_timeout(rule, now);
         match &mut self.state {
             State::Closed(_) => Ok(Permit {
                 generation: self.generation,
@@ -151,6 +132,39 @@ impl Breaker {
                     generation: self.generation,
                     lease: Some(number),
                 })
+            }
+        }
+    }
+
+    /// Returns when the circuit next moves of its own accord: to half open, or because calls that
+    /// are tried have taken too long.
+    pub fn poll_timeout(&self, rule: &Rule) -> Option<Timestamp> {
+        match &self.state {
+            State::Closed(_) => None,
+            State::Open { since } => Some(since.plus(rule.open)),
+            State::HalfOpen(trial) => {
+                let ends = trial
+                    .leases
+                    .iter()
+                    .map(|lease| lease.since.plus(lease.lasts));
+                ends.min()
+            }
+        }
+    }
+
+    /// Lets the circuit move. Asking for a permit does so too.
+    pub fn handle_timeout(&mut self, rule: &Rule, now: Timestamp) {
+        match &mut self.state {
+            State::Closed(_) => {}
+            State::Open { since } => {
+                if now.since_guarded(since) >= rule.open {
+                    self.enter(State::HalfOpen(Trial::default()));
+                }
+            }
+            State::HalfOpen(trial) => {
+                trial.end_expired(now);
+                // Calls whose bodies go on for longer than a call may be tried have answered well.
+                self.conclude(rule, now);
             }
         }
     }
@@ -386,6 +400,33 @@ mod tests {
         assert_eq!(b.acquire(&rule, 100, at(4999)), Err(at(5000)));
         assert!(b.acquire(&rule, 100, at(5000)).is_ok());
         assert_eq!(b.state(), StateName::HalfOpen);
+    }
+
+    #[test]
+    fn a_circuit_moves_in_time_though_nobody_asks() {
+        let rule = rule(Window::Calls(10));
+        let mut b = opened(&rule);
+        assert_eq!(b.poll_timeout(&rule), Some(at(5000)));
+        b.handle_timeout(&rule, at(4999));
+        assert_eq!(b.state(), StateName::Open);
+        b.handle_timeout(&rule, at(5000));
+        assert_eq!(
+            (b.state(), b.poll_timeout(&rule)),
+            (StateName::HalfOpen, None)
+        );
+        for tried in [5001, 5002] {
+            let permit = b.acquire(&rule, 100, at(tried)).unwrap();
+            assert_eq!(b.answered(&rule, permit, 1, at(tried)), None);
+        }
+        // Both heads have come, and their bodies take longer than a call may be tried.
+        assert_eq!(b.poll_timeout(&rule), Some(at(5101)));
+        b.handle_timeout(&rule, at(5101));
+        assert_eq!(b.state(), StateName::HalfOpen);
+        b.handle_timeout(&rule, at(5102));
+        assert_eq!(
+            (b.state(), b.poll_timeout(&rule)),
+            (StateName::Closed, None)
+        );
     }
 
     #[test]

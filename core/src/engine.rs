@@ -65,6 +65,18 @@ impl Engine {
         self.0.circuits()
     }
 
+    /// Returns when this node next has something to do of its own accord: [`Engine::handle_timeout`].
+    /// What begins later may be due earlier, so a shell asks again now and then, each second say.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.0.poll_timeout()
+    }
+
+    /// Does what is due: circuits whose time is over are tried again, and what is over is
+    /// forgotten. A shell that has no timer need not call it; requests see the same without.
+    pub fn handle_timeout(&self, now: Timestamp) {
+        self.0.handle_timeout(now);
+    }
+
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.
     pub fn purge(&self, purge: &Purge) -> purge::Number {
         self.0.purges().make(&purge.spelt_out(self.policy()))

@@ -24,6 +24,9 @@ const UNSHARED_FOR: Millis = 10_000;
 /// Most keys remembered; beyond it requests go alone.
 const KEYS_MAX: usize = 10_000;
 
+/// What is over is looked for this often at most, because every request waits meanwhile.
+const SWEPT_EVERY: Millis = 1000;
+
 /// Ends of leads are counted for so many groups of keys. Two keys of one group at worst cost a
 /// look-up that finds nothing new.
 const GROUPS: usize = 256;
@@ -68,10 +71,9 @@ struct Table {
 }
 
 impl Table {
-    /// Forgets what is over, at most once a second, because every request waits meanwhile. Returns
-    /// whether there is room.
+    /// Forgets what is over. Returns whether there is room.
     fn make_room(&mut self, now: Timestamp) -> bool {
-        if now.since_guarded(&mut self.swept) >= 1000 {
+        if now.since_guarded(&mut self.swept) >= SWEPT_EVERY {
             self.swept = now;
             self.keys.retain(|_, flight| flight.runs(now));
         }
@@ -227,6 +229,19 @@ impl Flights {
             self.lock().role(self.hash(key), now),
             Some(Role::Led { .. })
         )
+    }
+
+    /// Returns when it is worth to forget what is over: a second after that was done last, if
+    /// anything is remembered.
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        let table = self.lock();
+        let is_empty = table.keys.is_empty();
+        (!is_empty).then(|| table.swept.plus(SWEPT_EVERY))
+    }
+
+    /// Forgets what is over.
+    pub(crate) fn handle_timeout(&self, now: Timestamp) {
+        self.lock().make_room(now);
     }
 
     /// Counts the keys that somebody fetches.

@@ -1,7 +1,9 @@
 //! What a node knows besides its policy: circuits, fetches under way, purges, and what queries do
 //! not matter.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod origin;
+
+use std::sync::Arc;
 
 use http::request;
 
@@ -13,6 +15,7 @@ use crate::policy::Policy;
 use crate::purge::table::Purges;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
+use origin::OriginState;
 
 /// A policy together with the node's own state. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
@@ -22,8 +25,8 @@ pub(crate) struct Node(Arc<Inner>);
 struct Inner {
     policy: Policy,
     seed: u64,
-    /// One for each pair of origin and breaker rule, row by row.
-    breakers: Vec<Arc<Mutex<Breaker>>>,
+    /// By the origin's position in the policy.
+    origins: Vec<OriginState>,
     flights: Arc<Flights>,
     purges: Arc<Purges>,
     rules: Arc<Rules>,
@@ -35,13 +38,11 @@ impl Node {
     /// Makes a node with no history. `seed` moves jitter, and which keys share a place in tables:
     /// nobody outside may know it.
     pub(crate) fn new(policy: Policy, seed: u64) -> Self {
-        let breakers = pairs(&policy)
-            .map(|(_, rule)| Arc::new(Mutex::new(Breaker::new(rule))))
-            .collect();
+        let origins = states(&policy, &[]);
         Self(Arc::new(Inner {
             policy,
             seed,
-            breakers,
+            origins,
             flights: Arc::new(Flights::new(seed)),
             purges: Arc::new(Purges::new(seed)),
             rules: Arc::default(),
@@ -55,7 +56,7 @@ impl Node {
         let Inner {
             policy,
             seed,
-            breakers,
+            origins,
             flights,
             purges,
             rules,
@@ -64,7 +65,7 @@ impl Node {
         Self(Arc::new(Inner {
             policy: policy.clone(),
             seed: *seed,
-            breakers: breakers.clone(),
+            origins: states(policy, origins),
             flights: Arc::clone(flights),
             purges: Arc::clone(purges),
             rules: Arc::clone(rules),
@@ -75,24 +76,11 @@ impl Node {
     /// Makes a node for another policy that keeps the history of this one: fetches under way, and
     /// the circuits of origins whose address and rule are the same, and purges.
     pub(crate) fn with_policy(&self, policy: Policy) -> Self {
-        let kept = |origin: &Origin, rule: &Rule| {
-            let old = pairs(&self.0.policy).position(|(o, r)| {
-                o.name == origin.name
-                    && o.authority == origin.authority
-                    && Rule {
-                        index: rule.index,
-                        ..Rule::clone(r)
-                    } == *rule
-            })?;
-            self.0.breakers.get(old).cloned()
-        };
-        let breakers = pairs(&policy)
-            .map(|(o, r)| kept(o, r).unwrap_or_else(|| Arc::new(Mutex::new(Breaker::new(r)))))
-            .collect();
+        let origins = states(&policy, &self.0.origins);
         Self(Arc::new(Inner {
             policy,
             seed: self.0.seed,
-            breakers,
+            origins,
             flights: Arc::clone(&self.0.flights),
             purges: Arc::clone(&self.0.purges),
             rules: Arc::clone(&self.0.rules),
@@ -107,15 +95,36 @@ impl Node {
 
     /// Lists the circuits: origin, rule, state.
     pub(crate) fn circuits(&self) -> Vec<(Arc<str>, Arc<str>, StateName)> {
-        let states = self
-            .0
-            .breakers
-            .iter()
-            .map(|b| b.lock().unwrap_or_else(PoisonError::into_inner).state());
-        pairs(&self.0.policy)
-            .zip(states)
-            .map(|((o, r), state)| (Arc::clone(&o.name), Arc::clone(&r.name), state))
-            .collect()
+        let mut circuits = Vec::new();
+        for origin in &self.0.origins {
+            for circuit in origin.circuits() {
+                let state = circuit.lock().state();
+                circuits.push((
+                    Arc::clone(origin.name()),
+                    Arc::clone(&circuit.rule.name),
+                    state,
+                ));
+            }
+        }
+        circuits
+    }
+
+    /// Returns when this node next has something to do of its own accord. What begins later may be
+    /// due earlier, so it is to be asked again now and then.
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        let mut earliest = self.0.flights.poll_timeout();
+        for circuit in self.0.origins.iter().flat_map(OriginState::circuits) {
+            earliest = earliest.into_iter().chain(circuit.poll_timeout()).min();
+        }
+        earliest
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&self, now: Timestamp) {
+        self.0.flights.handle_timeout(now);
+        for circuit in self.0.origins.iter().flat_map(OriginState::circuits) {
+            circuit.handle_timeout(now);
+        }
     }
 
     /// Returns whether a request shows the operators' token.
@@ -203,18 +212,16 @@ impl Node {
         rule: &Rule,
         act: impl FnOnce(&mut Breaker) -> T,
     ) -> Option<T> {
-        let position = origin.index * self.0.policy.breakers.len() + rule.index;
-        let breaker = self.0.breakers.get(position)?;
-        // A panic elsewhere cannot leave a breaker half changed.
-        Some(act(&mut breaker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)))
+        let state = self.0.origins.get(origin.index)?;
+        let circuit = state.circuits().get(rule.index)?;
+        Some(act(&mut circuit.lock()))
     }
 }
 
-fn pairs(policy: &Policy) -> impl Iterator<Item = (&Arc<Origin>, &Arc<Rule>)> {
-    policy
-        .origins
-        .iter()
-        .flat_map(|origin| policy.breakers.iter().map(move |rule| (origin, rule)))
+/// Makes the states of a policy's origins, with what `old` knows of them.
+fn states(policy: &Policy, old: &[OriginState]) -> Vec<OriginState> {
+    let origins = policy.origins.iter();
+    origins
+        .map(|origin| OriginState::new(origin, &policy.breakers, old))
+        .collect()
 }

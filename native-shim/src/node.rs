@@ -156,9 +156,18 @@ impl Node {
         }
     }
 
+    /// Does what the engine has to do of its own accord, if anything is due.
+    pub(crate) fn handle_timeout(&self) {
+        let (engine, now) = (self.engine(), self.now());
+        if engine.poll_timeout().is_some_and(|due| due <= now) {
+            engine.handle_timeout(now);
+        }
+    }
+
     /// Forgets what has expired. To be called now and then, away from requests.
     pub fn sweep(&self) {
         let now = self.now();
+        self.handle_timeout();
         self.store.sweep(now);
         self.limits.sweep(now);
     }

@@ -209,6 +209,27 @@ async fn a_body_that_does_not_come_whole_is_a_failure_of_its_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_circuit_is_half_open_when_its_time_is_over_though_nobody_asks() {
+    let bad = Origin::start(|_, call| async move { call.answer("500 No", "", "").await }).await;
+    let next = good().await;
+    let breaker = "breaker = \"b\"\n[breakers.b]\nwindow = \"10 calls\"\nminimum_calls = 2\n\
+                   open = \"1s\"\n";
+    let proxy = Proxy::start(&(two(&bad, &next) + breaker));
+    let state = |state: &str| {
+        format!("tidegate_circuit_state{{origin=\"one\",breaker=\"b\",state=\"{state}\"}} 1")
+    };
+    for _ in 0..2 {
+        proxy.get("/").await;
+    }
+    assert!(proxy.measures(&state("open")));
+    until("the circuit is half open", || {
+        proxy.measures(&state("half_open"))
+    })
+    .await;
+    assert_eq!(bad.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_away_says_nothing_about_the_origin_and_is_recorded() {
     let (origin, _gate) =
         Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nabc", "").await;

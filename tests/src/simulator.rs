@@ -73,6 +73,15 @@ impl Simulator {
         self.stored.values().flatten()
     }
 
+    /// Lets time pass, and the engine do what is due meanwhile.
+    fn pass_time(&mut self, to: Timestamp) {
+        while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= to) {
+            self.now = self.now.max(due);
+            self.engine.handle_timeout(self.now);
+        }
+        self.now = self.now.max(to);
+    }
+
     /// Drives an exchange, and the work that it leaves for the background, to the end. It begins at
     /// `at`, or when the one before has ended.
     pub fn exchange(
@@ -82,7 +91,7 @@ impl Simulator {
         at: Timestamp,
         origins: &mut impl Origins,
     ) -> Outcome {
-        self.now = self.now.max(at);
+        self.pass_time(at);
         let step = self.engine.begin(head, client, self.now);
         let (mut reply, found, body) = self.drive(step, origins);
         self.engine.carry_out(&mut reply);

@@ -417,3 +417,23 @@ fn a_refresh_that_ends_while_the_store_is_asked_is_not_made_again() {
         (Some(CacheOutcome::Stale), false)
     );
 }
+
+#[test]
+fn what_is_remembered_of_fetches_is_forgotten_in_time() {
+    let engine = engine("mode = \"respect\"", 1);
+    assert_eq!(engine.poll_timeout(), None);
+    // Nothing of it can be shared, so requests for it go alone for a while.
+    let reply = answer(
+        fetch(&engine, "/", &[]),
+        200,
+        &[("cache-control", "no-store")],
+    );
+    assert!(reply.fill.is_none());
+    let mut now = NOW;
+    while let Some(due) = engine.poll_timeout() {
+        now = now.max(due);
+        engine.handle_timeout(now);
+    }
+    let took = now.as_millis() - NOW.as_millis();
+    assert!((10_000..=11_000).contains(&took), "{took}");
+}
