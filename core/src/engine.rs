@@ -21,6 +21,58 @@ use crate::{exchange, purge};
 /// The state is small and per origin: circuit breakers, and which responses are being fetched. An
 /// exchange keeps the engine that began it, so a policy can be replaced while exchanges are under
 /// way.
+///
+/// A shell takes one step after another. This one stores nothing and asks no origin:
+///
+/// ```
+/// use tidegate_core::limit::{Charged, charge_all};
+/// use tidegate_core::{
+///     Client, Engine, Failure, FailureKind, Policy, RequestBody, Scheme, Step, Timestamp,
+/// };
+///
+/// let policy = r#"
+///     [origins.service]
+///     url = "http://service"
+///
+///     [pools.main]
+///     origins = ["service"]
+///
+///     [[routes]]
+///     pool = "main"
+/// "#;
+/// let engine = Engine::new(Policy::parse("tidegate.toml", policy)?, 7);
+/// let (head, ()) = http::Request::get("/").header("host", "shop.example").body(())?.into_parts();
+/// let client = Client {
+///     peer: [192, 0, 2, 1].into(),
+///     geo: None,
+///     scheme: Scheme::Http,
+///     body: RequestBody::Empty,
+///     fresh_trace: 1,
+/// };
+/// let now = Timestamp::from_millis(1_800_000_000_000);
+/// let mut step = engine.begin(head, client, now);
+/// let reply = loop {
+///     step = match step {
+///         Step::Charge(next) => {
+///             let mut counters = vec![None; next.charges().len()];
+///             let verdicts = charge_all(next.charges(), &mut counters, now);
+///             let answers: Vec<Charged> = verdicts.into_iter().map(Charged::Verdict).collect();
+///             next.resume(&answers, now)
+///         }
+///         Step::Lookup(next) => next.resume(&[], now),
+///         Step::Fetch(attempt, next) => {
+///             assert_eq!(attempt.url(), "http://service/");
+///             let kind = FailureKind::Unreachable;
+///             next.resume(Err(Failure { kind, sent: false, body_intact: true }), now)
+///         }
+///         Step::Wait(next) => next.resume(now),
+///         Step::Finish(reply) => break reply,
+///     };
+/// };
+/// assert_eq!(reply.head.status, 502);
+/// assert_eq!(reply.report.refusal.map(|why| why.as_str()), Some("origin_unreachable"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Engine(Node);
 

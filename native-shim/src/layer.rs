@@ -39,6 +39,45 @@ use crate::request_body::RequestBody;
 pub struct PeerAddress(pub SocketAddr);
 
 /// Puts the exchange around services. Clones share one [`Node`].
+///
+/// ```
+/// use axum::Router;
+/// use axum::body::Body;
+/// use axum::routing::get;
+/// use http::Request;
+/// use tidegate::{Policy, TidegateLayer};
+/// use tower::ServiceExt;
+///
+/// let policy = r#"
+///     [origins.service]
+///     url = "http://service"
+///
+///     [pools.main]
+///     origins = ["service"]
+///
+///     [cache.short]
+///     mode = "override"
+///     ttl = "10s"
+///
+///     [[routes]]
+///     pool = "main"
+///     cache = "short"
+/// "#;
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let app = Router::new()
+///     .route("/", get(|| async { "hello" }))
+///     .layer(TidegateLayer::new(Policy::parse("tidegate.toml", policy)?));
+///
+/// for expected in ["tidegate; fwd=uri-miss", "tidegate; hit"] {
+///     let request = Request::get("/").header("host", "shop.example").body(Body::empty())?;
+///     let response = app.clone().oneshot(request).await?;
+///     assert!(response.headers()["cache-status"].to_str()?.starts_with(expected));
+///     // A body that has been read is in the store.
+///     axum::body::to_bytes(response.into_body(), 1000).await?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct TidegateLayer {
     node: Arc<Node>,

@@ -61,6 +61,7 @@ pub use node::Node;
 pub use request_body::{BodyFault, RequestBody};
 pub use server::{Admin, Phase, Server};
 pub use store::{Entry, Store};
+pub use tidegate_core::Policy;
 pub use tls::{Finding, TlsError, TlsFiles};
 pub use upstream::{Connections, OriginBody};
 pub use watch::{Look, PolicyFile};
