@@ -11,7 +11,7 @@
 //! the future, because the clock was set back, is taken to be now, so nothing lasts longer than its
 //! rule says from then on.
 
-mod rule;
+mod policy;
 mod window;
 
 use serde::Serialize;
@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::time::{Millis, Timestamp};
 use window::{Tally, reaches};
 
-pub use rule::{Rule, Window};
+pub use policy::{BreakerPolicy, Window};
 
 /// Leave to call an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ const PATIENCE: Millis = 1000;
 
 impl Breaker {
     /// Makes a closed breaker that has seen nothing.
-    pub fn new(rule: &Rule) -> Self {
+    pub fn new(rule: &BreakerPolicy) -> Self {
         Self {
             generation: 0,
             state: State::Closed(Tally::new(rule.window)),
@@ -115,7 +115,7 @@ impl Breaker {
     /// Returns when it is worth asking again.
     pub fn acquire(
         &mut self,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         lease: Millis,
         now: Timestamp,
     ) -> Result<Permit, Timestamp> {
@@ -138,7 +138,7 @@ impl Breaker {
 
     /// Returns when the circuit next moves of its own accord: to half open, or because calls that
     /// are tried have taken too long.
-    pub fn poll_timeout(&self, rule: &Rule) -> Option<Timestamp> {
+    pub fn poll_timeout(&self, rule: &BreakerPolicy) -> Option<Timestamp> {
         match &self.state {
             State::Closed(_) => None,
             State::Open { since } => Some(since.plus(rule.open)),
@@ -153,7 +153,7 @@ impl Breaker {
     }
 
     /// Lets the circuit move. Asking for a permit does so too.
-    pub fn handle_timeout(&mut self, rule: &Rule, now: Timestamp) {
+    pub fn handle_timeout(&mut self, rule: &BreakerPolicy, now: Timestamp) {
         match &mut self.state {
             State::Closed(_) => {}
             State::Open { since } => {
@@ -173,7 +173,7 @@ impl Breaker {
     /// the origin. Returns the new state if it moved.
     pub fn record(
         &mut self,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         permit: Permit,
         outcome: Option<Outcome>,
         now: Timestamp,
@@ -202,7 +202,7 @@ impl Breaker {
     /// the body, at most until the permit expires. Returns the new state if it moved.
     pub fn answered(
         &mut self,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         permit: Permit,
         took: Millis,
         now: Timestamp,
@@ -234,7 +234,7 @@ impl Breaker {
     /// a call that was not slow by its head. Returns the new state if it moved.
     pub fn ended(
         &mut self,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         permit: Permit,
         failed: bool,
         made_slow: bool,
@@ -258,7 +258,7 @@ impl Breaker {
     }
 
     /// Closes or opens a half-open circuit when all calls that are tried have answered.
-    fn conclude(&mut self, rule: &Rule, now: Timestamp) -> Option<StateName> {
+    fn conclude(&mut self, rule: &BreakerPolicy, now: Timestamp) -> Option<StateName> {
         let State::HalfOpen(trial) = &self.state else {
             return None;
         };
@@ -289,7 +289,12 @@ impl Trial {
     /// Gives a lease out, or says when it is worth asking again: when a call that is tried will
     /// probably have answered. How long that takes nobody knows; as long again as it has taken
     /// already is a fair guess.
-    fn lease(&mut self, rule: &Rule, lasts: Millis, now: Timestamp) -> Result<u32, Timestamp> {
+    fn lease(
+        &mut self,
+        rule: &BreakerPolicy,
+        lasts: Millis,
+        now: Timestamp,
+    ) -> Result<u32, Timestamp> {
         let in_flight = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
         if in_flight.saturating_add(self.answered) >= rule.half_open_permits {
             let again = self
@@ -354,8 +359,8 @@ mod tests {
 
     use super::*;
 
-    fn rule(window: Window) -> Rule {
-        Rule {
+    fn rule(window: Window) -> BreakerPolicy {
+        BreakerPolicy {
             name: "b".into(),
             index: 0,
             window,
@@ -375,7 +380,7 @@ mod tests {
 
     fn call(
         b: &mut Breaker,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         failed: bool,
         took: Millis,
         now: u64,
@@ -384,7 +389,7 @@ mod tests {
         b.record(rule, permit, Some(Outcome { failed, took }), at(now))
     }
 
-    fn opened(rule: &Rule) -> Breaker {
+    fn opened(rule: &BreakerPolicy) -> Breaker {
         let mut b = Breaker::new(rule);
         for _ in 0..3 {
             assert_eq!(call(&mut b, rule, true, 0, 0), None);

@@ -1,9 +1,9 @@
 //! Stored responses: what is kept, under which key, for how long, and when it may be used. RFC 9111
 //! and RFC 5861.
 
-pub mod armour;
 pub mod control;
 pub mod date;
+pub mod deception;
 pub mod freshness;
 pub mod key;
 mod profile;
@@ -22,7 +22,7 @@ pub mod vary;
 
 pub use key::CacheKey;
 pub use profile::{Lifetimes, Mode, Profile, Query};
-pub use stored::{Asked, Stored};
+pub use stored::{SentAt, Stored};
 
 #[cfg(test)]
 pub(crate) mod tests_support {
@@ -52,7 +52,7 @@ pub(crate) mod tests_support {
             lifetimes: Lifetimes::default(),
             share_authorized: false,
             grace: 0,
-            keep: None,
+            stale_if_error: None,
             query: Query::All,
             query_sort: false,
             key_headers: vec![],
@@ -65,7 +65,7 @@ pub(crate) mod tests_support {
             client_directives: false,
             coalesce: 5000,
             strip_tags: false,
-            armour: true,
+            guards_deception: true,
             show_key: false,
             early_refresh: 0,
         }
@@ -82,7 +82,7 @@ pub(crate) mod tests_support {
                 ..Freshness::default()
             },
             vary: vec![],
-            born: 0,
+            epoch: 0,
             labels: vec![],
         }
     }

@@ -11,7 +11,7 @@ use crate::message::request::Client;
 use crate::node::Node;
 use crate::operations::Token;
 use crate::policy::Policy;
-use crate::purge::{Made, Purge};
+use crate::purge::{NumberedPurge, Purge};
 use crate::report::Kind;
 use crate::time::Timestamp;
 use crate::{exchange, purge};
@@ -131,21 +131,21 @@ impl Engine {
 
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.
     pub fn purge(&self, purge: &Purge) -> purge::Number {
-        self.0.purges().make(&purge.spelt_out(self.policy()))
+        self.0.purges().make(&purge.expand(self.policy()))
     }
 
     /// Says what others must number and learn, for a purge to count everywhere.
-    pub fn to_be_made(&self, purge: &Purge) -> Vec<Made> {
+    pub fn prepare(&self, purge: &Purge) -> Vec<NumberedPurge> {
         purge
-            .spelt_out(self.policy())
+            .expand(self.policy())
             .iter()
-            .map(Made::of)
+            .map(NumberedPurge::of)
             .collect()
     }
 
     /// Makes the purges of a reply. What the reply stores is younger than they are, unless another
     /// purge has reached it meanwhile.
-    pub fn carry_out(&self, reply: &mut Reply) {
+    pub fn apply_purges(&self, reply: &mut Reply) {
         if reply.purges.is_empty() {
             return;
         }
@@ -156,13 +156,13 @@ impl Engine {
 
     /// Learns of purges that others have made and numbered. A node that learns of such makes none
     /// of its own.
-    pub fn learn(&self, made: &[Made]) {
+    pub fn learn(&self, made: &[NumberedPurge]) {
         self.0.purges().learn(made);
     }
 
-    /// Does as [`Engine::carry_out`] with purges that were made elsewhere: the last of `made` are
+    /// Does as [`Engine::apply_purges`] with purges that were made elsewhere: the last of `made` are
     /// those of the reply.
-    pub fn carry_out_as(&self, reply: &mut Reply, made: &[Made]) {
+    pub fn apply_numbered(&self, reply: &mut Reply, made: &[NumberedPurge]) {
         let (others, own) = made.split_at(made.len().saturating_sub(reply.purges.len()));
         let head = reply.fill.as_ref().map(|fill| fill.head.marks());
         let number = self.0.purges().settle(others, own, &reply.purges, head);
@@ -171,7 +171,7 @@ impl Engine {
 
     /// Treats what the purges of a reply reach as void for now, because nobody could number them;
     /// the reply is not stored.
-    pub fn carry_out_provisionally(&self, reply: &mut Reply) {
+    pub fn apply_provisionally(&self, reply: &mut Reply) {
         for purge in &reply.purges {
             self.0.purges().make_provisionally(purge);
         }
@@ -180,7 +180,7 @@ impl Engine {
 
     fn date(fill: &mut Option<Fill>, number: Option<purge::Number>) {
         match (number, fill) {
-            (Some(number), Some(fill)) => Arc::make_mut(&mut fill.head).born = number,
+            (Some(number), Some(fill)) => Arc::make_mut(&mut fill.head).epoch = number,
             (None, fill) => *fill = None,
             (Some(_), None) => {}
         }

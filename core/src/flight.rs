@@ -112,7 +112,7 @@ impl Flight {
 
 /// What a request that missed does.
 #[derive(Debug)]
-pub(crate) enum Boarding {
+pub(crate) enum Joined {
     /// It fetches for all.
     Lead(Lead),
     /// It waits for the one that does.
@@ -165,28 +165,28 @@ impl Flights {
 
     /// Takes part in the fetch of a key that the store was asked for at `seen`. A lead expires
     /// `lease` from now.
-    pub(crate) fn board(
+    pub(crate) fn join(
         self: &Arc<Self>,
         key: &CacheKey,
         seen: Seen,
         lease: Millis,
         now: Timestamp,
-    ) -> Boarding {
+    ) -> Joined {
         let mut table = self.lock();
         let key = self.hash(key);
         match table.role(key, now) {
-            Some(Role::Led { .. }) => return Boarding::Follow,
-            Some(Role::Unshared) => return Boarding::Alone,
+            Some(Role::Led { .. }) => return Joined::Follow,
+            Some(Role::Unshared) => return Joined::Alone,
             None if seen
                 .ended
                 .is_some_and(|ended| ended != self.ended_in(seen.group)) =>
             {
-                return Boarding::LookAgain;
+                return Joined::LookAgain;
             }
             None => {}
         }
         if table.keys.len() >= KEYS_MAX && !table.make_room(now) {
-            return Boarding::Alone;
+            return Joined::Alone;
         }
         table.next = table.next.wrapping_add(1);
         let by = table.next;
@@ -198,7 +198,7 @@ impl Flights {
                 lasts: lease,
             },
         );
-        Boarding::Lead(Lead {
+        Joined::Lead(Lead {
             flights: Arc::clone(self),
             key,
             by,
@@ -309,8 +309,8 @@ mod tests {
     use crate::cache::key::tests_support::key;
 
     /// Asks the store for a key and, finding nothing, takes part at once.
-    fn board(flights: &Arc<Flights>, name: &str, now: Timestamp) -> Boarding {
-        flights.board(&key(name), flights.seen(7), 100, now)
+    fn join(flights: &Arc<Flights>, name: &str, now: Timestamp) -> Joined {
+        flights.join(&key(name), flights.seen(7), 100, now)
     }
 
     fn at(millis: u64) -> Timestamp {
@@ -320,14 +320,14 @@ mod tests {
     #[test]
     fn one_leads_and_the_others_follow_until_it_ends() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else {
+        let Joined::Lead(lead) = join(&flights, "a", at(0)) else {
             panic!("the first leads")
         };
-        assert!(matches!(board(&flights, "a", at(99)), Boarding::Follow));
-        assert!(matches!(board(&flights, "b", at(0)), Boarding::Lead(_)));
+        assert!(matches!(join(&flights, "a", at(99)), Joined::Follow));
+        assert!(matches!(join(&flights, "b", at(0)), Joined::Lead(_)));
         drop(lead);
         assert!(!flights.is_led(&key("a"), at(1)));
-        assert!(matches!(board(&flights, "a", at(1)), Boarding::Lead(_)));
+        assert!(matches!(join(&flights, "a", at(1)), Joined::Lead(_)));
     }
 
     #[test]
@@ -335,39 +335,39 @@ mod tests {
         let flights = Arc::new(Flights::new(7));
         let seen = flights.seen(1);
         let of_another_group = flights.seen(2);
-        let Boarding::Lead(lead) = flights.board(&key("a"), seen, 100, at(0)) else {
+        let Joined::Lead(lead) = flights.join(&key("a"), seen, 100, at(0)) else {
             panic!("the first leads")
         };
         assert!(matches!(
-            flights.board(&key("a"), seen, 100, at(1)),
-            Boarding::Follow
+            flights.join(&key("a"), seen, 100, at(1)),
+            Joined::Follow
         ));
         drop(lead);
         assert!(matches!(
-            flights.board(&key("a"), seen, 100, at(2)),
-            Boarding::LookAgain
+            flights.join(&key("a"), seen, 100, at(2)),
+            Joined::LookAgain
         ));
         assert!(matches!(
-            flights.board(&key("c"), seen.for_the_last_time(), 100, at(2)),
-            Boarding::Lead(_)
+            flights.join(&key("c"), seen.for_the_last_time(), 100, at(2)),
+            Joined::Lead(_)
         ));
         assert!(matches!(
-            flights.board(&key("b"), of_another_group, 100, at(2)),
-            Boarding::Lead(_)
+            flights.join(&key("b"), of_another_group, 100, at(2)),
+            Joined::Lead(_)
         ));
         assert!(matches!(
-            flights.board(&key("a"), flights.seen(1), 100, at(2)),
-            Boarding::Lead(_)
+            flights.join(&key("a"), flights.seen(1), 100, at(2)),
+            Joined::Lead(_)
         ));
     }
 
     #[test]
     fn a_lead_that_was_taken_over_ends_nothing() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else {
+        let Joined::Lead(lost) = join(&flights, "a", at(0)) else {
             panic!("the first leads")
         };
-        let Boarding::Lead(next) = board(&flights, "a", at(100)) else {
+        let Joined::Lead(next) = join(&flights, "a", at(100)) else {
             panic!("the lead has expired")
         };
         let seen = flights.seen(7);
@@ -379,10 +379,10 @@ mod tests {
     #[test]
     fn a_lost_lead_expires_and_its_late_end_harms_nobody() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lost) = board(&flights, "a", at(0)) else {
+        let Joined::Lead(lost) = join(&flights, "a", at(0)) else {
             panic!("the first leads")
         };
-        let Boarding::Lead(_next) = board(&flights, "a", at(100)) else {
+        let Joined::Lead(_next) = join(&flights, "a", at(100)) else {
             panic!("the lead has expired")
         };
         drop(lost);
@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_keeps_no_lead_alive_for_longer_than_it_may_last() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(_lost) = board(&flights, "a", at(3_600_000)) else {
+        let Joined::Lead(_lost) = join(&flights, "a", at(3_600_000)) else {
             panic!("the first leads")
         };
         assert!(flights.is_led(&key("a"), at(0)));
@@ -403,15 +403,12 @@ mod tests {
     #[test]
     fn an_unshared_response_lets_all_go_alone_for_a_while() {
         let flights = Arc::new(Flights::new(7));
-        let Boarding::Lead(lead) = board(&flights, "a", at(0)) else {
+        let Joined::Lead(lead) = join(&flights, "a", at(0)) else {
             panic!("the first leads")
         };
         lead.end_unshared(at(1));
-        assert!(matches!(board(&flights, "a", at(2)), Boarding::Alone));
-        assert!(matches!(
-            board(&flights, "a", at(10_001)),
-            Boarding::Lead(_)
-        ));
+        assert!(matches!(join(&flights, "a", at(2)), Joined::Alone));
+        assert!(matches!(join(&flights, "a", at(10_001)), Joined::Lead(_)));
     }
 
     #[test]

@@ -88,9 +88,9 @@ fn write_forwarding(
     host: Option<HeaderValue>,
     shared: bool,
 ) {
-    let continues = request.believed && !shared;
+    let continues = request.from_trusted_peer && !shared;
     let client = Some(request.address)
-        .filter(|address| request.believed && shared && *address != request.peer);
+        .filter(|address| request.from_trusted_peer && shared && *address != request.peer);
     let scheme = request.scheme.as_str();
 
     let mut peer = Vec::with_capacity(40);
@@ -121,10 +121,10 @@ fn write_forwarding(
     }
     set(headers, header::FORWARDED, &list);
 
-    if shared || !(request.believed && headers.contains_key(names::X_FORWARDED_PROTO)) {
+    if shared || !(request.from_trusted_peer && headers.contains_key(names::X_FORWARDED_PROTO)) {
         headers.insert(names::X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
-    if !(request.believed && headers.contains_key(names::X_FORWARDED_HOST)) {
+    if !(request.from_trusted_peer && headers.contains_key(names::X_FORWARDED_HOST)) {
         match host {
             Some(host) => headers.insert(names::X_FORWARDED_HOST, host),
             None => headers.remove(names::X_FORWARDED_HOST),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::request;
 
-use crate::breaker::{Breaker, Outcome, Permit, Rule, StateName};
+use crate::breaker::{Breaker, BreakerPolicy, Outcome, Permit, StateName};
 use crate::cache::search::Rules;
 use crate::flight::Flights;
 use crate::operations::Token;
@@ -154,7 +154,7 @@ impl Node {
     pub(crate) fn acquire(
         &self,
         origin: &Origin,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         lease: Millis,
         now: Timestamp,
     ) -> Result<Permit, Timestamp> {
@@ -165,7 +165,7 @@ impl Node {
     pub(crate) fn record(
         &self,
         origin: &Origin,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         permit: Permit,
         outcome: Option<Outcome>,
         now: Timestamp,
@@ -180,7 +180,7 @@ impl Node {
     pub(crate) fn answered(
         &self,
         origin: &Origin,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         permit: Permit,
         took: Millis,
         now: Timestamp,
@@ -195,7 +195,7 @@ impl Node {
     pub(crate) fn ended(
         &self,
         origin: &Origin,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         permit: Permit,
         (failed, made_slow): (bool, bool),
         now: Timestamp,
@@ -209,7 +209,7 @@ impl Node {
     fn with_breaker<T>(
         &self,
         origin: &Origin,
-        rule: &Rule,
+        rule: &BreakerPolicy,
         act: impl FnOnce(&mut Breaker) -> T,
     ) -> Option<T> {
         let state = self.0.origins.get(origin.index)?;

@@ -22,7 +22,7 @@ pub(crate) mod url;
 pub use label::{Label, Number};
 pub use order::Order;
 pub use table::Verdict;
-pub use target::{Exact, Made, Purge, Target};
+pub use target::{Exact, NumberedPurge, Purge, Target};
 
 #[cfg(test)]
 mod tests;

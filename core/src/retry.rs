@@ -14,7 +14,7 @@ use crate::time::Millis;
 
 /// A retry rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct RetryPolicy {
     /// The name in the policy.
     pub name: Arc<str>,
     /// Most attempts in all that may reach an origin; 1 sends nothing twice.
@@ -31,7 +31,7 @@ pub struct Rule {
 
 /// An attempt that brought no usable response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setback {
+pub enum RetryCause {
     /// The origin may have seen the request: it closed, timed out or broke the protocol.
     Lost,
     /// The origin surely never saw the request.
@@ -40,7 +40,7 @@ pub enum Setback {
     Status(StatusCode),
 }
 
-impl Rule {
+impl RetryPolicy {
     /// The rule of a route that names none: nothing that may have reached an origin is sent twice.
     pub fn none() -> Self {
         Self {
@@ -55,12 +55,18 @@ impl Rule {
 
     /// Returns whether another attempt may follow. `sent` counts the attempts that may have reached
     /// an origin.
-    pub fn allows(&self, setback: Setback, method: &Method, sent: u8, body_intact: bool) -> bool {
+    pub fn allows(
+        &self,
+        setback: RetryCause,
+        method: &Method,
+        sent: u8,
+        body_intact: bool,
+    ) -> bool {
         body_intact
             && match setback {
-                Setback::NeverSent => true,
-                Setback::Lost => sent < self.attempts && self.methods.contains(method),
-                Setback::Status(status) => {
+                RetryCause::NeverSent => true,
+                RetryCause::Lost => sent < self.attempts && self.methods.contains(method),
+                RetryCause::Status(status) => {
                     sent < self.attempts
                         && self.methods.contains(method)
                         && self.statuses.contains(&status.as_u16())
@@ -88,20 +94,20 @@ mod tests {
 
     use super::*;
 
-    fn rule() -> Rule {
-        Rule {
+    fn rule() -> RetryPolicy {
+        RetryPolicy {
             attempts: 3,
             methods: vec![Method::GET],
             statuses: vec![503],
             backoff: 100,
             backoff_max: 300,
-            ..Rule::none()
+            ..RetryPolicy::none()
         }
     }
 
     #[test]
     fn only_what_the_rule_names_is_sent_twice() {
-        let unavailable = Setback::Status(StatusCode::SERVICE_UNAVAILABLE);
+        let unavailable = RetryCause::Status(StatusCode::SERVICE_UNAVAILABLE);
         assert!(rule().allows(unavailable, &Method::GET, 2, true));
         assert!(
             !rule().allows(unavailable, &Method::GET, 3, true),
@@ -109,18 +115,18 @@ mod tests {
         );
         assert!(!rule().allows(unavailable, &Method::POST, 1, true));
         assert!(!rule().allows(
-            Setback::Status(StatusCode::NOT_FOUND),
+            RetryCause::Status(StatusCode::NOT_FOUND),
             &Method::GET,
             1,
             true
         ));
-        assert!(!rule().allows(Setback::Lost, &Method::POST, 1, true));
+        assert!(!rule().allows(RetryCause::Lost, &Method::POST, 1, true));
         assert!(
-            !rule().allows(Setback::Lost, &Method::GET, 1, false),
+            !rule().allows(RetryCause::Lost, &Method::GET, 1, false),
             "a body that was begun cannot be sent again"
         );
-        assert!(Rule::none().allows(Setback::NeverSent, &Method::POST, 1, true));
-        assert!(!Rule::none().allows(Setback::Lost, &Method::GET, 1, true));
+        assert!(RetryPolicy::none().allows(RetryCause::NeverSent, &Method::POST, 1, true));
+        assert!(!RetryPolicy::none().allows(RetryCause::Lost, &Method::GET, 1, true));
     }
 
     #[test]
@@ -135,6 +141,6 @@ mod tests {
                 assert_eq!(pause, rule().pause(next, seed));
             }
         }
-        assert_eq!(Rule::none().pause(2, 7), 0);
+        assert_eq!(RetryPolicy::none().pause(2, 7), 0);
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
 use crate::limit::Limit;
-use crate::{breaker, retry};
+use crate::retry::RetryPolicy;
 
 pub use matching::{HostPattern, Matcher, PathPattern};
 pub use pool::{Origin, OriginTls, Pool, Steering, Timeouts};
@@ -31,7 +32,7 @@ pub struct Route {
     /// `RateLimit-Policy` of the limits.
     pub rate_limit_policy: Option<HeaderValue>,
     /// The breaker of each origin.
-    pub breaker: Option<Arc<breaker::Rule>>,
+    pub breaker: Option<Arc<BreakerPolicy>>,
     /// When an attempt is repeated.
-    pub retry: Arc<retry::Rule>,
+    pub retry: Arc<RetryPolicy>,
 }

@@ -86,7 +86,7 @@ fn head() -> Arc<Stored> {
             ..Freshness::default()
         },
         vary: Vec::new(),
-        born: 0,
+        epoch: 0,
         labels: Vec::new(),
     })
 }

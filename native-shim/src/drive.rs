@@ -224,7 +224,7 @@ struct Finish<'a, U: Upstream> {
 
 impl<U: Upstream> Finish<'_, U> {
     fn reply(mut self, mut reply: Reply) -> Response<Body<U::Body>> {
-        self.node.carry_out(&mut reply);
+        self.node.apply_purges(&mut reply);
         let Reply {
             mut head,
             source,

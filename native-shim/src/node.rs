@@ -150,9 +150,9 @@ impl Node {
     }
 
     /// Makes the purges of a reply.
-    pub(crate) fn carry_out(&self, reply: &mut Reply) {
+    pub(crate) fn apply_purges(&self, reply: &mut Reply) {
         if !reply.purges.is_empty() {
-            self.engine.load().carry_out(reply);
+            self.engine.load().apply_purges(reply);
         }
     }
 

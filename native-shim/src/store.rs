@@ -25,7 +25,7 @@ use tidegate_core::policy::StoreBounds;
 use budget::{Amount, Budget, Room, Short};
 use entry::Response;
 use held::Held;
-use shard::{Place, Shard};
+use shard::{HashedKey, Shard};
 
 pub use entry::Entry;
 pub(crate) use entry::slice;
@@ -181,7 +181,7 @@ impl Store {
     /// others change the same meanwhile.
     fn change(
         &self,
-        place: Place<'_>,
+        place: HashedKey<'_>,
         now: Timestamp,
         act: impl Fn(&mut Vec<Response>) -> bool,
     ) -> bool {
@@ -210,7 +210,7 @@ impl Store {
     /// Stores an entry in place of the old one, for which others leave.
     fn exchange(
         &self,
-        place: Place<'_>,
+        place: HashedKey<'_>,
         old: Option<&Arc<Entry>>,
         new: &Arc<Entry>,
         now: Timestamp,
@@ -242,7 +242,7 @@ impl Store {
     }
 
     /// Forgets what is stored under a key, if that is what it looks like.
-    fn forget(&self, place: Place<'_>, such: impl FnOnce(&Entry) -> bool) {
+    fn forget(&self, place: HashedKey<'_>, such: impl FnOnce(&Entry) -> bool) {
         let mut shard = self.write(self.home(place));
         let entry = if shard.peek(place).is_some_and(|entry| such(entry)) {
             shard.remove(place)
@@ -271,7 +271,7 @@ impl Store {
     fn evict(
         &self,
         first: usize,
-        spared: Option<Place<'_>>,
+        spared: Option<HashedKey<'_>>,
         now: Timestamp,
         mut short: Short,
         mut enough: impl FnMut(Amount) -> Result<(), Short>,
@@ -295,15 +295,15 @@ impl Store {
         false
     }
 
-    fn locate<'a>(&self, key: &'a CacheKey) -> Place<'a> {
-        Place {
+    fn locate<'a>(&self, key: &'a CacheKey) -> HashedKey<'a> {
+        HashedKey {
             key: key.as_bytes(),
             hash: self.hasher.hash_one(key.as_bytes()),
         }
     }
 
     /// Returns the shard of a key. The tables use the upper and the lower bits of the hash.
-    fn home(&self, place: Place<'_>) -> usize {
+    fn home(&self, place: HashedKey<'_>) -> usize {
         usize::try_from((place.hash >> 32) & 0xffff).unwrap_or(0) & (self.shards.len() - 1)
     }
 

@@ -123,7 +123,7 @@ impl Shape {
             } else {
                 vec![]
             },
-            born: 0,
+            epoch: 0,
             labels: vec![1; variant],
         })
     }

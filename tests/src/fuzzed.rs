@@ -237,7 +237,7 @@ fn part(range: Option<HeaderValue>) -> Stored {
         initial_age: 0,
         freshness: Freshness::default(),
         vary: Vec::new(),
-        born: 0,
+        epoch: 0,
         labels: Vec::new(),
     }
 }

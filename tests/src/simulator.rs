@@ -94,7 +94,7 @@ impl Simulator {
         self.pass_time(at);
         let step = self.engine.begin(head, client, self.now);
         let (mut reply, found, body) = self.drive(step, origins);
-        self.engine.carry_out(&mut reply);
+        self.engine.apply_purges(&mut reply);
         end_hold(&mut reply, self.now);
         let Reply {
             head,

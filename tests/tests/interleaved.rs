@@ -272,16 +272,16 @@ fn what_a_change_leaves_is_dropped_if_another_change_came_between() {
         let own = reply
             .purges
             .iter()
-            .flat_map(|purge| engine.to_be_made(purge))
+            .flat_map(|purge| engine.prepare(purge))
             .collect::<Vec<_>>();
         let before = engine.last_purge();
         let made = std::iter::repeat_n(&own, 1 + others)
             .flatten()
             .zip(before + 1..);
         let made: Vec<_> = made
-            .map(|(made, number)| tidegate_core::purge::Made { number, ..*made })
+            .map(|(made, number)| tidegate_core::purge::NumberedPurge { number, ..*made })
             .collect();
-        engine.carry_out_as(&mut reply, &made);
+        engine.apply_numbered(&mut reply, &made);
         assert_eq!(reply.fill.is_some(), stored);
     }
 }

@@ -181,7 +181,7 @@ fn lifetimes_by_status_are_those_of_what_is_stored() {
 #[test]
 fn notes_say_what_origins_may_forbid() {
     let text = format!(
-        "{VALID}cache = \"c\"\n[cache.c]\nmode = \"respect\"\ngrace = \"1m\"\nkeep = \"1d\"\n"
+        "{VALID}cache = \"c\"\n[cache.c]\nmode = \"respect\"\ngrace = \"1m\"\nstale_if_error = \"1d\"\n"
     );
     let notes: Vec<String> = Policy::notes("t", &text)
         .iter()
@@ -193,6 +193,27 @@ fn notes_say_what_origins_may_forbid() {
     );
     assert_eq!(Policy::lint("t", &text), []);
     assert_eq!(Policy::notes("t", VALID), []);
+}
+
+#[test]
+fn the_old_name_of_stale_if_error_works_and_is_told() {
+    let with = |lines: &str| {
+        format!("{VALID}cache = \"c\"\n[cache.c]\nmode = \"override\"\nttl = \"1m\"\n{lines}\n")
+    };
+    let (old, new) = (with("keep = \"1d\""), with("stale_if_error = \"1d\""));
+    let parsed = |text: &str| Policy::parse("t", text).expect("it is valid");
+    assert_eq!(parsed(&old), parsed(&new));
+    let notes: Vec<String> = Policy::notes("t", &old)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        matches!(&notes[..], [note] if note.contains("stale_if_error now")),
+        "{notes:?}"
+    );
+    assert_eq!(Policy::notes("t", &new), []);
+    let both = Policy::parse("t", &with("keep = \"1d\"\nstale_if_error = \"1d\"")).unwrap_err();
+    assert!(both.to_string().contains("keep is the old name"), "{both}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     };
     let mut ended = shell.drive(step).await;
     // Whoever reads after this answer must not get what the request has changed.
-    purges::carry_out(&shell.env, &engine, &mut ended.reply).await;
+    purges::apply_purges(&shell.env, &engine, &mut ended.reply).await;
     drive::invalidate(&ended.reply.invalidate).await;
     let (response, rest) = drive::respond(ended, log)?;
     if rest.is_some() {

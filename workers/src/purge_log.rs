@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::purge::{Label, Made, Number};
+use tidegate_core::purge::{Label, Number, NumberedPurge};
 use worker::{
     DurableObject, Env, Request, Response, Result, SqlStorage, SqlStorageValue, durable_object,
 };
@@ -21,14 +21,14 @@ pub(crate) struct Ask {
     /// The last purge that the asker knows of.
     pub(crate) since: Number,
     /// Purges to make.
-    pub(crate) make: Vec<Made>,
+    pub(crate) make: Vec<NumberedPurge>,
 }
 
 /// What the log answers.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// All purges that the asker does not know of, in order; its own come last.
-    pub(crate) made: Vec<Made>,
+    pub(crate) made: Vec<NumberedPurge>,
 }
 
 /// The log.
@@ -74,7 +74,7 @@ impl DurableObject for PurgeLog {
         // not know of.
         let mut made = self.after(since)?;
         for own in make {
-            made.push(Made {
+            made.push(NumberedPurge {
                 number: self.append(own)?,
                 ..own
             });
@@ -102,7 +102,7 @@ impl PurgeLog {
     }
 
     /// Writes a purge and returns its number.
-    fn append(&self, made: Made) -> Result<Number> {
+    fn append(&self, made: NumberedPurge) -> Result<Number> {
         let sql = self.sql();
         let row = || -> Vec<SqlStorageValue> {
             vec![
@@ -146,11 +146,11 @@ impl PurgeLog {
             .one()
     }
 
-    fn after(&self, since: Number) -> Result<Vec<Made>> {
+    fn after(&self, since: Number) -> Result<Vec<NumberedPurge>> {
         let dropped = self.state()?.dropped;
         let mut made = Vec::new();
         if since < dropped {
-            made.push(Made {
+            made.push(NumberedPurge {
                 number: dropped,
                 label: None,
                 soft: false,
@@ -173,7 +173,7 @@ impl PurgeLog {
             } else {
                 Some(label.parse::<Label>().map_err(|e| e.to_string())?)
             };
-            made.push(Made {
+            made.push(NumberedPurge {
                 number,
                 label,
                 soft: soft != 0,

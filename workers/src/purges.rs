@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 
-use tidegate_core::purge::{Made, Purge};
+use tidegate_core::purge::{NumberedPurge, Purge};
 use tidegate_core::{Engine, Millis, Reply, Timestamp};
 use worker::{Env, Method, ObjectNamespace, Request, RequestInit, Result};
 
@@ -54,7 +54,7 @@ pub(crate) async fn known(env: &Env, engine: &Engine) -> bool {
 }
 
 /// Makes the purges of a reply, everywhere.
-pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
+pub(crate) async fn apply_purges(env: &Env, engine: &Engine, reply: &mut Reply) {
     if reply.purges.is_empty() {
         return;
     }
@@ -67,17 +67,17 @@ pub(crate) async fn carry_out(env: &Env, engine: &Engine, reply: &mut Reply) {
         reply
             .purges
             .iter()
-            .flat_map(|purge| engine.to_be_made(purge))
+            .flat_map(|purge| engine.prepare(purge))
             .collect(),
     )
     .await
     {
-        Ok(made) => engine.carry_out_as(reply, &made),
+        Ok(made) => engine.apply_numbered(reply, &made),
         Err(error) => {
             worker::console_error!(
                 "the log of purges: {error}; only this isolate knows of a change"
             );
-            engine.carry_out_provisionally(reply);
+            engine.apply_provisionally(reply);
         }
     }
 }
@@ -93,7 +93,7 @@ pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result
             engine,
             purges
                 .iter()
-                .flat_map(|purge| engine.to_be_made(purge))
+                .flat_map(|purge| engine.prepare(purge))
                 .collect(),
         )
         .await?,
@@ -105,7 +105,11 @@ fn log(env: &Env) -> Option<ObjectNamespace> {
     env.durable_object("PURGES").ok()
 }
 
-async fn ask(log: &ObjectNamespace, engine: &Engine, make: Vec<Made>) -> Result<Vec<Made>> {
+async fn ask(
+    log: &ObjectNamespace,
+    engine: &Engine,
+    make: Vec<NumberedPurge>,
+) -> Result<Vec<NumberedPurge>> {
     let asked = Box::pin(request(
         log,
         Ask {

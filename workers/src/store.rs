@@ -21,7 +21,7 @@ use worker::{Result, js_sys, web_sys};
 
 use crate::convert::Body;
 use crate::{clock, streams};
-use entry::{Entry, Place, Variant};
+use entry::{BodyLocation, Entry, Variant};
 
 /// What a lookup found.
 #[derive(Default)]
@@ -41,12 +41,12 @@ impl Found {
         if self.body.as_ref().is_some_and(|(stored, _)| stored == head) {
             return;
         }
-        let place = self
+        let body_at = self
             .variants
             .iter()
             .find(|v| v.head == *head)
-            .map(|v| &v.place);
-        let (Some(Place::Named(name)), Some(key)) = (place, &self.key) else {
+            .map(|v| &v.body_at);
+        let (Some(BodyLocation::Named(name)), Some(key)) = (body_at, &self.key) else {
             return;
         };
         let body = match Store::open().await {
@@ -103,9 +103,9 @@ impl Store {
             let Some(at) = variants.iter().position(|v| v.head == chosen) else {
                 break;
             };
-            let stream = match variants.get(at).map(|v| &v.place) {
-                Some(Place::Here) => Some(body.take()),
-                Some(Place::Named(name)) => self
+            let stream = match variants.get(at).map(|v| &v.body_at) {
+                Some(BodyLocation::Here) => Some(body.take()),
+                Some(BodyLocation::Named(name)) => self
                     .get(&entry::body_url(next.key(), name))
                     .await?
                     .map(|r| r.body()),
@@ -165,7 +165,7 @@ impl Store {
         };
         self.delete(&entry::url(key)).await?;
         for variant in &entry.variants {
-            if let Place::Named(name) = &variant.place {
+            if let BodyLocation::Named(name) = &variant.body_at {
                 self.delete(&entry::body_url(key, name)).await?;
             }
         }
@@ -207,8 +207,11 @@ impl Store {
                 .await;
         }
         // The first response moves out of the entry when a second one comes.
-        if let Some(variant) = variants.iter_mut().find(|v| v.place == Place::Here) {
-            variant.place = Place::Named(entry::new_name());
+        if let Some(variant) = variants
+            .iter_mut()
+            .find(|v| v.body_at == BodyLocation::Here)
+        {
+            variant.body_at = BodyLocation::Named(entry::new_name());
             self.put_body(
                 key,
                 variant,
@@ -219,7 +222,7 @@ impl Store {
         }
         let new = Variant {
             head,
-            place: Place::Named(entry::new_name()),
+            body_at: BodyLocation::Named(entry::new_name()),
         };
         self.put_body(key, &new, body, now).await?;
         match at.and_then(|at| variants.get_mut(at)) {
@@ -247,11 +250,11 @@ impl Store {
             return self.insert(key, Arc::clone(new), body, 0).await;
         }
         variant.head = Arc::clone(new);
-        let response = match variant.place {
-            Place::Here => {
+        let response = match variant.body_at {
+            BodyLocation::Here => {
                 entry::alone(new, streams::collect(body.as_ref(), u64::MAX).await?, now)?
             }
-            Place::Named(_) => entry::several(&variants, now)?,
+            BodyLocation::Named(_) => entry::several(&variants, now)?,
         };
         self.put(&entry::url(key), response).await
     }
@@ -263,9 +266,9 @@ impl Store {
         variant: &Variant,
         first: Option<web_sys::ReadableStream>,
     ) -> Result<js_sys::Uint8Array> {
-        let stream = match &variant.place {
-            Place::Here => first,
-            Place::Named(name) => {
+        let stream = match &variant.body_at {
+            BodyLocation::Here => first,
+            BodyLocation::Named(name) => {
                 let response = self.get(&entry::body_url(key, name)).await?;
                 response.ok_or("the platform has dropped the body")?.body()
             }
@@ -287,7 +290,7 @@ impl Store {
         body: js_sys::Uint8Array,
         now: Timestamp,
     ) -> Result<()> {
-        let Place::Named(name) = &variant.place else {
+        let BodyLocation::Named(name) = &variant.body_at else {
             return Ok(());
         };
         self.put(

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::rule::{Rule, Window};
+use super::policy::{BreakerPolicy, Window};
 use crate::time::{Millis, Timestamp};
 
 /// A time window is counted in this many buckets; it forgets one bucket at a time.
@@ -81,7 +81,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn trips(&self, rule: &Rule) -> bool {
+    pub(super) fn trips(&self, rule: &BreakerPolicy) -> bool {
         let Cell {
             calls,
             failed,

@@ -24,10 +24,12 @@ pub struct Freshness {
     pub grace: Millis,
     /// How long after it a response may be served in place of an origin's error (RFC 5861, section
     /// 4).
-    pub keep: Millis,
+    #[serde(rename = "keep")]
+    pub stale_if_error: Millis,
     /// How long after it a response may be served when no origin answers at all (RFC 9111, section
     /// 4.2.4).
-    pub keep_disconnected: Millis,
+    #[serde(rename = "keep_disconnected")]
+    pub stale_if_disconnected: Millis,
     /// Whether every use needs validation.
     pub always_validate: bool,
 }
@@ -84,10 +86,10 @@ pub fn of(
         lifetime,
         explicit,
         grace: bounded(window(control.stale_while_revalidate, profile.grace)),
-        keep: window(control.stale_if_error, profile.keep.unwrap_or(0)),
-        keep_disconnected: window(
+        stale_if_error: window(control.stale_if_error, profile.stale_if_error.unwrap_or(0)),
+        stale_if_disconnected: window(
             control.stale_if_error,
-            profile.keep.unwrap_or(KEPT_FOR_THE_DISCONNECTED),
+            profile.stale_if_error.unwrap_or(KEPT_FOR_THE_DISCONNECTED),
         ),
         always_validate: control.no_cache && respected,
     }
@@ -228,13 +230,17 @@ mod tests {
     /// [9111-4.2.4-1] [9111-5.2.2.2-2] [9111-5.2.2.8-1] [9111-5.2.2.10-1]
     #[test]
     fn a_prohibition_of_the_origin_ends_grace_and_keep() {
-        let windows = |value: &str, keep: Option<Millis>| {
+        let windows = |value: &str, stale_if_error: Option<Millis>| {
             let headers = headers(&[("cache-control", value)]);
             let control = Control::read(&headers, header::CACHE_CONTROL);
             let mut profile = profile(Mode::Respect);
-            (profile.grace, profile.keep) = (5000, keep);
+            (profile.grace, profile.stale_if_error) = (5000, stale_if_error);
             let freshness = of(StatusCode::OK, &headers, &control, &profile, NOW);
-            (freshness.grace, freshness.keep, freshness.keep_disconnected)
+            (
+                freshness.grace,
+                freshness.stale_if_error,
+                freshness.stale_if_disconnected,
+            )
         };
         let kept = |value: &str| windows(value, Some(7000));
         assert_eq!(kept("max-age=1"), (5000, 7000, 7000));

@@ -110,7 +110,7 @@ pub(crate) fn path_part(request: &Request, pool: &str, profile: &Profile) -> Vec
     push_part(&mut key, Some(request.authority.as_bytes()));
     // An origin behind a trusted proxy may take this for the host.
     let forwarded = request
-        .believed
+        .from_trusted_peer
         .then(|| combined(&request.head.headers, &names::X_FORWARDED_HOST))
         .flatten();
     push_part(&mut key, forwarded.as_deref());

@@ -25,7 +25,7 @@ pub struct Profile {
     pub grace: Millis,
     /// How long after its lifetime a response is served when every origin fails, if the policy says
     /// so.
-    pub keep: Option<Millis>,
+    pub stale_if_error: Option<Millis>,
     /// The query's part in the key.
     pub query: Query,
     /// Whether the order of query parameters is ignored.
@@ -51,7 +51,7 @@ pub struct Profile {
     /// Whether clients do not get to see tags.
     pub strip_tags: bool,
     /// Whether pages under static names are not stored.
-    pub armour: bool,
+    pub guards_deception: bool,
     /// Whether Cache-Status shows the key's fingerprint.
     pub show_key: bool,
     /// How long before the end of its lifetime a response that is in demand is refreshed, at most.

@@ -369,7 +369,7 @@ pub fn combine(old: &Stored, new: &Stored, most: u64) -> Option<Combined> {
                 .map(|value| (name.clone(), value.clone())),
         );
     }
-    head.born = old.born.min(new.born);
+    head.epoch = old.epoch.min(new.epoch);
     head.labels.extend(&old.labels);
     head.labels.sort_unstable();
     head.labels.dedup();
@@ -569,7 +569,7 @@ mod tests {
         assert_eq!(joined("bytes 0-4/10", "bytes 5-9/11"), None);
         assert_eq!(joined("bytes 0-4/*", "bytes 5-9/*"), None);
         let (mut old, mut new) = (part("bytes 0-4/10", "\"a\""), part("bytes 5-9/10", "\"a\""));
-        (old.born, old.labels, new.born, new.labels) = (3, vec![2, 7], 5, vec![1, 7]);
+        (old.epoch, old.labels, new.epoch, new.labels) = (3, vec![2, 7], 5, vec![1, 7]);
         old.headers.extend(headers(&[
             ("content-type", "text/plain"),
             ("x", "old"),
@@ -577,7 +577,7 @@ mod tests {
         ]));
         new.headers.extend(headers(&[("x", "new")]));
         let head = combine(&old, &new, u64::MAX).unwrap().head;
-        assert_eq!((head.born, head.labels.as_slice()), (3, &[1, 2, 7][..]));
+        assert_eq!((head.epoch, head.labels.as_slice()), (3, &[1, 2, 7][..]));
         assert_eq!(
             (
                 &head.headers["content-type"],

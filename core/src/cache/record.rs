@@ -21,7 +21,8 @@ struct Record {
     initial_age: Millis,
     freshness: Freshness,
     vary: Vec<(String, Option<String>)>,
-    born: purge::Number,
+    #[serde(rename = "born")]
+    epoch: purge::Number,
     labels: Vec<Label>,
     headers: Vec<(String, String)>,
 }
@@ -39,7 +40,7 @@ pub fn write(stored: &Stored) -> String {
             .iter()
             .map(|(name, value)| (name.to_string(), value.as_deref().map(to_text)))
             .collect(),
-        born: stored.born,
+        epoch: stored.epoch,
         labels: stored.labels.clone(),
         headers: stored
             .headers
@@ -82,7 +83,7 @@ pub fn read(text: &str) -> Option<Stored> {
             .into_iter()
             .map(nominated)
             .collect::<Option<_>>()?,
-        born: record.born,
+        epoch: record.epoch,
         labels: record.labels,
     })
 }
@@ -129,7 +130,7 @@ mod tests {
             (http::header::COOKIE, Some(b"\xe9".to_vec())),
         ];
         head.freshness.lifetime = u64::MAX;
-        (head.born, head.labels) = (7, vec![1, u64::MAX]);
+        (head.epoch, head.labels) = (7, vec![1, u64::MAX]);
         let text = write(&head);
         assert!(text.is_ascii() && HeaderValue::from_str(&text).is_ok());
         assert_eq!(read(&text), Some(head));

@@ -71,19 +71,19 @@ pub fn as_the_client_asks(
 }
 
 /// Returns whether a stored response may stand in for an origin's error (RFC 5861, section 4).
-pub fn stands_in_for_error(stored: &Stored, now: Timestamp) -> bool {
-    stands_in(stored, stored.freshness.keep, now)
+pub fn usable_on_error(stored: &Stored, now: Timestamp) -> bool {
+    stands_in(stored, stored.freshness.stale_if_error, now)
 }
 
 /// Returns whether a stored response may be served because no origin answers (RFC 9111, section
 /// 4.2.4).
-pub fn stands_in_for_the_disconnected(stored: &Stored, now: Timestamp) -> bool {
-    stands_in(stored, stored.freshness.keep_disconnected, now)
+pub fn usable_when_disconnected(stored: &Stored, now: Timestamp) -> bool {
+    stands_in(stored, stored.freshness.stale_if_disconnected, now)
 }
 
-fn stands_in(stored: &Stored, keep: Millis, now: Timestamp) -> bool {
+fn stands_in(stored: &Stored, stale_if_error: Millis, now: Timestamp) -> bool {
     let fresh = stored.age(now) < stored.freshness.lifetime;
-    !stored.freshness.always_validate && (fresh || stored.staleness(now) < keep)
+    !stored.freshness.always_validate && (fresh || stored.staleness(now) < stale_if_error)
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
         s.freshness = Freshness {
             lifetime: 10_000,
             grace: 5000,
-            keep: 20_000,
+            stale_if_error: 20_000,
             ..Freshness::default()
         };
         let at = |millis: u64| usability(&s, s.received.plus(millis));
@@ -121,16 +121,13 @@ mod tests {
         let mut s = stored(&[]);
         s.freshness = Freshness {
             lifetime: 1000,
-            keep: 2000,
-            keep_disconnected: 5000,
+            stale_if_error: 2000,
+            stale_if_disconnected: 5000,
             ..Freshness::default()
         };
         let at = |millis: u64| {
             let now = s.received.plus(millis);
-            (
-                stands_in_for_error(&s, now),
-                stands_in_for_the_disconnected(&s, now),
-            )
+            (usable_on_error(&s, now), usable_when_disconnected(&s, now))
         };
         assert_eq!(
             [at(0), at(2999), at(3000), at(6000)],
@@ -139,8 +136,7 @@ mod tests {
         let mut never = s.clone();
         never.freshness.always_validate = true;
         assert!(
-            !stands_in_for_error(&never, s.received)
-                && !stands_in_for_the_disconnected(&never, s.received)
+            !usable_on_error(&never, s.received) && !usable_when_disconnected(&never, s.received)
         );
     }
 }

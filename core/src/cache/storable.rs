@@ -71,7 +71,7 @@ impl NotStored {
 
     /// Returns whether the reason lies in the response, so that it likely holds for the next one
     /// too.
-    pub(crate) fn speaks_of_the_response(self) -> bool {
+    pub(crate) fn is_about_the_response(self) -> bool {
         match self {
             Self::Method | Self::RequestNoStore | Self::Authorization => false,
             Self::Status

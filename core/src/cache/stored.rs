@@ -25,18 +25,18 @@ pub struct Stored {
     /// The request header fields that chose this response, and their values.
     pub vary: Vec<Nominated>,
     /// The last purge before it was asked for.
-    pub born: Number,
+    pub epoch: Number,
     /// The labels of its tags and groups.
     pub labels: Vec<Label>,
 }
 
 /// When a request went to an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct SentAt {
     /// By the clock.
     pub at: Timestamp,
     /// After which purge.
-    pub born: Number,
+    pub epoch: Number,
 }
 
 impl Stored {
@@ -44,7 +44,7 @@ impl Stored {
     pub(crate) fn marks(&self) -> Marks<'_> {
         Marks {
             labels: &self.labels,
-            born: self.born,
+            epoch: self.epoch,
         }
     }
 
@@ -69,11 +69,14 @@ impl Stored {
         let Freshness {
             lifetime,
             grace,
-            keep,
-            keep_disconnected,
+            stale_if_error,
+            stale_if_disconnected,
             ..
         } = self.freshness;
-        let after = grace.max(keep).max(keep_disconnected).max(validation);
+        let after = grace
+            .max(stale_if_error)
+            .max(stale_if_disconnected)
+            .max(validation);
         self.received.plus(
             lifetime
                 .saturating_sub(self.initial_age)
@@ -98,8 +101,8 @@ impl Stored {
             lifetime,
             explicit,
             grace: 0,
-            keep: 0,
-            keep_disconnected: 0,
+            stale_if_error: 0,
+            stale_if_disconnected: 0,
             always_validate,
         };
         Self {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::cache::control::Control;
 use crate::cache::profile::Profile;
-use crate::cache::stored::{Asked, Stored};
+use crate::cache::stored::{SentAt, Stored};
 use crate::cache::validators::{has_validator, is_dated};
 use crate::cache::{date, freshness, range, storable, tags};
 use crate::message::names;
@@ -146,7 +146,7 @@ pub fn update(
     stored: &Stored,
     not_modified: &HeaderMap,
     profile: &Profile,
-    asked: Asked,
+    asked: SentAt,
     host: &str,
     received: Timestamp,
 ) -> Stored {
@@ -180,7 +180,7 @@ pub fn update(
         initial_age,
         freshness,
         vary: stored.vary.clone(),
-        born: asked.born,
+        epoch: asked.epoch,
         labels,
         headers,
     }
@@ -376,14 +376,14 @@ mod tests {
             &old,
             &fresh,
             &profile(Mode::Respect),
-            Asked { at: now, born: 3 },
+            SentAt { at: now, epoch: 3 },
             "",
             now,
         );
         assert_eq!(updated.headers.get("content-length").unwrap(), "5");
         assert_eq!(updated.headers.get_all("x").iter().count(), 2);
         assert_eq!(
-            (updated.born, updated.labels.as_slice()),
+            (updated.epoch, updated.labels.as_slice()),
             (3, &[9][..]),
             "a purge of its URL reaches it still"
         );

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::keep::Home;
+use super::keep::CacheLocation;
 use super::state::Exchange;
 use crate::cache::{Mode, Profile, key, tags};
 use crate::message::{location, names, path};
@@ -17,14 +17,14 @@ pub(super) fn changes(exchange: &Exchange, status: StatusCode) -> bool {
 }
 
 /// Where a GET of the same URL would look, if its route stores anything.
-pub(super) fn own_home(exchange: &Exchange) -> Option<Home<'_>> {
+pub(super) fn own_location(exchange: &Exchange) -> Option<CacheLocation<'_>> {
     let request = &exchange.request;
     let route = exchange.node.policy().route(&Method::GET, request)?;
     let profile = route
         .cache
         .as_deref()
         .filter(|profile| profile.mode != Mode::Never)?;
-    Some(Home {
+    Some(CacheLocation {
         route,
         profile,
         key: key::of(request, &route.pool.name, profile, exchange.node.rules()),

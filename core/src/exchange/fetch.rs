@@ -11,7 +11,7 @@ use super::reply::Refused;
 use super::state::{Answered, Caching, Exchange};
 use super::step::{AwaitResponse, AwaitTime, Step};
 use super::{finish, settle};
-use crate::breaker::{Outcome, Permit, Rule, StateName};
+use crate::breaker::{BreakerPolicy, Outcome, Permit, StateName};
 use crate::cache::{CacheKey, date, validation};
 use crate::forward;
 use crate::message::framing::Unreadable;
@@ -19,7 +19,7 @@ use crate::message::request::RequestBody;
 use crate::message::{framing, unkeyed};
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
-use crate::retry::Setback;
+use crate::retry::RetryCause;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 
@@ -129,7 +129,7 @@ fn attempt(
 fn prepare(headers: &mut HeaderMap, exchange: &Exchange, caching: &Caching) {
     let written_by_proxies = exchange
         .request
-        .believed
+        .from_trusted_peer
         .then(|| &exchange.node.policy().client.address_header);
     unkeyed::strip(
         headers,
@@ -197,8 +197,9 @@ impl AwaitResponse {
     pub fn abandon(mut self, now: Timestamp) -> Report {
         // The origin of which clients despair is slow at least, unless the client itself was what
         // the origin waited for.
-        let slow =
-            |rule: &Arc<Rule>| !self.waits_for_its_client() && self.waited(now) >= rule.slow_call;
+        let slow = |rule: &Arc<BreakerPolicy>| {
+            !self.waits_for_its_client() && self.waited(now) >= rule.slow_call
+        };
         let slow = self
             .fetching
             .exchange
@@ -239,7 +240,7 @@ impl AwaitResponse {
                 .as_ref()
                 .is_some_and(|caching| caching.validates() && caching.confirmed(&head).is_none());
         let again = exchange.route.retry.allows(
-            Setback::Status(status),
+            RetryCause::Status(status),
             &exchange.request.head.method,
             *sent,
             body_intact,
@@ -293,9 +294,9 @@ impl AwaitResponse {
         fetching.refusal = refusal;
         fetching.sent = fetching.sent.saturating_add(u8::from(failure.sent));
         let setback = if failure.sent {
-            Setback::Lost
+            RetryCause::Lost
         } else {
-            Setback::NeverSent
+            RetryCause::NeverSent
         };
         let Exchange { route, request, .. } = &*fetching.exchange;
         if blames_origin

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::state::{Caching, Exchange};
 use crate::breaker::Permit;
-use crate::cache::Asked;
+use crate::cache::SentAt;
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport};
 use crate::route::{Origin, steering};
@@ -31,7 +31,7 @@ pub(super) struct Fetching {
     /// When the first open circuit gives permits again.
     reopens: Option<Timestamp>,
     /// When the last attempt was sent.
-    pub(super) asked: Asked,
+    pub(super) asked: SentAt,
     /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody
     /// has.
     pub(super) unconditional: bool,
@@ -66,9 +66,9 @@ impl Fetching {
             .filter_map(|position| origins.get(*position))
             .map(|origin| Arc::clone(&origin.name));
         exchange.report.origins = names.collect();
-        let asked = Asked {
+        let asked = SentAt {
             at: now,
-            born: exchange.node.purges().last(),
+            epoch: exchange.node.purges().last(),
         };
         Self {
             exchange,
@@ -186,9 +186,9 @@ impl Fetching {
     pub(super) fn begin_attempt(&mut self, now: Timestamp) {
         self.made = self.made.saturating_add(1);
         self.paused = false;
-        self.asked = Asked {
+        self.asked = SentAt {
             at: now,
-            born: self.exchange.node.purges().last(),
+            epoch: self.exchange.node.purges().last(),
         };
         // After the number was read: a 304 must not make younger than a purge what that purge has
         // reached.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
-use crate::breaker::{Permit, Rule};
+use crate::breaker::{BreakerPolicy, Permit};
 use crate::node::Node;
 use crate::report::{AttemptOutcome, Report};
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 
-/// A call may take another [`Rule::slow_call`] for each so many bytes of its body before it counts
+/// A call may take another [`BreakerPolicy::slow_call`] for each so many bytes of its body before it counts
 /// as slow.
 const BYTES_FOR_A_SLOW_CALL: u64 = 1 << 20;
 
@@ -39,7 +39,7 @@ pub struct Hold {
 pub(super) struct Trial {
     pub(super) node: Node,
     pub(super) origin: Arc<Origin>,
-    pub(super) rule: Arc<Rule>,
+    pub(super) rule: Arc<BreakerPolicy>,
     pub(super) permit: Permit,
 }
 
@@ -138,7 +138,7 @@ impl Hold {
 
     /// Returns whether the origin was slow to send the body after a head that was not slow. A large
     /// body may take longer than a small one, and pauses are what a stream of events is made of.
-    fn made_slow(&self, rule: &Rule, seen: BodySeen) -> bool {
+    fn made_slow(&self, rule: &BreakerPolicy, seen: BodySeen) -> bool {
         let more = seen.bytes.unwrap_or(0) / BYTES_FOR_A_SLOW_CALL;
         let allowed = rule.slow_call.saturating_mul(more.saturating_add(1));
         !self.events

@@ -14,7 +14,7 @@ use crate::cache::freshness::Freshness;
 use crate::cache::search::Rule;
 use crate::cache::storable::NotStored;
 use crate::cache::{
-    Asked, CacheKey, Profile, Stored, armour, date, freshness, key, storable, tags, told, vary,
+    CacheKey, Profile, SentAt, Stored, date, deception, freshness, key, storable, tags, told, vary,
 };
 use crate::message::names;
 use crate::purge::label;
@@ -32,7 +32,7 @@ pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
     } = answered;
     let profile = Arc::clone(&caching.profile);
     let lead = caching.lead.take();
-    let home = Home {
+    let location = CacheLocation {
         route: &exchange.route,
         profile: &profile,
         key: caching.key.clone(),
@@ -40,7 +40,7 @@ pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
     let (stored, forbidden) = match fill(
         &exchange,
         &exchange.request.head.method,
-        home,
+        location,
         &head,
         asked,
         now,
@@ -61,7 +61,7 @@ pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
             // What only this request asked for says nothing about the next one's response. It is
             // streamed and nothing else. [9111-5.2.1.5-2] [9111-5.2.1.5-3] [9111-5.2.2.5-2]
             // [9111-5.2.2.5-3] [9111-5.2.2.5-4]
-            if why.speaks_of_the_response() && head.status != StatusCode::NOT_MODIFIED {
+            if why.is_about_the_response() && head.status != StatusCode::NOT_MODIFIED {
                 lead::end_unshared(lead, now);
             }
             (None, Some(why))
@@ -105,14 +105,14 @@ pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
 /// for other queries.
 fn key_to_store(
     exchange: &Exchange,
-    home: Home<'_>,
+    location: CacheLocation<'_>,
     head: &response::Parts,
 ) -> Result<(CacheKey, bool), NotStored> {
-    let Home {
+    let CacheLocation {
         route,
         profile,
         key: own,
-    } = home;
+    } = location;
     if !key::has_whole_query(profile) {
         return Ok((own, false));
     }
@@ -164,8 +164,8 @@ fn outdated(
     let speaks_of_all = status.is_success()
         || rules.is_empty()
         || rule().as_deref() == Rule::of(&head.headers).as_ref();
-    let old = candidate
-        .filter(|_| why.speaks_of_the_response() && says_what_is_there && speaks_of_all)?;
+    let old =
+        candidate.filter(|_| why.is_about_the_response() && says_what_is_there && speaks_of_all)?;
     let head = Arc::new(old.outdated(now));
     if head.freshness == old.freshness {
         return None;
@@ -197,7 +197,7 @@ fn in_place_of(before: Option<&Stored>, head: Arc<Stored>, request: &HeaderMap) 
 }
 
 /// Where a GET of the request's URL looks.
-pub(super) struct Home<'a> {
+pub(super) struct CacheLocation<'a> {
     pub(super) route: &'a Route,
     /// The route's.
     pub(super) profile: &'a Profile,
@@ -208,12 +208,12 @@ pub(super) struct Home<'a> {
 pub(super) fn fill(
     exchange: &Exchange,
     method: &Method,
-    home: Home<'_>,
+    location: CacheLocation<'_>,
     head: &response::Parts,
-    asked: Asked,
+    asked: SentAt,
     now: Timestamp,
 ) -> Result<Fill, NotStored> {
-    let profile = home.profile;
+    let profile = location.profile;
     let request = &exchange.request.head.headers;
     let control = Control::of_response(&head.headers);
     let freshness = freshness::of(head.status, &head.headers, &control, profile, now);
@@ -226,13 +226,15 @@ pub(super) fn fill(
         &freshness,
         profile,
     )?;
-    if profile.armour && armour::is_disguised(exchange.request.path(), head.status, &head.headers) {
+    if profile.guards_deception
+        && deception::is_disguised(exchange.request.path(), head.status, &head.headers)
+    {
         return Err(NotStored::Disguised);
     }
     let mut labels = tags::read(&head.headers, exchange.request.host())
         .map_err(|_| NotStored::TooManyTags)?
         .labels;
-    let (key, is_shared) = key_to_store(exchange, home, head)?;
+    let (key, is_shared) = key_to_store(exchange, location, head)?;
     if is_shared {
         // It can be purged by the URL that it was fetched with, or by the one without query.
         labels.extend(label::labels_of_url(&exchange.request));
@@ -263,7 +265,7 @@ fn new_stored(
     control: &Control,
     freshness: Freshness,
     profile: &Profile,
-    asked: Asked,
+    asked: SentAt,
     now: Timestamp,
 ) -> Stored {
     let mut headers = head.headers.clone(); // [9111-3.1-1]
@@ -294,7 +296,7 @@ fn new_stored(
         received: now,
         initial_age,
         freshness,
-        born: asked.born,
+        epoch: asked.epoch,
         labels: Vec::new(),
     }
 }

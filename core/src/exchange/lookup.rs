@@ -12,7 +12,7 @@ use super::{bypass, fetch, finish, reuse, settle};
 use crate::cache::control::Control;
 use crate::cache::stale::Usability;
 use crate::cache::{CacheKey, Profile, Stored, key, range, stale, variants};
-use crate::flight::Boarding;
+use crate::flight::Joined;
 use crate::hash;
 use crate::message::request::Request;
 use crate::problem::Refusal;
@@ -225,9 +225,9 @@ impl AwaitLookup {
         let background =
             match node
                 .flights()
-                .board(&self.caching.key, self.seen, BACKGROUND_LEASE, now)
+                .join(&self.caching.key, self.seen, BACKGROUND_LEASE, now)
             {
-                Boarding::Lead(lead) => {
+                Joined::Lead(lead) => {
                     let caching = Caching {
                         profile: Arc::clone(&self.caching.profile),
                         key: self.caching.key.clone(),
@@ -238,7 +238,7 @@ impl AwaitLookup {
                     };
                     Some(Background::new(&self.exchange, caching))
                 }
-                Boarding::Follow | Boarding::Alone | Boarding::LookAgain => None,
+                Joined::Follow | Joined::Alone | Joined::LookAgain => None,
             };
         reuse::stored(
             self.exchange,
@@ -287,15 +287,15 @@ impl AwaitLookup {
                 .exchange
                 .node
                 .flights()
-                .board(&self.caching.key, self.seen, lease, now)
+                .join(&self.caching.key, self.seen, lease, now)
             {
-                Boarding::Lead(lead) => self.caching.lead = Some(lead),
-                Boarding::Follow => return self.wait(now),
-                Boarding::LookAgain => {
+                Joined::Lead(lead) => self.caching.lead = Some(lead),
+                Joined::Follow => return self.wait(now),
+                Joined::LookAgain => {
                     self.looks_again = true;
                     return self.ask_again();
                 }
-                Boarding::Alone => {}
+                Joined::Alone => {}
             }
         }
         fetch::start(self.exchange, Some(self.caching), now)

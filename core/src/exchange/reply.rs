@@ -28,7 +28,7 @@ pub struct Reply {
     /// Keys whose stored responses are of no more use: they may be dropped at once.
     pub invalidate: Vec<CacheKey>,
     /// What is of no more use under any key. The shell has these purges made by
-    /// [`crate::Engine::carry_out`] before it answers, so that whoever asks afterwards sees the
+    /// [`crate::Engine::apply_purges`] before it answers, so that whoever asks afterwards sees the
     /// change.
     pub purges: Vec<Purge>,
     /// Another exchange to drive, after the client has its answer.

@@ -14,7 +14,7 @@ use super::{conditions, finish, lead};
 use crate::cache::range::Given;
 use crate::cache::storable::NotStored;
 use crate::cache::{
-    Asked, CacheKey, Profile, Stored, key, range, storable, told, validation, vary,
+    CacheKey, Profile, SentAt, Stored, key, range, storable, told, validation, vary,
 };
 use crate::problem;
 use crate::problem::Refusal;
@@ -67,7 +67,7 @@ pub(super) fn confirmed(answered: Cacheable, stored: &Arc<Stored>, now: Timestam
     let allowed = allowed.and_then(|()| key::check_rule(&profile, stored, &updated));
     let promised = allowed.is_ok() && !not_modified.contains_key(header::SET_COOKIE);
     let (mut head, source) = from_store(&mut exchange, &profile, promised, &updated, stored, now);
-    let revoked = allowed.is_err_and(NotStored::speaks_of_the_response);
+    let revoked = allowed.is_err_and(NotStored::is_about_the_response);
     if revoked || not_modified.contains_key(header::SET_COOKIE) {
         // These cookies are this client's; they are not merged into what all get.
         head.headers.remove(header::SET_COOKIE);
@@ -119,7 +119,7 @@ pub(super) fn updated(
     profile: &Profile,
     stored: &Stored,
     answer: &HeaderMap,
-    asked: Asked,
+    asked: SentAt,
     now: Timestamp,
 ) -> Stored {
     let request = &exchange.request;
@@ -143,7 +143,7 @@ pub(super) fn note_forbidden(
     if let Some(report) = &mut exchange.report.cache {
         report.not_stored = Some(why);
     }
-    if why.speaks_of_the_response() {
+    if why.is_about_the_response() {
         vec![key]
     } else {
         Vec::new()

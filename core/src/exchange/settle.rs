@@ -9,9 +9,9 @@ use super::reply::{Draft, Refused, Source};
 use super::state::{Answered, Cacheable, Caching, Exchange};
 use super::step::Step;
 use super::{bypass, change, finish, keep, reuse};
-use crate::cache::{Asked, Mode, Profile, Stored, key, stale, storable, told, validation};
+use crate::cache::{Mode, Profile, SentAt, Stored, key, stale, storable, told, validation};
 use crate::message::{hop_by_hop, location, unkeyed};
-use crate::purge::label::Place;
+use crate::purge::label::Resource;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
 
@@ -90,7 +90,7 @@ pub(super) fn failed(
     };
     caching.forget_void(&exchange);
     let candidate = caching.candidate.clone();
-    match candidate.filter(|candidate| stale::stands_in_for_the_disconnected(candidate, now)) {
+    match candidate.filter(|candidate| stale::usable_when_disconnected(candidate, now)) {
         Some(candidate) => reuse::stored(
             exchange,
             &caching,
@@ -110,7 +110,7 @@ fn is_error(status: StatusCode) -> bool {
 
 /// An error is no better than another one.
 fn stands_in(candidate: &Stored, now: Timestamp) -> bool {
-    !candidate.status.is_server_error() && stale::stands_in_for_error(candidate, now)
+    !candidate.status.is_server_error() && stale::usable_on_error(candidate, now)
 }
 
 /// Answers what the store had no part in. It may end the use of what is stored, and a POST may
@@ -118,22 +118,22 @@ fn stands_in(candidate: &Stored, now: Timestamp) -> bool {
 fn uncached(
     mut exchange: Box<Exchange>,
     head: response::Parts,
-    asked: Asked,
+    asked: SentAt,
     now: Timestamp,
 ) -> Step {
     if !change::changes(&exchange, head.status) {
         return finish::conclude(exchange, Draft::new(head, Source::Origin), now);
     }
-    let own = change::own_home(&exchange);
+    let own = change::own_location(&exchange);
     let purges = change::purges(
         &exchange,
-        own.as_ref().map(|home| home.profile),
+        own.as_ref().map(|location| location.profile),
         &head.headers,
     );
-    let invalidate = own.iter().map(|home| home.key.clone()).collect();
-    let own = own.filter(|home| speaks_for_get(&exchange, home.profile, &head));
-    let fill =
-        own.and_then(|home| keep::fill(&exchange, &Method::GET, home, &head, asked, now).ok());
+    let invalidate = own.iter().map(|location| location.key.clone()).collect();
+    let own = own.filter(|location| speaks_for_get(&exchange, location.profile, &head));
+    let fill = own
+        .and_then(|location| keep::fill(&exchange, &Method::GET, location, &head, asked, now).ok());
     let fill = fill.filter(|fill| fill.head.freshness.explicit);
     if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
         keep::note(report, &fill.head);
@@ -153,11 +153,11 @@ fn uncached(
 /// Returns whether the response to a POST says that a GET of the same URL would get it, and was
 /// asked for as a GET would have been. How long it may be used the origin must say, not the policy.
 fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts) -> bool {
-    let own = Place::of(&exchange.request);
+    let own = Resource::of(&exchange.request);
     let fields = &exchange.request.head.headers;
     let as_for_get = profile.mode == Mode::Respect
         && bypass::bypass_by_fields(fields, profile).is_none()
-        && !unkeyed::says_more_than_is_known(&exchange.request, &profile.key_headers);
+        && !unkeyed::has_unverified_fields(&exchange.request, &profile.key_headers);
     let named = head
         .headers
         .get(header::CONTENT_LOCATION)

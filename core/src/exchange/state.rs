@@ -6,12 +6,12 @@ use std::sync::Arc;
 use http::{StatusCode, response};
 
 use super::hold::Hold;
-use crate::cache::{Asked, CacheKey, Profile, Stored, key, validation};
+use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
-use crate::purge::label::Place;
+use crate::purge::label::Resource;
 use crate::report::{Kind, Report, StepName, Subject};
 use crate::route::Route;
 use crate::time::Timestamp;
@@ -51,7 +51,7 @@ pub(super) struct Answered {
     pub(super) exchange: Box<Exchange>,
     pub(super) caching: Option<Caching>,
     pub(super) head: response::Parts,
-    pub(super) asked: Asked,
+    pub(super) asked: SentAt,
 }
 
 /// An origin has answered a request whose response may be stored.
@@ -59,7 +59,7 @@ pub(super) struct Cacheable {
     pub(super) exchange: Box<Exchange>,
     pub(super) caching: Caching,
     pub(super) head: response::Parts,
-    pub(super) asked: Asked,
+    pub(super) asked: SentAt,
 }
 
 impl Caching {
@@ -109,24 +109,24 @@ impl Exchange {
     /// Says what purges have left of a stored response.
     pub(crate) fn verdict(&self, stored: &Stored) -> Verdict {
         let purges = self.node.purges();
-        if !purges.may_reach(stored.born) {
+        if !purges.may_reach(stored.epoch) {
             return Verdict::Kept;
         }
-        let place = Place::of(&self.request);
+        let resource = Resource::of(&self.request);
         let query = self
             .route
             .cache
             .as_deref()
-            .map_or(place.query.map(Cow::Borrowed), |p| {
-                key::query(p, place.query)
+            .map_or(resource.query.map(Cow::Borrowed), |p| {
+                key::query(p, resource.query)
             });
         purges.verdict(
-            Place {
+            Resource {
                 query: query.as_deref(),
-                ..place
+                ..resource
             },
             &stored.labels,
-            stored.born,
+            stored.epoch,
         )
     }
 

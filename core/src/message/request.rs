@@ -84,7 +84,7 @@ pub struct Request {
     /// The connection's other end.
     pub peer: IpAddr,
     /// Whether the peer is a trusted proxy.
-    pub believed: bool,
+    pub from_trusted_peer: bool,
     /// The client, behind any trusted proxies.
     pub address: IpAddr,
     /// Where the client is.
@@ -116,8 +116,8 @@ impl Request {
         let ambiguous =
             path::has_dot_segment(normalised_path.as_deref().unwrap_or(head.uri.path()));
         let peer = unmapped(client.peer);
-        let believed = clients.trusts(peer);
-        let of_scheme = believed || is_of_scheme(&head, client.scheme);
+        let from_trusted_peer = clients.trusts(peer);
+        let of_scheme = from_trusted_peer || is_of_scheme(&head, client.scheme);
         let refusal = check(
             bounds,
             &head,
@@ -128,12 +128,15 @@ impl Request {
         );
         let websocket = hop_by_hop::wants_websocket(&head);
         hop_by_hop::strip_hop_by_hop(&mut head.headers);
-        let named = clients.country_header.as_ref().filter(|_| believed);
+        let named = clients
+            .country_header
+            .as_ref()
+            .filter(|_| from_trusted_peer);
         let geo = client
             .geo
             .or_else(|| named.map(|field| Geo::from_headers(&head.headers, field)))
             .unwrap_or_default();
-        let scheme = if believed {
+        let scheme = if from_trusted_peer {
             forwarded_scheme(clients, &head).unwrap_or(client.scheme)
         } else {
             client.scheme
@@ -146,7 +149,7 @@ impl Request {
             normalised_path,
             authority,
             peer,
-            believed,
+            from_trusted_peer,
             address: clients.address(peer, &head.headers),
             geo,
             scheme,

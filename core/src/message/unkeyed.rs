@@ -280,7 +280,7 @@ fn misleads(name: &HeaderName, value: &HeaderValue, request: &Request) -> bool {
     kind(name).is_some_and(|kind| match kind {
         Kind::Target | Kind::Address => !is_known(kind, value, request),
         Kind::Country | Kind::Place | Kind::Identity => {
-            !request.believed && !is_known(kind, value, request)
+            !request.from_trusted_peer && !is_known(kind, value, request)
         }
     })
 }
@@ -305,7 +305,7 @@ pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &
     let from_a_stranger = |name: &HeaderName, value: &HeaderValue| {
         let text = name.as_str();
         // Nearly all fields leave here.
-        if request.believed || !may_be_of_a_stranger(text) {
+        if request.from_trusted_peer || !may_be_of_a_stranger(text) {
             return false;
         }
         let is_of_proxies = ["x-forward", "forwarded-", "x-envoy-", "client-cert"]
@@ -362,7 +362,7 @@ fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName, &HeaderValue) -> 
 
 /// Returns whether a request has such fields, or says of its client what is not known, where it
 /// went to an origin as it is.
-pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -> bool {
+pub(crate) fn has_unverified_fields(request: &Request, keyed: &[HeaderName]) -> bool {
     let headers = &request.head.headers;
     let first_is_known = |value: &HeaderValue| {
         let first = value.to_str().ok().and_then(|text| text.split(',').next());
@@ -373,7 +373,7 @@ pub(crate) fn says_more_than_is_known(request: &Request, keyed: &[HeaderName]) -
     };
     let another_scheme =
         |value: &HeaderValue| value.as_bytes() != request.scheme.as_str().as_bytes();
-    let continued = request.believed
+    let continued = request.from_trusted_peer
         && (headers.contains_key(header::FORWARDED)
             || headers
                 .get(names::X_FORWARDED_FOR)

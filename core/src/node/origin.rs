@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::breaker::{Breaker, Rule};
+use crate::breaker::{Breaker, BreakerPolicy};
 use crate::route::Origin;
 use crate::time::Timestamp;
 
@@ -17,14 +17,14 @@ pub(super) struct OriginState {
 /// The circuit of an origin under one rule. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Circuit {
-    pub(super) rule: Arc<Rule>,
+    pub(super) rule: Arc<BreakerPolicy>,
     breaker: Arc<Mutex<Breaker>>,
 }
 
 impl OriginState {
     /// Makes the state of an origin. What one of `old` knows is kept, as far as it is of the same
     /// origin under the same rules.
-    pub(super) fn new(origin: &Arc<Origin>, rules: &[Arc<Rule>], old: &[Self]) -> Self {
+    pub(super) fn new(origin: &Arc<Origin>, rules: &[Arc<BreakerPolicy>], old: &[Self]) -> Self {
         let old = old.iter().find(|old| old.is_of(origin));
         let mut circuits = Vec::with_capacity(rules.len());
         for rule in rules {
@@ -42,9 +42,9 @@ impl OriginState {
     }
 
     /// Returns the circuit under an equal rule, with the new rule: its position may be another.
-    fn circuit_like(&self, rule: &Arc<Rule>) -> Option<Circuit> {
+    fn circuit_like(&self, rule: &Arc<BreakerPolicy>) -> Option<Circuit> {
         let is_equal = |circuit: &&Circuit| {
-            let mut moved = Rule::clone(&circuit.rule);
+            let mut moved = BreakerPolicy::clone(&circuit.rule);
             moved.index = rule.index;
             moved == **rule
         };
@@ -65,7 +65,7 @@ impl OriginState {
 }
 
 impl Circuit {
-    fn new(rule: &Arc<Rule>) -> Self {
+    fn new(rule: &Arc<BreakerPolicy>) -> Self {
         Self {
             rule: Arc::clone(rule),
             breaker: Arc::new(Mutex::new(Breaker::new(rule))),

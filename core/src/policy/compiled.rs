@@ -7,7 +7,7 @@ use http::{HeaderName, Method};
 use super::sections::edge::RawOnFailure as OnFailure;
 use super::sections::server::Server;
 use super::sections::store::StoreBounds;
-use crate::breaker;
+use crate::breaker::BreakerPolicy;
 use crate::cache::{Mode, Profile};
 use crate::message::client::ClientPolicy;
 use crate::message::plain;
@@ -28,7 +28,7 @@ pub struct Policy {
     /// All origins; each knows its position.
     pub origins: Vec<Arc<Origin>>,
     /// All breaker rules; each knows its position.
-    pub breakers: Vec<Arc<breaker::Rule>>,
+    pub breakers: Vec<Arc<BreakerPolicy>>,
     /// First match wins.
     pub routes: Vec<Arc<Route>>,
     /// Request header fields that the policy names, and which go to origins therefore although

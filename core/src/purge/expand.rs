@@ -11,7 +11,7 @@ use crate::policy::Policy;
 
 impl Purge {
     /// Spells a purge out: that of a URL for each form that its query may have in keys.
-    pub(crate) fn spelt_out(&self, policy: &Policy) -> Vec<Self> {
+    pub(crate) fn expand(&self, policy: &Policy) -> Vec<Self> {
         let (host, path, query) = match &self.target {
             Target::Url { host, path, query } => (host, path, query),
             // A response that has more tags than are remembered may have this one.

@@ -20,12 +20,12 @@ pub(crate) struct Marks<'a> {
     /// The labels of its tags and groups.
     pub(crate) labels: &'a [Label],
     /// The last purge before it was asked for.
-    pub(crate) born: Number,
+    pub(crate) epoch: Number,
 }
 
-/// Where a response belongs; every response has the labels of its place.
+/// What a response represents; every response has the labels of its resource.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Resource<'a> {
     pub(crate) scheme: &'a str,
     pub(crate) authority: &'a str,
     pub(crate) host: &'a str,
@@ -33,7 +33,7 @@ pub(crate) struct Place<'a> {
     pub(crate) query: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Resource<'a> {
     pub(crate) fn of(request: &'a Request) -> Self {
         Self {
             scheme: request.scheme.as_str(),
@@ -149,13 +149,13 @@ pub(crate) fn group(host: &str, group: &str) -> Label {
 
 /// Returns the labels of a request's URL, with and without its query.
 pub(crate) fn labels_of_url(request: &Request) -> [Label; 3] {
-    let place = Place::of(request);
+    let resource = Resource::of(request);
     [
-        place.exact(),
-        place.url(),
-        Place {
+        resource.exact(),
+        resource.url(),
+        Resource {
             query: None,
-            ..place
+            ..resource
         }
         .url(),
     ]

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::label::{Label, Marks, Number, Place, is_of_changes};
-use super::target::{Made, Purge, Target};
+use super::label::{Label, Marks, Number, Resource, is_of_changes};
+use super::target::{NumberedPurge, Purge, Target};
 use crate::hash;
 
 /// Slots of a table of operators' purges. After n of them, a label that none of them means is
@@ -51,9 +51,9 @@ impl Table {
         }
     }
 
-    /// Returns whether everything, or one of the labels, was purged after `born`.
-    fn reaches(&self, mut labels: impl Iterator<Item = Label>, born: Number) -> bool {
-        let later = |slot: &AtomicU64| slot.load(Ordering::Acquire) > born;
+    /// Returns whether everything, or one of the labels, was purged after `epoch`.
+    fn reaches(&self, mut labels: impl Iterator<Item = Label>, epoch: Number) -> bool {
+        let later = |slot: &AtomicU64| slot.load(Ordering::Acquire) > epoch;
         let one = |slots, label| self.slots_of(slots, label).all(later);
         later(&self.all)
             || self
@@ -124,12 +124,12 @@ impl Purges {
     }
 
     /// Makes a purge, spelt out, and returns its number.
-    pub(crate) fn make(&self, spelt_out: &[Purge]) -> Number {
+    pub(crate) fn make(&self, expand: &[Purge]) -> Number {
         let _guard = self.lock();
         let number = self.last() + 1;
         // The table first, as below.
-        for purge in spelt_out {
-            self.set(&Made::of(purge), number);
+        for purge in expand {
+            self.set(&NumberedPurge::of(purge), number);
         }
         self.highest.fetch_max(number, Ordering::AcqRel);
         self.last.fetch_max(number, Ordering::AcqRel);
@@ -140,18 +140,18 @@ impl Purges {
     pub(crate) fn make_all(&self, purges: &[Purge], stored: Option<Marks<'_>>) -> Option<Number> {
         let _guard = self.lock();
         let numbers = self.last() + 1..;
-        let own: Vec<Made> = numbers
+        let own: Vec<NumberedPurge> = numbers
             .zip(purges)
-            .map(|(number, purge)| Made {
+            .map(|(number, purge)| NumberedPurge {
                 number,
-                ..Made::of(purge)
+                ..NumberedPurge::of(purge)
             })
             .collect();
         self.settle_alone(&[], &own, purges, stored)
     }
 
     /// Learns of purges that others have made, and have numbered.
-    pub(crate) fn learn(&self, made: &[Made]) {
+    pub(crate) fn learn(&self, made: &[NumberedPurge]) {
         let _guard = self.lock();
         self.learn_alone(made);
     }
@@ -161,8 +161,8 @@ impl Purges {
     /// the last number, or `None` if another purge has reached that response already.
     pub(crate) fn settle(
         &self,
-        others: &[Made],
-        own: &[Made],
+        others: &[NumberedPurge],
+        own: &[NumberedPurge],
         purges: &[Purge],
         stored: Option<Marks<'_>>,
     ) -> Option<Number> {
@@ -174,7 +174,7 @@ impl Purges {
     /// that could not be numbered.
     pub(crate) fn make_provisionally(&self, purge: &Purge) {
         let _guard = self.lock();
-        let made = Made::of(purge);
+        let made = NumberedPurge::of(purge);
         let number = self.last() + 1;
         self.set(&made, number);
         self.highest.fetch_max(number, Ordering::AcqRel);
@@ -182,14 +182,14 @@ impl Purges {
 
     fn settle_alone(
         &self,
-        others: &[Made],
-        own: &[Made],
+        others: &[NumberedPurge],
+        own: &[NumberedPurge],
         purges: &[Purge],
         stored: Option<Marks<'_>>,
     ) -> Option<Number> {
         self.learn_alone(others);
-        let place = purges.first().and_then(|purge| match &purge.target {
-            Target::Exact(exact) => Some(exact.place()),
+        let resource = purges.first().and_then(|purge| match &purge.target {
+            Target::Exact(exact) => Some(exact.resource()),
             Target::All
             | Target::Url { .. }
             | Target::Host(_)
@@ -199,9 +199,9 @@ impl Purges {
         });
         // A soft purge counts too: nobody can say any more what it would leave.
         let reached = |marks: Marks<'_>| {
-            place.is_some_and(|place| {
-                self.may_reach(marks.born)
-                    && self.verdict(place, marks.labels, marks.born) != Verdict::Kept
+            resource.is_some_and(|resource| {
+                self.may_reach(marks.epoch)
+                    && self.verdict(resource, marks.labels, marks.epoch) != Verdict::Kept
             })
         };
         let void = stored.is_some_and(reached);
@@ -209,7 +209,7 @@ impl Purges {
         own.last().filter(|_| !void).map(|made| made.number)
     }
 
-    fn learn_alone(&self, made: &[Made]) {
+    fn learn_alone(&self, made: &[NumberedPurge]) {
         for made in made {
             // The table first: whoever begins in between is older than the purge, and so void.
             self.set(made, made.number);
@@ -218,7 +218,7 @@ impl Purges {
         }
     }
 
-    fn set(&self, made: &Made, number: Number) {
+    fn set(&self, made: &NumberedPurge, number: Number) {
         match made.label {
             _ if made.soft => self.soft.set(made.label, number, SLOTS),
             Some(label) if is_of_changes(label) => {
@@ -234,28 +234,33 @@ impl Purges {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether there was any purge after `born`.
-    pub(crate) fn may_reach(&self, born: Number) -> bool {
-        self.highest.load(Ordering::Acquire) > born
+    /// Returns whether there was any purge after `epoch`.
+    pub(crate) fn may_reach(&self, epoch: Number) -> bool {
+        self.highest.load(Ordering::Acquire) > epoch
     }
 
-    /// Says what purges have left of a response from this place with these further labels.
-    pub(crate) fn verdict(&self, place: Place<'_>, labels: &[Label], born: Number) -> Verdict {
-        let all = || place.labels().chain(labels.iter().copied());
+    /// Says what purges have left of a response from this resource with these further labels.
+    pub(crate) fn verdict(
+        &self,
+        resource: Resource<'_>,
+        labels: &[Label],
+        epoch: Number,
+    ) -> Verdict {
+        let all = || resource.labels().chain(labels.iter().copied());
         match () {
             () if self
                 .hard
-                .reaches(all().filter(|label| !is_of_changes(*label)), born) =>
+                .reaches(all().filter(|label| !is_of_changes(*label)), epoch) =>
             {
                 Verdict::Void
             }
             () if self
                 .changes
-                .reaches(all().filter(|label| is_of_changes(*label)), born) =>
+                .reaches(all().filter(|label| is_of_changes(*label)), epoch) =>
             {
                 Verdict::Void
             }
-            () if self.soft.reaches(all(), born) => Verdict::Stale,
+            () if self.soft.reaches(all(), epoch) => Verdict::Stale,
             () => Verdict::Kept,
         }
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::label;
 use super::label::{
-    Kind, Label, Number, PREFIXES_MAX, Place, group, host_name, label, tag, without_dot,
+    Kind, Label, Number, PREFIXES_MAX, Resource, group, host_name, label, tag, without_dot,
 };
 use crate::message::path;
 use crate::message::request::Request;
@@ -47,7 +47,7 @@ pub struct Purge {
 
 /// A purge as nodes tell each other of it: numbered, its target a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct NumberedPurge {
     /// Its number; 0 before it has one.
     pub number: Number,
     /// What it reaches; everything if there is none.
@@ -56,7 +56,7 @@ pub struct Made {
     pub soft: bool,
 }
 
-impl Made {
+impl NumberedPurge {
     /// Takes a purge that has no number yet.
     pub(crate) fn of(purge: &Purge) -> Self {
         Self {
@@ -98,7 +98,7 @@ impl Exact {
         }
     }
 
-    pub(super) fn place(&self) -> Place<'_> {
+    pub(super) fn resource(&self) -> Resource<'_> {
         let Self {
             scheme,
             authority,
@@ -106,7 +106,7 @@ impl Exact {
             path,
             query,
         } = self;
-        Place {
+        Resource {
             scheme,
             authority,
             host,
@@ -124,7 +124,7 @@ impl Target {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());
                 label::url(&host_name(host), &path, query.as_deref())
             }
-            Self::Exact(exact) => exact.place().exact(),
+            Self::Exact(exact) => exact.resource().exact(),
             Self::Host(host) => label(Kind::Host, &[&host_name(host)]),
             Self::Prefix(host, path) => {
                 let path = path::normalised(path).unwrap_or_else(|| path.clone());

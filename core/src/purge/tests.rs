@@ -3,12 +3,12 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::label::{Kind, Place, group, label, tag};
+use super::label::{Kind, Resource, group, label, tag};
 use super::table::Purges;
 use super::*;
 use crate::cache::Stored;
 
-const THIS: Place<'_> = Place {
+const THIS: Resource<'_> = Resource {
     scheme: "https",
     authority: "shop.example:8443",
     host: "shop.example",
@@ -82,7 +82,7 @@ fn what_is_outside_ascii_is_reached_however_it_is_written() {
         .into_iter()
         .flat_map(|path| queries.map(|query| (path, query)))
     {
-        let place = Place {
+        let resource = Resource {
             path,
             query: Some(query),
             ..THIS
@@ -96,9 +96,9 @@ fn what_is_outside_ascii_is_reached_however_it_is_written() {
                 let purges = Purges::default();
                 purges.make(&[hard(target.clone())]);
                 assert_eq!(
-                    purges.verdict(place, &[], 0),
+                    purges.verdict(resource, &[], 0),
                     Verdict::Void,
-                    "{target:?} {place:?}"
+                    "{target:?} {resource:?}"
                 );
                 assert_eq!(purges.verdict(THIS, &[], 0), Verdict::Kept, "{target:?}");
             }
@@ -182,9 +182,9 @@ fn what_a_change_leaves_is_younger_than_it_unless_another_came_between() {
 #[test]
 fn what_others_purge_counts_by_their_numbers() {
     let purges = Purges::default();
-    let made = |number, purge: &Purge| Made {
+    let made = |number, purge: &Purge| NumberedPurge {
         number,
-        ..Made::of(purge)
+        ..NumberedPurge::of(purge)
     };
     let (this, other) = (
         hard(exact("shop.example:8443", "/a/b", Some("c=1"))),
@@ -203,7 +203,7 @@ fn what_others_purge_counts_by_their_numbers() {
         "what is learned late takes nothing back"
     );
     let stored = Stored {
-        born: 9,
+        epoch: 9,
         ..crate::cache::tests_support::stored(&[])
     };
     assert_eq!(
@@ -266,14 +266,14 @@ fn changes_at_one_host_leave_the_responses_of_others() {
         let void = |host: &str| {
             let reached = |i: &usize| {
                 let path = format!("/p{i}");
-                let place = Place {
+                let resource = Resource {
                     scheme: "https",
                     authority: host,
                     host,
                     path: &path,
                     query: None,
                 };
-                purges.verdict(place, &[], 0) == Verdict::Void
+                purges.verdict(resource, &[], 0) == Verdict::Void
             };
             (0..2000).filter(reached).count()
         };

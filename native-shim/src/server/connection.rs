@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::activity::{Activity, STREAMS_MAX, Signal};
 use super::canned;
 use super::header_blocks::PREFACE;
-use super::registry::Place;
+use super::registry::Registered;
 use super::service::{Exchanges, Shared};
 use super::wire::Wire;
 
@@ -43,7 +43,7 @@ fn head_bytes_max(bounds: &Bounds) -> usize {
 pub(super) async fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
-    place: Place,
+    place: Registered,
     tls: Option<TlsAcceptor>,
 ) {
     let _ = stream.set_nodelay(true);

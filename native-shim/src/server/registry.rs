@@ -25,7 +25,7 @@ pub(super) struct Registry {
 
 /// A connection's place in the registry, which its tunnel shares; left when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Registered {
     registry: Arc<Registry>,
     number: u64,
     pub(super) activity: Arc<Activity>,
@@ -50,7 +50,7 @@ impl Registry {
         peer: IpAddr,
         scheme: Scheme,
         connections_max: usize,
-    ) -> Option<Place> {
+    ) -> Option<Registered> {
         let seat = Arc::new(self.take_seat(peer, connections_max)?);
         self.node
             .metrics
@@ -64,7 +64,7 @@ impl Registry {
         ));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.open().insert(number, Arc::clone(&activity));
-        Some(Place {
+        Some(Registered {
             registry: Arc::clone(self),
             number,
             activity,
@@ -114,7 +114,7 @@ impl Registry {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.open().remove(&self.number);
         self.registry

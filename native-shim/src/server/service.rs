@@ -13,7 +13,7 @@ use tidegate_core::{Client, exchange};
 
 use super::held::Held;
 use super::messages::Content;
-use super::registry::Place;
+use super::registry::Registered;
 use super::tunnel;
 use crate::body::Body;
 use crate::drive;
@@ -35,7 +35,7 @@ pub(super) struct Shared {
 #[derive(Debug, Clone)]
 pub(super) struct Exchanges {
     pub(super) shared: Arc<Shared>,
-    pub(super) place: Arc<Place>,
+    pub(super) place: Arc<Registered>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Exchanges {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::registry::Place;
+use super::registry::Registered;
 
 /// Joins two connections as soon as both are handed over. The client's keeps its place: it counts
 /// as open, and a draining server waits for it.
-pub(super) fn open(client: OnUpgrade, origin: OnUpgrade, place: Arc<Place>) {
+pub(super) fn open(client: OnUpgrade, origin: OnUpgrade, place: Arc<Registered>) {
     let busy = place.activity.busy();
     place.activity.becomes_tunnel();
     tokio::spawn(async move {

@@ -31,7 +31,7 @@ const SLOTS_KEPT: usize = 64;
 
 /// A key and its hash.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct HashedKey<'a> {
     pub(super) key: &'a [u8],
     pub(super) hash: u64,
 }
@@ -75,7 +75,7 @@ impl Shard {
     }
 
     /// Returns what is stored, and counts the use.
-    pub(super) fn get(&self, place: Place<'_>) -> Option<&Arc<Entry>> {
+    pub(super) fn get(&self, place: HashedKey<'_>) -> Option<&Arc<Entry>> {
         // On the way of every hit: the slot that is compared is not looked up again.
         let mut found = None;
         self.table.find(place.hash, |id| {
@@ -92,7 +92,7 @@ impl Shard {
     }
 
     /// Returns what is stored.
-    pub(super) fn peek(&self, place: Place<'_>) -> Option<&Arc<Entry>> {
+    pub(super) fn peek(&self, place: HashedKey<'_>) -> Option<&Arc<Entry>> {
         self.find(place)
             .and_then(|id| self.slot(id))
             .map(|slot| &slot.entry)
@@ -104,7 +104,7 @@ impl Shard {
     }
 
     /// Stores an entry, and returns the one that it replaces.
-    pub(super) fn set(&mut self, place: Place<'_>, entry: Arc<Entry>) -> Option<Arc<Entry>> {
+    pub(super) fn set(&mut self, place: HashedKey<'_>, entry: Arc<Entry>) -> Option<Arc<Entry>> {
         if let Some(id) = self.find(place) {
             return self.replace(id, entry);
         }
@@ -113,7 +113,7 @@ impl Shard {
         } else {
             Queue::Small
         };
-        let Place { key, hash } = place;
+        let HashedKey { key, hash } = place;
         self.put(Slot {
             key: key.into(),
             hash,
@@ -125,7 +125,7 @@ impl Shard {
     }
 
     /// Takes out what is stored under a key.
-    pub(super) fn remove(&mut self, place: Place<'_>) -> Option<Arc<Entry>> {
+    pub(super) fn remove(&mut self, place: HashedKey<'_>) -> Option<Arc<Entry>> {
         self.find(place)
             .and_then(|id| self.take(id))
             .map(|slot| slot.entry)
@@ -143,7 +143,7 @@ impl Shard {
         &mut self,
         short: Short,
         now: Timestamp,
-        spared: Option<Place<'_>>,
+        spared: Option<HashedKey<'_>>,
     ) -> Option<Arc<Entry>> {
         let spared = spared.and_then(|place| self.find(place));
         if let Some((_, id)) = self
@@ -282,7 +282,7 @@ impl Shard {
         self.ghost.shrink();
     }
 
-    fn find(&self, place: Place<'_>) -> Option<Id> {
+    fn find(&self, place: HashedKey<'_>) -> Option<Id> {
         self.table
             .find(place.hash, |id| {
                 self.slot(*id).is_some_and(|slot| *slot.key == *place.key)
@@ -317,7 +317,7 @@ mod tests {
                 *sum = sum.plus(slot.entry.amount());
                 overhead += slot.entry.overhead();
                 assert_eq!(
-                    self.find(Place {
+                    self.find(HashedKey {
                         key: &slot.key,
                         hash: slot.hash
                     }),

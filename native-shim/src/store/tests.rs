@@ -68,7 +68,7 @@ pub(crate) fn variant(number: usize, expires: Timestamp) -> Arc<Stored> {
             HeaderName::from_static("x-variant"),
             Some(number.to_string().into_bytes()),
         )],
-        born: 0,
+        epoch: 0,
         labels: vec![],
     })
 }

@@ -11,7 +11,7 @@ use tidegate_core::{Source, Timestamp};
 use tidegate_tests::simulator::{Outcome, Simulator};
 
 use crate::plan::{Ask, Directives, Expires, Targeted};
-use crate::world::{Made, World, value};
+use crate::world::{NumberedPurge, World, value};
 
 /// How often what has happened.
 pub(crate) type Seen = BTreeMap<&'static str, u32>;
@@ -48,9 +48,9 @@ pub(crate) struct Checker {
 /// The answers that a stored response comes from.
 struct Origin<'a> {
     /// The one with the body.
-    body: &'a Made,
+    body: &'a NumberedPurge,
     /// The last one, which may be a 304.
-    last: &'a Made,
+    last: &'a NumberedPurge,
     control: Directives,
     targeted: bool,
 }
@@ -294,7 +294,7 @@ impl Checker {
 
 /// The fields that Vary names have the values of the request that got the response, or its last
 /// confirmation.
-fn matches(served: &Served<'_>, last: &Made, world: &World) -> Result<(), TestCaseError> {
+fn matches(served: &Served<'_>, last: &NumberedPurge, world: &World) -> Result<(), TestCaseError> {
     let head = &served.outcome.head;
     let by = head
         .headers
@@ -316,7 +316,7 @@ fn matches(served: &Served<'_>, last: &Made, world: &World) -> Result<(), TestCa
 }
 
 /// RFC 9111, section 4.2.3, from what the origin knows.
-fn age_at(last: &Made, overriding: bool, now: Timestamp) -> u64 {
+fn age_at(last: &NumberedPurge, overriding: bool, now: Timestamp) -> u64 {
     let resident = now.since(last.answered);
     if overriding {
         return resident;

@@ -50,7 +50,7 @@ mode = "respect"
 [cache.graced]
 mode = "respect"
 grace = "10s"
-keep = "60s"
+stale_if_error = "60s"
 early_refresh = "5s"
 [cache.client]
 mode = "respect"
@@ -60,7 +60,7 @@ client_directives = true
 mode = "override"
 ttl = "20s"
 grace = "5s"
-keep = "30s"
+stale_if_error = "30s"
 key_headers = ["x-a"]
 [[routes]]
 path_prefix = "/graced/"

@@ -15,7 +15,7 @@ use crate::plan::{Expires, More, PAGES, Plan, Tag, Targeted};
 
 /// One answer of the origin.
 #[derive(Debug, Clone)]
-pub(crate) struct Made {
+pub(crate) struct NumberedPurge {
     pub(crate) plan: Plan,
     pub(crate) method: Method,
     pub(crate) url: String,
@@ -43,7 +43,7 @@ pub(crate) struct Ended {
 
 /// The origin and what it remembers.
 pub(crate) struct World {
-    pub(crate) made: Vec<Made>,
+    pub(crate) made: Vec<NumberedPurge>,
     pub(crate) ended: Vec<Ended>,
     /// The plans of the exchange that runs.
     pub(crate) plans: Vec<Plan>,
@@ -192,7 +192,7 @@ impl Origins for World {
             body = Bytes::new();
         }
         let vary = named_by_vary(&plan, &url);
-        self.made.push(Made {
+        self.made.push(NumberedPurge {
             plan,
             method: attempt.head.method.clone(),
             url,

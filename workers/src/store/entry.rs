@@ -39,12 +39,12 @@ pub(super) struct Entry {
 /// One stored response.
 pub(super) struct Variant {
     pub(super) head: Arc<Stored>,
-    pub(super) place: Place,
+    pub(super) body_at: BodyLocation,
 }
 
 /// Where a body lies.
 #[derive(PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BodyLocation {
     /// In the entry itself.
     Here,
     /// In an entry of its own.
@@ -68,15 +68,15 @@ impl Entry {
 }
 
 fn variant(line: &str) -> Option<Variant> {
-    let (place, record) = line.split_once(' ')?;
-    let place = if place == "-" {
-        Place::Here
+    let (body_at, record) = line.split_once(' ')?;
+    let body_at = if body_at == "-" {
+        BodyLocation::Here
     } else {
-        Place::Named(place.to_owned())
+        BodyLocation::Named(body_at.to_owned())
     };
     Some(Variant {
         head: Arc::new(record::read(record)?),
-        place,
+        body_at,
     })
 }
 
@@ -104,7 +104,7 @@ pub(super) fn several(variants: &[Variant], now: Timestamp) -> Result<web_sys::R
     let mut newest_first: Vec<&Variant> = variants.iter().collect();
     newest_first.sort_by_key(|variant| Reverse(variant.head.received));
     for (at, variant) in newest_first.into_iter().enumerate() {
-        let Place::Named(name) = &variant.place else {
+        let BodyLocation::Named(name) = &variant.body_at else {
             continue;
         };
         let line = format!("{name} {}", record::write(&variant.head));

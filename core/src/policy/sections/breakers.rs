@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::breaker::{Rule, Window};
+use crate::breaker::{BreakerPolicy, Window};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
@@ -41,7 +41,7 @@ pub struct RawBreaker {
 pub(in crate::policy) fn compile(
     c: &mut Compiler<'_>,
     raw: &BTreeMap<String, RawBreaker>,
-) -> Defined<Rule> {
+) -> Defined<BreakerPolicy> {
     Defined::new("breaker", how_to_define, raw, |position, name, raw| {
         Some(breaker(c, name, position, raw))
     })
@@ -51,7 +51,7 @@ fn how_to_define(name: &str) -> String {
     format!("write [breakers.{name}], or leave this out")
 }
 
-fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> Rule {
+fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> BreakerPolicy {
     let at = KeyPath::of(&["breakers", name]);
     let window = window(c, &at, raw.window.as_deref().unwrap_or("100 calls"));
     let minimum_calls = raw.minimum_calls.unwrap_or(20);
@@ -78,7 +78,7 @@ fn breaker(c: &mut Compiler<'_>, name: &str, index: usize, raw: &RawBreaker) -> 
     if !(1..=1000).contains(&half_open_permits) {
         c.wrong(&at.key("half_open_permits"), "from 1 to 1000");
     }
-    Rule {
+    BreakerPolicy {
         name: name.into(),
         index,
         window,

@@ -54,6 +54,9 @@ pub struct RawProfile {
     /// mode as for `grace`, with stale-if-error. Default: 1h when no origin answers at all, 0s for
     /// an origin's error.
     #[serde(default)]
+    pub stale_if_error: Option<String>,
+    /// The old name of `stale_if_error`.
+    #[serde(default)]
     pub keep: Option<String>,
     /// Which query parameters distinguish responses: "all" or "none". Default: "all".
     #[serde(default)]
@@ -223,10 +226,7 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         lifetimes: lifetimes(c, &at.key("ttl_by_status"), &raw.ttl_by_status, ttl),
         share_authorized: raw.share_authorized,
         grace: c.duration(&at.key("grace"), raw.grace.as_ref(), 0),
-        keep: raw
-            .keep
-            .as_ref()
-            .map(|keep| c.duration(&at.key("keep"), Some(keep), 0)),
+        stale_if_error: stale_if_error(c, &at, raw),
         query: query(c, &at, raw),
         query_sort: raw.query_sort,
         key_headers,
@@ -243,10 +243,27 @@ fn profile(c: &mut Compiler<'_>, name: &str, raw: &RawProfile) -> Profile {
         client_directives: raw.client_directives,
         coalesce: c.duration(&at.key("coalesce"), raw.coalesce.as_ref(), 5000),
         strip_tags: raw.strip_tags,
-        armour: raw.deception_armour.unwrap_or(true),
+        guards_deception: raw.deception_armour.unwrap_or(true),
         show_key: raw.show_key,
         early_refresh: c.duration(&at.key("early_refresh"), raw.early_refresh.as_ref(), 0),
     }
+}
+
+/// Reads how long a response stands in for errors, under either of its names.
+fn stale_if_error(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawProfile) -> Option<Millis> {
+    let (key, text) = match (&raw.stale_if_error, &raw.keep) {
+        (None, None) => return None,
+        (Some(text), None) => ("stale_if_error", text),
+        (None, Some(text)) => ("keep", text),
+        (Some(_), Some(_)) => {
+            c.wrong(
+                &at.key("keep"),
+                "keep is the old name of stale_if_error; leave it out",
+            );
+            return None;
+        }
+    };
+    Some(c.duration(&at.key(key), Some(text), 0))
 }
 
 /// Reads lifetimes by status. Those that are not written are no longer than that of successes.
@@ -323,11 +340,17 @@ pub(in crate::policy) fn notes(
 ) -> Vec<Problem> {
     let mut notes = Vec::new();
     for (name, profile) in raw {
+        if profile.keep.is_some() {
+            let message = "keep is called stale_if_error now; the old name still works";
+            let at = KeyPath::of(&["cache", name, "keep"]);
+            notes.push(source.problem(&at, message.to_owned()));
+        }
         if profile.mode != RawMode::Respect {
             continue;
         }
         let windows = [
             ("grace", &profile.grace, "stale-while-revalidate"),
+            ("stale_if_error", &profile.stale_if_error, "stale-if-error"),
             ("keep", &profile.keep, "stale-if-error"),
         ];
         for (key, window, directive) in windows {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
-use crate::retry::Rule;
+use crate::retry::RetryPolicy;
 
 /// When a failed request is sent again, and how.
 #[derive(Debug, Default, Deserialize)]
@@ -32,7 +32,7 @@ pub struct RawRetry {
 pub(in crate::policy) fn compile(
     c: &mut Compiler<'_>,
     raw: &BTreeMap<String, RawRetry>,
-) -> Defined<Rule> {
+) -> Defined<RetryPolicy> {
     Defined::new("retry rule", how_to_define, raw, |_, name, raw| {
         Some(retry(c, name, raw))
     })
@@ -42,7 +42,7 @@ fn how_to_define(name: &str) -> String {
     format!("write [retry.{name}], or leave this out")
 }
 
-fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> Rule {
+fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> RetryPolicy {
     let at = KeyPath::of(&["retry", name]);
     let attempts = raw.attempts.unwrap_or(2);
     if !(1..=10).contains(&attempts) {
@@ -63,7 +63,7 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> Rule {
         None => idempotent.to_vec(),
         Some(list) => c.methods(&at.key("methods"), list),
     };
-    Rule {
+    RetryPolicy {
         name: name.into(),
         attempts,
         methods,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::pools;
 use super::store::StoreBounds;
+use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
 use crate::limit::Limit;
 use crate::policy::compiler::Compiler;
@@ -14,9 +15,9 @@ use crate::policy::defined::Defined;
 use crate::policy::error::{KeyPath, Problem, Source};
 use crate::policy::list::OneOrMany;
 use crate::report::fields::rate_limit;
+use crate::retry::RetryPolicy;
 use crate::route::matching::Glob;
 use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
-use crate::{breaker, retry};
 
 /// What applies to the requests that match. Conditions of different kinds must all hold; within a
 /// list one is enough.
@@ -56,8 +57,8 @@ pub(in crate::policy) struct Sections {
     pub(in crate::policy) pools: Defined<Pool>,
     pub(in crate::policy) profiles: Defined<Profile>,
     pub(in crate::policy) limits: Defined<Limit>,
-    pub(in crate::policy) breakers: Defined<breaker::Rule>,
-    pub(in crate::policy) retries: Defined<retry::Rule>,
+    pub(in crate::policy) breakers: Defined<BreakerPolicy>,
+    pub(in crate::policy) retries: Defined<RetryPolicy>,
 }
 
 pub(in crate::policy) fn compile(
@@ -132,7 +133,7 @@ fn route(
         rate_limit_policy: rate_limit::policy(limits.iter().map(|limit| &**limit)),
         limits,
         breaker,
-        retry: retry.unwrap_or_else(|| Arc::new(retry::Rule::none())),
+        retry: retry.unwrap_or_else(|| Arc::new(RetryPolicy::none())),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::time::Millis;
 
 /// The thresholds of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct BreakerPolicy {
     /// The name in the policy.
     pub name: Arc<str>,
     /// Position in [`crate::Policy::breakers`].
