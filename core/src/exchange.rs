@@ -15,28 +15,28 @@
 //!
 //! The stages: [`request`](crate::message::request) reads and bounds the request, `admission`
 //! charges limits, `lookup` uses the store, `fetch` asks origins, `settle` draws the conclusions
-//! from what they say (`keep` stores, `reuse` serves what is stored, `change` invalidates),
+//! from what they say (`store` stores, `serve` serves from the store, `invalidate` says what a change reaches),
 //! `finish` writes the reply.
 
 mod admission;
 mod attempt;
 mod background;
 mod bypass;
-mod change;
 mod conditions;
 mod fetch;
 mod fetching;
 mod fill;
 mod finish;
 mod hold;
-mod keep;
+mod invalidate;
 mod lead;
 mod lookup;
 mod reply;
-mod reuse;
+mod serve;
 mod settle;
 mod state;
 mod step;
+mod store;
 mod wait;
 
 use std::sync::Arc;

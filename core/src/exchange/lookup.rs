@@ -8,7 +8,7 @@ use http::{Method, StatusCode, header};
 use super::background::Background;
 use super::state::{Caching, Exchange};
 use super::step::{AwaitLookup, AwaitTime, Step, Then};
-use super::{bypass, fetch, finish, reuse, settle};
+use super::{bypass, fetch, finish, serve, settle};
 use crate::cache::control::Control;
 use crate::cache::stale::Usability;
 use crate::cache::{CacheKey, Profile, Stored, key, range, stale, variants};
@@ -134,7 +134,7 @@ impl AwaitLookup {
             Usability::Fresh { ttl } if self.is_due(&chosen, ttl) => {
                 self.serve_and_refresh(&chosen, CacheOutcome::Hit, now)
             }
-            Usability::Fresh { .. } => reuse::stored(
+            Usability::Fresh { .. } => serve::stored(
                 self.exchange,
                 &self.caching,
                 &chosen,
@@ -240,7 +240,7 @@ impl AwaitLookup {
                 }
                 Joined::Follow | Joined::Alone | Joined::LookAgain => None,
             };
-        reuse::stored(
+        serve::stored(
             self.exchange,
             &self.caching,
             chosen,

@@ -8,7 +8,7 @@ use super::fill::{Fill, FillKind};
 use super::reply::{Draft, Refused, Source};
 use super::state::{Answered, Cacheable, Caching, Exchange};
 use super::step::Step;
-use super::{bypass, change, finish, keep, reuse};
+use super::{bypass, finish, invalidate, serve, store};
 use crate::cache::{Mode, Profile, SentAt, Stored, key, stale, storable, told, validation};
 use crate::message::{hop_by_hop, location, unkeyed};
 use crate::purge::label::Resource;
@@ -33,7 +33,7 @@ pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
         return uncached(exchange, head, asked, now);
     };
     if let Some(stored) = caching.confirmed(&head) {
-        return reuse::confirmed(
+        return serve::confirmed(
             Cacheable {
                 exchange,
                 caching,
@@ -53,13 +53,13 @@ pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
         asked,
     };
     let Some(candidate) = candidate else {
-        return keep::store(answered, now);
+        return store::answer(answered, now);
     };
     if is_error(answered.head.status) && stands_in(&candidate, now) {
         let Cacheable {
             exchange, caching, ..
         } = answered;
-        return reuse::stored(
+        return serve::stored(
             exchange,
             &caching,
             &candidate,
@@ -73,7 +73,7 @@ pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
         return head_answered(answered, &candidate, now);
     }
     // [9111-4.3.3-1]
-    keep::store(answered, now)
+    store::answer(answered, now)
 }
 
 /// Answers when no origin did: with a stale stored response if one may be used, else with a
@@ -91,7 +91,7 @@ pub(super) fn failed(
     caching.forget_void(&exchange);
     let candidate = caching.candidate.clone();
     match candidate.filter(|candidate| stale::usable_when_disconnected(candidate, now)) {
-        Some(candidate) => reuse::stored(
+        Some(candidate) => serve::stored(
             exchange,
             &caching,
             &candidate,
@@ -121,22 +121,23 @@ fn uncached(
     asked: SentAt,
     now: Timestamp,
 ) -> Step {
-    if !change::changes(&exchange, head.status) {
+    if !invalidate::changes(&exchange, head.status) {
         return finish::conclude(exchange, Draft::new(head, Source::Origin), now);
     }
-    let own = change::own_location(&exchange);
-    let purges = change::purges(
+    let own = invalidate::own_location(&exchange);
+    let purges = invalidate::purges(
         &exchange,
         own.as_ref().map(|location| location.profile),
         &head.headers,
     );
     let invalidate = own.iter().map(|location| location.key.clone()).collect();
     let own = own.filter(|location| speaks_for_get(&exchange, location.profile, &head));
-    let fill = own
-        .and_then(|location| keep::fill(&exchange, &Method::GET, location, &head, asked, now).ok());
+    let fill = own.and_then(|location| {
+        store::fill(&exchange, &Method::GET, location, &head, asked, now).ok()
+    });
     let fill = fill.filter(|fill| fill.head.freshness.explicit);
     if let (Some(report), Some(fill)) = (&mut exchange.report.cache, &fill) {
-        keep::note(report, &fill.head);
+        store::note(report, &fill.head);
     }
     finish::conclude(
         exchange,
@@ -183,7 +184,7 @@ fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -
         profile, key, lead, ..
     } = caching;
     let stored = if same {
-        reuse::updated(&exchange, &profile, candidate, &head.headers, asked, now)
+        serve::updated(&exchange, &profile, candidate, &head.headers, asked, now)
     } else {
         candidate.outdated(now)
     };
@@ -191,7 +192,7 @@ fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -
     let allowed = allowed.and_then(|()| key::check_rule(&profile, candidate, &stored));
     told::write(&mut head, &profile, same && allowed.is_ok());
     if let Err(why) = allowed {
-        let invalidate = reuse::note_forbidden(&mut exchange, why, key);
+        let invalidate = serve::note_forbidden(&mut exchange, why, key);
         return finish::conclude(
             exchange,
             Draft {
@@ -202,7 +203,7 @@ fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -
         );
     }
     if let Some(report) = exchange.report.cache.as_mut().filter(|_| same) {
-        keep::note(report, &stored);
+        store::note(report, &stored);
     }
     let kind = FillKind::Refresh(Arc::clone(candidate));
     let fill = Fill {

@@ -23,7 +23,7 @@ use crate::route::Route;
 use crate::time::Timestamp;
 
 /// Answers with an origin's response, and stores it if it may be.
-pub(super) fn store(answered: Cacheable, now: Timestamp) -> Step {
+pub(super) fn answer(answered: Cacheable, now: Timestamp) -> Step {
     let Cacheable {
         mut exchange,
         mut caching,

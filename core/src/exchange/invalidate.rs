@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Method, StatusCode, header};
 
-use super::keep::CacheLocation;
 use super::state::Exchange;
+use super::store::CacheLocation;
 use crate::cache::{Mode, Profile, key, tags};
 use crate::message::{location, names, path};
 use crate::purge::{Exact, Purge, Target};
