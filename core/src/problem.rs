@@ -1,5 +1,6 @@
 //! Why a request is refused, and the problem document (RFC 9457) that says so.
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header, response};
 use serde::Serialize;
 
@@ -360,6 +361,8 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
         return (head, Vec::new());
     }
     let body = document(kind, &text, refusal.as_str(), violated);
+    // With those about limits there are eight fields: one allocation instead of three.
+    head.headers.reserve(12);
     head.headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),
@@ -369,8 +372,15 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
     head.headers
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(error) = text.proxy_error {
-        let field = format!("tidegate; error={error}; details=\"{}\"", refusal.as_str());
-        if let Ok(value) = HeaderValue::try_from(field) {
+        let pieces = [
+            "tidegate; error=",
+            error,
+            "; details=\"",
+            refusal.as_str(),
+            "\"",
+        ];
+        let field = Bytes::from(pieces.concat());
+        if let Ok(value) = HeaderValue::from_maybe_shared(field) {
             head.headers.insert(names::PROXY_STATUS, value);
         }
     }
@@ -380,7 +390,7 @@ pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) 
 /// Writes the document by hand: a flood is answered with these. Every text is ours and needs no
 /// escaping; names of limits are tokens.
 fn document(kind: &str, text: &Text, reason: &str, violated: &[&str]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(256);
+    let mut body = Vec::with_capacity(384);
     let status = text.status.as_str();
     for piece in [
         "{\"type\":\"",
