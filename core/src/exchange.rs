@@ -57,7 +57,7 @@ pub use background::Background;
 pub use fill::{Fill, FillKind};
 pub use hold::{BodyEnd, BodySeen, Hold};
 pub use reply::{Reply, Source};
-pub use step::{AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Step};
+pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Event, Step};
 
 /// Begins an exchange: bounds, then route, then limits.
 pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: Timestamp) -> Step {

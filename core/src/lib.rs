@@ -53,7 +53,7 @@ pub mod time;
 
 pub use engine::Engine;
 pub use exchange::{
-    Answer, Attempt, AwaitLookup, AwaitResponse, AwaitTime, AwaitVerdict, Background, BodyEnd,
+    Answer, Attempt, AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Background, BodyEnd,
     BodySeen, Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
 };
 pub use flight::Lead;

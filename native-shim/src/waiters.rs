@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::cache::CacheKey;
-use tidegate_core::exchange::AwaitTime;
+use tidegate_core::exchange::{AwaitEvent, Event};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -45,9 +45,10 @@ impl Waiters {
 
     /// Waits until the time given or, if another exchange's fetch is waited for, until that has
     /// ended.
-    pub(crate) async fn wait(&self, wait: &AwaitTime, clock: &Clock) {
-        let Some(key) = wait.flight() else {
-            return clock.sleep_until(wait.until()).await;
+    pub(crate) async fn wait(&self, wait: &AwaitEvent, clock: &Clock) {
+        let key = match wait.event() {
+            Event::Moment => return clock.sleep_until(wait.until()).await,
+            Event::FetchEnds(key) => key,
         };
         let bell = Arc::clone(self.shard(key).entry(key.as_bytes().into()).or_default());
         let rung = bell.notified();

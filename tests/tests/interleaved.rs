@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, request};
 use tidegate_core::cache::Stored;
-use tidegate_core::exchange::AwaitTime;
+use tidegate_core::exchange::AwaitEvent;
 use tidegate_core::problem::Refusal;
 use tidegate_core::purge::{Purge, Target};
 use tidegate_core::report::CacheOutcome;
@@ -294,7 +294,7 @@ fn a_fetch_that_takes_too_long_is_taken_over_by_one_while_the_others_wait_on() {
         Step::Wait(wait) => wait,
         step => panic!("it does not wait: {step:?}"),
     };
-    let mut waits: Vec<AwaitTime> = (0..10)
+    let mut waits: Vec<AwaitEvent> = (0..10)
         .map(|_| waiting(look_up(begin(&engine, "/"), &[])))
         .collect();
     let mut fetches = Vec::new();

@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tidegate_core::{AwaitTime, Millis, Timestamp};
+use tidegate_core::exchange::Event;
+use tidegate_core::{AwaitEvent, Millis, Timestamp};
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Delay, js_sys};
@@ -48,10 +49,10 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 
 /// Waits until the wait that the core asks for is over. A clock that is set back meanwhile does not
 /// make it longer.
-pub(crate) async fn wait(next: &AwaitTime) {
+pub(crate) async fn wait(next: &AwaitEvent) {
     let mut budget = next.until().since(now());
     while budget > 0 && !next.is_over(now()) {
-        let nap = if next.flight().is_some() {
+        let nap = if matches!(next.event(), Event::FetchEnds(_)) {
             budget.min(POLL)
         } else {
             budget

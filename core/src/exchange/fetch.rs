@@ -9,7 +9,7 @@ use super::fetching::{Fetching, Next};
 use super::hold::{Hold, Trial};
 use super::reply::Refused;
 use super::state::{Answered, Caching, Exchange};
-use super::step::{AwaitResponse, AwaitTime, Step};
+use super::step::{AwaitEvent, AwaitResponse, Step};
 use super::{finish, settle};
 use crate::breaker::{BreakerPolicy, Outcome, Permit, StateName};
 use crate::cache::{CacheKey, date, validation};
@@ -43,7 +43,7 @@ pub(super) fn again(mut fetching: Fetching, now: Timestamp) -> Step {
 fn next(mut fetching: Fetching, last: Option<Box<response::Parts>>, now: Timestamp) -> Step {
     match fetching.look(now) {
         Next::Ask(origin, permit) => attempt(fetching, origin, permit, now),
-        Next::Pause(pause) => AwaitTime::try_again(fetching, now.plus(pause)),
+        Next::Pause(pause) => AwaitEvent::try_again(fetching, now.plus(pause)),
         Next::Nothing => {
             let retry_after = fetching.reopens_in(now);
             let Fetching {

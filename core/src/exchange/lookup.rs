@@ -7,7 +7,7 @@ use http::{Method, StatusCode, header};
 
 use super::background::Background;
 use super::state::{Caching, Exchange};
-use super::step::{AwaitLookup, AwaitTime, Step, Then};
+use super::step::{AwaitEvent, AwaitLookup, Step, Then};
 use super::{bypass, fetch, finish, serve, settle};
 use crate::cache::control::Control;
 use crate::cache::stale::Usability;
@@ -334,7 +334,7 @@ impl AwaitLookup {
         if let Some(report) = &mut self.exchange.report.cache {
             report.collapsed = true;
         }
-        Step::Wait(AwaitTime {
+        Step::Wait(AwaitEvent {
             until: self.patience.min(gives_up),
             then: Then::LookUp(self),
         })

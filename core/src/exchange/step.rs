@@ -7,6 +7,7 @@ use super::fetching::Fetching;
 use super::reply::Reply;
 use super::state::{Caching, Exchange};
 use crate::breaker::Permit;
+use crate::cache::CacheKey;
 use crate::flight::Seen;
 use crate::limit::Charge;
 use crate::report::StepName;
@@ -23,8 +24,8 @@ pub enum Step {
     Lookup(AwaitLookup),
     /// Send a request to an origin.
     Fetch(Box<Attempt>, Box<AwaitResponse>),
-    /// Let time pass.
-    Wait(AwaitTime),
+    /// Wait until something has happened, or for some time.
+    Wait(AwaitEvent),
     /// Answer the client.
     Finish(Box<Reply>),
 }
@@ -51,9 +52,18 @@ pub struct AwaitLookup {
     pub(super) gives_up: Option<Timestamp>,
 }
 
-/// Waits for time to pass.
+/// What an exchange waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The time given.
+    Moment,
+    /// Another exchange's fetch for this key ends, in whatever way.
+    FetchEnds(&'a CacheKey),
+}
+
+/// Waits for something to happen, or for time to pass.
 #[derive(Debug)]
-pub struct AwaitTime {
+pub struct AwaitEvent {
     pub(super) until: Timestamp,
     pub(super) then: Then,
 }
@@ -74,7 +84,7 @@ pub struct AwaitResponse {
     pub(super) permit: Option<Permit>,
 }
 
-impl AwaitTime {
+impl AwaitEvent {
     /// Waits before an origin is tried again.
     pub(super) fn try_again(mut fetching: Fetching, until: Timestamp) -> Step {
         fetching.exchange.step(StepName::Wait);

@@ -1,23 +1,21 @@
 //! An exchange waits: for another one's fetch, or for the time to try an origin again.
 
-use super::step::{AwaitTime, Step, Then};
+use super::step::{AwaitEvent, Event, Step, Then};
 use super::{fetch, finish};
-use crate::cache::CacheKey;
 use crate::report::Report;
 use crate::time::Timestamp;
 
-impl AwaitTime {
+impl AwaitEvent {
     /// Returns the latest time at which to resume.
     pub fn until(&self) -> Timestamp {
         self.until
     }
 
-    /// Returns the key whose fetch by another request is waited for, if that is what the wait is
-    /// about. A shell that learns of its end may resume then.
-    pub fn flight(&self) -> Option<&CacheKey> {
+    /// Returns what is waited for. A shell that learns of it before the latest time may resume then.
+    pub fn event(&self) -> Event<'_> {
         match &self.then {
-            Then::LookUp(lookup) => Some(lookup.key()),
-            Then::TryAgain(..) => None,
+            Then::LookUp(lookup) => Event::FetchEnds(lookup.key()),
+            Then::TryAgain(..) => Event::Moment,
         }
     }
 
