@@ -15,6 +15,7 @@ mod policy;
 mod window;
 
 use serde::Serialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::time::{Millis, Timestamp};
 use window::{Tally, reaches};
@@ -40,9 +41,10 @@ pub struct Outcome {
 }
 
 /// The state's name, for reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum StateName {
     /// Calls pass and are counted.
     Closed,

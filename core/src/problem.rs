@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header, response};
 use serde::Serialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::message::names;
 
 /// Why the client gets an answer that is neither an origin's nor a stored one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     /// The request is not valid HTTP.
     Malformed,
@@ -83,72 +85,9 @@ struct Text {
 }
 
 impl Refusal {
-    /// Every refusal, in the order of its definition.
-    pub const ALL: [Self; 29] = [
-        Self::Malformed,
-        Self::BadHost,
-        Self::AmbiguousPath,
-        Self::MethodNotAllowed,
-        Self::UriTooLong,
-        Self::HeadersTooLarge,
-        Self::BodyTooLarge,
-        Self::HeadersTooSlow,
-        Self::NoRoute,
-        Self::LimitExceeded,
-        Self::LimitUnavailable,
-        Self::OnlyIfCached,
-        Self::CircuitsOpen,
-        Self::OriginUnreachable,
-        Self::OriginTimeout,
-        Self::OriginFailed,
-        Self::Internal,
-        Self::Abandoned,
-        Self::PreconditionFailed,
-        Self::RangeNotSatisfiable,
-        Self::TransferCoding,
-        Self::BodyTooSlow,
-        Self::LoopDetected,
-        Self::Misdirected,
-        Self::FinalRecipient,
-        Self::TooManyUnderWay,
-        Self::UnknownCaller,
-        Self::AmbiguousCaller,
-        Self::OperatorsToken,
-    ];
-
     /// Returns the name used in JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::BadHost => "bad_host",
-            Self::AmbiguousPath => "ambiguous_path",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::UriTooLong => "uri_too_long",
-            Self::HeadersTooLarge => "headers_too_large",
-            Self::BodyTooLarge => "body_too_large",
-            Self::HeadersTooSlow => "headers_too_slow",
-            Self::NoRoute => "no_route",
-            Self::LimitExceeded => "limit_exceeded",
-            Self::LimitUnavailable => "limit_unavailable",
-            Self::OnlyIfCached => "only_if_cached",
-            Self::CircuitsOpen => "circuits_open",
-            Self::OriginUnreachable => "origin_unreachable",
-            Self::OriginTimeout => "origin_timeout",
-            Self::Abandoned => "abandoned",
-            Self::PreconditionFailed => "precondition_failed",
-            Self::RangeNotSatisfiable => "range_not_satisfiable",
-            Self::TransferCoding => "transfer_coding",
-            Self::BodyTooSlow => "body_too_slow",
-            Self::LoopDetected => "loop_detected",
-            Self::Misdirected => "misdirected",
-            Self::FinalRecipient => "final_recipient",
-            Self::TooManyUnderWay => "too_many_under_way",
-            Self::UnknownCaller => "unknown_caller",
-            Self::AmbiguousCaller => "ambiguous_caller",
-            Self::OperatorsToken => "operators_token",
-            Self::OriginFailed => "origin_failed",
-            Self::Internal => "internal",
-        }
+        self.into()
     }
 
     /// Returns the status of the reply.
@@ -426,8 +365,7 @@ mod tests {
 
     #[test]
     fn every_document_is_json() {
-        for (position, refusal) in Refusal::ALL.into_iter().enumerate() {
-            assert_eq!(refusal as usize, position);
+        for refusal in Refusal::VARIANTS.iter().copied() {
             for violated in [&[][..], &["a"], &["a", "b-c"]] {
                 let (head, body) = reply(refusal, violated);
                 if head.status == StatusCode::NO_CONTENT {

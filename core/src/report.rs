@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use http::{Method, Uri};
 use serde::Serialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::breaker::StateName;
 use crate::cache::storable::NotStored;
@@ -137,9 +138,10 @@ impl Report {
 }
 
 /// What started an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// A client.
     Request,
@@ -188,9 +190,10 @@ impl LimitReport {
 }
 
 /// What a limit decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum LimitOutcome {
     /// The cost was available.
     Allowed,
@@ -247,9 +250,10 @@ pub struct CacheReport {
 }
 
 /// What the cache did with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CacheOutcome {
     /// Answered with a fresh stored response.
     Hit,
@@ -276,9 +280,10 @@ pub enum CacheOutcome {
 }
 
 /// Why the store was not asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Bypass {
     /// The profile's mode is `never`.
     Profile,
@@ -299,15 +304,7 @@ pub enum Bypass {
 impl Bypass {
     /// Returns the name used in JSON and in Cache-Status.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Profile => "profile",
-            Self::Method => "method",
-            Self::Cookie => "cookie",
-            Self::Header => "header",
-            Self::Upgrade => "upgrade",
-            Self::Body => "body",
-            Self::Store => "store",
-        }
+        self.into()
     }
 }
 
@@ -333,9 +330,10 @@ pub struct AttemptReport {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AttemptOutcome {
     /// The origin answered.
     Response,
@@ -362,4 +360,35 @@ pub enum AttemptOutcome {
     /// The exchange ended before the origin had answered: its client went away, or this node
     /// stopped.
     Abandoned,
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn is_named_alike<E>()
+    where
+        E: VariantArray + Into<&'static str> + Serialize + Copy,
+    {
+        for variant in E::VARIANTS {
+            let name: &str = (*variant).into();
+            assert_eq!(serde_json::to_value(variant).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn names_in_json_are_those_of_metrics_and_fields() {
+        is_named_alike::<Kind>();
+        is_named_alike::<LimitOutcome>();
+        is_named_alike::<CacheOutcome>();
+        is_named_alike::<Bypass>();
+        is_named_alike::<AttemptOutcome>();
+        is_named_alike::<StepName>();
+        is_named_alike::<StateName>();
+        is_named_alike::<NotStored>();
+        is_named_alike::<Refusal>();
+    }
 }

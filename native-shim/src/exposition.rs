@@ -3,11 +3,13 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use strum::VariantArray;
 use tidegate_core::breaker::StateName;
 use tidegate_core::problem::Refusal;
+use tidegate_core::report::{AttemptOutcome, LimitOutcome};
 
 use crate::metrics::{
-    ATTEMPT, BUCKETS, CACHE, CACHE_OUTCOMES, Histogram, LIMIT, Metrics, RouteCounters, STATUS,
+    BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS, cache_names, names,
 };
 use crate::node::Node;
 
@@ -110,8 +112,8 @@ impl Metrics {
         );
         for (route, counters) in &routes {
             for (i, status) in STATUS.iter().enumerate() {
-                for (j, cache) in CACHE.iter().enumerate() {
-                    let labels = [("route", *route), ("status", *status), ("cache", *cache)];
+                for (j, cache) in cache_names().enumerate() {
+                    let labels = [("route", *route), ("status", *status), ("cache", cache)];
                     page.counter(name, &labels, counters.requests.get(i * CACHE_OUTCOMES + j));
                 }
             }
@@ -142,8 +144,8 @@ impl Metrics {
         }
         let name = "tidegate_refusals_total";
         page.family(name, "counter", "Requests refused, by reason.");
-        for (i, refusal) in Refusal::ALL.iter().enumerate() {
-            page.counter(name, &[("reason", refusal.as_str())], self.refusals.get(i));
+        for (i, reason) in names::<Refusal>().enumerate() {
+            page.counter(name, &[("reason", reason)], self.refusals.get(i));
         }
     }
 
@@ -151,7 +153,7 @@ impl Metrics {
         let name = "tidegate_limit_charges_total";
         page.family(name, "counter", "Limits charged, by limit and outcome.");
         for (limit, counters) in &self.tables.load().limits.0 {
-            for (i, outcome) in LIMIT.iter().enumerate() {
+            for (i, outcome) in names::<LimitOutcome>().enumerate() {
                 page.counter(
                     name,
                     &[("limit", limit), ("outcome", outcome)],
@@ -170,7 +172,7 @@ impl Metrics {
             "Attempts at origins, by origin and outcome.",
         );
         for (origin, counters) in &tables.origins.0 {
-            for (i, outcome) in ATTEMPT.iter().enumerate() {
+            for (i, outcome) in names::<AttemptOutcome>().enumerate() {
                 page.counter(
                     name,
                     &[("origin", origin), ("outcome", outcome)],
@@ -285,19 +287,14 @@ fn circuits(page: &mut Page, node: &Node) {
         "gauge",
         "State of an origin's circuit under a breaker rule: 1 for the state that it is in.",
     );
-    let states = [
-        (StateName::Closed, "closed"),
-        (StateName::HalfOpen, "half_open"),
-        (StateName::Open, "open"),
-    ];
     for (origin, breaker, state) in node.engine().circuits() {
-        for (other, text) in states {
+        for other in StateName::VARIANTS {
             let labels = [
                 ("origin", &*origin),
                 ("breaker", &*breaker),
-                ("state", text),
+                ("state", (*other).into()),
             ];
-            page.sample(name, &labels, u8::from(other == state));
+            page.sample(name, &labels, u8::from(*other == state));
         }
     }
 }

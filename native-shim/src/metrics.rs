@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
+use strum::{EnumCount, VariantArray};
 use tidegate_core::problem::Refusal;
 use tidegate_core::report::{AttemptOutcome, CacheOutcome, Kind, LimitOutcome};
 use tidegate_core::{Millis, Policy, Report};
@@ -21,16 +22,16 @@ pub(crate) const BUCKETS: [Millis; 11] = [1, 5, 10, 25, 50, 100, 250, 500, 1000,
 /// Counters that stand in one cache line or more of their own.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Copy<const N: usize>([AtomicU64; N]);
+struct Stripe<const N: usize>([AtomicU64; N]);
 
 /// `N` counters.
 #[derive(Debug)]
-pub(crate) struct Counters<const N: usize>([Copy<N>; STRIPES]);
+pub(crate) struct Counters<const N: usize>([Stripe<N>; STRIPES]);
 
 impl<const N: usize> Default for Counters<N> {
     fn default() -> Self {
         Self(std::array::from_fn(|_| {
-            Copy(std::array::from_fn(|_| AtomicU64::new(0)))
+            Stripe(std::array::from_fn(|_| AtomicU64::new(0)))
         }))
     }
 }
@@ -67,11 +68,9 @@ impl Histogram {
     }
 }
 
-pub(crate) const CACHE_OUTCOMES: usize = 12;
+/// What the cache may have done, or that there is no profile.
+pub(crate) const CACHE_OUTCOMES: usize = CacheOutcome::COUNT + 1;
 const STATUS_CLASSES: usize = 6;
-const LIMIT_OUTCOMES: usize = 5;
-const ATTEMPT_OUTCOMES: usize = 12;
-const REFUSALS: usize = Refusal::ALL.len();
 
 /// Requests of one route: a row for each status class, a column for each cache outcome; the rest as
 /// named.
@@ -84,7 +83,7 @@ pub(crate) struct RouteCounters {
 
 #[derive(Debug, Default)]
 pub(crate) struct OriginCounters {
-    pub(crate) attempts: Counters<ATTEMPT_OUTCOMES>,
+    pub(crate) attempts: Counters<{ AttemptOutcome::COUNT }>,
     pub(crate) duration: Histogram,
 }
 
@@ -93,7 +92,7 @@ pub(crate) struct OriginCounters {
 pub(crate) struct Tables {
     pub(crate) routes: Named<RouteCounters>,
     pub(crate) origins: Named<OriginCounters>,
-    pub(crate) limits: Named<Counters<LIMIT_OUTCOMES>>,
+    pub(crate) limits: Named<Counters<{ LimitOutcome::COUNT }>>,
 }
 
 /// Counters by name. Reports share their names with the policy, so the first look compares
@@ -132,7 +131,7 @@ pub struct Metrics {
     pub(crate) tables: ArcSwap<Tables>,
     /// Requests that no route matched.
     pub(crate) unrouted: RouteCounters,
-    pub(crate) refusals: Counters<REFUSALS>,
+    pub(crate) refusals: Counters<{ Refusal::COUNT }>,
     /// Open client connections.
     pub(crate) connections: AtomicI64,
     /// Connections closed at once, because there were too many.
@@ -204,8 +203,7 @@ impl Metrics {
             };
             routes().map(of).sum()
         };
-        CACHE
-            .into_iter()
+        cache_names()
             .enumerate()
             .map(|(outcome, name)| (name, sum(outcome)))
             .collect()
@@ -222,10 +220,7 @@ impl Metrics {
         let class = usize::from(report.status / 100).min(STATUS_CLASSES - 1);
         match report.kind {
             Kind::Request => {
-                let cache = report
-                    .cache
-                    .as_ref()
-                    .map_or(0, |cache| cache_outcome(cache.outcome));
+                let cache = cache_number(report.cache.as_ref().map(|cache| cache.outcome));
                 route.requests.add(class * CACHE_OUTCOMES + cache, 1);
                 route.duration.observe(report.duration_ms);
             }
@@ -234,12 +229,12 @@ impl Metrics {
         }
         for limit in &report.limits {
             if let Some(counters) = tables.limits.find(&limit.name) {
-                counters.add(limit_outcome(limit.outcome), 1);
+                counters.add(limit.outcome as usize, 1);
             }
         }
         for attempt in &report.attempts {
             if let Some(counters) = tables.origins.find(&attempt.origin) {
-                counters.attempts.add(attempt_outcome(attempt.outcome), 1);
+                counters.attempts.add(attempt.outcome as usize, 1);
                 if attempt.status.is_some() {
                     counters.duration.observe(attempt.took_ms);
                 }
@@ -254,86 +249,20 @@ impl Metrics {
 /// Names of classes of statuses, by number.
 pub(crate) const STATUS: [&str; STATUS_CLASSES] = ["other", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Names of what the cache did, by number.
-pub(crate) const CACHE: [&str; CACHE_OUTCOMES] = [
-    "none",
-    "hit",
-    "stale",
-    "stale_if_error",
-    "revalidated",
-    "expired",
-    "miss",
-    "vary_miss",
-    "bypass",
-    "only_if_cached",
-    "request",
-    "partial",
-];
-
-fn cache_outcome(outcome: CacheOutcome) -> usize {
-    match outcome {
-        CacheOutcome::Hit => 1,
-        CacheOutcome::Stale => 2,
-        CacheOutcome::StaleIfError => 3,
-        CacheOutcome::Revalidated => 4,
-        CacheOutcome::Expired => 5,
-        CacheOutcome::Miss => 6,
-        CacheOutcome::VaryMiss => 7,
-        CacheOutcome::Bypass => 8,
-        CacheOutcome::OnlyIfCached => 9,
-        CacheOutcome::Request => 10,
-        CacheOutcome::Partial => 11,
-    }
+/// Says which number stands for what the cache did; 0 for a request without a profile.
+pub(crate) fn cache_number(outcome: Option<CacheOutcome>) -> usize {
+    outcome.map_or(0, |outcome| outcome as usize + 1)
 }
 
-/// Names of what limits said, by number.
-pub(crate) const LIMIT: [&str; LIMIT_OUTCOMES] = [
-    "allowed",
-    "rejected",
-    "would_reject",
-    "unavailable_allowed",
-    "unavailable_denied",
-];
-
-fn limit_outcome(outcome: LimitOutcome) -> usize {
-    match outcome {
-        LimitOutcome::Allowed => 0,
-        LimitOutcome::Rejected => 1,
-        LimitOutcome::WouldReject => 2,
-        LimitOutcome::UnavailableAllowed => 3,
-        LimitOutcome::UnavailableDenied => 4,
-    }
+/// Lists what the cache may have done, in the order of the numbers.
+pub(crate) fn cache_names() -> impl Iterator<Item = &'static str> {
+    ["none"].into_iter().chain(names::<CacheOutcome>())
 }
 
-/// Names of how attempts ended, by number.
-pub(crate) const ATTEMPT: [&str; ATTEMPT_OUTCOMES] = [
-    "response",
-    "circuit_open",
-    "unreachable",
-    "connect_timeout",
-    "tls",
-    "response_timeout",
-    "closed",
-    "protocol",
-    "request_body",
-    "abandoned",
-    "body_broken",
-    "body_timeout",
-];
-
-fn attempt_outcome(outcome: AttemptOutcome) -> usize {
-    match outcome {
-        AttemptOutcome::Response => 0,
-        AttemptOutcome::CircuitOpen => 1,
-        AttemptOutcome::Unreachable => 2,
-        AttemptOutcome::ConnectTimeout => 3,
-        AttemptOutcome::Tls => 4,
-        AttemptOutcome::ResponseTimeout => 5,
-        AttemptOutcome::Closed => 6,
-        AttemptOutcome::Protocol => 7,
-        AttemptOutcome::RequestBody => 8,
-        AttemptOutcome::Abandoned => 9,
-        AttemptOutcome::BodyBroken => 10,
-        AttemptOutcome::BodyTimeout => 11,
-    }
+/// Lists the names of an enum's variants, in their order.
+pub(crate) fn names<E>() -> impl Iterator<Item = &'static str>
+where
+    E: VariantArray + Into<&'static str> + Copy,
+{
+    E::VARIANTS.iter().map(|variant| (*variant).into())
 }

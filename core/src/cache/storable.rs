@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use serde::Serialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::cache::control::Control;
 use crate::cache::freshness::Freshness;
@@ -12,9 +13,10 @@ use crate::cache::{freshness, tags, validators, vary};
 use crate::message::framing;
 
 /// Why a response is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum NotStored {
     /// Only answers to GET are stored.
     Method,
@@ -51,22 +53,7 @@ pub enum NotStored {
 impl NotStored {
     /// Returns the name used in JSON and in Cache-Status.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Method => "method",
-            Self::Status => "status",
-            Self::NoStore => "no_store",
-            Self::RequestNoStore => "request_no_store",
-            Self::Private => "private",
-            Self::Authorization => "authorization",
-            Self::SetCookie => "set_cookie",
-            Self::VaryStar => "vary_star",
-            Self::NoLifetime => "no_lifetime",
-            Self::TooLarge => "too_large",
-            Self::Endless => "endless",
-            Self::TooManyTags => "too_many_tags",
-            Self::Disguised => "disguised",
-            Self::NoVarySearch => "no_vary_search",
-        }
+        self.into()
     }
 
     /// Returns whether the reason lies in the response, so that it likely holds for the next one

@@ -1,11 +1,13 @@
 //! Which steps an exchange took, in few bytes.
 
 use serde::{Serialize, Serializer};
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// A step of the exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 pub enum StepName {
     /// Limits were charged.
