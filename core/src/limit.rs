@@ -4,69 +4,19 @@
 //! and burst; it recovers by itself, at the quota's rate. All limits of a route are checked first
 //! and only then consumed, so a refused request uses nothing.
 
+mod charge;
 mod definition;
 pub mod gcra;
 pub mod key;
 mod quota;
-
-use std::sync::Arc;
+pub mod round;
 
 use crate::time::Timestamp;
 use gcra::Tat;
-use key::CounterKey;
 
+pub use charge::{Charge, Charged};
 pub use definition::{Absent, KeyPart, Limit, OnStoreError};
 pub use quota::{Quota, Verdict};
-
-/// One limit to charge for one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Charge {
-    /// The limit.
-    pub limit: Arc<Limit>,
-    /// Whose count.
-    pub key: CounterKey,
-}
-
-/// The shell's answer for one charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Charged {
-    /// The counter was asked.
-    Verdict(Verdict),
-    /// The counter could not be reached.
-    Unavailable,
-}
-
-impl Charge {
-    /// Returns whether this answer refuses the request.
-    pub fn refuses(&self, answer: Charged) -> bool {
-        let refused = match answer {
-            Charged::Verdict(verdict) => !verdict.allowed,
-            Charged::Unavailable => self.limit.on_store_error == OnStoreError::Deny,
-        };
-        refused && !self.limit.dry_run
-    }
-}
-
-/// Says in which order counters that must be asked one by one are charged: those of few callers
-/// before those of many, so that a request which a narrow limit refuses has used nothing of a wide
-/// one, not even for a moment. Returns positions in `charges`.
-pub fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
-    let rate =
-        |limit: &Limit| limit.quota.amount.saturating_mul(86_400_000) / limit.quota.period.max(1);
-    let mut order: Vec<(std::cmp::Reverse<usize>, u64, usize)> = charges
-        .iter()
-        .enumerate()
-        .map(|(at, charge)| {
-            (
-                std::cmp::Reverse(charge.limit.key.len()),
-                rate(&charge.limit),
-                at,
-            )
-        })
-        .collect();
-    order.sort_unstable();
-    order.into_iter().map(|(_, _, at)| at).collect()
-}
 
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
 ///
@@ -110,6 +60,9 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    use std::sync::Arc;
+
+    use super::key::CounterKey;
     use super::*;
 
     fn charge(name: &str, amount: u64, dry_run: bool) -> Charge {

@@ -7,7 +7,8 @@
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::limit::gcra::{self, Tat};
+use tidegate_core::limit::gcra::Tat;
+use tidegate_core::limit::round::{self, Act};
 use tidegate_core::limit::{Charge, Quota, Verdict};
 use tidegate_core::{Millis, Timestamp};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
@@ -29,15 +30,6 @@ pub(crate) struct Ask {
     now: Timestamp,
 }
 
-/// What a counter does.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Act {
-    /// Says what a charge would be answered.
-    Peek,
-    Charge,
-    Refund,
-}
-
 /// What a counter answers.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Answer {
@@ -54,13 +46,6 @@ pub(crate) struct Said {
     remaining: u64,
     reset: Millis,
     retry_after: Millis,
-}
-
-impl Answer {
-    /// Returns whether the cost was, or would be, available.
-    pub(crate) fn allows(&self) -> bool {
-        self.charged.allowed
-    }
 }
 
 impl Ask {
@@ -95,38 +80,18 @@ impl Ask {
             period,
             burst,
         };
-        let checked = gcra::peek(&quota, state, cost, now).into();
-        match act {
-            Act::Peek => {
-                let next = gcra::clamped(&quota, state, now);
-                (
-                    next,
-                    Answer {
-                        checked,
-                        charged: checked,
-                    },
-                )
-            }
-            Act::Charge => {
-                let (next, verdict) = gcra::charge(&quota, state, cost, now);
-                (
-                    Some(next),
-                    Answer {
-                        checked,
-                        charged: verdict.into(),
-                    },
-                )
-            }
-            Act::Refund => {
-                let next = gcra::refund(&quota, state.unwrap_or(Tat(0)), cost, now);
-                (
-                    Some(next),
-                    Answer {
-                        checked,
-                        charged: checked,
-                    },
-                )
-            }
+        let (next, answer) = round::act(act, &quota, cost, state, now);
+        let checked = answer.checked.into();
+        let charged = answer.charged.into();
+        (next, Answer { checked, charged })
+    }
+}
+
+impl From<Answer> for round::Answer {
+    fn from(Answer { checked, charged }: Answer) -> Self {
+        Self {
+            checked: checked.into(),
+            charged: charged.into(),
         }
     }
 }
