@@ -68,6 +68,7 @@ pub struct AwaitEvent {
     pub(super) then: Then,
 }
 
+/// What to do when a wait is over.
 #[derive(Debug)]
 pub(super) enum Then {
     /// Ask the store again.
