@@ -123,13 +123,21 @@ export function split(stream) {
 
 // All bytes of a stream; rejects when it breaks off, or has more than `max` bytes.
 export async function collect(stream, max) {
+  // The reader itself: an asynchronous iterator costs several promises a chunk.
+  const reader = stream.getReader();
   const chunks = [];
   let bytes = 0;
-  for await (const chunk of stream) {
-    bytes += chunk.byteLength;
-    if (bytes > max) throw new RangeError(`longer than ${max} bytes`);
-    chunks.push(chunk);
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    bytes += value.byteLength;
+    if (bytes > max) {
+      reader.cancel().catch(() => {});
+      throw new RangeError(`longer than ${max} bytes`);
+    }
+    chunks.push(value);
   }
+  if (chunks.length === 1) return chunks[0];
   const whole = new Uint8Array(bytes);
   let at = 0;
   for (const chunk of chunks) {

@@ -1,5 +1,8 @@
 //! The head of a stored response as text, for stores outside the process.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +16,7 @@ use crate::time::{Millis, Timestamp};
 /// The format's version; a record of another version is not read, so the response is fetched anew.
 const VERSION: u8 = 3;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Record {
     v: u8,
     status: u16,
@@ -27,30 +30,59 @@ struct Record {
     headers: Vec<(String, String)>,
 }
 
+/// What is written of a head. It borrows what it can: a head is written for each miss.
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u8,
+    status: u16,
+    received: Timestamp,
+    initial_age: Millis,
+    freshness: Freshness,
+    vary: Vec<(&'a str, Option<Cow<'a, str>>)>,
+    #[serde(rename = "born")]
+    epoch: purge::Number,
+    labels: &'a [Label],
+    headers: Vec<(&'a str, Cow<'a, str>)>,
+}
+
 /// Writes a head as one line of ASCII JSON.
 pub fn write(stored: &Stored) -> String {
-    let record = Record {
+    let mut vary = Vec::with_capacity(stored.vary.len());
+    for (name, value) in &stored.vary {
+        vary.push((name.as_str(), value.as_deref().map(to_text)));
+    }
+    let mut headers = Vec::with_capacity(stored.headers.len());
+    for (name, value) in &stored.headers {
+        headers.push((name.as_str(), to_text(value.as_bytes())));
+    }
+    let record = Written {
         v: VERSION,
         status: stored.status.as_u16(),
         received: stored.received,
         initial_age: stored.initial_age,
         freshness: stored.freshness,
-        vary: stored
-            .vary
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.as_deref().map(to_text)))
-            .collect(),
+        vary,
         epoch: stored.epoch,
-        labels: stored.labels.clone(),
-        headers: stored
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), to_text(value.as_bytes())))
-            .collect(),
+        labels: &stored.labels,
+        headers,
     };
-    let json = serde_json::to_string(&record).unwrap_or_default();
-    // Field values may have bytes beyond ASCII; the record must fit into a field value itself.
-    json.chars().flat_map(ascii).collect()
+    escaped(serde_json::to_string(&record).unwrap_or_default())
+}
+
+/// Field values may have bytes beyond ASCII; the record must fit into a field value itself.
+fn escaped(json: String) -> String {
+    if json.is_ascii() {
+        return json;
+    }
+    let mut text = String::with_capacity(json.len() + 32);
+    for c in json.chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        }
+    }
+    text
 }
 
 /// Reads a head; `None` for anything that this version did not write.
@@ -89,23 +121,17 @@ pub fn read(text: &str) -> Option<Stored> {
 }
 
 /// Each byte becomes the character of the same number.
-fn to_text(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| char::from(*b)).collect()
+fn to_text(bytes: &[u8]) -> Cow<'_, str> {
+    if bytes.is_ascii() {
+        return String::from_utf8_lossy(bytes);
+    }
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
 fn to_bytes(text: &str) -> Option<Vec<u8>> {
     text.chars()
         .map(|c| u8::try_from(u32::from(c)).ok())
         .collect()
-}
-
-fn ascii(c: char) -> impl Iterator<Item = char> {
-    let escaped = if c.is_ascii() {
-        String::from(c)
-    } else {
-        format!("\\u{:04x}", u32::from(c))
-    };
-    escaped.chars().collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
@@ -134,6 +160,17 @@ mod tests {
         let text = write(&head);
         assert!(text.is_ascii() && HeaderValue::from_str(&text).is_ok());
         assert_eq!(read(&text), Some(head));
+    }
+
+    #[test]
+    fn the_names_in_a_record_do_not_change_while_its_version_stays() {
+        let mut head = stored(&[("etag", "\u{fc}")]);
+        head.vary = vec![(http::header::ACCEPT, Some(b"a".to_vec()))];
+        let text = write(&head);
+        assert_eq!(
+            text,
+            r#"{"v":3,"status":200,"received":1700000000000,"initial_age":0,"freshness":{"lifetime":60000,"explicit":false,"grace":0,"keep":0,"keep_disconnected":0,"always_validate":false},"vary":[["accept","a"]],"born":0,"labels":[],"headers":[["etag","\u00c3\u00bc"]]}"#
+        );
     }
 
     #[test]
