@@ -45,8 +45,6 @@ pub enum Refusal {
     OriginTimeout,
     /// The origin closed the connection or sent something that is not HTTP.
     OriginFailed,
-    /// Tidegate itself failed.
-    Internal,
     /// The exchange ended before there was an answer: its client went away, or this node stopped.
     Abandoned,
     /// A stored response does not meet the client's If-Match or If-Unmodified-Since.
@@ -201,12 +199,6 @@ impl Refusal {
                 "Origin failed",
                 "The origin did not complete its response.",
                 Some("connection_terminated"),
-            ),
-            Self::Internal => text(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Unavailable",
-                "The request could not be handled.",
-                Some("proxy_internal_error"),
             ),
             Self::PreconditionFailed => text(
                 StatusCode::PRECONDITION_FAILED,

@@ -172,11 +172,6 @@ impl Glob {
         }
     }
 
-    /// Returns the pattern as written.
-    pub fn as_str(&self) -> &str {
-        &self.pattern
-    }
-
     fn literal_start(&self) -> &str {
         self.pattern.split('*').next().unwrap_or("")
     }
