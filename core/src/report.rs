@@ -249,6 +249,26 @@ pub struct CacheReport {
     pub revalidates: bool,
 }
 
+impl CacheReport {
+    /// Begins the record of a request whose route has this profile. The store was not asked.
+    pub(crate) fn new(profile: &Arc<str>) -> Self {
+        Self {
+            profile: Arc::clone(profile),
+            outcome: CacheOutcome::Bypass,
+            bypass: None,
+            key: None,
+            age_ms: None,
+            ttl_ms: None,
+            fetched_status: None,
+            stored: false,
+            not_stored: None,
+            tags_cut: false,
+            collapsed: false,
+            revalidates: false,
+        }
+    }
+}
+
 /// What the cache did with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -164,7 +164,8 @@ impl Node {
         }
     }
 
-    /// Forgets what has expired. To be called now and then, away from requests.
+    /// Forgets what has expired, and does what is due. To be called now and then, away from
+    /// requests: a layer has no server that keeps time.
     pub fn sweep(&self) {
         let now = self.now();
         self.handle_timeout();

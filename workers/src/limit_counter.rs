@@ -8,8 +8,8 @@ use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::limit::gcra::Tat;
-use tidegate_core::limit::round::{self, Act};
-use tidegate_core::limit::{Charge, Quota, Verdict};
+use tidegate_core::limit::round::{self, Act, Answer};
+use tidegate_core::limit::{Charge, Quota};
 use tidegate_core::{Millis, Timestamp};
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
 
@@ -28,24 +28,6 @@ pub(crate) struct Ask {
     burst: u64,
     cost: u64,
     now: Timestamp,
-}
-
-/// What a counter answers.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Answer {
-    /// Before anything was consumed.
-    pub(crate) checked: Said,
-    /// Afterwards.
-    pub(crate) charged: Said,
-}
-
-/// A verdict on its way between isolates.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Said {
-    allowed: bool,
-    remaining: u64,
-    reset: Millis,
-    retry_after: Millis,
 }
 
 impl Ask {
@@ -80,55 +62,7 @@ impl Ask {
             period,
             burst,
         };
-        let (next, answer) = round::act(act, &quota, cost, state, now);
-        let checked = answer.checked.into();
-        let charged = answer.charged.into();
-        (next, Answer { checked, charged })
-    }
-}
-
-impl From<Answer> for round::Answer {
-    fn from(Answer { checked, charged }: Answer) -> Self {
-        Self {
-            checked: checked.into(),
-            charged: charged.into(),
-        }
-    }
-}
-
-impl From<Verdict> for Said {
-    fn from(
-        Verdict {
-            allowed,
-            remaining,
-            reset,
-            retry_after,
-        }: Verdict,
-    ) -> Self {
-        Self {
-            allowed,
-            remaining,
-            reset,
-            retry_after,
-        }
-    }
-}
-
-impl From<Said> for Verdict {
-    fn from(
-        Said {
-            allowed,
-            remaining,
-            reset,
-            retry_after,
-        }: Said,
-    ) -> Self {
-        Self {
-            allowed,
-            remaining,
-            reset,
-            retry_after,
-        }
+        round::act(act, &quota, cost, state, now)
     }
 }
 

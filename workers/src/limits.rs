@@ -1,13 +1,13 @@
 //! Limits are charged: one Durable Object counts one key, with the core's own function.
 
 use futures_util::future::join_all;
-use tidegate_core::limit::round::{self, Act, Round};
+use tidegate_core::limit::round::{self, Act, Answer, Round};
 use tidegate_core::limit::{Charge, Charged};
 use tidegate_core::{Millis, Timestamp};
 use worker::{Env, Method, Request, RequestInit, Result};
 
 use crate::clock;
-use crate::limit_counter::{Answer, Ask};
+use crate::limit_counter::Ask;
 use crate::store::entry::hex;
 
 /// Longest wait for a counter.
@@ -21,26 +21,17 @@ pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec
         if asks.is_empty() {
             return round.finish();
         }
-        let asked = asks.iter().map(|asked| answer(env, charges, *asked, now));
-        for (asked, answer) in asks.iter().zip(join_all(asked).await) {
-            round.answer(*asked, answer);
+        let asked = asks.iter().map(|next| ask(env, charges, *next, now));
+        for (next, answer) in asks.iter().zip(join_all(asked).await) {
+            round.answer(*next, answer);
         }
     }
 }
 
-async fn answer(
-    env: &Env,
-    charges: &[Charge],
-    asked: round::Ask,
-    now: Timestamp,
-) -> Option<round::Answer> {
-    let charge = charges.get(asked.at)?;
-    ask(env, charge, asked.act, now).await.map(Into::into)
-}
-
 /// Asks one counter; `None` if it does not answer in time.
-async fn ask(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Option<Answer> {
-    let asked = Box::pin(request(env, charge, act, now));
+async fn ask(env: &Env, charges: &[Charge], next: round::Ask, now: Timestamp) -> Option<Answer> {
+    let charge = charges.get(next.at)?;
+    let asked = Box::pin(request(env, charge, next.act, now));
     match clock::within(PATIENCE, asked).await {
         Some(Ok(answer)) => Some(answer),
         Some(Err(error)) => {

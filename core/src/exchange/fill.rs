@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode, header};
 
 use crate::cache::range::Part;
-use crate::cache::{CacheKey, Stored};
+use crate::cache::{CacheKey, Profile, Stored};
 use crate::flight::Lead;
 
 /// A response to put into the store.
@@ -38,6 +38,24 @@ pub enum FillKind {
 }
 
 impl Fill {
+    /// Stores a head with the body that is stored with an `old` one.
+    pub(super) fn refresh(
+        key: CacheKey,
+        head: Arc<Stored>,
+        old: &Arc<Stored>,
+        profile: &Profile,
+        lead: Option<Lead>,
+    ) -> Self {
+        Self {
+            key,
+            head,
+            kind: FillKind::Refresh(Arc::clone(old)),
+            body_bytes_max: profile.body_bytes_max,
+            joined_max: 0,
+            lead,
+        }
+    }
+
     /// Returns the head to store with a body that has been read to its end and is so long; `None`
     /// when it must not be stored: it is larger than allowed, or not as long as announced.
     pub fn completed(&self, length: u64) -> Option<Arc<Stored>> {

@@ -11,7 +11,7 @@ use super::step::{AwaitEvent, AwaitLookup, Step, Then};
 use super::{bypass, fetch, finish, serve, settle};
 use crate::cache::control::Control;
 use crate::cache::stale::Usability;
-use crate::cache::{CacheKey, Profile, Stored, key, range, stale, variants};
+use crate::cache::{CacheKey, Stored, key, range, stale, variants};
 use crate::flight::Joined;
 use crate::hash;
 use crate::message::request::Request;
@@ -28,7 +28,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     let Some(profile) = exchange.route.cache.clone() else {
         return fetch::start(exchange, None, now);
     };
-    let mut report = CacheReport::new(&profile);
+    let mut report = CacheReport::new(&profile.name);
     if let Some(why) = bypass::bypass(&exchange, &profile) {
         report.bypass = Some(why);
         exchange.report.cache = Some(report);
@@ -372,23 +372,4 @@ fn is_particular(exchange: &Exchange) -> bool {
 
 fn headers_contain_range(exchange: &Exchange) -> bool {
     exchange.request.head.headers.contains_key(header::RANGE)
-}
-
-impl CacheReport {
-    fn new(profile: &Profile) -> Self {
-        Self {
-            profile: Arc::clone(&profile.name),
-            outcome: CacheOutcome::Bypass,
-            bypass: None,
-            key: None,
-            age_ms: None,
-            ttl_ms: None,
-            fetched_status: None,
-            stored: false,
-            not_stored: None,
-            tags_cut: false,
-            collapsed: false,
-            revalidates: false,
-        }
-    }
 }

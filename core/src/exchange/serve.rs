@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, response};
 
 use super::background::Background;
-use super::fill::{Fill, FillKind};
+use super::fill::Fill;
 use super::reply::{Draft, Source};
 use super::state::{Cacheable, Caching, Exchange};
 use super::step::Step;
@@ -93,16 +93,8 @@ pub(super) fn confirmed(answered: Cacheable, stored: &Arc<Stored>, now: Timestam
     if let Some(report) = &mut exchange.report.cache {
         report.stored = true;
     }
-    let kind = FillKind::Refresh(Arc::clone(stored));
     let lead = lead::while_useful_to_others(lead, &updated, now);
-    let fill = Fill {
-        key,
-        head: updated,
-        kind,
-        body_bytes_max: profile.body_bytes_max,
-        joined_max: 0,
-        lead,
-    };
+    let fill = Fill::refresh(key, updated, stored, &profile, lead);
     finish::conclude(
         exchange,
         Draft {

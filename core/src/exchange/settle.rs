@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
-use super::fill::{Fill, FillKind};
+use super::fill::Fill;
 use super::reply::{Draft, Refused, Source};
 use super::state::{Answered, Cacheable, Caching, Exchange};
 use super::step::Step;
@@ -205,15 +205,7 @@ fn head_answered(answered: Cacheable, candidate: &Arc<Stored>, now: Timestamp) -
     if let Some(report) = exchange.report.cache.as_mut().filter(|_| same) {
         store::note(report, &stored);
     }
-    let kind = FillKind::Refresh(Arc::clone(candidate));
-    let fill = Fill {
-        key,
-        head: Arc::new(stored),
-        kind,
-        body_bytes_max: profile.body_bytes_max,
-        joined_max: 0,
-        lead,
-    };
+    let fill = Fill::refresh(key, Arc::new(stored), candidate, &profile, lead);
     finish::conclude(
         exchange,
         Draft {

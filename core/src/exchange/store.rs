@@ -170,15 +170,7 @@ fn outdated(
     if head.freshness == old.freshness {
         return None;
     }
-    let (kind, body_bytes_max) = (FillKind::Refresh(old), profile.body_bytes_max);
-    Some(Fill {
-        key,
-        head,
-        kind,
-        body_bytes_max,
-        joined_max: 0,
-        lead: None,
-    })
+    Some(Fill::refresh(key, head, &old, &profile, None))
 }
 
 /// One that names no fields answers no more requests than the one in whose place it came, which

@@ -1,6 +1,6 @@
 //! How much of something is allowed, and what is left of it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Millis;
 
@@ -16,7 +16,7 @@ pub struct Quota {
 }
 
 /// A limit's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Whether the cost was, or would be, available.
     pub allowed: bool,

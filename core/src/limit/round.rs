@@ -32,7 +32,7 @@ pub enum Act {
 }
 
 /// What a counter answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Before anything was consumed.
     pub checked: Verdict,
@@ -81,9 +81,7 @@ enum Stage {
     Looks,
     /// They are charged one by one; this position of the order comes next.
     Charges(usize),
-    /// What was used is given back.
-    GivesBack,
-    /// All has been asked.
+    /// There is nothing left to decide.
     Over,
 }
 
@@ -122,10 +120,7 @@ impl<'a> Round<'a> {
             }
             Stage::Looks => self.go_on(1),
             Stage::Charges(next) => self.go_on(next),
-            Stage::GivesBack | Stage::Over => {
-                self.stage = Stage::Over;
-                Vec::new()
-            }
+            Stage::Over => Vec::new(),
         }
     }
 
@@ -190,7 +185,7 @@ impl<'a> Round<'a> {
     }
 
     fn give_back(&mut self) -> Vec<Ask> {
-        self.stage = Stage::GivesBack;
+        self.stage = Stage::Over;
         let mut asks = Vec::new();
         for at in self.taken.iter().copied() {
             if self.allows(at) {

@@ -137,18 +137,8 @@ mod tests {
 
     fn cache(outcome: CacheOutcome) -> CacheReport {
         CacheReport {
-            profile: "c".into(),
             outcome,
-            bypass: None,
-            key: None,
-            age_ms: None,
-            ttl_ms: None,
-            fetched_status: None,
-            stored: false,
-            not_stored: None,
-            tags_cut: false,
-            collapsed: false,
-            revalidates: false,
+            ..CacheReport::new(&"c".into())
         }
     }
 
