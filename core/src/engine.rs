@@ -27,7 +27,7 @@ use crate::{exchange, purge};
 /// ```
 /// use tidegate_core::limit::{Charged, charge_all};
 /// use tidegate_core::{
-///     Client, Engine, Failure, FailureKind, Policy, RequestBody, Scheme, Step, Timestamp,
+///     BodyEnd, Client, Engine, Failure, FailureKind, Policy, RequestBody, Scheme, Step, Timestamp,
 /// };
 ///
 /// let policy = r#"
@@ -70,7 +70,8 @@ use crate::{exchange, purge};
 ///     };
 /// };
 /// assert_eq!(reply.head.status, 502);
-/// assert_eq!(reply.report.refusal.map(|why| why.as_str()), Some("origin_unreachable"));
+/// let report = reply.hold.end(BodyEnd::Whole, None, now);
+/// assert_eq!(report.refusal.map(|why| why.as_str()), Some("origin_unreachable"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

@@ -55,7 +55,7 @@ use state::{Exchange, new_report};
 pub use attempt::{Answer, Attempt, Failure, FailureKind};
 pub use background::Background;
 pub use fill::{Fill, FillKind};
-pub use hold::{BodyEnd, BodySeen, Hold};
+pub use hold::{BodySeen, Hold};
 pub use reply::{Reply, Source};
 pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Event, Step};
 
@@ -86,7 +86,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         read_as,
         request,
         report,
-        hold: None,
+        call: None,
     });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming {

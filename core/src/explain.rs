@@ -12,7 +12,12 @@ use crate::time::Timestamp;
 
 /// Explains a request to a node that has seen nothing yet: every counter is full, nothing is
 /// stored, and the first origin answers 200 at once.
-pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Timestamp) -> Report {
+pub fn explain(
+    engine: &Engine,
+    head: request::Parts,
+    client: Client,
+    now: Timestamp,
+) -> Box<Report> {
     let mut step = engine.begin(head, client, now);
     loop {
         step = match step {
@@ -27,7 +32,7 @@ pub fn explain(engine: &Engine, head: request::Parts, client: Client, now: Times
             Step::Lookup(next) => next.resume(&[], now),
             Step::Fetch(_, next) => next.resume(Ok(ok()), now),
             Step::Wait(next) => next.resume(now),
-            Step::Finish(reply) => return reply.report,
+            Step::Finish(reply) => return reply.hold.unseen(),
         };
     }
 }

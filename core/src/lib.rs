@@ -53,11 +53,11 @@ pub mod time;
 
 pub use engine::Engine;
 pub use exchange::{
-    Answer, Attempt, AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Background, BodyEnd,
-    BodySeen, Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
+    Answer, Attempt, AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Background, BodySeen,
+    Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
 };
 pub use flight::Lead;
 pub use message::request::{Client, RequestBody, Scheme};
 pub use policy::{Policy, PolicyError, Problem};
-pub use report::Report;
+pub use report::{BodyEnd, Report};
 pub use time::{Millis, Timestamp};

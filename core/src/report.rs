@@ -6,8 +6,8 @@
 //! network, queries, cookies and field values stay out, keys appear as fingerprints.
 
 pub mod fields;
-mod steps;
 mod text;
+mod timeline;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::message::request::Scheme;
 use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
-pub use steps::{StepName, Steps};
+pub use timeline::{Entry, Happening, Timeline};
 
 /// The record of one exchange.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +31,8 @@ pub use steps::{StepName, Steps};
 pub struct Report {
     /// When the request came, in milliseconds since the Unix epoch.
     pub time: Timestamp,
-    /// From the request to the decision that finished it.
+    /// From the request to the end of the reply's body, as far as the shell sees it; to the reply's
+    /// head where it does not.
     pub duration_ms: Millis,
     /// The trace id of the request, 32 hexadecimal digits.
     #[serde(serialize_with = "text::trace")]
@@ -81,10 +82,17 @@ pub struct Report {
     /// After how long a request refused because of open circuits is worth repeating.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<Millis>,
-    /// The steps taken, in time.
-    pub steps: Steps,
+    /// What happened, in time.
+    pub timeline: Timeline,
     /// Status of the reply.
     pub status: u16,
+    /// How the reply's body ended; absent where the shell does not see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<BodyEnd>,
+    /// Bytes of the reply's body that were handed to the client's connection; absent where the shell
+    /// does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<u64>,
 }
 
 /// What a request says of itself, before anything is decided.
@@ -102,7 +110,7 @@ pub(crate) struct Subject {
 
 impl Report {
     /// Begins the record of an exchange of which nothing is decided.
-    pub(crate) fn begin(subject: Subject, now: Timestamp) -> Self {
+    pub(crate) fn begin(subject: Subject, now: Timestamp) -> Box<Self> {
         let Subject {
             trace,
             kind,
@@ -113,7 +121,7 @@ impl Report {
             network,
             country,
         } = subject;
-        Self {
+        Box::new(Self {
             time: now,
             duration_ms: 0,
             trace,
@@ -131,10 +139,62 @@ impl Report {
             attempts: Vec::new(),
             refusal: None,
             retry_after_ms: None,
-            steps: Steps::default(),
+            timeline: Timeline::new(),
             status: 0,
-        }
+            body: None,
+            body_bytes: None,
+        })
     }
+
+    /// Returns the time from the request to the head of the reply, or to the end of an exchange
+    /// without one.
+    pub fn until_reply(&self) -> Millis {
+        self.timeline
+            .last(Happening::Reply)
+            .unwrap_or(self.duration_ms)
+    }
+
+    /// Notes that something happened.
+    pub(crate) fn note(&mut self, event: Happening, now: Timestamp) {
+        self.timeline.push(now.since(self.time), event, None);
+    }
+
+    /// Notes that something happened to an attempt.
+    pub(crate) fn note_attempt(&mut self, event: Happening, attempt: u8, now: Timestamp) {
+        let at = now.since(self.time);
+        self.timeline.push(at, event, Some(attempt));
+    }
+
+    /// Notes that the reply's head is decided.
+    pub(crate) fn note_reply(&mut self, now: Timestamp) {
+        self.note(Happening::Reply, now);
+        self.duration_ms = now.since(self.time);
+    }
+
+    /// Notes how the exchange ended.
+    pub(crate) fn note_end(&mut self, body: BodyEnd, bytes: Option<u64>, now: Timestamp) {
+        self.note(Happening::End, now);
+        self.duration_ms = now.since(self.time);
+        self.body = Some(body);
+        self.body_bytes = bytes;
+    }
+}
+
+/// How a body ended, an origin's or a reply's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum BodyEnd {
+    /// It came to its end.
+    Whole,
+    /// It broke off.
+    Broken,
+    /// The origin paused for longer than its timeouts allow.
+    Stalled,
+    /// Nobody wanted the rest: the client went away, or the body is too large to be stored. This
+    /// says nothing about the origin.
+    Unwanted,
 }
 
 /// What started an exchange.
@@ -332,6 +392,9 @@ impl Bypass {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AttemptReport {
+    /// Its number, from 1; absent when no request was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u8>,
     /// Name in the policy.
     pub origin: Arc<str>,
     /// Its place, if the policy names one.
@@ -406,7 +469,8 @@ mod tests {
         is_named_alike::<CacheOutcome>();
         is_named_alike::<Bypass>();
         is_named_alike::<AttemptOutcome>();
-        is_named_alike::<StepName>();
+        is_named_alike::<Happening>();
+        is_named_alike::<BodyEnd>();
         is_named_alike::<StateName>();
         is_named_alike::<NotStored>();
         is_named_alike::<Refusal>();

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tidegate_core::BodyEnd;
 
 use crate::box_error::BoxError;
+use crate::recording::{Recording, ReplyWatch, end_of};
 use crate::shared_body::Reader;
 use crate::watched::Watched;
 
@@ -18,6 +21,8 @@ pin_project! {
     pub struct Body<B> {
         #[pin]
         kind: Kind<B>,
+        // Whoever writes the record, until this body has ended.
+        watch: Option<ReplyWatch>,
     }
 }
 
@@ -45,30 +50,28 @@ impl<B: HttpBody<Data = Bytes>> Body<B> {
 impl<B> Body<B> {
     /// Makes a body of bytes.
     pub fn full(bytes: Bytes) -> Self {
-        Self {
-            kind: if bytes.is_empty() {
-                Kind::Empty
-            } else {
-                Kind::Full { bytes }
-            },
+        if bytes.is_empty() {
+            Self::of(Kind::Empty)
+        } else {
+            Self::of(Kind::Full { bytes })
         }
+    }
+
+    const fn of(kind: Kind<B>) -> Self {
+        Self { kind, watch: None }
     }
 
     /// Makes a body of an origin's stream that may be watched.
     pub(crate) fn watched(body: Watched<B>) -> Self {
-        Self {
-            kind: Kind::Origin { body },
-        }
+        Self::of(Kind::Origin { body })
     }
 
     /// Makes a body of one that is on its way into the store.
     pub(crate) fn shared(reader: Reader) -> Self {
-        Self {
-            kind: if reader.is_over() {
-                Kind::Empty
-            } else {
-                Kind::Shared { reader }
-            },
+        if reader.is_over() {
+            Self::of(Kind::Empty)
+        } else {
+            Self::of(Kind::Shared { reader })
         }
     }
 
@@ -90,7 +93,23 @@ impl<B> Body<B> {
     pub(crate) fn into_origin(self) -> Result<Watched<B>, Self> {
         match self.kind {
             Kind::Origin { body } => Ok(body),
-            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Shared { .. }) => Err(Self { kind }),
+            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Shared { .. }) => Err(Self {
+                kind,
+                watch: self.watch,
+            }),
+        }
+    }
+
+    /// Lets the record of the exchange wait for the end of this body.
+    pub(crate) fn watch(&mut self, recording: Arc<Recording>)
+    where
+        Self: HttpBody,
+    {
+        let watch = ReplyWatch::new(recording);
+        if self.is_end_stream() {
+            watch.end(BodyEnd::Whole);
+        } else {
+            self.watch = Some(watch);
         }
     }
 }
@@ -108,7 +127,7 @@ impl<B> fmt::Debug for Body<B> {
 
 impl<B> Default for Body<B> {
     fn default() -> Self {
-        Self { kind: Kind::Empty }
+        Self::of(Kind::Empty)
     }
 }
 
@@ -124,24 +143,17 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut kind = self.project().kind;
-        let bytes = match kind.as_mut().project() {
-            Kinds::Empty => return Poll::Ready(None),
-            Kinds::Full { bytes } => std::mem::take(bytes),
-            Kinds::Origin { body } => return body.poll_frame(cx),
-            Kinds::Shared { reader } => return reader.poll(cx).map_ok(Frame::data),
-        };
-        kind.set(Kind::Empty);
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
+        let this = self.project();
+        let mut kind = this.kind;
+        let frame = ready!(kind.as_mut().poll(cx));
+        if this.watch.is_some() {
+            tell(this.watch, frame.as_ref(), kind.is_end_stream());
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Empty => true,
-            Kind::Full { .. } => false,
-            Kind::Origin { body } => body.is_end_stream(),
-            Kind::Shared { reader } => reader.is_over(),
-        }
+        self.kind.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -152,6 +164,56 @@ where
             Kind::Shared { reader } => reader
                 .left()
                 .map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+type Polled = Option<Result<Frame<Bytes>, BoxError>>;
+
+/// Tells whoever writes the record what came of the body.
+fn tell(
+    watch: &mut Option<ReplyWatch>,
+    frame: Option<&Result<Frame<Bytes>, BoxError>>,
+    is_last: bool,
+) {
+    let end = match frame {
+        Some(Ok(frame)) => {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            if let Some(watch) = watch {
+                watch.count(bytes);
+            }
+            is_last.then_some(BodyEnd::Whole)
+        }
+        Some(Err(error)) => Some(end_of(error)),
+        None => Some(BodyEnd::Whole),
+    };
+    if let Some((watch, end)) = watch.take_if(|_| end.is_some()).zip(end) {
+        watch.end(end);
+    }
+}
+
+impl<B> Kind<B>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
+        let bytes = match self.as_mut().project() {
+            Kinds::Empty => return Poll::Ready(None),
+            Kinds::Full { bytes } => std::mem::take(bytes),
+            Kinds::Origin { body } => return body.poll_frame(cx),
+            Kinds::Shared { reader } => return reader.poll(cx).map_ok(Frame::data),
+        };
+        self.set(Kind::Empty);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Kind::Empty => true,
+            Kind::Full { .. } => false,
+            Kind::Origin { body } => body.is_end_stream(),
+            Kind::Shared { reader } => reader.is_over(),
         }
     }
 }

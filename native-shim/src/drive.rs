@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, response};
+use http::{Response, StatusCode, response};
 use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::cache::Stored;
@@ -18,6 +18,7 @@ use crate::body::Body;
 use crate::box_error::BoxError;
 use crate::filling;
 use crate::node::{Node, Work};
+use crate::recording::Recording;
 use crate::request_body::RequestBody;
 use crate::shared_body::SharedBody;
 use crate::store::{self, Entry};
@@ -232,20 +233,21 @@ impl<U: Upstream> Finish<'_, U> {
             invalidate,
             background,
             hold,
-            report,
             ..
         } = reply;
-        if report.kind == Kind::Warming {
-            let warmed = Warmed::of(&head, &report);
+        if hold.report().kind == Kind::Warming {
+            let warmed = Warmed::of(&head, hold.report());
             head.extensions.insert(warmed);
         }
         for key in &invalidate {
             self.node.store.remove(key);
         }
-        // What is read of the origin's body, here or by another task, ends the exchange.
-        match hold.zip(self.answer.as_mut()) {
-            Some((hold, answer)) => answer.watch(hold, report, self.node),
-            None => self.node.record(&report),
+        let client_reads =
+            hold.report().kind == Kind::Request && head.status != StatusCode::SWITCHING_PROTOCOLS;
+        let awaits_origin = hold.awaits_origin();
+        let recording = Recording::new(self.node, hold);
+        if let Some(answer) = self.answer.as_mut().filter(|_| awaits_origin) {
+            answer.watch(Arc::clone(&recording));
         }
         let mut body = match source {
             Source::Empty => Body::default(),
@@ -256,6 +258,9 @@ impl<U: Upstream> Finish<'_, U> {
         };
         if let Some(fill) = fill {
             body = self.fill(fill, body);
+        }
+        if client_reads {
+            body.watch(recording);
         }
         if let Some(background) = background {
             self.background(background);
@@ -318,12 +323,15 @@ fn assemble(body: &Bytes, pieces: &[Piece]) -> Bytes {
 }
 
 /// Carries out the reply to what was refused before an exchange began.
-pub(crate) fn refused<B>(node: &Arc<Node>, reply: Reply) -> Response<Body<B>> {
-    node.record(&reply.report);
-    let body = match reply.source {
+pub(crate) fn refused<B>(node: &Arc<Node>, reply: Reply) -> Response<Body<B>>
+where
+    Body<B>: HttpBody,
+{
+    let mut body = match reply.source {
         Source::Bytes(bytes) => Body::full(bytes),
         Source::Empty | Source::Stored(_) | Source::Pieces(..) | Source::Origin => Body::default(),
     };
+    body.watch(Recording::new(node, reply.hold));
     Response::from_parts(reply.head, body)
 }
 

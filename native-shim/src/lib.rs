@@ -36,6 +36,7 @@ mod limits;
 mod metrics;
 mod node;
 mod random;
+mod recording;
 mod request_body;
 mod reservation;
 mod seats;

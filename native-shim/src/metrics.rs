@@ -222,7 +222,7 @@ impl Metrics {
             Kind::Request => {
                 let cache = cache_number(report.cache.as_ref().map(|cache| cache.outcome));
                 route.requests.add(class * CACHE_OUTCOMES + cache, 1);
-                route.duration.observe(report.duration_ms);
+                route.duration.observe(report.until_reply());
             }
             Kind::Revalidation => route.revalidations.add(class, 1),
             Kind::Warming => {}

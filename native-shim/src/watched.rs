@@ -1,7 +1,6 @@
 //! An origin's body that is watched until it ends, so that whoever must know learns how: the
 //! circuit, the access log, the metrics.
 
-use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,25 +8,24 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tidegate_core::{BodyEnd, BodySeen, Hold, Millis, Report, Timestamp};
+use tidegate_core::{BodyEnd, BodySeen, Millis, Timestamp};
 
 use crate::box_error::BoxError;
-use crate::node::Node;
+use crate::recording::{Recording, end_of};
 
 pin_project! {
     /// A body and who watches it, if anybody does.
     pub struct Watched<B> {
         #[pin]
         body: B,
-        watch: Option<Box<Watch>>,
+        watch: Option<Watch>,
     }
 }
 
 /// Tells how a body ended, exactly once: at its end, or when nobody wants the rest.
 struct Watch {
     /// Taken at the end.
-    held: Option<(Hold, Report)>,
-    node: Arc<Node>,
+    recording: Option<Arc<Recording>>,
     bytes: u64,
     waited: Millis,
     /// Since when the origin is waited for.
@@ -40,11 +38,10 @@ impl<B: Body<Data = Bytes>> Watched<B> {
         Self { body, watch: None }
     }
 
-    /// Begins to watch. The report is recorded when the body has ended.
-    pub(crate) fn watch(&mut self, hold: Hold, report: Report, node: &Arc<Node>) {
+    /// Begins to watch. The record is not written before the body has ended.
+    pub(crate) fn watch(&mut self, recording: Arc<Recording>) {
         let mut watch = Watch {
-            held: Some((hold, report)),
-            node: Arc::clone(node),
+            recording: Some(recording),
             bytes: 0,
             waited: 0,
             waits: None,
@@ -52,38 +49,33 @@ impl<B: Body<Data = Bytes>> Watched<B> {
         if self.body.is_end_stream() {
             watch.end(BodyEnd::Whole);
         }
-        self.watch = Some(Box::new(watch));
+        self.watch = Some(watch);
     }
 }
 
 impl Watch {
     fn end(&mut self, end: BodyEnd) {
-        let now = self.node.now();
-        if let Some((hold, mut report)) = self.held.take() {
-            let waited = self
-                .waited
-                .saturating_add(self.waits.map_or(0, |since| now.since(since)));
-            hold.end(
-                &mut report,
-                BodySeen {
-                    end,
-                    bytes: Some(self.bytes),
-                    waited,
-                },
-                now,
-            );
-            self.node.record(&report);
+        if let Some(recording) = self.recording.take() {
+            let waits = self.waits.map_or(0, |since| recording.now().since(since));
+            recording.origin_ended(BodySeen {
+                end,
+                bytes: Some(self.bytes),
+                waited: self.waited.saturating_add(waits),
+            });
         }
     }
 
     fn wait(&mut self) {
-        self.waits = self.waits.or_else(|| Some(self.node.now()));
+        if let (None, Some(recording)) = (self.waits, &self.recording) {
+            self.waits = Some(recording.now());
+        }
     }
 
     fn take(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
-        if let Some(since) = self.waits.take() {
-            self.waited = self.waited.saturating_add(self.node.now().since(since));
+        if let (Some(since), Some(recording)) = (self.waits.take(), &self.recording) {
+            let waited = recording.now().since(since);
+            self.waited = self.waited.saturating_add(waited);
         }
     }
 }
@@ -120,7 +112,7 @@ where
         match &frame {
             Some(Ok(_)) if body.is_end_stream() => watch.end(BodyEnd::Whole),
             Some(Ok(_)) => {}
-            Some(Err(error)) => watch.end(how(error)),
+            Some(Err(error)) => watch.end(end_of(error)),
             None => watch.end(BodyEnd::Whole),
         }
         Poll::Ready(frame)
@@ -138,13 +130,4 @@ where
 fn data_length(frame: Option<&Result<Frame<Bytes>, BoxError>>) -> usize {
     let frame = frame.and_then(|frame| frame.as_ref().ok());
     frame.and_then(Frame::data_ref).map_or(0, Bytes::len)
-}
-
-fn how(error: &BoxError) -> BodyEnd {
-    let kind = error.downcast_ref::<Error>().map(Error::kind);
-    if kind == Some(ErrorKind::TimedOut) {
-        BodyEnd::Stalled
-    } else {
-        BodyEnd::Broken
-    }
 }

@@ -15,7 +15,7 @@ test("a policy is evaluated for a request", () => {
   assert.deepEqual(report.origins, ["us", "eu"]);
   const [{ name, outcome, remaining }] = report.limits;
   assert.deepEqual({ name, outcome, remaining }, { name: "per-client", outcome: "allowed", remaining: 9 });
-  assert.deepEqual(report.steps, ["charge", "fetch", "finish"]);
+  assert.deepEqual(report.timeline.map(({ event }) => event), ["charge", "fetch", "response", "reply"]);
 });
 
 test("method and header fields count", () => {

@@ -53,7 +53,7 @@ fn exchange(simulator: &mut Simulator, scripted: &Scripted) -> Expected {
         background: outcome
             .background
             .as_ref()
-            .map_or_else(String::new, text::json),
+            .map_or_else(String::new, |report| text::json(report)),
     }
 }
 

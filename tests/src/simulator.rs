@@ -42,9 +42,9 @@ pub struct Outcome {
     /// Where the body came from.
     pub source: Source,
     /// Every decision and its reason.
-    pub report: Report,
+    pub report: Box<Report>,
     /// The report of the background revalidation, if there was one.
-    pub background: Option<Report>,
+    pub background: Option<Box<Report>>,
 }
 
 impl Simulator {
@@ -95,14 +95,14 @@ impl Simulator {
         let step = self.engine.begin(head, client, self.now);
         let (mut reply, found, body) = self.drive(step, origins);
         self.engine.apply_purges(&mut reply);
-        end_hold(&mut reply, self.now);
+        origin_ended(&mut reply, self.now);
         let Reply {
             head,
             source,
             fill,
             invalidate,
             background,
-            report,
+            hold,
             ..
         } = reply;
         let served = match &source {
@@ -118,14 +118,16 @@ impl Simulator {
             }
             Source::Origin => body.clone(),
         };
+        let length = served.len() as u64;
+        let report = hold.end(BodyEnd::Whole, Some(length), self.now);
         self.invalidate(&invalidate);
         self.fill(fill, &body);
         let background = background.map(|work| {
             let (mut reply, _, body) = self.drive(work.begin(self.now), origins);
-            end_hold(&mut reply, self.now);
+            origin_ended(&mut reply, self.now);
             self.invalidate(&reply.invalidate);
             self.fill(reply.fill, &body);
-            reply.report
+            reply.hold.unseen()
         });
         Outcome {
             head,
@@ -235,10 +237,8 @@ impl Simulator {
 }
 
 /// Every body comes whole, at once.
-fn end_hold(reply: &mut Reply, now: Timestamp) {
-    if let Some(hold) = reply.hold.take() {
-        hold.end(&mut reply.report, BodySeen::only(BodyEnd::Whole), now);
-    }
+fn origin_ended(reply: &mut Reply, now: Timestamp) {
+    reply.hold.origin_ended(BodySeen::only(BodyEnd::Whole), now);
 }
 
 fn body_of(found: &[(Arc<Stored>, Bytes)], head: &Arc<Stored>) -> Bytes {

@@ -38,9 +38,24 @@ pub fn request(attempt: &Attempt) -> String {
     )
 }
 
-/// Writes a report as JSON, one member a line.
+/// Writes a report as JSON, one member a line; objects in a list that hold no others are a line
+/// each.
 pub fn json(report: &Report) -> String {
-    serde_json::to_string_pretty(report).unwrap_or_default()
+    let pretty = serde_json::to_string_pretty(report).unwrap_or_default();
+    let mut text = String::with_capacity(pretty.len());
+    let mut lines = pretty.lines().peekable();
+    while let Some(line) = lines.next() {
+        text.push_str(line);
+        let mut is_flat = line.trim() == "{" && line.starts_with(' ');
+        while let Some(next) = lines.next_if(|_| is_flat) {
+            text.push(' ');
+            text.push_str(next.trim());
+            is_flat = !next.trim().starts_with('}');
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 /// Field lines sorted by name. Lines of one name are joined, as the platforms may do, except

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode, request};
 use tidegate_core::report::AttemptOutcome;
 use tidegate_core::{
     Answer, AwaitResponse, BodyEnd, BodySeen, Client, Engine, Failure, FailureKind, Hold, Policy,
-    Report, RequestBody, Step, Timestamp,
+    RequestBody, Step, Timestamp,
 };
 use tidegate_tests::fixture::{CLIENT, START};
 
@@ -62,7 +62,7 @@ fn ask_with(
     }
 }
 
-fn head(next: Box<AwaitResponse>, media: &'static str, now: Timestamp) -> (Hold, Report) {
+fn head(next: Box<AwaitResponse>, media: &'static str, now: Timestamp) -> Hold {
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = StatusCode::OK;
     head.headers
@@ -78,11 +78,13 @@ fn head(next: Box<AwaitResponse>, media: &'static str, now: Timestamp) -> (Hold,
     ) else {
         panic!("it is answered")
     };
-    (reply.hold.expect("its body is awaited"), reply.report)
+    assert!(reply.hold.awaits_origin());
+    reply.hold
 }
 
-fn end((hold, mut report): (Hold, Report), seen: BodySeen, now: Timestamp) -> AttemptOutcome {
-    hold.end(&mut report, seen, now);
+fn end(mut hold: Hold, seen: BodySeen, now: Timestamp) -> AttemptOutcome {
+    hold.origin_ended(seen, now);
+    let report = hold.end(seen.end, seen.bytes, now);
     report.attempts.last().expect("an attempt").outcome
 }
 

@@ -131,7 +131,7 @@ fn stored(engine: &Engine, fields: &[(&'static str, &'static str)]) -> Arc<Store
 }
 
 fn outcome(reply: &Reply) -> Option<CacheOutcome> {
-    reply.report.cache.as_ref().map(|cache| cache.outcome)
+    reply.report().cache.as_ref().map(|cache| cache.outcome)
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_fetch_that_takes_too_long_is_taken_over_by_one_while_the_others_wait_on() {
                 Step::Wait(wait) => still.push(wait),
                 Step::Fetch(_, next) => fetches.push(next),
                 Step::Finish(reply) => {
-                    assert_eq!(reply.report.refusal, Some(Refusal::OriginTimeout));
+                    assert_eq!(reply.report().refusal, Some(Refusal::OriginTimeout));
                     refused += 1;
                 }
                 step @ (Step::Charge(_) | Step::Lookup(_)) => panic!("not so far: {step:?}"),

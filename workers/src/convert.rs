@@ -22,6 +22,18 @@ pub(crate) enum Body {
     Stream(web_sys::ReadableStream),
 }
 
+impl Body {
+    /// Returns how many bytes there are, if all of them are at hand.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Buffer(bytes) => Some(u64::from(bytes.length())),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
 impl From<Option<web_sys::ReadableStream>> for Body {
     fn from(stream: Option<web_sys::ReadableStream>) -> Self {
         stream.map_or(Self::Empty, Self::Stream)

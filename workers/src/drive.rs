@@ -1,9 +1,10 @@
 //! The loop: what the core asks for is done, and the core is told.
 
+use futures_util::FutureExt;
 use futures_util::future::join;
 use http::header;
 use tidegate_core::{
-    Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step,
+    Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step, Timestamp,
 };
 use worker::{Env, Result, web_sys};
 
@@ -85,11 +86,19 @@ impl Shell {
 
 /// Stores what an exchange ended with, for which no client waits. Returns whether the store has
 /// taken all that it was given.
-pub(crate) async fn fill_alone(mut ended: Ended, log: bool) -> bool {
-    invalidate(&ended.reply.invalidate).await;
-    let (body, record) = ended.watch(log);
+pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
+    let Ended { reply, answer, .. } = ended;
+    invalidate(&reply.invalidate).await;
+    let fetched = Fetched::watch(answer.as_ref(), reply.hold.awaits_origin());
+    let record = Record {
+        hold: reply.hold,
+        ending: fetched.ending,
+        reply: ReplyBody::Unseen,
+        log,
+    };
+    let body = fetched.body;
     let fill = async {
-        if let Some(fill) = ended.reply.fill {
+        if let Some(fill) = reply.fill {
             store(fill, body).await
         } else {
             body.iter().for_each(streams::discard);
@@ -100,75 +109,100 @@ pub(crate) async fn fill_alone(mut ended: Ended, log: bool) -> bool {
     taken
 }
 
-impl Ended {
-    /// Returns the body of the last answer, and what is to be recorded when it has ended.
-    fn watch(&mut self, log: bool) -> (Option<web_sys::ReadableStream>, Record) {
-        let answer = self.answer.as_ref();
+/// The body of the last answer of an origin.
+struct Fetched {
+    body: Option<web_sys::ReadableStream>,
+    /// None if nobody is to learn how the body ends.
+    ending: Option<Ending>,
+    /// As announced.
+    length: Option<u64>,
+}
+
+impl Fetched {
+    fn watch(answer: Option<&Answer>, is_awaited: bool) -> Self {
         let body = answer.and_then(|answer| answer.response.body());
-        let length = answer.and_then(|answer| {
-            answer
-                .head
-                .headers
-                .get(header::CONTENT_LENGTH)?
-                .to_str()
-                .ok()?
-                .parse()
-                .ok()
-        });
-        let watched = body.as_ref().filter(|_| self.reply.hold.is_some());
-        let watched = watched.and_then(|body| streams::watched(body, length).ok());
-        let (body, ending) =
-            watched.map_or((body, None), |(body, ending)| (Some(body), Some(ending)));
-        let record = Record {
-            hold: self.reply.hold.take(),
-            ending,
-            report: self.reply.report.clone(),
-            log,
+        let length = answer.and_then(announced_length);
+        let watched = body
+            .as_ref()
+            .filter(|_| is_awaited)
+            .and_then(|body| streams::watched(body, length).ok());
+        let (body, ending) = match watched {
+            Some((body, ending)) => (Some(body), Some(ending)),
+            None => (body, None),
         };
-        (body, record)
+        Self {
+            body,
+            ending,
+            length,
+        }
     }
 }
 
-/// What is recorded of an exchange when its origin's body has ended.
+fn announced_length(answer: &Answer) -> Option<u64> {
+    let value = answer.head.headers.get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// What this Worker sees of a reply's body.
+enum ReplyBody {
+    /// The runtime has it, whole: so many bytes, at this time.
+    Given(u64, Timestamp),
+    /// It ends as the origin's body does; so long if it ends well.
+    Origin(Option<u64>),
+    /// The runtime moves the bytes, and does not tell.
+    Unseen,
+}
+
+/// What is recorded of an exchange when its bodies have ended.
 pub(crate) struct Record {
-    hold: Option<Hold>,
-    /// None if there is no body.
+    hold: Hold,
+    /// None if there is no body of an origin.
     ending: Option<Ending>,
-    report: Report,
+    reply: ReplyBody,
     log: bool,
 }
 
 impl Record {
-    /// Waits for the end of the body, and records.
-    pub(crate) async fn written(mut self) {
-        if let Some(hold) = self.hold {
-            let end = match self.ending {
-                Some(ending) => ending.reached().await,
-                None => BodyEnd::Whole,
-            };
-            hold.end(&mut self.report, BodySeen::only(end), clock::now());
-        }
-        if self.log {
-            write_log(&self.report);
+    /// Waits for the end of the origin's body, and records.
+    pub(crate) async fn written(self) {
+        let Self {
+            mut hold,
+            ending,
+            reply,
+            log,
+        } = self;
+        let end = match ending {
+            Some(ending) => ending.reached().await,
+            None => BodyEnd::Whole,
+        };
+        let now = clock::now();
+        hold.origin_ended(BodySeen::only(end), now);
+        let report = match reply {
+            ReplyBody::Given(bytes, at) => hold.end(BodyEnd::Whole, Some(bytes), at),
+            ReplyBody::Origin(length) => {
+                let bytes = length.filter(|_| end == BodyEnd::Whole);
+                hold.end(end, bytes, now)
+            }
+            ReplyBody::Unseen => hold.unseen(),
+        };
+        if log {
+            write_log(&report);
         }
     }
 
     /// Records at once, if nothing is to be waited for.
     pub(crate) fn or_at_once(self) -> Option<Self> {
-        if self.hold.is_some() {
+        if self.ending.is_some() {
             return Some(self);
         }
-        if self.log {
-            write_log(&self.report);
-        }
+        // Nothing in it waits.
+        self.written().now_or_never();
         None
     }
 }
 
 /// Splits what an exchange ended with: the client's response, and what is left to do.
-pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response, Rest)> {
-    let (fetched, record) = ended.watch(log);
-    let record = record.or_at_once();
+pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Rest)> {
     let Ended {
         reply,
         mut found,
@@ -179,8 +213,23 @@ pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response,
         source,
         fill,
         background,
+        hold,
         ..
     } = reply;
+    let Fetched {
+        body: fetched,
+        ending,
+        length,
+    } = Fetched::watch(answer.as_ref(), hold.awaits_origin());
+    let record = |reply| {
+        Record {
+            hold,
+            ending,
+            reply,
+            log,
+        }
+        .or_at_once()
+    };
     let switched = source == Source::Origin && head.status == http::StatusCode::SWITCHING_PROTOCOLS;
     if let Some(answer) = answer.as_ref().filter(|_| switched) {
         let response = convert::switched(&head, &answer.response)?;
@@ -189,7 +238,7 @@ pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response,
             Rest {
                 fill: None,
                 background,
-                record,
+                record: record(ReplyBody::Unseen),
             },
         ));
     }
@@ -197,6 +246,7 @@ pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response,
     let copies = fill
         .as_ref()
         .is_some_and(|fill| fill.kind == FillKind::Insert);
+    let streams_origin = source == Source::Origin && !copies;
     let (body, copy) = match (source, copies, fetched) {
         (Source::Origin, true, Some(stream)) => {
             let (body, copy) = streams::tee(&stream)?;
@@ -218,12 +268,17 @@ pub(crate) fn respond(mut ended: Ended, log: bool) -> Result<(web_sys::Response,
             (body, fetched.filter(|_| filling))
         }
     };
+    let seen = match body.length() {
+        Some(bytes) => ReplyBody::Given(bytes, clock::now()),
+        None if streams_origin => ReplyBody::Origin(length),
+        None => ReplyBody::Unseen,
+    };
     Ok((
         convert::response(&head, body)?,
         Rest {
             fill: fill.map(|fill| (fill, copy)),
             background,
-            record,
+            record: record(seen),
         },
     ))
 }

@@ -144,7 +144,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
         body: None,
     };
     let ended = shell.drive(engine.warm(head, client, clock::now())).await;
-    let mut warmed = Warmed::of(&ended.reply.head, &ended.reply.report);
+    let mut warmed = Warmed::of(&ended.reply.head, ended.reply.report());
     if !drive::fill_alone(ended, false).await {
         warmed.lose_body();
     }

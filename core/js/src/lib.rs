@@ -36,7 +36,7 @@ export interface Report {
   cache?: { profile: string; outcome: string; bypass?: string; stored: boolean; not_stored?: string };
   origins?: string[];
   refusal?: string;
-  steps: string[];
+  timeline: { at_ms: number; event: string; attempt?: number }[];
   status: number;
   [member: string]: unknown;
 }

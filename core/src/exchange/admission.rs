@@ -9,7 +9,7 @@ use crate::limit::key::{CounterKey, Keys};
 use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
 use crate::message::request::Request;
 use crate::problem::Refusal;
-use crate::report::{LimitOutcome, LimitReport, StepName};
+use crate::report::{Happening, LimitOutcome, LimitReport};
 use crate::route::Route;
 use crate::time::Timestamp;
 
@@ -21,7 +21,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     if charges.is_empty() {
         return lookup::start(exchange, now);
     }
-    exchange.step(StepName::Charge);
+    exchange.report.note(Happening::Charge, now);
     Step::Charge(AwaitVerdict { exchange, charges })
 }
 

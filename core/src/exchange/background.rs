@@ -34,7 +34,7 @@ impl Background {
             read_as: None,
             request,
             report,
-            hold: None,
+            call: None,
         });
         Self { exchange, caching }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header, response};
 
 use super::attempt::{Answer, Attempt, Failure, FailureKind};
 use super::fetching::{Fetching, Next};
-use super::hold::{Hold, Trial};
+use super::hold::{Call, Trial};
 use super::reply::Refused;
 use super::state::{Answered, Caching, Exchange};
 use super::step::{AwaitEvent, AwaitResponse, Step};
@@ -18,7 +18,7 @@ use crate::message::framing::Unreadable;
 use crate::message::request::RequestBody;
 use crate::message::{framing, unkeyed};
 use crate::problem::Refusal;
-use crate::report::{AttemptOutcome, AttemptReport, Report, StepName};
+use crate::report::{AttemptOutcome, AttemptReport, Happening, Report};
 use crate::retry::RetryCause;
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
@@ -43,7 +43,7 @@ pub(super) fn again(mut fetching: Fetching, now: Timestamp) -> Step {
 fn next(mut fetching: Fetching, last: Option<Box<response::Parts>>, now: Timestamp) -> Step {
     match fetching.look(now) {
         Next::Ask(origin, permit) => attempt(fetching, origin, permit, now),
-        Next::Pause(pause) => AwaitEvent::try_again(fetching, now.plus(pause)),
+        Next::Pause(pause) => AwaitEvent::try_again(fetching, now.plus(pause), now),
         Next::Nothing => {
             let retry_after = fetching.reopens_in(now);
             let Fetching {
@@ -83,7 +83,6 @@ fn attempt(
     permit: Option<Permit>,
     now: Timestamp,
 ) -> Step {
-    fetching.exchange.step(StepName::Fetch);
     fetching.begin_attempt(now);
     let mut headers = if fetching.is_last() {
         std::mem::take(&mut fetching.exchange.request.head.headers)
@@ -194,7 +193,7 @@ impl AwaitResponse {
     }
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
-    pub fn abandon(mut self, now: Timestamp) -> Report {
+    pub fn abandon(mut self, now: Timestamp) -> Box<Report> {
         // The origin of which clients despair is slow at least, unless the client itself was what
         // the origin waited for.
         let slow = |rule: &Arc<BreakerPolicy>| {
@@ -350,7 +349,7 @@ impl AwaitResponse {
                 rule,
                 permit,
             });
-        exchange.hold = Some(Hold::new(
+        exchange.call = Some(Call::new(
             last,
             took,
             &exchange.request.head.method,
@@ -393,7 +392,16 @@ impl AwaitResponse {
         circuit: Option<StateName>,
         now: Timestamp,
     ) {
-        self.fetching.exchange.report.attempts.push(AttemptReport {
+        let number = self.fetching.made;
+        let happening = if status.is_some() {
+            Happening::Response
+        } else {
+            Happening::Failure
+        };
+        let report = &mut self.fetching.exchange.report;
+        report.note_attempt(happening, number, now);
+        report.attempts.push(AttemptReport {
+            number: Some(number),
             origin: Arc::clone(&self.origin.name),
             region: self.origin.region.clone(),
             outcome,

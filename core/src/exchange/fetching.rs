@@ -7,7 +7,7 @@ use super::state::{Caching, Exchange};
 use crate::breaker::Permit;
 use crate::cache::SentAt;
 use crate::problem::Refusal;
-use crate::report::{AttemptOutcome, AttemptReport};
+use crate::report::{AttemptOutcome, AttemptReport, Happening};
 use crate::route::{Origin, steering};
 use crate::time::{Millis, Timestamp};
 
@@ -172,6 +172,7 @@ impl Fetching {
         self.reopens = Some(self.reopens.map_or(until, |reopens| reopens.min(until)));
         if !again {
             self.exchange.report.attempts.push(AttemptReport {
+                number: None,
                 origin: Arc::clone(&origin.name),
                 region: origin.region.clone(),
                 outcome: AttemptOutcome::CircuitOpen,
@@ -185,6 +186,8 @@ impl Fetching {
     /// Begins an attempt.
     pub(super) fn begin_attempt(&mut self, now: Timestamp) {
         self.made = self.made.saturating_add(1);
+        let report = &mut self.exchange.report;
+        report.note_attempt(Happening::Fetch, self.made, now);
         self.paused = false;
         self.asked = SentAt {
             at: now,

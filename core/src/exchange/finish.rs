@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, Version, header};
 
 use super::fill::FillKind;
-use super::hold::{BodyEnd, BodySeen, Hold};
+use super::hold::BodySeen;
 use super::reply::{Draft, Refused, Reply, Source};
 use super::state::Exchange;
 use super::step::Step;
@@ -11,7 +11,7 @@ use crate::message::hop_by_hop;
 use crate::problem;
 use crate::problem::Refusal;
 use crate::report::fields::{cache_status, rate_limit};
-use crate::report::{Report, StepName};
+use crate::report::{BodyEnd, Report};
 use crate::time::Timestamp;
 
 /// Answers with a problem document.
@@ -43,21 +43,20 @@ pub(super) fn refuse_naming(
 }
 
 /// Answers what has no route.
-pub(super) fn refuse_unrouted(mut report: Report, refusal: Refusal, now: Timestamp) -> Reply {
+pub(super) fn refuse_unrouted(mut report: Box<Report>, refusal: Refusal, now: Timestamp) -> Reply {
     let (head, body) = problem::reply(refusal, &[]);
     report.refusal = Some(refusal);
-    report.steps.push(StepName::Finish);
-    report.duration_ms = now.since(report.time);
+    report.note_reply(now);
     let source = body_for(&report.method, body);
-    Draft::new(head, source).reply(report)
+    Draft::new(head, source).reply(report, None)
 }
 
 /// Ends an exchange that nobody waits for any more.
-pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Report {
+pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Box<Report> {
     let mut report = exchange.report;
     report.refusal = Some(Refusal::Abandoned);
     report.status = Refusal::Abandoned.status().as_u16();
-    report.duration_ms = now.since(report.time);
+    report.note_end(BodyEnd::Unwanted, Some(0), now);
     report
 }
 
@@ -70,13 +69,12 @@ pub(super) fn body_for(method: &Method, body: Vec<u8>) -> Source {
 }
 
 /// Writes what the report says into the reply's fields and ends the exchange.
-pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
-    exchange.step(StepName::Finish);
+pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp) -> Step {
     let Exchange {
         route,
         read_as,
         mut report,
-        hold,
+        call,
         ..
     } = *exchange;
     let headers = &mut draft.head.headers;
@@ -103,16 +101,15 @@ pub(super) fn conclude(mut exchange: Box<Exchange>, mut draft: Draft, now: Times
     ) {
         hop_by_hop::add_via(headers, Version::HTTP_11);
     }
-    report.duration_ms = now.since(report.time);
-    let hold = if reads_body(&draft) {
-        hold
-    } else {
-        end_at_once(hold, &mut report, now)
-    };
-    Step::Finish(Box::new(Reply {
-        hold,
-        ..draft.reply(report)
-    }))
+    report.note_reply(now);
+    let reads_body = reads_body(&draft);
+    let mut reply = Box::new(draft.reply(report, call));
+    if !reads_body {
+        reply
+            .hold
+            .origin_ended(BodySeen::only(BodyEnd::Unwanted), now);
+    }
+    Step::Finish(reply)
 }
 
 /// Returns whether the shell reads the origin's body, for the client or for the store.
@@ -122,10 +119,4 @@ fn reads_body(draft: &Draft) -> bool {
             .fill
             .as_ref()
             .is_some_and(|fill| fill.kind == FillKind::Insert)
-}
-
-/// Ends the hold of a response that needs no body.
-fn end_at_once(hold: Option<Hold>, report: &mut Report, now: Timestamp) -> Option<Hold> {
-    hold?.end(report, BodySeen::only(BodyEnd::Unwanted), now);
-    None
 }

@@ -1,9 +1,10 @@
-//! What a reply keeps until the origin's body has ended.
+//! What a reply keeps until its body has ended.
 //!
-//! Why: an origin that sends a head and then breaks off, or stalls, has failed. Its circuit, the
-//! access log and the metrics are told when the body has ended, not when the head has come. A hold
-//! ends exactly once; one that is lost leaves a circuit as if the head had been all, because the
-//! permit inside it expires.
+//! Why: an origin that sends a head and then breaks off, or stalls, has failed, and a reply whose
+//! body breaks off is not the reply that was decided. The origin's circuit, the access log and the
+//! metrics are told when the bodies have ended, not when the head has come. A hold ends exactly
+//! once; one that is lost leaves a circuit as if the head had been all, because the permit inside it
+//! expires.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use http::{Method, StatusCode, header, response};
 
 use crate::breaker::{BreakerPolicy, Permit};
 use crate::node::Node;
-use crate::report::{AttemptOutcome, Report};
+use crate::report::{AttemptOutcome, BodyEnd, Report};
 use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 
@@ -19,10 +20,19 @@ use crate::time::{Millis, Timestamp};
 /// as slow.
 const BYTES_FOR_A_SLOW_CALL: u64 = 1 << 20;
 
-/// What a reply keeps until the origin's body has ended: the permit of the origin's circuit, and
-/// the report's last word on the attempt.
+/// What a reply keeps until its body has ended: the report, which is complete then, and the call of
+/// an origin whose body is still to come.
 #[derive(Debug)]
 pub struct Hold {
+    report: Box<Report>,
+    call: Option<Call>,
+    /// Bytes that the reply announces, if its body is the origin's.
+    announced: Option<u64>,
+}
+
+/// The call of an origin whose body is still to come.
+#[derive(Debug)]
+pub(crate) struct Call {
     /// Position in [`Report::attempts`].
     attempt: usize,
     /// For how long the origin was waited for until the response's head came.
@@ -41,20 +51,6 @@ pub(super) struct Trial {
     pub(super) origin: Arc<Origin>,
     pub(super) rule: Arc<BreakerPolicy>,
     pub(super) permit: Permit,
-}
-
-/// How an origin's body ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyEnd {
-    /// It came to its end.
-    Whole,
-    /// It broke off.
-    Broken,
-    /// The origin paused for longer than its timeouts allow.
-    Stalled,
-    /// Nobody wanted the rest: the client went away, or the body is too large to be stored. This
-    /// says nothing about the origin.
-    Unwanted,
 }
 
 /// What a shell saw of an origin's body.
@@ -81,6 +77,51 @@ impl BodySeen {
 }
 
 impl Hold {
+    pub(super) fn new(report: Box<Report>, call: Option<Call>) -> Self {
+        Self {
+            report,
+            call,
+            announced: None,
+        }
+    }
+
+    /// The reply's body is the origin's.
+    pub(super) fn replies_with_origin(&mut self) {
+        self.announced = self.call.as_ref().and_then(|call| call.announced);
+    }
+
+    /// Returns the report as far as it is known. What [`Hold::end`] returns is to be recorded.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Returns whether an origin's body is to be read to its end, here or into the store, and
+    /// [`Hold::origin_ended`] to be told how it ended.
+    pub fn awaits_origin(&self) -> bool {
+        self.call.is_some()
+    }
+
+    /// Tells the circuit and the report how the origin's body ended.
+    pub fn origin_ended(&mut self, seen: BodySeen, now: Timestamp) {
+        if let Some(call) = self.call.take() {
+            call.end(&mut self.report, seen, now);
+        }
+    }
+
+    /// Completes the report: the reply's body has ended, after so many bytes if the shell knows.
+    pub fn end(mut self, end: BodyEnd, bytes: Option<u64>, now: Timestamp) -> Box<Report> {
+        let end = unless_short(end, bytes, self.announced);
+        self.report.note_end(end, bytes, now);
+        self.report
+    }
+
+    /// Returns the report of a reply of whose body the shell sees nothing.
+    pub fn unseen(self) -> Box<Report> {
+        self.report
+    }
+}
+
+impl Call {
     pub(super) fn new(
         attempt: usize,
         took: Millis,
@@ -105,16 +146,8 @@ impl Hold {
         }
     }
 
-    /// Tells the circuit and the report how the body ended. The report is to be recorded then, and
-    /// not before.
-    pub fn end(self, report: &mut Report, seen: BodySeen, now: Timestamp) {
-        let short = matches!((seen.bytes, self.announced), (Some(bytes), Some(announced)) if bytes < announced);
-        let end = if seen.end == BodyEnd::Whole && short {
-            BodyEnd::Broken
-        } else {
-            seen.end
-        };
-        let outcome = match end {
+    pub(super) fn end(self, report: &mut Report, seen: BodySeen, now: Timestamp) {
+        let outcome = match unless_short(seen.end, seen.bytes, self.announced) {
             BodyEnd::Whole | BodyEnd::Unwanted => AttemptOutcome::Response,
             BodyEnd::Broken => AttemptOutcome::BodyBroken,
             BodyEnd::Stalled => AttemptOutcome::BodyTimeout,
@@ -144,6 +177,14 @@ impl Hold {
         !self.events
             && self.took < rule.slow_call
             && self.took.saturating_add(seen.waited) >= allowed
+    }
+}
+
+/// A body that ended well with fewer bytes than were announced has broken off.
+fn unless_short(end: BodyEnd, bytes: Option<u64>, announced: Option<u64>) -> BodyEnd {
+    match (end, bytes, announced) {
+        (BodyEnd::Whole, Some(bytes), Some(announced)) if bytes < announced => BodyEnd::Broken,
+        _ => end,
     }
 }
 

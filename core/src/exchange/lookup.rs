@@ -17,7 +17,7 @@ use crate::hash;
 use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::purge::Verdict;
-use crate::report::{Bypass, CacheOutcome, CacheReport, StepName};
+use crate::report::{Bypass, CacheOutcome, CacheReport, Happening};
 use crate::time::{Millis, Timestamp};
 
 /// How long a fetch in the background may take before a request takes it over. A lead that is
@@ -61,7 +61,7 @@ pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
         patience,
         gives_up: None,
     }
-    .ask()
+    .ask(now)
 }
 
 impl AwaitLookup {
@@ -156,14 +156,14 @@ impl AwaitLookup {
         Control::read(&self.exchange.request.head.headers, header::CACHE_CONTROL)
     }
 
-    fn ask(mut self) -> Step {
-        self.exchange.step(StepName::Lookup);
+    fn ask(mut self, now: Timestamp) -> Step {
+        self.exchange.report.note(Happening::Lookup, now);
         Step::Lookup(self)
     }
 
     /// The response that another request fetched may have said by which key all look for it from
     /// now on (No-Vary-Search).
-    pub(super) fn ask_again(mut self) -> Step {
+    pub(super) fn ask_again(mut self, now: Timestamp) -> Step {
         let Exchange {
             request,
             route,
@@ -186,7 +186,7 @@ impl AwaitLookup {
         if let Some(report) = &mut self.exchange.report.cache {
             report.key = Some(key_hash);
         }
-        self.ask()
+        self.ask(now)
     }
 
     fn note(&mut self, outcome: CacheOutcome) {
@@ -293,7 +293,7 @@ impl AwaitLookup {
                 Joined::Follow => return self.wait(now),
                 Joined::LookAgain => {
                     self.looks_again = true;
-                    return self.ask_again();
+                    return self.ask_again(now);
                 }
                 Joined::Alone => {}
             }
@@ -330,7 +330,7 @@ impl AwaitLookup {
         if now >= self.patience {
             self.patience = now.plus(self.caching.profile.coalesce);
         }
-        self.exchange.step(StepName::Wait);
+        self.exchange.report.note(Happening::WaitForFetch, now);
         if let Some(report) = &mut self.exchange.report.cache {
             report.collapsed = true;
         }

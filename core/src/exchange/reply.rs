@@ -7,7 +7,7 @@ use http::response;
 
 use super::background::Background;
 use super::fill::Fill;
-use super::hold::Hold;
+use super::hold::{Call, Hold};
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored};
 use crate::problem::Refusal;
@@ -33,11 +33,16 @@ pub struct Reply {
     pub purges: Vec<Purge>,
     /// Another exchange to drive, after the client has its answer.
     pub background: Option<Background>,
-    /// What ends with the origin's body; `None` if no such body is read. The shell tells it how the
-    /// body ended, and records the report then.
-    pub hold: Option<Hold>,
-    /// Every decision and its reason.
-    pub report: Report,
+    /// What ends with the body, the report with every decision and its reason among it. The shell
+    /// tells it how the bodies ended, and records the report then.
+    pub hold: Hold,
+}
+
+impl Reply {
+    /// Returns every decision and its reason, as far as they are known: [`Hold::end`] completes it.
+    pub fn report(&self) -> &Report {
+        self.hold.report()
+    }
 }
 
 /// Where a reply's body comes from.
@@ -65,7 +70,7 @@ impl Source {
     }
 }
 
-/// A reply without its report.
+/// A reply without what it holds.
 pub(super) struct Draft {
     pub(super) head: response::Parts,
     pub(super) source: Source,
@@ -87,7 +92,7 @@ impl Draft {
         }
     }
 
-    pub(super) fn reply(self, mut report: Report) -> Reply {
+    pub(super) fn reply(self, mut report: Box<Report>, call: Option<Call>) -> Reply {
         let Self {
             head,
             source,
@@ -97,6 +102,10 @@ impl Draft {
             background,
         } = self;
         report.status = head.status.as_u16();
+        let mut hold = Hold::new(report, call);
+        if source == Source::Origin {
+            hold.replies_with_origin();
+        }
         Reply {
             head,
             source,
@@ -104,8 +113,7 @@ impl Draft {
             invalidate,
             purges,
             background,
-            hold: None,
-            report,
+            hold,
         }
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use http::{StatusCode, response};
 
-use super::hold::Hold;
+use super::hold::Call;
 use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
 use crate::purge::label::Resource;
-use crate::report::{Kind, Report, StepName, Subject};
+use crate::report::{Kind, Report, Subject};
 use crate::route::Route;
 use crate::time::Timestamp;
 
@@ -25,9 +25,9 @@ pub(crate) struct Exchange {
     /// limits count too.
     pub(crate) read_as: Option<Arc<Route>>,
     pub(crate) request: Request,
-    pub(crate) report: Report,
-    /// Of the origin's response that is being answered with.
-    pub(crate) hold: Option<Hold>,
+    pub(crate) report: Box<Report>,
+    /// Of the origin whose response is being answered with.
+    pub(crate) call: Option<Call>,
 }
 
 /// What the stages share when the route caches and nothing bypasses the store.
@@ -87,7 +87,7 @@ impl Caching {
 }
 
 /// Begins the record of a request's exchange.
-pub(super) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Report {
+pub(super) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Box<Report> {
     let subject = Subject {
         trace: request.trace.id,
         kind,
@@ -102,10 +102,6 @@ pub(super) fn new_report(request: &Request, kind: Kind, now: Timestamp) -> Repor
 }
 
 impl Exchange {
-    pub(crate) fn step(&mut self, name: StepName) {
-        self.report.steps.push(name);
-    }
-
     /// Says what purges have left of a stored response.
     pub(crate) fn verdict(&self, stored: &Stored) -> Verdict {
         let purges = self.node.purges();

@@ -10,7 +10,7 @@ use crate::breaker::Permit;
 use crate::cache::CacheKey;
 use crate::flight::Seen;
 use crate::limit::Charge;
-use crate::report::StepName;
+use crate::report::Happening;
 use crate::route::Origin;
 use crate::time::Timestamp;
 
@@ -87,8 +87,8 @@ pub struct AwaitResponse {
 
 impl AwaitEvent {
     /// Waits before an origin is tried again.
-    pub(super) fn try_again(mut fetching: Fetching, until: Timestamp) -> Step {
-        fetching.exchange.step(StepName::Wait);
+    pub(super) fn try_again(mut fetching: Fetching, until: Timestamp, now: Timestamp) -> Step {
+        fetching.exchange.report.note(Happening::Pause, now);
         Step::Wait(Self {
             until,
             then: Then::TryAgain(fetching),

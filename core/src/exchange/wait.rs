@@ -29,7 +29,7 @@ impl AwaitEvent {
     }
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
-    pub fn abandon(self, now: Timestamp) -> Report {
+    pub fn abandon(self, now: Timestamp) -> Box<Report> {
         let exchange = match self.then {
             Then::LookUp(lookup) => lookup.exchange,
             Then::TryAgain(fetching) => fetching.exchange,
@@ -40,7 +40,7 @@ impl AwaitEvent {
     /// Goes on.
     pub fn resume(self, now: Timestamp) -> Step {
         match self.then {
-            Then::LookUp(lookup) => lookup.ask_again(),
+            Then::LookUp(lookup) => lookup.ask_again(now),
             Then::TryAgain(fetching) => fetch::again(fetching, now),
         }
     }

@@ -127,11 +127,11 @@ mod tests {
             body: RequestBody::Empty,
             fresh_trace: 1,
         };
-        let report = refuse_unread(Refusal::Malformed, &client, Timestamp::default()).report;
+        let reply = refuse_unread(Refusal::Malformed, &client, Timestamp::default());
         Report {
             cache,
             refusal,
-            ..report
+            ..*reply.hold.unseen()
         }
     }
 

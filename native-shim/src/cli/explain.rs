@@ -193,8 +193,9 @@ fn readable(report: &Report) -> String {
     if let Some(refusal) = report.refusal {
         line("refused", refusal.as_str());
     }
-    let steps: Vec<String> = report.steps.iter().map(|step| name_of(&step)).collect();
-    line("steps", &steps.join(" > "));
+    let entries = report.timeline.entries().iter();
+    let events: Vec<String> = entries.map(|entry| name_of(&entry.event)).collect();
+    line("timeline", &events.join(" > "));
     line("status", &report.status.to_string());
     text.truncate(text.trim_end().len());
     text

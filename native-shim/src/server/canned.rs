@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http::response;
 use tidegate_core::problem::Refusal;
-use tidegate_core::{Client, RequestBody, Source, exchange};
+use tidegate_core::{BodyEnd, Client, RequestBody, Source, exchange};
 
 use super::activity::Activity;
 use crate::random;
@@ -21,11 +21,14 @@ pub(super) fn refuse(activity: &Activity, refusal: Refusal) -> Bytes {
         fresh_trace: random::fresh_trace(),
     };
     let reply = exchange::refuse_unread(refusal, &client, node.now());
-    node.record(&reply.report);
-    let Source::Bytes(body) = &reply.source else {
-        return write(&reply.head, &[]);
+    let body = match &reply.source {
+        Source::Bytes(bytes) => bytes.clone(),
+        Source::Empty | Source::Stored(_) | Source::Pieces(..) | Source::Origin => Bytes::new(),
     };
-    write(&reply.head, body)
+    let length = Some(body.len() as u64);
+    let report = reply.hold.end(BodyEnd::Whole, length, node.now());
+    node.record(&report);
+    write(&reply.head, &body)
 }
 
 fn write(head: &response::Parts, body: &[u8]) -> Bytes {

@@ -1,0 +1,116 @@
+//! The record of an exchange whose bodies are on their way: it is written when they have ended.
+
+use std::io::{Error, ErrorKind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidegate_core::{BodyEnd, BodySeen, Hold, Timestamp};
+
+use crate::box_error::BoxError;
+use crate::node::Node;
+
+/// What is recorded when the last who watches a body of the exchange has let go of this.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    node: Arc<Node>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Taken at the end.
+    hold: Option<Hold>,
+    /// How the reply's body ended, after how many bytes, and when.
+    reply: Option<(BodyEnd, u64, Timestamp)>,
+}
+
+impl Recording {
+    pub(crate) fn new(node: &Arc<Node>, hold: Hold) -> Arc<Self> {
+        Arc::new(Self {
+            node: Arc::clone(node),
+            state: Mutex::new(State {
+                hold: Some(hold),
+                reply: None,
+            }),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.node.now()
+    }
+
+    /// The origin's body has ended.
+    pub(crate) fn origin_ended(&self, seen: BodySeen) {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hold) = &mut state.hold {
+            hold.origin_ended(seen, now);
+        }
+    }
+
+    fn reply_ended(&self, end: BodyEnd, bytes: u64) {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.reply = Some((end, bytes, now));
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(hold) = state.hold.take() else {
+            return;
+        };
+        let report = match state.reply {
+            Some((end, bytes, at)) => hold.end(end, Some(bytes), at),
+            None => hold.unseen(),
+        };
+        self.node.record(&report);
+    }
+}
+
+/// Watches the body of a reply until it has ended: at its end, or when nobody wants the rest.
+#[derive(Debug)]
+pub(crate) struct ReplyWatch {
+    recording: Arc<Recording>,
+    bytes: u64,
+    has_ended: bool,
+}
+
+impl ReplyWatch {
+    pub(crate) fn new(recording: Arc<Recording>) -> Self {
+        Self {
+            recording,
+            bytes: 0,
+            has_ended: false,
+        }
+    }
+
+    /// So many bytes were handed over.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// The body has ended.
+    pub(crate) fn end(mut self, end: BodyEnd) {
+        self.has_ended = true;
+        self.recording.reply_ended(end, self.bytes);
+    }
+}
+
+impl Drop for ReplyWatch {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.recording.reply_ended(BodyEnd::Unwanted, self.bytes);
+        }
+    }
+}
+
+/// Says how a body ended that fails.
+pub(crate) fn end_of(error: &BoxError) -> BodyEnd {
+    let kind = error.downcast_ref::<Error>().map(Error::kind);
+    if kind == Some(ErrorKind::TimedOut) {
+        BodyEnd::Stalled
+    } else {
+        BodyEnd::Broken
+    }
+}
