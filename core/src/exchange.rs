@@ -46,6 +46,7 @@ use http::{Method, Uri};
 
 use crate::message::client::unmapped;
 use crate::message::request::{Client, Request};
+use crate::message::trace::TraceId;
 use crate::node::Node;
 use crate::problem::Refusal;
 use crate::report::{CacheOutcome, Kind, Report, Subject};
@@ -100,7 +101,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
 /// `client` says who sent it.
 pub fn refuse_unread(refusal: Refusal, client: &Client, now: Timestamp) -> Reply {
     let subject = Subject {
-        trace: client.fresh_trace,
+        trace: TraceId::from_number(client.fresh_trace),
         kind: Kind::Request,
         method: Method::from_bytes(b"-").unwrap_or_default(),
         scheme: client.scheme,

@@ -20,6 +20,7 @@ use crate::breaker::StateName;
 use crate::cache::storable::NotStored;
 use crate::message::geo::Code;
 use crate::message::request::Scheme;
+use crate::message::trace::TraceId;
 use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
@@ -35,9 +36,9 @@ pub struct Report {
     /// head where it does not.
     pub duration_ms: Millis,
     /// The trace id of the request, 32 hexadecimal digits.
-    #[serde(serialize_with = "text::trace")]
+    #[serde(serialize_with = "text::display")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
-    pub trace: u128,
+    pub trace: TraceId,
     /// What started the exchange.
     pub kind: Kind,
     /// Method; `-` if the request could not be read.
@@ -98,7 +99,7 @@ pub struct Report {
 /// What a request says of itself, before anything is decided.
 #[derive(Debug)]
 pub(crate) struct Subject {
-    pub(crate) trace: u128,
+    pub(crate) trace: TraceId,
     pub(crate) kind: Kind,
     pub(crate) method: Method,
     pub(crate) scheme: Scheme,
@@ -139,7 +140,7 @@ impl Report {
             attempts: Vec::new(),
             refusal: None,
             retry_after_ms: None,
-            timeline: Timeline::new(),
+            timeline: Timeline::default(),
             status: 0,
             body: None,
             body_bytes: None,

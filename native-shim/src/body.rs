@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use pin_project_lite::pin_project;
 use tidegate_core::BodyEnd;
 
 use crate::box_error::BoxError;
-use crate::recording::{Recording, ReplyWatch, end_of};
+use crate::recording::{ReplyWatch, end_of};
 use crate::shared_body::Reader;
 use crate::watched::Watched;
 
@@ -101,11 +100,10 @@ impl<B> Body<B> {
     }
 
     /// Lets the record of the exchange wait for the end of this body.
-    pub(crate) fn watch(&mut self, recording: Arc<Recording>)
+    pub(crate) fn watch(&mut self, mut watch: ReplyWatch)
     where
         Self: HttpBody,
     {
-        let watch = ReplyWatch::new(recording);
         if self.is_end_stream() {
             watch.end(BodyEnd::Whole);
         } else {
@@ -146,8 +144,8 @@ where
         let this = self.project();
         let mut kind = this.kind;
         let frame = ready!(kind.as_mut().poll(cx));
-        if this.watch.is_some() {
-            tell(this.watch, frame.as_ref(), kind.is_end_stream());
+        if let Some(watch) = this.watch {
+            tell(watch, frame.as_ref(), kind.is_end_stream());
         }
         Poll::Ready(frame)
     }
@@ -171,24 +169,16 @@ where
 type Polled = Option<Result<Frame<Bytes>, BoxError>>;
 
 /// Tells whoever writes the record what came of the body.
-fn tell(
-    watch: &mut Option<ReplyWatch>,
-    frame: Option<&Result<Frame<Bytes>, BoxError>>,
-    is_last: bool,
-) {
-    let end = match frame {
+fn tell(watch: &mut ReplyWatch, frame: Option<&Result<Frame<Bytes>, BoxError>>, is_last: bool) {
+    match frame {
         Some(Ok(frame)) => {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            if let Some(watch) = watch {
-                watch.count(bytes);
+            watch.count(frame.data_ref().map_or(0, Bytes::len));
+            if is_last {
+                watch.end(BodyEnd::Whole);
             }
-            is_last.then_some(BodyEnd::Whole)
         }
-        Some(Err(error)) => Some(end_of(error)),
-        None => Some(BodyEnd::Whole),
-    };
-    if let Some((watch, end)) = watch.take_if(|_| end.is_some()).zip(end) {
-        watch.end(end);
+        Some(Err(error)) => watch.end(end_of(error)),
+        None => watch.end(BodyEnd::Whole),
     }
 }
 

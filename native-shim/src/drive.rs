@@ -18,7 +18,7 @@ use crate::body::Body;
 use crate::box_error::BoxError;
 use crate::filling;
 use crate::node::{Node, Work};
-use crate::recording::Recording;
+use crate::recording::{Recording, ReplyWatch};
 use crate::request_body::RequestBody;
 use crate::shared_body::SharedBody;
 use crate::store::{self, Entry};
@@ -244,11 +244,17 @@ impl<U: Upstream> Finish<'_, U> {
         }
         let client_reads =
             hold.report().kind == Kind::Request && head.status != StatusCode::SWITCHING_PROTOCOLS;
-        let awaits_origin = hold.awaits_origin();
-        let recording = Recording::new(self.node, hold);
-        if let Some(answer) = self.answer.as_mut().filter(|_| awaits_origin) {
-            answer.watch(Arc::clone(&recording));
-        }
+        let origin = self.answer.as_mut().filter(|_| hold.awaits_origin());
+        let watch = if let Some(origin) = origin {
+            let recording = Recording::new(self.node, hold);
+            origin.watch(Arc::clone(&recording));
+            client_reads.then(|| ReplyWatch::shared(recording))
+        } else if client_reads {
+            Some(ReplyWatch::alone(hold, Arc::clone(self.node)))
+        } else {
+            self.node.record(&hold.unseen());
+            None
+        };
         let mut body = match source {
             Source::Empty => Body::default(),
             Source::Bytes(bytes) => Body::full(bytes),
@@ -259,8 +265,8 @@ impl<U: Upstream> Finish<'_, U> {
         if let Some(fill) = fill {
             body = self.fill(fill, body);
         }
-        if client_reads {
-            body.watch(recording);
+        if let Some(watch) = watch {
+            body.watch(watch);
         }
         if let Some(background) = background {
             self.background(background);
@@ -331,7 +337,7 @@ where
         Source::Bytes(bytes) => Body::full(bytes),
         Source::Empty | Source::Stored(_) | Source::Pieces(..) | Source::Origin => Body::default(),
     };
-    body.watch(Recording::new(node, reply.hold));
+    body.watch(ReplyWatch::alone(reply.hold, Arc::clone(node)));
     Response::from_parts(reply.head, body)
 }
 

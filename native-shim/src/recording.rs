@@ -71,17 +71,34 @@ impl Drop for Recording {
 /// Watches the body of a reply until it has ended: at its end, or when nobody wants the rest.
 #[derive(Debug)]
 pub(crate) struct ReplyWatch {
-    recording: Arc<Recording>,
+    /// Taken at the end.
+    record: Option<Record>,
     bytes: u64,
-    has_ended: bool,
+}
+
+/// Who writes the record.
+#[derive(Debug)]
+enum Record {
+    /// The reply alone.
+    Own(Hold, Arc<Node>),
+    /// Whoever is the last.
+    Shared(Arc<Recording>),
 }
 
 impl ReplyWatch {
-    pub(crate) fn new(recording: Arc<Recording>) -> Self {
+    /// Watches a reply that needs no origin's body.
+    pub(crate) fn alone(hold: Hold, node: Arc<Node>) -> Self {
         Self {
-            recording,
+            record: Some(Record::Own(hold, node)),
             bytes: 0,
-            has_ended: false,
+        }
+    }
+
+    /// Watches a reply beside an origin's body.
+    pub(crate) fn shared(recording: Arc<Recording>) -> Self {
+        Self {
+            record: Some(Record::Shared(recording)),
+            bytes: 0,
         }
     }
 
@@ -91,17 +108,21 @@ impl ReplyWatch {
     }
 
     /// The body has ended.
-    pub(crate) fn end(mut self, end: BodyEnd) {
-        self.has_ended = true;
-        self.recording.reply_ended(end, self.bytes);
+    pub(crate) fn end(&mut self, end: BodyEnd) {
+        match self.record.take() {
+            Some(Record::Own(hold, node)) => {
+                let report = hold.end(end, Some(self.bytes), node.now());
+                node.record(&report);
+            }
+            Some(Record::Shared(recording)) => recording.reply_ended(end, self.bytes),
+            None => {}
+        }
     }
 }
 
 impl Drop for ReplyWatch {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.recording.reply_ended(BodyEnd::Unwanted, self.bytes);
-        }
+        self.end(BodyEnd::Unwanted);
     }
 }
 

@@ -126,11 +126,7 @@ impl Fetching {
 
     /// Takes how long to wait before an origin is asked again.
     fn pause(&mut self) -> Millis {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lower half of the id is the seed"
-        )]
-        let seed = self.exchange.node.seed() ^ self.exchange.request.trace.id as u64;
+        let seed = self.exchange.node.seed() ^ self.exchange.request.trace.id.low();
         let backoff = self
             .exchange
             .route

@@ -25,7 +25,8 @@ const BYTES_FOR_A_SLOW_CALL: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Hold {
     report: Box<Report>,
-    call: Option<Call>,
+    /// In a box, since most replies have none.
+    call: Option<Box<Call>>,
     /// Bytes that the reply announces, if its body is the origin's.
     announced: Option<u64>,
 }
@@ -80,7 +81,7 @@ impl Hold {
     pub(super) fn new(report: Box<Report>, call: Option<Call>) -> Self {
         Self {
             report,
-            call,
+            call: call.map(Box::new),
             announced: None,
         }
     }

@@ -183,7 +183,7 @@ fn from_store(
         Given::Whole => (head, whole(&request.method)),
         Given::Parts(parts) => {
             head.status = StatusCode::PARTIAL_CONTENT; // [9111-3.3-3]
-            let boundary = format!("{:032x}", exchange.request.trace.id);
+            let boundary = exchange.request.trace.id.to_string();
             let pieces = range::write(&mut head.headers, &parts, 0, &boundary);
             (head, Source::Pieces(Arc::clone(bodied), pieces))
         }

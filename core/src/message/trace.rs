@@ -1,15 +1,47 @@
 //! Trace Context (W3C, level 1): `traceparent` passed on, or created.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderValue};
 
 use crate::hash;
 use crate::message::names;
 
+/// The id of a trace: 16 bytes in network order. Not a number of 128 bits: whatever holds one has to
+/// be aligned to 16 bytes, which allocators do slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId([u8; 16]);
+
+impl TraceId {
+    /// Takes a number.
+    pub const fn from_number(id: u128) -> Self {
+        Self(id.to_be_bytes())
+    }
+
+    /// Returns the bytes in network order.
+    pub const fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// Returns the lower half, which is as random as the whole.
+    pub const fn low(self) -> u64 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// In 32 hexadecimal digits.
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
 /// The trace that a request belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
     /// Trace id; never 0.
-    pub id: u128,
+    pub id: TraceId,
     flags: u8,
 }
 
@@ -20,20 +52,16 @@ impl Trace {
             .get(names::TRACEPARENT)
             .and_then(|value| parse(value.as_bytes()));
         given.unwrap_or(Self {
-            id: fresh.max(1),
+            id: TraceId::from_number(fresh.max(1)),
             flags: 1,
         })
     }
 
     /// Writes the `traceparent` of the request's n-th attempt at an origin.
     pub fn write(self, headers: &mut HeaderMap, attempt: u8) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the lower half of the id is the seed"
-        )]
-        let span = hash::draw(self.id as u64, u64::from(attempt)).max(1);
+        let span = hash::draw(self.id.low(), u64::from(attempt)).max(1);
         let mut field = *b"00-iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii-ssssssssssssssss-ff";
-        write_hex(&mut field[3..35], &self.id.to_be_bytes());
+        write_hex(&mut field[3..35], &self.id.bytes());
         write_hex(&mut field[36..52], &span.to_be_bytes());
         write_hex(&mut field[53..], &[self.flags]);
         if let Ok(value) = HeaderValue::from_bytes(&field) {
@@ -52,7 +80,7 @@ fn parse(value: &[u8]) -> Option<Trace> {
     let more = fields.next().is_some();
     let valid = version != 0xff && id != 0 && parent != 0 && !(version == 0 && more);
     valid.then_some(Trace {
-        id,
+        id: TraceId::from_number(id),
         flags: u8::try_from(flags).ok()?,
     })
 }
@@ -90,7 +118,7 @@ mod tests {
     use super::*;
     use crate::cache::tests_support::headers;
 
-    fn id(field: &str) -> u128 {
+    fn id(field: &str) -> TraceId {
         Trace::read(&headers(&[("traceparent", field)]), 7).id
     }
 
@@ -98,11 +126,11 @@ mod tests {
     fn a_valid_trace_is_continued_and_anything_else_starts_a_new_one() {
         assert_eq!(
             id("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c
+            TraceId::from_number(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c)
         );
         assert_eq!(
             id("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"),
-            0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c
+            TraceId::from_number(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c)
         );
         for wrong in [
             "",
@@ -113,13 +141,16 @@ mod tests {
             "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more",
         ] {
-            assert_eq!(id(wrong), 7, "{wrong}");
+            assert_eq!(id(wrong), TraceId::from_number(7), "{wrong}");
         }
     }
 
     #[test]
     fn each_attempt_has_its_own_span() {
-        let trace = Trace { id: 5, flags: 0 };
+        let trace = Trace {
+            id: TraceId::from_number(5),
+            flags: 0,
+        };
         let (mut one, mut two) = (HeaderMap::new(), HeaderMap::new());
         trace.write(&mut one, 1);
         trace.write(&mut two, 2);

@@ -15,10 +15,6 @@ pub(super) fn display<S: Serializer>(
     serializer.collect_str(value)
 }
 
-pub(super) fn trace<S: Serializer>(trace: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{trace:032x}"))
-}
-
 #[expect(clippy::ref_option, reason = "serde gives the field by reference")]
 pub(super) fn fingerprint_option<S: Serializer>(
     key: &Option<u64>,

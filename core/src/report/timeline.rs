@@ -1,6 +1,7 @@
 //! What happened in an exchange, and when.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use crate::time::Millis;
@@ -8,8 +9,8 @@ use crate::time::Millis;
 /// Most entries before the reply. An exchange that has more of them is one of very many attempts.
 const ENTRIES_MAX: usize = 64;
 
-/// Entries for which there is room without another allocation.
-const ENTRIES_USUAL: usize = 6;
+/// Entries for which there is room without an allocation.
+const ENTRIES_USUAL: usize = 8;
 
 /// Something that happened in an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
@@ -41,8 +42,8 @@ pub enum Happening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
-    /// Milliseconds since the request came.
-    pub at_ms: Millis,
+    /// Milliseconds since the request came; at most some 49 days.
+    pub at_ms: u32,
     /// What happened.
     pub event: Happening,
     /// The number of the attempt that it happened to.
@@ -52,21 +53,15 @@ pub struct Entry {
 
 /// What happened in an exchange, in time. Of an exchange with more than 64 entries, those after the
 /// sixty-fourth are left out, except the reply and the end.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(transparent)]
-pub struct Timeline(Vec<Entry>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timeline(SmallVec<[Entry; ENTRIES_USUAL]>);
 
 impl Timeline {
-    pub(crate) fn new() -> Self {
-        Self(Vec::with_capacity(ENTRIES_USUAL))
-    }
-
-    pub(crate) fn push(&mut self, at_ms: Millis, event: Happening, attempt: Option<u8>) {
+    pub(crate) fn push(&mut self, at: Millis, event: Happening, attempt: Option<u8>) {
         let is_last = matches!(event, Happening::Reply | Happening::End);
         if is_last || self.0.len() < ENTRIES_MAX {
             self.0.push(Entry {
-                at_ms,
+                at_ms: u32::try_from(at).unwrap_or(u32::MAX),
                 event,
                 attempt,
             });
@@ -82,7 +77,24 @@ impl Timeline {
     pub fn last(&self, event: Happening) -> Option<Millis> {
         let mut entries = self.0.iter().rev();
         let entry = entries.find(|entry| entry.event == event)?;
-        Some(entry.at_ms)
+        Some(Millis::from(entry.at_ms))
+    }
+}
+
+impl Serialize for Timeline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Timeline {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Timeline".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<Entry>::json_schema(generator)
     }
 }
 
@@ -95,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_timeline_is_bounded_and_keeps_its_end() {
-        let mut timeline = Timeline::new();
+        let mut timeline = Timeline::default();
         for number in 0..100 {
             timeline.push(number, Happening::Fetch, Some(1));
         }

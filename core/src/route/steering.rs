@@ -17,7 +17,7 @@ pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
             let stable = key::affinity(affinity, request, route);
             by_weight(
                 pool,
-                &stable.unwrap_or_else(|| request.trace.id.to_be_bytes().to_vec()),
+                &stable.unwrap_or_else(|| request.trace.id.bytes().to_vec()),
             )
         }
         Steering::Nearest {
