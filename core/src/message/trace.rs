@@ -24,9 +24,9 @@ impl TraceId {
     }
 
     /// Returns the lower half, which is as random as the whole.
-    pub const fn low(self) -> u64 {
-        let [.., a, b, c, d, e, f, g, h] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    pub fn low(self) -> u64 {
+        let half = self.0.last_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(half)
     }
 }
 
