@@ -213,6 +213,14 @@ impl Proxy {
             .any(|l| l == line)
     }
 
+    /// Returns the number that a metric without labels shows.
+    pub fn metric(&self, name: &str) -> u64 {
+        let page = tidegate::Metrics::page(&self.node);
+        page.lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+            .unwrap()
+    }
+
     /// Returns the lines written to the access log since the last look.
     pub fn log(&self) -> String {
         let mut lines = Vec::new();
