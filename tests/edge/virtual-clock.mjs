@@ -156,10 +156,10 @@ function namespace(real, failure) {
     getByName(name) {
       const stub = real.getByName(`${START}-${world}-${name}`);
       return overlay(stub, {
-        fetch(...args) {
+        ask(text) {
           if (failure() === "down") return Promise.reject(new Error("the object is down"));
           if (failure() === "hang") return new Promise(() => {});
-          return tracked(stub.fetch(...args));
+          return tracked(stub.ask(text));
         },
       });
     },
@@ -245,7 +245,7 @@ export default {
     const { pathname } = new URL(request.url);
     if (pathname === "/.test/log") return log();
     if (pathname === "/.test/evict") return evict();
-    if (pathname === "/.test/purge-log") return surroundings.PURGES.getByName("all").fetch("https://purges/", { method: "POST", body: await request.text() });
+    if (pathname === "/.test/purge-log") return new Response(await surroundings.PURGES.getByName("all").ask(await request.text()));
     if (pathname === "/.test/reset") return reset(request, surroundings, context(ctx));
     return worker.fetch(direct(request), surroundings, context(ctx));
   },

@@ -113,8 +113,11 @@ const durable = (name) =>
       return this.#object;
     }
 
-    fetch(request) {
-      return guarded(() => this.#current().fetch(request));
+    // Called by RPC. Most answers are there at once.
+    ask(text) {
+      recover();
+      const answer = this.#current().ask(text);
+      return typeof answer === "string" ? answer : guarded(() => answer);
     }
 
     alarm() {

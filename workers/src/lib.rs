@@ -20,6 +20,7 @@ mod drive;
 mod limit_counter;
 mod limits;
 mod node;
+mod objects;
 mod operations;
 mod origin;
 mod purge_log;

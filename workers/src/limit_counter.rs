@@ -5,13 +5,17 @@
 //! all, an alarm deletes it, and with it the object.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::round::{self, Act, Answer};
-use tidegate_core::limit::{Charge, Quota};
+use tidegate_core::limit::{Charge, Quota, Verdict};
 use tidegate_core::{Millis, Timestamp};
-use worker::{DurableObject, Env, Request, Response, Result, State, durable_object};
+use worker::js_sys::futures::future_to_promise;
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::{Env, Result, State, js_sys, worker_sys};
 
 use crate::clock;
 
@@ -19,8 +23,7 @@ use crate::clock;
 /// charge.
 const KEPT_FOR: Millis = 60_000;
 
-/// What a counter is asked.
-#[derive(Serialize, Deserialize)]
+/// What a counter is asked. Its text is words between spaces: the act, then the numbers.
 pub(crate) struct Ask {
     act: Act,
     amount: u64,
@@ -47,6 +50,44 @@ impl Ask {
         }
     }
 
+    /// Writes it as text.
+    pub(crate) fn write(&self) -> String {
+        let Self {
+            act,
+            amount,
+            period,
+            burst,
+            cost,
+            now,
+        } = self;
+        let act = match act {
+            Act::Peek => "peek",
+            Act::Charge => "charge",
+            Act::Refund => "refund",
+        };
+        let now = now.as_millis();
+        format!("{act} {amount} {period} {burst} {cost} {now}")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (act, numbers) = text.split_once(' ')?;
+        let act = match act {
+            "peek" => Act::Peek,
+            "charge" => Act::Charge,
+            "refund" => Act::Refund,
+            _ => return None,
+        };
+        let [amount, period, burst, cost, now] = read_numbers(numbers)?;
+        Some(Self {
+            act,
+            amount,
+            period,
+            burst,
+            cost,
+            now: Timestamp::from_millis(now),
+        })
+    }
+
     /// Does what is asked, on the state.
     fn act(&self, state: Option<Tat>) -> (Option<Tat>, Answer) {
         let Self {
@@ -66,9 +107,107 @@ impl Ask {
     }
 }
 
-/// One counter.
-#[durable_object]
-pub struct LimitCounter {
+/// Writes an answer as text: the numbers of both verdicts between spaces.
+fn write_answer(answer: &Answer) -> String {
+    let Answer { checked, charged } = answer;
+    format!("{} {}", write_verdict(checked), write_verdict(charged))
+}
+
+fn write_verdict(verdict: &Verdict) -> String {
+    let Verdict {
+        allowed,
+        remaining,
+        reset,
+        retry_after,
+    } = verdict;
+    format!("{} {remaining} {reset} {retry_after}", u8::from(*allowed))
+}
+
+/// Reads what a counter has answered.
+pub(crate) fn read_answer(text: &str) -> Option<Answer> {
+    let numbers: [u64; 8] = read_numbers(text)?;
+    let [
+        checked_allowed,
+        checked_remaining,
+        checked_reset,
+        checked_after,
+        ..,
+    ] = numbers;
+    let [
+        ..,
+        charged_allowed,
+        charged_remaining,
+        charged_reset,
+        charged_after,
+    ] = numbers;
+    Some(Answer {
+        checked: Verdict {
+            allowed: checked_allowed == 1,
+            remaining: checked_remaining,
+            reset: checked_reset,
+            retry_after: checked_after,
+        },
+        charged: Verdict {
+            allowed: charged_allowed == 1,
+            remaining: charged_remaining,
+            reset: charged_reset,
+            retry_after: charged_after,
+        },
+    })
+}
+
+/// Reads exactly so many numbers between spaces.
+fn read_numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
+    let mut words = text.split(' ');
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        *number = words.next()?.parse().ok()?;
+    }
+    words.next().is_none().then_some(numbers)
+}
+
+/// One counter, as `workers/js/entry.mjs` calls it.
+#[wasm_bindgen]
+pub struct LimitCounter(Rc<Counter>);
+
+#[wasm_bindgen]
+impl LimitCounter {
+    /// Begins with what is stored.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: worker_sys::DurableObjectState, _env: Env) -> Self {
+        Self(Rc::new(Counter::new(State::from(state))))
+    }
+
+    /// Answers what is asked: with text, or with a promise of it if the alarm is to be set first.
+    ///
+    /// # Errors
+    /// If the text is not understood, or the state cannot be stored.
+    pub fn ask(&self, text: &str) -> Result<JsValue, JsValue> {
+        let ask = Ask::read(text).ok_or("a counter does not understand what it is asked")?;
+        let (answer, next) = self.0.answer(&ask)?;
+        let answer = JsValue::from(write_answer(&answer));
+        let Some(next) = next.filter(|_| !self.0.prepared.get()) else {
+            return Ok(answer);
+        };
+        let counter = Rc::clone(&self.0);
+        let prepared = async move {
+            counter.prepare_alarm(next).await?;
+            Ok(answer)
+        };
+        Ok(future_to_promise(prepared).into())
+    }
+
+    /// Deletes what is spent.
+    pub fn alarm(&self) -> js_sys::Promise {
+        let counter = Rc::clone(&self.0);
+        future_to_promise(async move {
+            counter.alarm().await?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+}
+
+struct Counter {
     storage: State,
     tat: Cell<Option<Tat>>,
     /// Whether this instance has made sure that the table and the alarm exist.
@@ -81,8 +220,8 @@ struct Row {
     tat: String,
 }
 
-impl DurableObject for LimitCounter {
-    fn new(storage: State, _env: Env) -> Self {
+impl Counter {
+    fn new(storage: State) -> Self {
         // A new object has no table yet.
         let rows = storage
             .storage()
@@ -101,22 +240,18 @@ impl DurableObject for LimitCounter {
         }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let ask: Ask = serde_json::from_str(&request.text().await?)?;
-        // From here to the write nothing is awaited, so no other request comes between.
+    /// Returns the answer and the state after it, if there is one: who is only looked at leaves
+    /// nothing behind. Nothing is awaited, so no other request comes between.
+    fn answer(&self, ask: &Ask) -> Result<(Answer, Option<Tat>)> {
         let before = self.tat.get();
         let (next, answer) = ask.act(before);
-        // Who is only looked at leaves nothing behind.
-        if let Some(next) = next {
-            if before != Some(next) {
-                self.save(next)?;
-            }
-            self.prepare_alarm(next).await?;
+        if let Some(next) = next.filter(|next| before != Some(*next)) {
+            self.save(next)?;
         }
-        Response::ok(serde_json::to_string(&answer)?)
+        Ok((answer, next))
     }
 
-    async fn alarm(&self) -> Result<Response> {
+    async fn alarm(&self) -> Result<()> {
         match self.tat.get() {
             Some(tat) if !tat.is_spent(clock::now()) => {
                 self.prepared.set(false);
@@ -128,11 +263,9 @@ impl DurableObject for LimitCounter {
                 self.storage.storage().delete_all().await?;
             }
         }
-        Response::empty()
+        Ok(())
     }
-}
 
-impl LimitCounter {
     /// The answer leaves the object only when this has reached the disk: the platform sees to that.
     fn save(&self, tat: Tat) -> Result<()> {
         let sql = self.storage.storage().sql();

@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 use tidegate_core::limit::round::{self, Act, Answer, Round};
 use tidegate_core::limit::{Charge, Charged};
 use tidegate_core::{Millis, Timestamp};
-use worker::{Env, Method, Request, RequestInit, Result};
+use worker::Env;
 
-use crate::clock;
-use crate::limit_counter::Ask;
+use crate::limit_counter::{self, Ask};
+use crate::objects;
 use crate::store::entry::hex;
 
 /// Longest wait for a counter.
@@ -31,32 +31,18 @@ pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec
 /// Asks one counter; `None` if it does not answer in time.
 async fn ask(env: &Env, charges: &[Charge], next: round::Ask, now: Timestamp) -> Option<Answer> {
     let charge = charges.get(next.at)?;
-    let asked = Box::pin(request(env, charge, next.act, now));
-    match clock::within(PATIENCE, asked).await {
-        Some(Ok(answer)) => Some(answer),
-        Some(Err(error)) => {
+    match request(env, charge, next.act, now).await {
+        Ok(answer) => Some(answer),
+        Err(error) => {
             worker::console_error!("counter of {}: {error}", charge.limit.name);
-            None
-        }
-        None => {
-            worker::console_error!(
-                "counter of {}: no answer within {PATIENCE} ms",
-                charge.limit.name
-            );
             None
         }
     }
 }
 
-async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result<Answer> {
-    let counter = env
-        .durable_object("LIMITS")?
-        .get_by_name(&hex(charge.key.as_bytes()))?;
-    let ask = serde_json::to_string(&Ask::new(act, charge, now))?;
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post).with_body(Some(ask.into()));
-    let mut response = counter
-        .fetch_with_request(Request::new_with_init("https://limits/", &init)?)
-        .await?;
-    Ok(serde_json::from_str(&response.text().await?)?)
+async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result<Answer, String> {
+    let name = hex(charge.key.as_bytes());
+    let ask = Ask::new(act, charge, now).write();
+    let answer = objects::ask(env, "LIMITS", &name, &ask, PATIENCE).await?;
+    limit_counter::read_answer(&answer).ok_or_else(|| format!("not understood: {answer}"))
 }

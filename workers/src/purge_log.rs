@@ -8,9 +8,9 @@ use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::purge::{Label, Number, NumberedPurge};
-use worker::{
-    DurableObject, Env, Request, Response, Result, SqlStorage, SqlStorageValue, durable_object,
-};
+use worker::wasm_bindgen::JsValue;
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::{Env, Result, SqlStorage, SqlStorageValue, worker_sys};
 
 /// Most labels that the log holds. An isolate that begins reads them all.
 const HELD: u32 = 10_000;
@@ -31,8 +31,8 @@ pub(crate) struct Answer {
     pub(crate) made: Vec<NumberedPurge>,
 }
 
-/// The log.
-#[durable_object]
+/// The log, as `workers/js/entry.mjs` calls it.
+#[wasm_bindgen]
 pub struct PurgeLog {
     storage: worker::State,
     /// Whether this instance has made sure that the table exists.
@@ -58,17 +58,30 @@ struct State {
     dropped: Number,
 }
 
-impl DurableObject for PurgeLog {
-    fn new(storage: worker::State, _env: Env) -> Self {
+#[wasm_bindgen]
+impl PurgeLog {
+    /// Begins with what is stored.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: worker_sys::DurableObjectState, _env: Env) -> Self {
         Self {
-            storage,
+            storage: state.into(),
             prepared: Cell::new(false),
         }
     }
 
-    async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let Ask { since, make } = serde_json::from_str(&request.text().await?)?;
-        // Nothing is awaited from here on, so no other request comes between.
+    /// Answers what is asked; both are JSON.
+    ///
+    /// # Errors
+    /// If the text is not understood, or the log cannot be read or written.
+    pub fn ask(&self, text: &str) -> Result<String, JsValue> {
+        Ok(self.answer(text)?)
+    }
+}
+
+impl PurgeLog {
+    /// Nothing is awaited, so no other request comes between.
+    fn answer(&self, text: &str) -> Result<String> {
+        let Ask { since, make } = serde_json::from_str(text)?;
         self.prepare()?;
         // Read before its own are written: in their place in the table may be others that it does
         // not know of.
@@ -79,11 +92,9 @@ impl DurableObject for PurgeLog {
                 ..own
             });
         }
-        Response::ok(serde_json::to_string(&Answer { made })?)
+        Ok(serde_json::to_string(&Answer { made })?)
     }
-}
 
-impl PurgeLog {
     fn sql(&self) -> SqlStorage {
         self.storage.storage().sql()
     }

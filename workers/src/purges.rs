@@ -10,10 +10,10 @@ use std::cell::Cell;
 
 use tidegate_core::purge::{NumberedPurge, Purge};
 use tidegate_core::{Engine, Millis, Reply, Timestamp};
-use worker::{Env, Method, ObjectNamespace, Request, RequestInit, Result};
+use worker::{Env, Result};
 
-use crate::clock;
 use crate::purge_log::{Answer, Ask};
+use crate::{clock, objects};
 
 /// How long an isolate trusts what it knows.
 const KNOWN_FOR: Millis = 2000;
@@ -29,17 +29,19 @@ thread_local! {
 /// Makes sure that the engine knows what has been purged; says whether it does. If not, nothing
 /// stored may be used.
 pub(crate) async fn known(env: &Env, engine: &Engine) -> bool {
-    let Some(log) = log(env) else { return true };
     let now = clock::now();
     let before = ASKED.get();
     if before.is_some_and(|asked| now.since(asked) < KNOWN_FOR) {
+        return true;
+    }
+    if !has_log(env) {
         return true;
     }
     if before.is_some() {
         // Others of this moment need not ask too.
         ASKED.set(Some(now));
     }
-    match ask(&log, engine, Vec::new()).await {
+    match ask(env, engine, Vec::new()).await {
         Ok(made) => {
             engine.learn(&made);
             ASKED.set(Some(now));
@@ -58,11 +60,11 @@ pub(crate) async fn apply_purges(env: &Env, engine: &Engine, reply: &mut Reply) 
     if reply.purges.is_empty() {
         return;
     }
-    let Some(log) = log(env) else {
+    if !has_log(env) {
         return reply.purges.clear();
-    };
+    }
     match ask(
-        &log,
+        env,
         engine,
         reply
             .purges
@@ -84,12 +86,12 @@ pub(crate) async fn apply_purges(env: &Env, engine: &Engine, reply: &mut Reply) 
 
 /// Makes an operator's purges, everywhere; says whether there is a log to tell.
 pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result<bool> {
-    let Some(log) = log(env) else {
+    if !has_log(env) {
         return Ok(false);
-    };
+    }
     engine.learn(
         &ask(
-            &log,
+            env,
             engine,
             purges
                 .iter()
@@ -101,35 +103,16 @@ pub(crate) async fn make(env: &Env, engine: &Engine, purges: &[Purge]) -> Result
     Ok(true)
 }
 
-fn log(env: &Env) -> Option<ObjectNamespace> {
-    env.durable_object("PURGES").ok()
+fn has_log(env: &Env) -> bool {
+    objects::is_bound(env, "PURGES")
 }
 
-async fn ask(
-    log: &ObjectNamespace,
-    engine: &Engine,
-    make: Vec<NumberedPurge>,
-) -> Result<Vec<NumberedPurge>> {
-    let asked = Box::pin(request(
-        log,
-        Ask {
-            since: engine.last_purge(),
-            make,
-        },
-    ));
-    match clock::within(PATIENCE, asked).await {
-        Some(answer) => Ok(answer?.made),
-        None => Err(format!("no answer within {PATIENCE} ms").into()),
-    }
-}
-
-async fn request(log: &ObjectNamespace, ask: Ask) -> Result<Answer> {
-    let mut init = RequestInit::new();
-    init.with_method(Method::Post)
-        .with_body(Some(serde_json::to_string(&ask)?.into()));
-    let log = log.get_by_name("all")?;
-    let mut response = log
-        .fetch_with_request(Request::new_with_init("https://purges/", &init)?)
-        .await?;
-    Ok(serde_json::from_str(&response.text().await?)?)
+async fn ask(env: &Env, engine: &Engine, make: Vec<NumberedPurge>) -> Result<Vec<NumberedPurge>> {
+    let ask = serde_json::to_string(&Ask {
+        since: engine.last_purge(),
+        make,
+    })?;
+    let answer = objects::ask(env, "PURGES", "all", &ask, PATIENCE).await?;
+    let Answer { made } = serde_json::from_str(&answer)?;
+    Ok(made)
 }
