@@ -3,23 +3,17 @@
 //! At the edge the clock stands still between two I/O operations, so it is read afresh after every
 //! one of them.
 
-use std::future::Future;
-use std::pin::pin;
-use std::time::Duration;
-
-use futures_util::future::{Either, select};
 use tidegate_core::exchange::Event;
 use tidegate_core::{AwaitEvent, Millis, Timestamp};
+use worker::js_sys;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Delay, js_sys};
+
+use crate::tasks;
 
 /// How often a request that waits for another one's fetch looks whether that has ended: promises
 /// cannot be shared between requests.
 const POLL: Millis = 20;
-
-/// The longest time that the platform's timers know: 24 days.
-const TIMER_MAX: Millis = i32::MAX as Millis;
 
 #[wasm_bindgen]
 extern "C" {
@@ -57,19 +51,7 @@ pub(crate) async fn wait(next: &AwaitEvent) {
         } else {
             budget
         };
-        sleep(nap).await;
+        tasks::sleep(nap).await;
         budget = budget.saturating_sub(nap);
     }
-}
-
-/// Waits for the future for so long, and no longer.
-pub(crate) async fn within<F: Future + Unpin>(longest: Millis, future: F) -> Option<F::Output> {
-    match select(future, pin!(sleep(longest))).await {
-        Either::Left((output, _)) => Some(output),
-        Either::Right(_) => None,
-    }
-}
-
-async fn sleep(millis: Millis) {
-    Delay::from(Duration::from_millis(millis.min(TIMER_MAX))).await;
 }

@@ -27,15 +27,16 @@ mod purge_log;
 mod purges;
 mod store;
 mod streams;
+mod tasks;
 
 use futures_util::future::join;
 use tidegate_core::policy::AccessLog;
 use tidegate_core::problem::Refusal;
 use tidegate_core::{Client, RequestBody, Step, exchange};
-use worker::js_sys::futures::future_to_promise;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Context, Env, Result, js_sys, web_sys};
+use worker::worker_sys::Context;
+use worker::{Env, Result, js_sys, web_sys};
 
 use drive::{Rest, Shell};
 use streams::ClientBody;
@@ -43,12 +44,8 @@ use streams::ClientBody;
 /// Answers one request. The promise rejects if that fails, and the caller answers instead, as the
 /// policy says. (The attribute `event(fetch)` would turn every error into a bare 500.)
 #[wasm_bindgen(js_name = fetch)]
-pub fn fetch(
-    request: web_sys::Request,
-    env: Env,
-    ctx: worker::worker_sys::Context,
-) -> js_sys::Promise {
-    future_to_promise(async move { Ok(answer(request, env, Context::new(ctx)).await?.into()) })
+pub fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> js_sys::Promise {
+    tasks::promise(async move { Ok(answer(request, env, ctx).await?.into()) })
 }
 
 /// Bodies stay JavaScript streams: no byte of them enters wasm memory.
@@ -80,7 +77,7 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     drive::invalidate(&ended.reply.invalidate).await;
     let (response, rest) = drive::respond(ended, log)?;
     if rest.is_some() {
-        ctx.wait_until(finish(shell, rest, log));
+        tasks::keep_alive(&ctx, finish(shell, rest, log))?;
     }
     Ok(response)
 }
@@ -142,7 +139,7 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
 /// Called on a fresh instance, after the one that failed.
 #[wasm_bindgen(js_name = failOpenOrigin)]
 pub fn fail_open_origin(request: web_sys::Request, env: Env) -> js_sys::Promise {
-    future_to_promise(async move {
+    tasks::promise(async move {
         if operations::shows_token(&env, &convert::header_map(&request.headers())) {
             return Ok(JsValue::UNDEFINED);
         }

@@ -12,12 +12,11 @@ use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::round::{self, Act, Answer};
 use tidegate_core::limit::{Charge, Quota, Verdict};
 use tidegate_core::{Millis, Timestamp};
-use worker::js_sys::futures::future_to_promise;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Env, Result, State, js_sys, worker_sys};
 
-use crate::clock;
+use crate::{clock, tasks};
 
 /// How long a spent state is kept: setting an alarm is a write, so it is not moved with every
 /// charge.
@@ -194,13 +193,13 @@ impl LimitCounter {
             counter.prepare_alarm(next).await?;
             Ok(answer)
         };
-        Ok(future_to_promise(prepared).into())
+        Ok(tasks::promise(prepared).into())
     }
 
     /// Deletes what is spent.
     pub fn alarm(&self) -> js_sys::Promise {
         let counter = Rc::clone(&self.0);
-        future_to_promise(async move {
+        tasks::promise(async move {
             counter.alarm().await?;
             Ok(JsValue::UNDEFINED)
         })

@@ -11,9 +11,11 @@
 use std::cell::RefCell;
 
 use tidegate_core::{Engine, Millis, Policy, Timestamp};
-use worker::{Context, Env, Result};
+use worker::wasm_bindgen::JsValue;
+use worker::worker_sys::Context;
+use worker::{Env, Result};
 
-use crate::{clock, operations};
+use crate::{clock, operations, tasks};
 
 /// The key of the policy, and that of the last valid one.
 const KEY: &str = "policy";
@@ -56,19 +58,19 @@ pub(crate) async fn engine(env: &Env, ctx: Option<&Context>) -> Result<Engine> {
         None => (first(env, now).await?, false),
     };
     if let Some(ctx) = ctx {
-        look_after(env, ctx, due);
+        look_after(env, ctx, due)?;
     }
     Ok(engine)
 }
 
 /// Does in the background what has to be done: asks KV again, and keeps what is good.
-fn look_after(env: &Env, ctx: &Context, due: bool) {
+fn look_after(env: &Env, ctx: &Context, due: bool) -> Result<()> {
     let unkept = NODE.with_borrow_mut(|node| node.as_mut()?.unkept.take());
     if !due && unkept.is_none() {
-        return;
+        return Ok(());
     }
     let env = env.clone();
-    ctx.wait_until(async move {
+    let work = async move {
         let mut good = unkept;
         if due && let Read::Value(text) = within_patience(&env, KEY).await {
             good = replace(text).or(good);
@@ -76,7 +78,8 @@ fn look_after(env: &Env, ctx: &Context, due: bool) {
         if let Some(good) = good {
             keep(&env, good).await;
         }
-    });
+    };
+    tasks::keep_alive(ctx, work)
 }
 
 /// What reading a key brought.
@@ -159,21 +162,24 @@ async fn begin(env: &Env) -> Result<Beginning> {
 }
 
 async fn within_patience(env: &Env, key: &str) -> Read {
-    if let Some(read) = clock::within(PATIENCE, Box::pin(read(env, key))).await {
-        return read;
-    }
-    worker::console_error!("KV did not answer within {PATIENCE} ms");
-    Read::Failed
-}
-
-async fn read(env: &Env, key: &str) -> Read {
     let Ok(kv) = env.kv("POLICY") else {
         return Read::Nowhere;
     };
-    match kv.get(key).cache_ttl(ASKED_EVERY / 1000).text().await {
-        Ok(text) => Read::Value(text),
-        Err(error) => {
+    let asked = kv.get(key).cache_ttl(ASKED_EVERY / 1000);
+    let value = tasks::promise(async move {
+        // Undefined is for what is not there in time.
+        let text = asked.text().await?;
+        Ok(text.map_or(JsValue::NULL, JsValue::from))
+    });
+    match tasks::within(PATIENCE, &value).await {
+        Some(Ok(text)) => Read::Value(text.as_string()),
+        Some(Err(error)) => {
+            let error = worker::Error::from(error);
             worker::console_error!("{key} in KV cannot be read: {error}");
+            Read::Failed
+        }
+        None => {
+            worker::console_error!("KV did not answer within {PATIENCE} ms");
             Read::Failed
         }
     }

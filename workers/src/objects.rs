@@ -1,10 +1,11 @@
 //! Durable Objects are asked by RPC, text for text.
 
 use tidegate_core::Millis;
-use worker::js_sys::futures::JsFuture;
+use worker::Env;
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Env, js_sys};
+
+use crate::tasks;
 
 #[wasm_bindgen(module = "/js/objects.mjs")]
 extern "C" {
@@ -12,15 +13,9 @@ extern "C" {
     #[wasm_bindgen(js_name = isBound)]
     pub(crate) fn is_bound(env: &Env, binding: &str) -> bool;
 
-    /// A promise of the answer; of undefined if there is none within `patience` milliseconds.
-    #[wasm_bindgen(js_name = ask)]
-    fn ask_object(
-        env: &Env,
-        binding: &str,
-        name: &str,
-        text: &str,
-        patience: f64,
-    ) -> js_sys::Promise;
+    /// A promise of the answer.
+    #[wasm_bindgen(js_name = ask, catch)]
+    fn ask_object(env: &Env, binding: &str, name: &str, text: &str) -> Result<JsValue, JsValue>;
 }
 
 /// Asks the object of this name. Errors are texts for the log.
@@ -31,12 +26,13 @@ pub(crate) async fn ask(
     text: &str,
     patience: Millis,
 ) -> Result<String, String> {
-    #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
-    let asked = ask_object(env, binding, name, text, patience as f64);
-    let answer: JsValue = JsFuture::from(asked).await.map_err(describe)?;
+    let asked = ask_object(env, binding, name, text).map_err(describe)?;
+    let answer = tasks::within(patience, &asked).await;
+    let answer = answer.ok_or_else(|| format!("no answer within {patience} ms"))?;
+    let answer = answer.map_err(describe)?;
     answer
         .as_string()
-        .ok_or_else(|| format!("no answer within {patience} ms"))
+        .ok_or_else(|| "its answer is no text".to_owned())
 }
 
 fn describe(error: JsValue) -> String {

@@ -2,12 +2,11 @@
 
 use http::{Method, StatusCode, header, response};
 use tidegate_core::{Attempt, Failure, FailureKind};
-use worker::js_sys::futures::JsFuture;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Result, js_sys, web_sys};
 
 use crate::streams::ClientBody;
-use crate::{clock, convert};
+use crate::{convert, tasks};
 
 /// An origin's answer: its head for the core, and the runtime's object with its body.
 pub(crate) struct Answer {
@@ -68,9 +67,9 @@ async fn answer(
     body: Option<&ClientBody>,
 ) -> Option<std::result::Result<web_sys::Response, JsValue>> {
     let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
-    let mut pending = JsFuture::from(scope.fetch_with_str_and_init(&attempt.url(), init));
+    let pending = scope.fetch_with_str_and_init(&attempt.url(), init);
     loop {
-        match clock::within(attempt.origin.timeouts.response, &mut pending).await {
+        match tasks::within(attempt.origin.timeouts.response, &pending).await {
             None if body.is_some_and(ClientBody::moved) => {}
             None => return None,
             Some(answer) => return Some(answer.map(JsCast::unchecked_into)),

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::{AwaitLookup, Fill, FillKind, Timestamp};
-use worker::js_sys::futures::JsFuture;
-use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen::JsCast;
 use worker::{Result, js_sys, web_sys};
 
 use crate::convert::Body;
-use crate::{clock, streams};
+use crate::{clock, streams, tasks};
 use entry::{BodyLocation, Entry, Variant};
 
 /// What a lookup found.
@@ -86,7 +85,7 @@ pub(crate) struct Store(web_sys::Cache);
 impl Store {
     pub(crate) async fn open() -> Result<Self> {
         let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
-        let cache = JsFuture::from(scope.caches()?.open("tidegate")).await?;
+        let cache = tasks::wait(&scope.caches()?.open("tidegate")).await?;
         Ok(Self(cache.unchecked_into()))
     }
 
@@ -301,17 +300,17 @@ impl Store {
     }
 
     async fn get(&self, url: &str) -> Result<Option<web_sys::Response>> {
-        let found: JsValue = JsFuture::from(self.0.match_with_str(url)).await?;
+        let found = tasks::wait(&self.0.match_with_str(url)).await?;
         Ok((!found.is_undefined()).then(|| found.unchecked_into()))
     }
 
     async fn put(&self, url: &str, response: web_sys::Response) -> Result<()> {
-        JsFuture::from(self.0.put_with_str(url, &response)).await?;
+        tasks::wait(&self.0.put_with_str(url, &response)).await?;
         Ok(())
     }
 
     async fn delete(&self, url: &str) -> Result<()> {
-        JsFuture::from(self.0.delete_with_str(url)).await?;
+        tasks::wait(&self.0.delete_with_str(url)).await?;
         Ok(())
     }
 }

@@ -6,10 +6,11 @@ use std::ops::Range;
 use tidegate_core::BodyEnd;
 use tidegate_core::cache::range::Piece;
 use worker::js_sys;
-use worker::js_sys::futures::JsFuture;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys::{AbortController, ReadableStream};
+
+use crate::tasks;
 
 #[wasm_bindgen(module = "/js/streams.mjs")]
 extern "C" {
@@ -86,20 +87,19 @@ pub(crate) async fn collect(
         clippy::cast_precision_loss,
         reason = "far below 2^53, and only a bound"
     )]
-    let bytes: JsValue = JsFuture::from(collect_bytes(stream, max as f64)?).await?;
+    let collected = collect_bytes(stream, max as f64)?;
+    let bytes = tasks::wait(&collected).await?;
     Ok(bytes.unchecked_into())
 }
 
 /// How a stream ends, some day.
-pub(crate) struct Ending(js_sys::Promise<js_sys::JsString>);
+pub(crate) struct Ending(JsValue);
 
 impl Ending {
     /// Waits for the end.
     pub(crate) async fn reached(self) -> BodyEnd {
-        let how = JsFuture::from(self.0)
-            .await
-            .ok()
-            .and_then(|how| how.as_string());
+        let how = tasks::wait(&self.0).await;
+        let how = how.ok().and_then(|how| how.as_string());
         match how.as_deref() {
             Some("whole") => BodyEnd::Whole,
             Some("broken") => BodyEnd::Broken,
@@ -116,7 +116,7 @@ pub(crate) fn watched(
     #[expect(clippy::cast_precision_loss, reason = "no body has 2^53 bytes")]
     let length = length.map_or(JsValue::UNDEFINED, |bytes| JsValue::from_f64(bytes as f64));
     let both = watch_stream(stream, length)?;
-    Ok((both.get(0).into(), Ending(both.get(1).unchecked_into())))
+    Ok((both.get(0).into(), Ending(both.get(1))))
 }
 
 /// Makes two streams of one.
