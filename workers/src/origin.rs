@@ -28,16 +28,17 @@ pub(crate) async fn fetch(
     let Ok(abort) = web_sys::AbortController::new() else {
         return Err(fail(FailureKind::Protocol, false));
     };
-    let init = match outbound(attempt, body, &abort) {
-        Ok(init) => init,
+    let pending = match send(attempt, body, &abort) {
+        Ok(pending) => pending,
         Err(error) => {
             worker::console_error!("request to {}: {error}", attempt.origin.name);
             return Err(fail(FailureKind::Protocol, false));
         }
     };
-    match answer(attempt, &init, body).await {
+    match answer(attempt, &pending, body).await {
         Some(Ok(response)) => {
-            let head = head(&response).ok_or_else(|| fail(FailureKind::Protocol, true))?;
+            let head = convert::response_head(&response)
+                .ok_or_else(|| fail(FailureKind::Protocol, true))?;
             match said_by_the_platform(head.status) {
                 Some((kind, sent)) => Err(fail(kind, sent)),
                 None => Ok(Answer { head, response }),
@@ -63,13 +64,11 @@ pub(crate) async fn fetch(
 /// went out.
 async fn answer(
     attempt: &Attempt,
-    init: &web_sys::RequestInit,
+    pending: &js_sys::Promise,
     body: Option<&ClientBody>,
 ) -> Option<std::result::Result<web_sys::Response, JsValue>> {
-    let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
-    let pending = scope.fetch_with_str_and_init(&attempt.url(), init);
     loop {
-        match tasks::within(attempt.origin.timeouts.response, &pending).await {
+        match tasks::within(attempt.origin.timeouts.response, pending).await {
             None if body.is_some_and(ClientBody::moved) => {}
             None => return None,
             Some(answer) => return Some(answer.map(JsCast::unchecked_into)),
@@ -77,11 +76,11 @@ async fn answer(
     }
 }
 
-fn outbound(
+fn send(
     attempt: &Attempt,
     body: Option<&ClientBody>,
     abort: &web_sys::AbortController,
-) -> Result<web_sys::RequestInit> {
+) -> Result<js_sys::Promise> {
     let Attempt { head, upgrade, .. } = attempt;
     let mut fields = head.headers.clone();
     // The platform writes these itself: from the URL, from the body's stream.
@@ -90,37 +89,14 @@ fn outbound(
     if *upgrade {
         fields.remove(header::CONNECTION);
     }
-    let init = web_sys::RequestInit::new();
-    init.set_method(head.method.as_str());
-    init.set_headers(convert::headers(&fields)?.as_ref());
-    init.set_redirect(web_sys::RequestRedirect::Manual);
-    init.set_signal(Some(&abort.signal()));
     // The runtime allows no body here; none is defined for these methods (RFC 9110, sections 9.3.1
     // and 9.3.2).
     let may_have_body = head.method != Method::GET && head.method != Method::HEAD;
-    if let Some(body) = body.filter(|_| attempt.body && may_have_body) {
-        init.set_body(body.open(abort)?.as_ref());
-    }
-    // Encoded bodies stay encoded, byte for byte.
-    convert::set(&init, "encodeResponseBody", &"manual".into())?;
-    convert::set(&init, "cf", &uncached()?)?;
-    Ok(init)
-}
-
-/// Tells the platform's own cache to keep out: the core decides what is stored.
-fn uncached() -> Result<JsValue> {
-    let by_status = js_sys::Object::new();
-    convert::set(&by_status, "100-599", &(-1).into())?;
-    let cf = js_sys::Object::new();
-    convert::set(&cf, "cacheTtlByStatus", &by_status)?;
-    Ok(cf.into())
-}
-
-fn head(response: &web_sys::Response) -> Option<response::Parts> {
-    let (mut head, ()) = http::Response::new(()).into_parts();
-    head.status = StatusCode::from_u16(response.status()).ok()?;
-    head.headers = convert::header_map(&response.headers());
-    Some(head)
+    let body = match body.filter(|_| attempt.body && may_have_body) {
+        Some(body) => body.open(abort)?.into(),
+        None => JsValue::NULL,
+    };
+    convert::request(&attempt.url(), &head.method, &fields, &body, abort)
 }
 
 /// What failed, and whether the request may have reached the origin, where the status is one that
