@@ -130,14 +130,16 @@ globalThis.setTimeout = (callback, delay = 0, ...args) => {
 };
 globalThis.clearTimeout = (id) => timers.delete(id);
 
+// A cache that is opened once is that of the world in which it is used.
 const realOpen = caches.open.bind(caches);
 const urls = new Set();
 caches.open = async (name) => {
-  const cache = await tracked(realOpen(`${name}-${START}-${world}`));
-  const method = (name) => (url, ...args) => {
+  const use = async (method, url, ...args) => {
+    const cache = await realOpen(`${name}-${START}-${world}`);
     urls.add(url);
-    return tracked(cache[name](url, ...args));
+    return cache[method](url, ...args);
   };
+  const method = (method) => (...args) => tracked(use(method, ...args));
   return { match: method("match"), put: method("put"), delete: method("delete") };
 };
 

@@ -10,7 +10,7 @@ use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
 use crate::origin::{self, Answer};
-use crate::store::{Found, Store};
+use crate::store::{self, Found};
 use crate::streams::{self, ClientBody, Ending};
 use crate::{clock, limits, purges};
 
@@ -306,10 +306,7 @@ fn write_log(report: &Report) {
 
 /// A store that fails has nothing stored.
 async fn lookup(next: &tidegate_core::AwaitLookup) -> Found {
-    let found = match Store::open().await {
-        Ok(store) => store.lookup(next).await,
-        Err(error) => Err(error),
-    };
+    let found = store::lookup(next).await;
     found.unwrap_or_else(|error| {
         worker::console_error!("lookup: {error}");
         Found::default()
@@ -322,10 +319,7 @@ pub(crate) async fn store(
     fill: tidegate_core::Fill,
     body: Option<web_sys::ReadableStream>,
 ) -> bool {
-    let stored = match Store::open().await {
-        Ok(store) => store.fill(fill, body).await,
-        Err(error) => Err(error),
-    };
+    let stored = store::fill(fill, body).await;
     if let Err(error) = &stored {
         worker::console_warn!("not stored: {error}");
     }
@@ -335,11 +329,7 @@ pub(crate) async fn store(
 /// Drops what is stored under the keys.
 pub(crate) async fn invalidate(keys: &[tidegate_core::cache::CacheKey]) {
     for key in keys {
-        let dropped = match Store::open().await {
-            Ok(store) => store.invalidate(key).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = dropped {
+        if let Err(error) = store::invalidate(key).await {
             worker::console_error!("not invalidated: {error}");
         }
     }

@@ -15,12 +15,28 @@ use std::sync::Arc;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::{AwaitLookup, Fill, FillKind, Timestamp};
-use worker::wasm_bindgen::JsCast;
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Result, js_sys, web_sys};
 
 use crate::convert::Body;
 use crate::{clock, streams, tasks};
 use entry::{BodyLocation, Entry, Variant};
+
+#[wasm_bindgen(module = "/js/store.mjs")]
+extern "C" {
+    /// A promise of the response at a URL; of undefined if there is none.
+    #[wasm_bindgen(catch)]
+    fn find(url: &str) -> Result<JsValue, JsValue>;
+
+    /// A promise that settles when the response is stored.
+    #[wasm_bindgen(js_name = put, catch)]
+    fn put_response(url: &str, response: &web_sys::Response) -> Result<JsValue, JsValue>;
+
+    /// A promise that settles when nothing is at the URL any more.
+    #[wasm_bindgen(js_name = drop, catch)]
+    fn drop_response(url: &str) -> Result<JsValue, JsValue>;
+}
 
 /// What a lookup found.
 #[derive(Default)]
@@ -48,10 +64,7 @@ impl Found {
         let (Some(BodyLocation::Named(name)), Some(key)) = (body_at, &self.key) else {
             return;
         };
-        let body = match Store::open().await {
-            Ok(store) => store.get(&entry::body_url(key, name)).await,
-            Err(error) => Err(error),
-        };
+        let body = get(&entry::body_url(key, name)).await;
         if let Ok(Some(response)) = body {
             self.discard();
             self.body = Some((Arc::clone(head), response.body()));
@@ -79,240 +92,217 @@ impl Drop for Found {
     }
 }
 
-/// The platform's cache.
-pub(crate) struct Store(web_sys::Cache);
-
-impl Store {
-    pub(crate) async fn open() -> Result<Self> {
-        let scope: web_sys::WorkerGlobalScope = js_sys::global().unchecked_into();
-        let cache = tasks::wait(&scope.caches()?.open("tidegate")).await?;
-        Ok(Self(cache.unchecked_into()))
-    }
-
-    /// Looks a key up: one `match` for a response that does not vary, two for one that does.
-    pub(crate) async fn lookup(&self, next: &AwaitLookup) -> Result<Found> {
-        let Some(Entry {
-            mut variants,
-            mut body,
-        }) = self.entry(next.key()).await?
-        else {
-            return Ok(Found::default());
+/// Looks a key up: one `match` for a response that does not vary, two for one that does.
+pub(crate) async fn lookup(next: &AwaitLookup) -> Result<Found> {
+    let Some(Entry {
+        mut variants,
+        mut body,
+    }) = entry(next.key()).await?
+    else {
+        return Ok(Found::default());
+    };
+    while let Some(chosen) = next.choose(&heads(&variants), clock::now()).cloned() {
+        let Some(at) = variants.iter().position(|v| v.head == chosen) else {
+            break;
         };
-        while let Some(chosen) = next.choose(&heads(&variants), clock::now()).cloned() {
-            let Some(at) = variants.iter().position(|v| v.head == chosen) else {
-                break;
-            };
-            let stream = match variants.get(at).map(|v| &v.body_at) {
-                Some(BodyLocation::Here) => Some(body.take()),
-                Some(BodyLocation::Named(name)) => self
-                    .get(&entry::body_url(next.key(), name))
-                    .await?
-                    .map(|r| r.body()),
-                None => None,
-            };
-            if let Some(stream) = stream {
-                let key = Some(next.key().clone());
-                return Ok(Found {
-                    heads: heads(&variants),
-                    variants,
-                    key,
-                    body: Some((chosen, stream)),
-                });
-            }
-            // The platform has dropped this body: its head is of no use.
-            variants.remove(at);
-        }
-        if let Some(stream) = body {
-            streams::discard(&stream);
-        }
-        Ok(Found {
-            heads: heads(&variants),
-            variants,
-            key: Some(next.key().clone()),
-            body: None,
-        })
-    }
-
-    /// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for
-    /// it may go on afterwards.
-    pub(crate) async fn fill(
-        &self,
-        fill: Fill,
-        fetched: Option<web_sys::ReadableStream>,
-    ) -> Result<()> {
-        match &fill.kind {
-            FillKind::Insert => {
-                // Read whole before any of it is put: the platform may keep the part of a body that
-                // breaks off as if it were all.
-                let body = streams::collect(fetched.as_ref(), fill.body_bytes_max).await?;
-                let Some(head) = fill.completed(body.length().into()) else {
-                    return Err("the body has another length than its head says".into());
-                };
-                self.insert(&fill.key, head, body, fill.joined_max).await
-            }
-            FillKind::Refresh(old) => {
-                fetched.iter().for_each(streams::discard);
-                self.refresh(&fill.key, old, &fill.head).await
-            }
-        }
-    }
-
-    /// Drops all responses stored under a key.
-    pub(crate) async fn invalidate(&self, key: &CacheKey) -> Result<()> {
-        let Some(entry) = self.entry(key).await? else {
-            return Ok(());
+        let stream = match variants.get(at).map(|v| &v.body_at) {
+            Some(BodyLocation::Here) => Some(body.take()),
+            Some(BodyLocation::Named(name)) => get(&entry::body_url(next.key(), name))
+                .await?
+                .map(|r| r.body()),
+            None => None,
         };
-        self.delete(&entry::url(key)).await?;
-        for variant in &entry.variants {
-            if let BodyLocation::Named(name) = &variant.body_at {
-                self.delete(&entry::body_url(key, name)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn insert(
-        &self,
-        key: &CacheKey,
-        head: Arc<Stored>,
-        body: js_sys::Uint8Array,
-        joined_max: u64,
-    ) -> Result<()> {
-        let now = clock::now();
-        let (mut variants, mut first) = match self.entry(key).await? {
-            Some(entry) => (entry.variants, entry.body),
-            None => (Vec::new(), None),
-        };
-        variants.retain(|v| v.head.expires() > now);
-        let Put {
-            at,
-            head,
-            before,
-            after,
-        } = put(&heads(&variants), head, joined_max);
-        let mut body = body;
-        if let Some(old) = at
-            .filter(|_| !(before.is_empty() && after.is_empty()))
-            .and_then(|at| variants.get(at))
-        {
-            let old = self.body_of(key, old, first.take()).await?;
-            body = streams::join(&old, &before, &body, &after);
-        }
-        let alone = variants.is_empty() || (variants.len() == 1 && at == Some(0));
-        if alone {
-            first.iter().for_each(streams::discard);
-            return self
-                .put(&entry::url(key), entry::alone(&head, body, now)?)
-                .await;
-        }
-        // The first response moves out of the entry when a second one comes.
-        if let Some(variant) = variants
-            .iter_mut()
-            .find(|v| v.body_at == BodyLocation::Here)
-        {
-            variant.body_at = BodyLocation::Named(entry::new_name());
-            self.put_body(
+        if let Some(stream) = stream {
+            let key = Some(next.key().clone());
+            return Ok(Found {
+                heads: heads(&variants),
+                variants,
                 key,
-                variant,
-                streams::collect(first.as_ref(), u64::MAX).await?,
-                now,
-            )
-            .await?;
+                body: Some((chosen, stream)),
+            });
         }
-        let new = Variant {
-            head,
-            body_at: BodyLocation::Named(entry::new_name()),
-        };
-        self.put_body(key, &new, body, now).await?;
-        match at.and_then(|at| variants.get_mut(at)) {
-            Some(old) => *old = new,
-            None => variants.push(new),
+        // The platform has dropped this body: its head is of no use.
+        variants.remove(at);
+    }
+    if let Some(stream) = body {
+        streams::discard(&stream);
+    }
+    Ok(Found {
+        heads: heads(&variants),
+        variants,
+        key: Some(next.key().clone()),
+        body: None,
+    })
+}
+
+/// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for
+/// it may go on afterwards.
+pub(crate) async fn fill(fill: Fill, fetched: Option<web_sys::ReadableStream>) -> Result<()> {
+    match &fill.kind {
+        FillKind::Insert => {
+            // Read whole before any of it is put: the platform may keep the part of a body that
+            // breaks off as if it were all.
+            let body = streams::collect(fetched.as_ref(), fill.body_bytes_max).await?;
+            let Some(head) = fill.completed(body.length().into()) else {
+                return Err("the body has another length than its head says".into());
+            };
+            insert(&fill.key, head, body, fill.joined_max).await
         }
-        self.put(&entry::url(key), entry::several(&variants, now)?)
-            .await
-    }
-
-    /// A head that shares its entry with the body cannot be replaced alone: the body is read from
-    /// the old entry and put into the new one.
-    async fn refresh(&self, key: &CacheKey, old: &Arc<Stored>, new: &Arc<Stored>) -> Result<()> {
-        let Some(Entry { mut variants, body }) = self.entry(key).await? else {
-            return Ok(());
-        };
-        let now = clock::now();
-        let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else {
-            body.iter().for_each(streams::discard);
-            return Ok(());
-        };
-        if new.vary != old.vary {
-            // A variant of its own, with a copy of the body.
-            let body = self.body_of(key, variant, body).await?;
-            return self.insert(key, Arc::clone(new), body, 0).await;
+        FillKind::Refresh(old) => {
+            fetched.iter().for_each(streams::discard);
+            refresh(&fill.key, old, &fill.head).await
         }
-        variant.head = Arc::clone(new);
-        let response = match variant.body_at {
-            BodyLocation::Here => {
-                entry::alone(new, streams::collect(body.as_ref(), u64::MAX).await?, now)?
-            }
-            BodyLocation::Named(_) => entry::several(&variants, now)?,
-        };
-        self.put(&entry::url(key), response).await
     }
+}
 
-    /// Reads a stored body; `first` is the one in the entry.
-    async fn body_of(
-        &self,
-        key: &CacheKey,
-        variant: &Variant,
-        first: Option<web_sys::ReadableStream>,
-    ) -> Result<js_sys::Uint8Array> {
-        let stream = match &variant.body_at {
-            BodyLocation::Here => first,
-            BodyLocation::Named(name) => {
-                let response = self.get(&entry::body_url(key, name)).await?;
-                response.ok_or("the platform has dropped the body")?.body()
-            }
-        };
-        Ok(streams::collect(stream.as_ref(), u64::MAX).await?)
+/// Drops all responses stored under a key.
+pub(crate) async fn invalidate(key: &CacheKey) -> Result<()> {
+    let Some(entry) = entry(key).await? else {
+        return Ok(());
+    };
+    delete(&entry::url(key)).await?;
+    for variant in &entry.variants {
+        if let BodyLocation::Named(name) = &variant.body_at {
+            delete(&entry::body_url(key, name)).await?;
+        }
     }
+    Ok(())
+}
 
-    async fn entry(&self, key: &CacheKey) -> Result<Option<Entry>> {
-        Ok(self
-            .get(&entry::url(key))
-            .await?
-            .and_then(|response| Entry::read(&response)))
+async fn insert(
+    key: &CacheKey,
+    head: Arc<Stored>,
+    body: js_sys::Uint8Array,
+    joined_max: u64,
+) -> Result<()> {
+    let now = clock::now();
+    let (mut variants, mut first) = match entry(key).await? {
+        Some(entry) => (entry.variants, entry.body),
+        None => (Vec::new(), None),
+    };
+    variants.retain(|v| v.head.expires() > now);
+    let Put {
+        at,
+        head,
+        before,
+        after,
+    } = put(&heads(&variants), head, joined_max);
+    let mut body = body;
+    if let Some(old) = at
+        .filter(|_| !(before.is_empty() && after.is_empty()))
+        .and_then(|at| variants.get(at))
+    {
+        let old = body_of(key, old, first.take()).await?;
+        body = streams::join(&old, &before, &body, &after);
     }
-
-    async fn put_body(
-        &self,
-        key: &CacheKey,
-        variant: &Variant,
-        body: js_sys::Uint8Array,
-        now: Timestamp,
-    ) -> Result<()> {
-        let BodyLocation::Named(name) = &variant.body_at else {
-            return Ok(());
-        };
-        self.put(
-            &entry::body_url(key, name),
-            entry::body(&variant.head, body, now)?,
+    let alone = variants.is_empty() || (variants.len() == 1 && at == Some(0));
+    if alone {
+        first.iter().for_each(streams::discard);
+        return put_entry(&entry::url(key), entry::alone(&head, body, now)?).await;
+    }
+    // The first response moves out of the entry when a second one comes.
+    if let Some(variant) = variants
+        .iter_mut()
+        .find(|v| v.body_at == BodyLocation::Here)
+    {
+        variant.body_at = BodyLocation::Named(entry::new_name());
+        put_body(
+            key,
+            variant,
+            streams::collect(first.as_ref(), u64::MAX).await?,
+            now,
         )
-        .await
+        .await?;
     }
+    let new = Variant {
+        head,
+        body_at: BodyLocation::Named(entry::new_name()),
+    };
+    put_body(key, &new, body, now).await?;
+    match at.and_then(|at| variants.get_mut(at)) {
+        Some(old) => *old = new,
+        None => variants.push(new),
+    }
+    put_entry(&entry::url(key), entry::several(&variants, now)?).await
+}
 
-    async fn get(&self, url: &str) -> Result<Option<web_sys::Response>> {
-        let found = tasks::wait(&self.0.match_with_str(url)).await?;
-        Ok((!found.is_undefined()).then(|| found.unchecked_into()))
+/// A head that shares its entry with the body cannot be replaced alone: the body is read from
+/// the old entry and put into the new one.
+async fn refresh(key: &CacheKey, old: &Arc<Stored>, new: &Arc<Stored>) -> Result<()> {
+    let Some(Entry { mut variants, body }) = entry(key).await? else {
+        return Ok(());
+    };
+    let now = clock::now();
+    let Some(variant) = variants.iter_mut().find(|v| v.head == *old) else {
+        body.iter().for_each(streams::discard);
+        return Ok(());
+    };
+    if new.vary != old.vary {
+        // A variant of its own, with a copy of the body.
+        let body = body_of(key, variant, body).await?;
+        return insert(key, Arc::clone(new), body, 0).await;
     }
+    variant.head = Arc::clone(new);
+    let response = match variant.body_at {
+        BodyLocation::Here => {
+            entry::alone(new, streams::collect(body.as_ref(), u64::MAX).await?, now)?
+        }
+        BodyLocation::Named(_) => entry::several(&variants, now)?,
+    };
+    put_entry(&entry::url(key), response).await
+}
 
-    async fn put(&self, url: &str, response: web_sys::Response) -> Result<()> {
-        tasks::wait(&self.0.put_with_str(url, &response)).await?;
-        Ok(())
-    }
+/// Reads a stored body; `first` is the one in the entry.
+async fn body_of(
+    key: &CacheKey,
+    variant: &Variant,
+    first: Option<web_sys::ReadableStream>,
+) -> Result<js_sys::Uint8Array> {
+    let stream = match &variant.body_at {
+        BodyLocation::Here => first,
+        BodyLocation::Named(name) => {
+            let response = get(&entry::body_url(key, name)).await?;
+            response.ok_or("the platform has dropped the body")?.body()
+        }
+    };
+    Ok(streams::collect(stream.as_ref(), u64::MAX).await?)
+}
 
-    async fn delete(&self, url: &str) -> Result<()> {
-        tasks::wait(&self.0.delete_with_str(url)).await?;
-        Ok(())
-    }
+async fn entry(key: &CacheKey) -> Result<Option<Entry>> {
+    Ok(get(&entry::url(key))
+        .await?
+        .and_then(|response| Entry::read(&response)))
+}
+
+async fn put_body(
+    key: &CacheKey,
+    variant: &Variant,
+    body: js_sys::Uint8Array,
+    now: Timestamp,
+) -> Result<()> {
+    let BodyLocation::Named(name) = &variant.body_at else {
+        return Ok(());
+    };
+    put_entry(
+        &entry::body_url(key, name),
+        entry::body(&variant.head, body, now)?,
+    )
+    .await
+}
+
+async fn get(url: &str) -> Result<Option<web_sys::Response>> {
+    let found = tasks::wait(&find(url)?).await?;
+    Ok((!found.is_undefined()).then(|| found.unchecked_into()))
+}
+
+async fn put_entry(url: &str, response: web_sys::Response) -> Result<()> {
+    tasks::wait(&put_response(url, &response)?).await?;
+    Ok(())
+}
+
+async fn delete(url: &str) -> Result<()> {
+    tasks::wait(&drop_response(url)?).await?;
+    Ok(())
 }
 
 fn heads(variants: &[Variant]) -> Vec<Arc<Stored>> {

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use tidegate_core::cache::variants::VARIANTS_MAX;
 use tidegate_core::cache::{CacheKey, Stored, record};
 use tidegate_core::{Millis, Timestamp};
+use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Result, js_sys, web_sys};
 
 use crate::convert::Body;
@@ -29,6 +30,12 @@ const BODY_OUTLIVES_HEAD: Millis = 86_400_000;
 
 /// Most bytes of heads in one entry. The platform bounds the fields of a response too.
 const HEADS_BYTES_MAX: usize = 64 << 10;
+
+#[wasm_bindgen(module = "/js/store.mjs")]
+extern "C" {
+    /// The fields `tidegate-0` and so on that are there, so many at most: a line each.
+    fn heads(response: &web_sys::Response, most: usize) -> String;
+}
 
 /// What lies under one key.
 pub(super) struct Entry {
@@ -54,12 +61,8 @@ pub(super) enum BodyLocation {
 impl Entry {
     /// Reads an entry; `None` if another version of this program wrote it.
     pub(super) fn read(response: &web_sys::Response) -> Option<Self> {
-        let fields = response.headers();
-        let line = |at: usize| fields.get(&format!("tidegate-{at}")).ok().flatten();
-        let variants: Vec<Variant> = (0..VARIANTS_MAX)
-            .map_while(line)
-            .map(|line| variant(&line))
-            .collect::<Option<_>>()?;
+        let heads = heads(response, VARIANTS_MAX);
+        let variants: Vec<Variant> = heads.lines().map(variant).collect::<Option<_>>()?;
         (!variants.is_empty()).then(|| Self {
             variants,
             body: response.body(),
