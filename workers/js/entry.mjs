@@ -6,9 +6,11 @@
 import { DurableObject } from "cloudflare:workers";
 import * as wasm from "../build/bind/index.js";
 
-// Made by workers-rs: `criticalError` is set when the instance has failed, `instanceId` counts instances.
+// Made by workers-rs: `criticalError` is set when the instance has failed, `instanceId` counts
+// instances.
 const state = wasm.__worker_init_state();
-const inFlight = new Set();
+// What the module has promised.
+const inFlight = wasm.inFlight();
 
 let failed = false;
 Object.defineProperty(state, "criticalError", {
@@ -16,7 +18,7 @@ Object.defineProperty(state, "criticalError", {
   set(value) {
     failed = value;
     if (!value) return;
-    for (const reject of inFlight) reject(new Error("the wasm instance failed"));
+    for (const { reject } of inFlight) reject(new Error("the wasm instance failed"));
     inFlight.clear();
   },
 });
@@ -27,28 +29,12 @@ function recover() {
   failed = false;
 }
 
-// Settles as `start()` does, or rejects as soon as the instance fails.
-function guarded(start) {
-  const { promise, resolve, reject } = Promise.withResolvers();
-  inFlight.add(reject);
-  const settle = (how) => (value) => {
-    inFlight.delete(reject);
-    how(value);
-  };
-  try {
-    recover();
-    start().then(settle(resolve), settle(reject));
-  } catch (error) {
-    settle(reject)(error);
-  }
-  return promise;
-}
-
 // Answers for an exchange that failed: as the policy says, with an origin's unchecked answer or a refusal.
 async function instead(request, env, error) {
   console.error(`the exchange failed: ${error}`);
   try {
-    const origin = await guarded(() => wasm.failOpenOrigin(request, env));
+    recover();
+    const origin = await wasm.failOpenOrigin(request, env);
     // The origin may have seen the request already: only what is safe is sent again.
     if (origin !== undefined && ["GET", "HEAD"].includes(request.method)) {
       const answer = await fetch(unchecked(request, origin));
@@ -92,10 +78,19 @@ function refusal() {
 
 export default {
   fetch(request, env, ctx) {
-    const exchange = guarded(() => wasm.fetch(request, env, ctx));
-    // A client that goes away must not freeze the exchange half way: it ends, and gives back what it holds.
-    ctx.waitUntil(exchange.catch(() => {}));
-    return exchange.catch((error) => instead(request, env, error));
+    let exchange;
+    try {
+      recover();
+      exchange = wasm.fetch(request, env, ctx);
+    } catch (error) {
+      return instead(request, env, error);
+    }
+    if (exchange instanceof Response) return exchange;
+    const answer = exchange.catch((error) => instead(request, env, error));
+    // A client that goes away must not freeze the exchange half way: it ends, and gives back what
+    // it holds.
+    ctx.waitUntil(answer);
+    return answer;
   },
 };
 
@@ -113,15 +108,15 @@ const durable = (name) =>
       return this.#object;
     }
 
-    // Called by RPC. Most answers are there at once.
+    // Called by RPC. Returns text, or a promise of it.
     ask(text) {
       recover();
-      const answer = this.#current().ask(text);
-      return typeof answer === "string" ? answer : guarded(() => answer);
+      return this.#current().ask(text);
     }
 
     alarm() {
-      return guarded(() => this.#current().alarm());
+      recover();
+      return this.#current().alarm();
     }
   };
 

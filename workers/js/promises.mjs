@@ -11,6 +11,21 @@ export function watch(promise, id, settled) {
   );
 }
 
+// All that `pending` has made and that has not settled.
+export const inFlight = new Set();
+
+export function pending() {
+  const made = Promise.withResolvers();
+  inFlight.add(made);
+  return made;
+}
+
+export function settle(made, isResolved, value) {
+  inFlight.delete(made);
+  if (isResolved) made.resolve(value);
+  else made.reject(value);
+}
+
 // Settles as the promise does, or resolves to undefined after so many milliseconds.
 export function within(promise, millis) {
   return new Promise((resolve, reject) => {

@@ -36,16 +36,20 @@ use tidegate_core::{Client, RequestBody, Step, exchange};
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::worker_sys::Context;
-use worker::{Env, Result, js_sys, web_sys};
+use worker::{Env, Result, web_sys};
 
 use drive::{Rest, Shell};
 use streams::ClientBody;
 
-/// Answers one request. The promise rejects if that fails, and the caller answers instead, as the
-/// policy says. (The attribute `event(fetch)` would turn every error into a bare 500.)
+/// Answers one request: with a response, or with a promise of it. If that fails the caller answers
+/// instead, as the policy says. (The attribute `event(fetch)` would turn every error into a bare
+/// 500.)
+///
+/// # Errors
+/// If the request cannot be answered.
 #[wasm_bindgen(js_name = fetch)]
-pub fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> js_sys::Promise {
-    tasks::promise(async move { Ok(answer(request, env, ctx).await?.into()) })
+pub fn fetch(request: web_sys::Request, env: Env, ctx: Context) -> Result<JsValue, JsValue> {
+    tasks::begin(async move { Ok(answer(request, env, ctx).await?.into()) })
 }
 
 /// Bodies stay JavaScript streams: no byte of them enters wasm memory.
@@ -132,14 +136,24 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
     }
 }
 
-/// Resolves to the origin that gets a request unchecked when this Worker has failed to answer it;
-/// to undefined if the policy refuses it then, or if it is an operator's: its token is not for
+/// Returns what the caller rejects when this instance has failed: a set of objects with a function
+/// `reject`.
+#[wasm_bindgen(js_name = inFlight)]
+pub fn in_flight() -> JsValue {
+    tasks::in_flight()
+}
+
+/// Returns the origin, or a promise of it, that gets a request unchecked when this Worker has
+/// failed to answer it; undefined if the policy refuses it then, or if it is an operator's: its token is not for
 /// origins.
 ///
 /// Called on a fresh instance, after the one that failed.
+///
+/// # Errors
+/// If there is no policy.
 #[wasm_bindgen(js_name = failOpenOrigin)]
-pub fn fail_open_origin(request: web_sys::Request, env: Env) -> js_sys::Promise {
-    tasks::promise(async move {
+pub fn fail_open_origin(request: web_sys::Request, env: Env) -> Result<JsValue, JsValue> {
+    tasks::begin(async move {
         if operations::shows_token(&env, &convert::header_map(&request.headers())) {
             return Ok(JsValue::UNDEFINED);
         }

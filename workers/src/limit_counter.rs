@@ -14,7 +14,7 @@ use tidegate_core::limit::{Charge, Quota, Verdict};
 use tidegate_core::{Millis, Timestamp};
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Env, Result, State, js_sys, worker_sys};
+use worker::{Env, Result, State, worker_sys};
 
 use crate::{clock, tasks};
 
@@ -193,13 +193,16 @@ impl LimitCounter {
             counter.prepare_alarm(next).await?;
             Ok(answer)
         };
-        Ok(tasks::promise(prepared).into())
+        tasks::begin(prepared)
     }
 
     /// Deletes what is spent.
-    pub fn alarm(&self) -> js_sys::Promise {
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub fn alarm(&self) -> Result<JsValue, JsValue> {
         let counter = Rc::clone(&self.0);
-        tasks::promise(async move {
+        tasks::begin(async move {
             counter.alarm().await?;
             Ok(JsValue::UNDEFINED)
         })

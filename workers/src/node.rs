@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use tidegate_core::{Engine, Millis, Policy, Timestamp};
 use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::Context;
-use worker::{Env, Result};
+use worker::{Env, Result, js_sys};
 
 use crate::{clock, operations, tasks};
 
@@ -166,12 +166,16 @@ async fn within_patience(env: &Env, key: &str) -> Read {
         return Read::Nowhere;
     };
     let asked = kv.get(key).cache_ttl(ASKED_EVERY / 1000);
-    let value = tasks::promise(async move {
+    let value = tasks::begin(async move {
         // Undefined is for what is not there in time.
         let text = asked.text().await?;
         Ok(text.map_or(JsValue::NULL, JsValue::from))
     });
-    match tasks::within(PATIENCE, &value).await {
+    let read = match value {
+        Ok(value) => tasks::within(PATIENCE, &js_sys::Promise::resolve(&value)).await,
+        Err(error) => Some(Err(error)),
+    };
+    match read {
         Some(Ok(text)) => Read::Value(text.as_string()),
         Some(Err(error)) => {
             let error = worker::Error::from(error);

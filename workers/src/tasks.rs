@@ -8,12 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use tidegate_core::Millis;
-use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::{Closure, wasm_bindgen};
+use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{js_sys, worker_sys};
 
 #[wasm_bindgen(module = "/js/promises.mjs")]
@@ -24,6 +25,23 @@ extern "C" {
     /// A promise that settles as the other one, or resolves to undefined after so long.
     #[wasm_bindgen(js_name = within)]
     fn settle_within(promise: &JsValue, millis: f64) -> js_sys::Promise;
+
+    /// A promise, and what settles it; it rejects if this instance fails.
+    #[wasm_bindgen(js_name = pending)]
+    fn make_pending() -> Pending;
+
+    /// Settles it.
+    #[wasm_bindgen(js_name = settle)]
+    fn settle_pending(pending: &Pending, is_resolved: bool, value: JsValue);
+
+    /// What has not settled.
+    #[wasm_bindgen(thread_local_v2, js_name = inFlight)]
+    static IN_FLIGHT: JsValue;
+
+    type Pending;
+
+    #[wasm_bindgen(method, getter)]
+    fn promise(this: &Pending) -> JsValue;
 
     /// A promise that resolves after so long.
     #[wasm_bindgen(js_name = sleep)]
@@ -61,17 +79,53 @@ fn new_id() -> u64 {
     LAST.get()
 }
 
-/// Runs a future, at once as far as it goes. The promise settles with its outcome.
-pub(crate) fn promise<F>(future: F) -> js_sys::Promise
+/// What was promised and has not settled: a set of objects with a function `reject`.
+pub(crate) fn in_flight() -> JsValue {
+    IN_FLIGHT.with(JsValue::clone)
+}
+
+/// What is known of a future that was begun.
+#[derive(Default)]
+enum Outcome {
+    #[default]
+    Unknown,
+    Known(Result<JsValue, JsValue>),
+    Awaited(Pending),
+}
+
+/// Runs a future, at once as far as it goes. Returns its outcome if it has ended so, else a promise
+/// of it.
+pub(crate) fn begin<F>(future: F) -> Result<JsValue, JsValue>
 where
     F: Future<Output = Result<JsValue, JsValue>> + 'static,
 {
-    let mut future = Some(future);
-    js_sys::Promise::new(&mut |resolve, reject| {
-        if let Some(future) = future.take() {
-            spawn(settle(future, resolve, reject));
+    let outcome = Rc::new(RefCell::new(Outcome::Unknown));
+    spawn(tell(future, Rc::clone(&outcome)));
+    if let Outcome::Known(known) = outcome.take() {
+        return known;
+    }
+    let pending = make_pending();
+    let promise = pending.promise();
+    outcome.replace(Outcome::Awaited(pending));
+    Ok(promise)
+}
+
+/// Drives a future to its end, and tells who wants to know.
+async fn tell<F>(future: F, outcome: Rc<RefCell<Outcome>>)
+where
+    F: Future<Output = Result<JsValue, JsValue>>,
+{
+    let known = future.await;
+    match outcome.take() {
+        Outcome::Awaited(pending) => {
+            let is_resolved = known.is_ok();
+            let (Ok(value) | Err(value)) = known;
+            settle_pending(&pending, is_resolved, value);
         }
-    })
+        Outcome::Unknown | Outcome::Known(_) => {
+            outcome.replace(Outcome::Known(known));
+        }
+    }
 }
 
 /// Runs a future that the platform must not end with the request.
@@ -79,23 +133,14 @@ pub(crate) fn keep_alive(
     request: &worker_sys::Context,
     future: impl Future<Output = ()> + 'static,
 ) -> Result<(), worker::Error> {
-    let ended = promise(async move {
+    let ended = begin(async move {
         future.await;
         Ok(JsValue::UNDEFINED)
-    });
-    Ok(request.wait_until(&ended)?)
-}
-
-/// Drives a future to its end, and hands its outcome to one of two functions.
-async fn settle<F>(future: F, resolve: js_sys::Function, reject: js_sys::Function)
-where
-    F: Future<Output = Result<JsValue, JsValue>>,
-{
-    // Functions that settle a promise do not throw.
-    let _ = match future.await {
-        Ok(value) => resolve.call1(&JsValue::UNDEFINED, &value),
-        Err(error) => reject.call1(&JsValue::UNDEFINED, &error),
-    };
+    })?;
+    if !ended.is_undefined() {
+        request.wait_until(&ended.unchecked_into())?;
+    }
+    Ok(())
 }
 
 fn spawn(future: impl Future<Output = ()> + 'static) {
