@@ -87,7 +87,11 @@ impl Shell {
 /// Stores what an exchange ended with, for which no client waits. Returns whether the store has
 /// taken all that it was given.
 pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
-    let Ended { reply, answer, .. } = ended;
+    let Ended {
+        reply,
+        found,
+        answer,
+    } = ended;
     invalidate(&reply.invalidate).await;
     let fetched = Fetched::watch(answer.as_ref(), reply.hold.awaits_origin());
     let record = Record {
@@ -99,7 +103,7 @@ pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
     let body = fetched.body;
     let fill = async {
         if let Some(fill) = reply.fill {
-            store(fill, body).await
+            Filling::new(fill, body, &found).store().await
         } else {
             body.iter().for_each(streams::discard);
             true
@@ -276,7 +280,7 @@ pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Res
     Ok((
         convert::response(&head, body)?,
         Rest {
-            fill: fill.map(|fill| (fill, copy)),
+            fill: fill.map(|fill| Filling::new(fill, copy, &found)),
             background,
             record: record(seen),
         },
@@ -285,7 +289,7 @@ pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Res
 
 /// What is done after the client has its answer.
 pub(crate) struct Rest {
-    pub(crate) fill: Option<(tidegate_core::Fill, Option<web_sys::ReadableStream>)>,
+    pub(crate) fill: Option<Filling>,
     pub(crate) background: Option<Background>,
     pub(crate) record: Option<Record>,
 }
@@ -313,17 +317,36 @@ async fn lookup(next: &tidegate_core::AwaitLookup) -> Found {
     })
 }
 
-/// Stores a response, and returns whether it is stored. What cannot be stored is fetched again by
-/// the next request.
-pub(crate) async fn store(
+/// What is to be stored.
+pub(crate) struct Filling {
     fill: tidegate_core::Fill,
     body: Option<web_sys::ReadableStream>,
-) -> bool {
-    let stored = store::fill(fill, body).await;
-    if let Err(error) = &stored {
-        worker::console_warn!("not stored: {error}");
+    /// Whether nothing was stored under the key when the exchange looked.
+    is_first: bool,
+}
+
+impl Filling {
+    fn new(
+        fill: tidegate_core::Fill,
+        body: Option<web_sys::ReadableStream>,
+        found: &Found,
+    ) -> Self {
+        Self {
+            is_first: found.is_nothing_under(&fill.key),
+            fill,
+            body,
+        }
     }
-    stored.is_ok()
+
+    /// Stores it, and returns whether it is stored. What cannot be stored is fetched again by the
+    /// next request.
+    pub(crate) async fn store(self) -> bool {
+        let stored = store::fill(self.fill, self.body, self.is_first).await;
+        if let Err(error) = &stored {
+            worker::console_warn!("not stored: {error}");
+        }
+        stored.is_ok()
+    }
 }
 
 /// Drops what is stored under the keys.

@@ -116,8 +116,8 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
         record,
     } = rest;
     let store = async {
-        if let Some((fill, body)) = fill {
-            drive::store(fill, body).await;
+        if let Some(filling) = fill {
+            filling.store().await;
         }
     };
     let write = async {

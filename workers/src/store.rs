@@ -5,13 +5,15 @@
 //! record beside the body (see [`entry`]).
 //!
 //! The cache of another data centre is another store, and every entry may vanish at any time. Two
-//! writers of one key at the same moment may lose one of their responses, never mix them: heads
-//! name their bodies by random names.
+//! writers of one key at the same time may lose one of their responses, never mix them: heads name
+//! their bodies by random names. For a response that varies, or is a part of one, this time is that
+//! of a look into the cache; for others it is that of the fetch.
 
 pub(crate) mod entry;
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::{AwaitLookup, Fill, FillKind, Timestamp};
@@ -51,6 +53,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Returns whether the key was looked up, and nothing was stored under it.
+    pub(crate) fn is_nothing_under(&self, key: &CacheKey) -> bool {
+        self.key.as_ref() == Some(key) && self.variants.is_empty()
+    }
+
     /// Gets the body stored with this head, if it is not the one at hand.
     pub(crate) async fn load(&mut self, head: &Arc<Stored>) {
         if self.body.as_ref().is_some_and(|(stored, _)| stored == head) {
@@ -99,7 +106,9 @@ pub(crate) async fn lookup(next: &AwaitLookup) -> Result<Found> {
         mut body,
     }) = entry(next.key()).await?
     else {
-        return Ok(Found::default());
+        let mut nothing = Found::default();
+        nothing.key = Some(next.key().clone());
+        return Ok(nothing);
     };
     while let Some(chosen) = next.choose(&heads(&variants), clock::now()).cloned() {
         let Some(at) = variants.iter().position(|v| v.head == chosen) else {
@@ -135,9 +144,14 @@ pub(crate) async fn lookup(next: &AwaitLookup) -> Result<Found> {
     })
 }
 
-/// Puts a response into the store. `fetched` is the origin's body. Other requests that wait for
-/// it may go on afterwards.
-pub(crate) async fn fill(fill: Fill, fetched: Option<web_sys::ReadableStream>) -> Result<()> {
+/// Puts a response into the store. `fetched` is the origin's body; `is_first` says that nothing was
+/// stored under the key when the exchange looked. Other requests that wait for it may go on
+/// afterwards.
+pub(crate) async fn fill(
+    fill: Fill,
+    fetched: Option<web_sys::ReadableStream>,
+    is_first: bool,
+) -> Result<()> {
     match &fill.kind {
         FillKind::Insert => {
             // Read whole before any of it is put: the platform may keep the part of a body that
@@ -146,6 +160,11 @@ pub(crate) async fn fill(fill: Fill, fetched: Option<web_sys::ReadableStream>) -
             let Some(head) = fill.completed(body.length().into()) else {
                 return Err("the body has another length than its head says".into());
             };
+            let stands_alone = head.vary.is_empty() && head.status != StatusCode::PARTIAL_CONTENT;
+            if is_first && stands_alone {
+                // What others have stored meanwhile is most likely the same: not worth another look.
+                return put_alone(&fill.key, &head, body).await;
+            }
             insert(&fill.key, head, body, fill.joined_max).await
         }
         FillKind::Refresh(old) => {
@@ -198,7 +217,7 @@ async fn insert(
     let alone = variants.is_empty() || (variants.len() == 1 && at == Some(0));
     if alone {
         first.iter().for_each(streams::discard);
-        return put_entry(&entry::url(key), entry::alone(&head, body, now)?).await;
+        return put_alone(key, &head, body).await;
     }
     // The first response moves out of the entry when a second one comes.
     if let Some(variant) = variants
@@ -224,6 +243,11 @@ async fn insert(
         None => variants.push(new),
     }
     put_entry(&entry::url(key), entry::several(&variants, now)?).await
+}
+
+/// Stores the only response under a key.
+async fn put_alone(key: &CacheKey, head: &Arc<Stored>, body: js_sys::Uint8Array) -> Result<()> {
+    put_entry(&entry::url(key), entry::alone(head, body, clock::now())?).await
 }
 
 /// A head that shares its entry with the body cannot be replaced alone: the body is read from
