@@ -31,6 +31,8 @@ export function heads({ headers }, most) {
     const head = headers.get(`tidegate-${at}`);
     if (head === null) break;
     text += `${head}\n`;
+    // It says that its body is the entry's own: then it is the only one.
+    if (head.startsWith("- ")) break;
   }
   return text;
 }

@@ -40,8 +40,11 @@ impl Shell {
                     next.resume(&answers, clock::now())
                 }
                 Step::Lookup(next) => {
-                    if purges::known(&self.env, &self.engine).await {
-                        found = lookup(&next).await;
+                    // The log of purges is asked, if need be, while the store is.
+                    let known = purges::known(&self.env, &self.engine);
+                    let (is_known, looked_up) = join(known, lookup(&next)).await;
+                    if is_known {
+                        found = looked_up;
                         next.resume(&found.heads, clock::now())
                     } else {
                         next.forgo(clock::now())
