@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+use http::Method;
 use tidegate_core::Policy;
 
 const VALID: &str = r#"
@@ -564,4 +565,17 @@ fn advice_of_an_error_leads_to_no_other_error() {
         )),
         ""
     );
+}
+
+/// An origin that may have seen a request already gets it again only if that cannot matter.
+#[test]
+fn only_what_is_safe_goes_past_a_worker_that_failed() {
+    let open = Policy::parse("t", &format!("{VALID}\n[edge]\non_failure = \"open\"\n")).unwrap();
+    let closed = Policy::parse("t", VALID).unwrap();
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let method: Method = method.parse().unwrap();
+        let is_safe = method == Method::GET || method == Method::HEAD;
+        assert_eq!(open.fail_open_url(&method).is_some(), is_safe, "{method}");
+        assert_eq!(closed.fail_open_url(&method), None, "{method}");
+    }
 }

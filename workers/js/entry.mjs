@@ -35,8 +35,7 @@ async function instead(request, env, error) {
   try {
     recover();
     const origin = await wasm.failOpenOrigin(request, env);
-    // The origin may have seen the request already: only what is safe is sent again.
-    if (origin !== undefined && ["GET", "HEAD"].includes(request.method)) {
+    if (origin !== undefined) {
       const answer = await fetch(unchecked(request, origin));
       if (isPresentable(answer)) return answer;
       console.error(`and the origin answered with status ${answer.status}`);

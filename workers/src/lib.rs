@@ -30,6 +30,7 @@ mod streams;
 mod tasks;
 
 use futures_util::future::join;
+use http::Method;
 use tidegate_core::policy::AccessLog;
 use tidegate_core::problem::Refusal;
 use tidegate_core::{Client, RequestBody, Step, exchange};
@@ -157,8 +158,10 @@ pub fn fail_open_origin(request: web_sys::Request, env: Env) -> Result<JsValue, 
         if operations::shows_token(&env, &convert::header_map(&request.headers())) {
             return Ok(JsValue::UNDEFINED);
         }
+        // A name that is no method is not sent again either.
+        let method = request.method().parse().unwrap_or(Method::POST);
         let engine = node::engine(&env, None).await?;
-        let url = engine.policy().fail_open_url();
+        let url = engine.policy().fail_open_url(&method);
         Ok(url.map_or(JsValue::UNDEFINED, JsValue::from))
     })
 }

@@ -37,16 +37,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns where requests go unchecked when the Worker itself fails, if the policy wants that:
-    /// the last route's first origin.
-    pub fn fail_open_url(&self) -> Option<String> {
-        let origin = self
-            .routes
-            .last()?
-            .pool
-            .origins
-            .first()
-            .filter(|_| self.on_failure == OnFailure::Open)?;
+    /// Returns where a request with this method goes unchecked when the Worker itself fails, if the
+    /// policy wants that: the last route's first origin. The origin may have seen the request
+    /// already, so only what is safe (RFC 9110, section 9.2.1) and has no body is sent again.
+    pub fn fail_open_url(&self, method: &Method) -> Option<String> {
+        let is_repeatable = *method == Method::GET || *method == Method::HEAD;
+        if self.on_failure != OnFailure::Open || !is_repeatable {
+            return None;
+        }
+        let origin = self.routes.last()?.pool.origins.first()?;
         Some(format!("{}://{}", origin.scheme, origin.authority))
     }
 
