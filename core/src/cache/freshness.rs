@@ -168,10 +168,10 @@ pub fn initial_age(
 /// RFC 9111, section 5.1: the first member of the first line [9111-5.1-1]; what is not a number is
 /// ignored [9111-5.1-2].
 fn age_value(headers: &HeaderMap) -> u64 {
-    let first = headers
-        .get(header::AGE)
-        .and_then(|line| split_list(line.as_bytes()).next());
-    first.map_or(0, seconds)
+    let Some(line) = headers.get(header::AGE) else {
+        return 0;
+    };
+    split_list(line.as_bytes()).next().map_or(0, seconds)
 }
 
 #[cfg(test)]

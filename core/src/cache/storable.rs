@@ -11,6 +11,7 @@ use crate::cache::range::Part;
 use crate::cache::stored::Stored;
 use crate::cache::{freshness, tags, validators, vary};
 use crate::message::framing;
+use crate::message::syntax::text;
 
 /// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
@@ -198,10 +199,7 @@ fn is_endless(response: &HeaderMap) -> bool {
         "application/x-ndjson",
         "application/stream+json",
     ];
-    let kind = response
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let kind = text(response, header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     // A length is an end.
     !response.contains_key(header::CONTENT_LENGTH)

@@ -11,7 +11,7 @@ use crate::cache::stored::{SentAt, Stored};
 use crate::cache::validators::{has_validator, is_dated};
 use crate::cache::{date, freshness, range, storable, tags};
 use crate::message::names;
-use crate::message::syntax::split_list;
+use crate::message::syntax::members;
 use crate::time::Timestamp;
 
 /// Request header fields that make a request conditional.
@@ -253,11 +253,7 @@ fn meets_requirements(request: &HeaderMap, response: &HeaderMap, now: Timestamp)
 }
 
 fn listed(request: &HeaderMap, name: HeaderName, matches: impl Fn(&[u8]) -> bool) -> bool {
-    request
-        .get_all(name)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .any(matches)
+    members(request, name).any(matches)
 }
 
 /// Keeps of a response's header fields those that a 304 carries (RFC 9110, section 15.4.5): the

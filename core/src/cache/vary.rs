@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::message::syntax::split_list;
+use crate::message::syntax::members;
 
 /// A request header field that a response named in Vary, and the value it had, normalised; `None`
 /// when it was absent.
@@ -17,24 +17,21 @@ const NOMINATED_MAX: usize = 16;
 /// Returns whether no other request can match: `*`, too many fields, or a name that is none.
 pub fn is_star(response: &HeaderMap) -> bool {
     let mut names = 0;
-    response
-        .get_all(header::VARY)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .any(|name| {
-            names += 1;
-            names > NOMINATED_MAX || name == b"*" || HeaderName::from_bytes(name).is_err()
-        })
+    for name in members(response, header::VARY) {
+        names += 1;
+        if names > NOMINATED_MAX || name == b"*" || HeaderName::from_bytes(name).is_err() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Records the values of the fields that a response names, sorted by name.
 pub fn nominate(response: &HeaderMap, request: &HeaderMap) -> Vec<Nominated> {
-    let lines = response.get_all(header::VARY);
-    let mut names: Vec<HeaderName> = lines
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .filter_map(|n| HeaderName::from_bytes(n).ok())
-        .collect();
+    let mut names = Vec::new();
+    for name in members(response, header::VARY) {
+        names.extend(HeaderName::from_bytes(name));
+    }
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     values(names.iter(), request)
@@ -86,24 +83,20 @@ impl<'a> Wanted<'a> {
     }
 
     fn form(&mut self, name: &HeaderName) -> Option<&[u8]> {
-        let at = self
-            .forms
-            .iter()
-            .position(|(known, _)| known == name)
-            .unwrap_or_else(|| {
-                self.forms
-                    .push((name.clone(), normalised(self.request, name)));
-                self.forms.len() - 1
-            });
+        let known = self.forms.iter().position(|(known, _)| known == name);
+        let at = known.unwrap_or(self.forms.len());
+        if known.is_none() {
+            self.forms
+                .push((name.clone(), normalised(self.request, name)));
+        }
         self.forms.get(at)?.1.as_deref()
     }
 
     /// Returns whether a response is in the one language that the client likes best: no choice of
     /// the origin's could be better.
     fn likes_best(&self, response: &HeaderMap) -> bool {
-        let lines = response.get_all(header::CONTENT_LANGUAGE).iter();
-        let mut languages = lines.flat_map(|line| split_list(line.as_bytes()));
-        let Some(language) = languages.next().filter(|_| languages.next().is_none()) else {
+        let mut languages = members(response, header::CONTENT_LANGUAGE);
+        let (Some(language), None) = (languages.next(), languages.next()) else {
             return false;
         };
         let best = self.language.get_or_init(|| best_language(self.request));
@@ -117,38 +110,34 @@ fn best_language(request: &HeaderMap) -> Option<Vec<u8>> {
     let mut wanted = preferences(request, &header::ACCEPT_LANGUAGE)?;
     wanted.sort_by(Preference::best_first);
     let mut wanted = wanted.into_iter();
-    let best = wanted.next().filter(|best| best.quality > 0)?;
-    wanted
-        .next()
-        .is_none_or(|next| next.quality < best.quality)
-        .then_some(best.value)
+    let best = wanted.next()?;
+    let next = wanted.next().map_or(0, |next| next.quality);
+    if best.quality > next {
+        Some(best.value)
+    } else {
+        None
+    }
 }
 
 /// Brings values that mean the same into one form, as section 4.1 allows: field lines are combined,
 /// whitespace around list members is dropped. In Accept-Language and Accept-Encoding the order
 /// counts only between different qualities, and case does not, as long as all of it is understood.
 fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
-    let mut lines = request.get_all(name).iter().peekable();
-    lines.peek()?;
+    if !request.contains_key(name) {
+        return None;
+    }
     let mut form = Vec::new();
     if *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING {
         if let Some(mut preferences) = preferences(request, name) {
-            preferences
-                .sort_by(|a, b| Preference::best_first(a, b).then_with(|| a.value.cmp(&b.value)));
-            let members = preferences
-                .into_iter()
-                .map(|p| [p.value.as_slice(), b";", p.quality.to_string().as_bytes()].concat());
-            return Some(members.collect::<Vec<_>>().join(&b','));
+            preferences.sort_by(Preference::best_first_by_name);
+            let members: Vec<Vec<u8>> = preferences.iter().map(Preference::form).collect();
+            return Some(members.join(&b','));
         }
         // As it stands, and like nothing that is understood.
         form.push(0);
     }
-    form.extend(
-        lines
-            .flat_map(|line| split_list(line.as_bytes()))
-            .collect::<Vec<_>>()
-            .join(&b','),
-    );
+    let members: Vec<&[u8]> = members(request, name).collect();
+    form.extend(members.join(&b','));
     Some(form)
 }
 
@@ -168,41 +157,53 @@ impl Preference {
         b.quality.cmp(&a.quality)
     }
 
+    fn best_first_by_name(a: &Self, b: &Self) -> std::cmp::Ordering {
+        Self::best_first(a, b).then_with(|| a.value.cmp(&b.value))
+    }
+
+    fn form(&self) -> Vec<u8> {
+        let quality = self.quality.to_string();
+        [self.value.as_slice(), b";", quality.as_bytes()].concat()
+    }
+
     /// Reads a member; `None` if it is anything but a name and at most a quality: an origin may
     /// choose by what else is there.
     fn read(member: &[u8]) -> Option<Self> {
         let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let value = parts.next().unwrap_or_default();
-        let is_name =
-            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*' | b'_');
         let quality = match (parts.next(), parts.next()) {
             (None, _) => 1000,
-            (Some(weight), None) => quality(
-                weight
-                    .strip_prefix(b"q=")
-                    .or_else(|| weight.strip_prefix(b"Q="))?,
-            )?,
-            (Some(_), Some(_)) => return None,
+            (Some([b'q' | b'Q', b'=', weight @ ..]), None) => quality(weight)?,
+            (Some(_), _) => return None,
         };
-        (!value.is_empty() && value.iter().all(is_name)).then(|| Self {
+        if value.is_empty() || !value.iter().copied().all(is_of_name) {
+            return None;
+        }
+        Some(Self {
             value: value.to_ascii_lowercase(),
             quality,
         })
     }
 }
 
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'*' | b'_')
+}
+
 /// Reads all preferences; `None` if one of them is not understood, or there are too many.
 fn preferences(request: &HeaderMap, name: &HeaderName) -> Option<Vec<Preference>> {
-    let lines = || request.get_all(name).iter();
-    if lines().map(HeaderValue::len).sum::<usize>() > PREFERENCE_BYTES_MAX {
+    let lines = request.get_all(name).iter();
+    if lines.map(HeaderValue::len).sum::<usize>() > PREFERENCE_BYTES_MAX {
         return None;
     }
-    let members = lines().flat_map(|line| split_list(line.as_bytes()));
-    let preferences: Vec<Preference> = members
-        .take(PREFERENCES_MAX + 1)
-        .map(Preference::read)
-        .collect::<Option<_>>()?;
-    (preferences.len() <= PREFERENCES_MAX).then_some(preferences)
+    let mut preferences = Vec::new();
+    for member in members(request, name) {
+        if preferences.len() == PREFERENCES_MAX {
+            return None;
+        }
+        preferences.push(Preference::read(member)?);
+    }
+    Some(preferences)
 }
 
 /// Reads a weight: 0 to 1 with at most three decimals.
@@ -213,13 +214,12 @@ fn quality(text: &[u8]) -> Option<u16> {
         [b'.', decimals @ ..] if decimals.len() <= 3 => decimals,
         _ => return None,
     };
-    let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
     let mut thousandths = 0;
-    for (position, unit) in [100, 10, 1].into_iter().enumerate() {
-        thousandths += decimals
-            .get(position)
-            .map_or(Some(0), |byte| digit(*byte))?
-            * unit;
+    for (decimal, unit) in decimals.iter().zip([100, 10, 1]) {
+        if !decimal.is_ascii_digit() {
+            return None;
+        }
+        thousandths += u16::from(decimal - b'0') * unit;
     }
     match whole {
         b"0" => Some(thousandths),

@@ -16,7 +16,7 @@ use crate::cache::{CacheKey, date, validation};
 use crate::forward;
 use crate::message::framing::Unreadable;
 use crate::message::request::RequestBody;
-use crate::message::{framing, unkeyed};
+use crate::message::{framing, syntax, unkeyed};
 use crate::problem::Refusal;
 use crate::report::{AttemptOutcome, AttemptReport, Happening, Report};
 use crate::retry::RetryCause;
@@ -441,11 +441,7 @@ fn meaning(kind: FailureKind) -> (AttemptOutcome, Refusal, bool) {
 /// Returns how long a response asks to wait before the next request: a number of seconds, or a
 /// date.
 fn retry_after(head: &response::Parts, now: Timestamp) -> Millis {
-    let text = head
-        .headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let text = syntax::text(&head.headers, header::RETRY_AFTER).unwrap_or_default();
     if let Ok(seconds) = text.parse::<u64>() {
         return seconds.saturating_mul(1000);
     }

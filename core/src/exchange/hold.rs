@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header, response};
 
 use crate::breaker::{BreakerPolicy, Permit};
+use crate::message::syntax;
 use crate::node::Node;
 use crate::report::{AttemptOutcome, BodyEnd, Report};
 use crate::route::Origin;
@@ -132,11 +133,7 @@ impl Call {
     ) -> Self {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
         let has_body = method != Method::HEAD && !bodiless;
-        let length = head
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .filter(|_| has_body);
-        let announced = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let announced = if has_body { announced(head) } else { None };
         let events = trial.is_some() && is_events(head);
         Self {
             attempt,
@@ -189,10 +186,15 @@ fn unless_short(end: BodyEnd, bytes: Option<u64>, announced: Option<u64>) -> Bod
     }
 }
 
+fn announced(head: &response::Parts) -> Option<u64> {
+    let length = syntax::text(&head.headers, header::CONTENT_LENGTH)?;
+    length.parse().ok()
+}
+
 fn is_events(head: &response::Parts) -> bool {
-    let media = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok()?.split(';').next());
-    media.is_some_and(|media| media.trim().eq_ignore_ascii_case("text/event-stream"))
+    let Some(media) = syntax::text(&head.headers, header::CONTENT_TYPE) else {
+        return false;
+    };
+    let kind = media.split(';').next().unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("text/event-stream")
 }

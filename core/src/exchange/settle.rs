@@ -10,7 +10,7 @@ use super::state::{Answered, Cacheable, Caching, Exchange};
 use super::step::Step;
 use super::{bypass, finish, invalidate, serve, store};
 use crate::cache::{Mode, Profile, SentAt, Stored, key, stale, storable, told, validation};
-use crate::message::{hop_by_hop, location, unkeyed};
+use crate::message::{hop_by_hop, location, syntax, unkeyed};
 use crate::purge::label::Resource;
 use crate::report::CacheOutcome;
 use crate::time::Timestamp;
@@ -159,10 +159,7 @@ fn speaks_for_get(exchange: &Exchange, profile: &Profile, head: &response::Parts
     let as_for_get = profile.mode == Mode::Respect
         && bypass::bypass_by_fields(fields, profile).is_none()
         && !unkeyed::has_unverified_fields(&exchange.request, &profile.key_headers);
-    let named = head
-        .headers
-        .get(header::CONTENT_LOCATION)
-        .and_then(|value| value.to_str().ok());
+    let named = syntax::text(&head.headers, header::CONTENT_LOCATION);
     let named = named.and_then(|reference| location::at_same_origin(&exchange.request, reference));
     as_for_get
         && exchange.request.head.method == Method::POST

@@ -7,7 +7,7 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response};
 
-use crate::message::syntax::split_list;
+use crate::message::syntax::members;
 use crate::message::{hop_by_hop, names};
 use crate::problem::Refusal;
 
@@ -255,12 +255,8 @@ const PASSES_MAX: usize = 8;
 /// Returns whether a request has come through Tidegate so often that it goes round in a circle (RFC
 /// 9110, section 7.6.3; RFC 8586).
 pub(crate) fn goes_round(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(names::CDN_LOOP).iter();
-    let passes = lines
-        .flat_map(|line| split_list(line.as_bytes()))
-        .filter(|member| is_ours(member))
-        .count();
-    passes >= PASSES_MAX
+    let passes = members(headers, names::CDN_LOOP).filter(|member| is_ours(member));
+    passes.count() >= PASSES_MAX
 }
 
 fn is_ours(member: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request};
 
 use super::names;
-use super::syntax::split_list;
+use super::syntax::members;
 
 /// Fields that speak of one connection (RFC 9110, section 7.6.1), and those that only the next hop
 /// reads (section 11.7).
@@ -32,9 +32,9 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .cloned()
         .collect();
     if doomed.contains(&header::CONNECTION) {
-        let lines = headers.get_all(header::CONNECTION).iter();
-        let listed = lines.flat_map(|line| split_list(line.as_bytes()));
-        doomed.extend(listed.filter_map(|name| HeaderName::from_bytes(name).ok()));
+        for name in members(headers, header::CONNECTION) {
+            doomed.extend(HeaderName::from_bytes(name));
+        }
     }
     for name in doomed {
         headers.remove(name);
@@ -54,11 +54,7 @@ pub(crate) fn wants_websocket(head: &request::Parts) -> bool {
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .flat_map(|line| split_list(line.as_bytes()))
-        .any(|m| m.eq_ignore_ascii_case(member))
+    members(headers, name).any(|listed| listed.eq_ignore_ascii_case(member))
 }
 
 /// Returns over how many more nodes a request may pass, if it says so (RFC 9110, section 7.6.2).

@@ -1,5 +1,19 @@
 //! What fields of many kinds are made of: lists and numbers.
 
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderValue};
+
+/// Lists the members of a field, over all of its lines (RFC 9110, section 5.3).
+pub(crate) fn members(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).iter();
+    lines.map(HeaderValue::as_bytes).flat_map(split_list)
+}
+
+/// Returns the first line of a field, if it is text.
+pub(crate) fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// Splits a comma-separated list; commas inside quoted strings do not count. Members are trimmed,
 /// empty ones left out.
 pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
