@@ -3,6 +3,8 @@
 //! At the edge the clock stands still between two I/O operations, so it is read afresh after every
 //! one of them.
 
+use std::cell::RefCell;
+
 use tidegate_core::exchange::Event;
 use tidegate_core::{AwaitEvent, Millis, Timestamp};
 use worker::js_sys;
@@ -14,6 +16,16 @@ use crate::tasks;
 /// How often a request that waits for another one's fetch looks whether that has ended: promises
 /// cannot be shared between requests.
 const POLL: Millis = 20;
+
+/// As many random bytes as are needed at once.
+type Draw = [u8; 16];
+
+/// Draws that the platform is asked for at once: the call costs more than the bytes.
+const DRAWN_AT_ONCE: usize = 64;
+
+thread_local! {
+    static DRAWS: RefCell<Vec<Draw>> = const { RefCell::new(Vec::new()) };
+}
 
 #[wasm_bindgen]
 extern "C" {
@@ -32,13 +44,31 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// Draws random bytes; zeros if the platform has none to give.
+/// Draws random bytes, 16 at most; zeros if the platform has none to give.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let drawn = DRAWS.with_borrow_mut(|draws| {
+        if draws.is_empty() {
+            *draws = draw_many();
+        }
+        draws.pop().unwrap_or_default()
+    });
     let mut bytes = [0; N];
-    if get_random_values(&mut bytes).is_err() {
-        worker::console_error!("no randomness");
+    for (byte, drawn) in bytes.iter_mut().zip(drawn) {
+        *byte = drawn;
     }
     bytes
+}
+
+/// None if the platform has none to give.
+fn draw_many() -> Vec<Draw> {
+    let mut bytes = [0; DRAWN_AT_ONCE * size_of::<Draw>()];
+    if get_random_values(&mut bytes).is_err() {
+        worker::console_error!("no randomness");
+        return Vec::new();
+    }
+    let (draws, _) = bytes.as_chunks();
+    // The last one is drawn first.
+    draws.iter().rev().copied().collect()
 }
 
 /// Waits until the wait that the core asks for is over. A clock that is set back meanwhile does not
