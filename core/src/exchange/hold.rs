@@ -103,6 +103,11 @@ impl Hold {
         self.call.is_some()
     }
 
+    /// Returns whether a circuit is to learn how the origin's body ended. If not, only the report is.
+    pub fn has_circuit(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.trial.is_some())
+    }
+
     /// Tells the circuit and the report how the origin's body ended.
     pub fn origin_ended(&mut self, seen: BodySeen, now: Timestamp) {
         if let Some(call) = self.call.take() {
