@@ -145,8 +145,8 @@ pub fn in_flight() -> JsValue {
 }
 
 /// Returns the origin, or a promise of it, that gets a request unchecked when this Worker has
-/// failed to answer it; undefined if the policy refuses it then, or if it is an operator's: its token is not for
-/// origins.
+/// failed to answer it; undefined if the policy refuses it then, or if it is an operator's: its
+/// token is not for origins.
 ///
 /// Called on a fresh instance, after the one that failed.
 ///

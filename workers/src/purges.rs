@@ -1,10 +1,10 @@
 //! What other isolates have purged, and what they are told of ours.
 //!
 //! The purges are numbered by one Durable Object. An isolate asks it again when what it knows is
-//! older than [`KNOWN_FOR`], before it uses what it finds in the store; so a purge counts everywhere
-//! within that time and the [`PATIENCE`] of the one who asks for all. Without the binding `PURGES`
-//! nobody could order them: operators' purges are refused, and a change removes only what a GET like
-//! it would get, from the cache of its data centre.
+//! older than [`KNOWN_FOR`], before it uses what it finds in the store; so a purge counts
+//! everywhere within that time and the [`PATIENCE`] of the one who asks for all. Without the
+//! binding `PURGES` nobody could order them: operators' purges are refused, and a change removes
+//! only what a GET like it would get, from the cache of its data centre.
 
 use std::cell::Cell;
 

@@ -162,7 +162,7 @@ pub(crate) async fn fill(
             };
             let stands_alone = head.vary.is_empty() && head.status != StatusCode::PARTIAL_CONTENT;
             if is_first && stands_alone {
-                // What others have stored meanwhile is most likely the same: not worth another look.
+                // What others have stored meanwhile is most likely the same.
                 return put_alone(&fill.key, &head, body).await;
             }
             insert(&fill.key, head, body, fill.joined_max).await
