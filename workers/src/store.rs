@@ -2,7 +2,7 @@
 //!
 //! Vary, freshness and validation are the core's; the platform only keeps bytes and forgets them in
 //! time. What it is given are plain 200 answers that no rule of its own touches; the real head is a
-//! record beside the body (see [`entry`]).
+//! record beside the body (see [`mod@entry`]).
 //!
 //! The cache of another data centre is another store, and every entry may vanish at any time. Two
 //! writers of one key at the same time may lose one of their responses, never mix them: heads name
