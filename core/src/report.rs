@@ -5,7 +5,10 @@
 //! is turned into text before it is serialised. No identity is in it: addresses are cut to their
 //! network, queries, cookies and field values stay out, keys appear as fingerprints.
 
+mod attempts;
+mod cache;
 pub mod fields;
+mod limits;
 mod text;
 mod timeline;
 
@@ -16,14 +19,15 @@ use http::{Method, Uri};
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-use crate::breaker::StateName;
-use crate::cache::storable::NotStored;
 use crate::message::geo::Code;
 use crate::message::request::Scheme;
 use crate::message::trace::TraceId;
 use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
+pub use attempts::{AttemptOutcome, AttemptReport};
+pub use cache::{Bypass, CacheOutcome, CacheReport};
+pub use limits::{LimitOutcome, LimitReport};
 pub use timeline::{Entry, Happening, Timeline};
 
 /// The record of one exchange.
@@ -212,246 +216,14 @@ pub enum Kind {
     Warming,
 }
 
-/// What one limit said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct LimitReport {
-    /// Name in the policy.
-    pub name: Arc<str>,
-    /// What it decided.
-    pub outcome: LimitOutcome,
-    /// Whether the limit only reports.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub dry_run: bool,
-    /// What may still be used at once.
-    pub remaining: u64,
-    /// Until the whole burst is available again.
-    pub reset_ms: Millis,
-    /// Until the request would be allowed; 0 when it was.
-    pub retry_after_ms: Millis,
-}
-
-impl LimitReport {
-    /// Of the answers for several counts of one limit the tightest is told: what refuses before
-    /// what allows, then what leaves least.
-    pub(crate) fn tightness(&self) -> (u8, std::cmp::Reverse<u64>, Millis) {
-        let outcome = match self.outcome {
-            LimitOutcome::Allowed => 0,
-            LimitOutcome::UnavailableAllowed => 1,
-            LimitOutcome::WouldReject => 2,
-            LimitOutcome::UnavailableDenied => 3,
-            LimitOutcome::Rejected => 4,
-        };
-        (
-            outcome,
-            std::cmp::Reverse(self.remaining),
-            self.retry_after_ms,
-        )
-    }
-}
-
-/// What a limit decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum LimitOutcome {
-    /// The cost was available.
-    Allowed,
-    /// The cost was not available: the request is refused.
-    Rejected,
-    /// The cost was not available, but the limit is a dry run.
-    WouldReject,
-    /// The counter could not be reached; the policy lets the request pass.
-    UnavailableAllowed,
-    /// The counter could not be reached; the policy refuses the request.
-    UnavailableDenied,
-}
-
-/// What the cache did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct CacheReport {
-    /// The profile.
-    pub profile: Arc<str>,
-    /// What it did.
-    pub outcome: CacheOutcome,
-    /// Why the store was not asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bypass: Option<Bypass>,
-    /// Fingerprint of the cache key, 16 hexadecimal digits.
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "text::fingerprint_option"
-    )]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
-    pub key: Option<u64>,
-    /// Age of the stored response that was used.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub age_ms: Option<Millis>,
-    /// For how much longer the response is fresh; negative when it is stale.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ttl_ms: Option<i64>,
-    /// Status of the origin's response to this request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fetched_status: Option<u16>,
-    /// Whether the response goes into the store.
-    pub stored: bool,
-    /// Why it does not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_stored: Option<NotStored>,
-    /// Whether it has more tags than are remembered, so that every purge of a tag reaches it.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub tags_cut: bool,
-    /// Whether this request waited for another one's fetch.
-    pub collapsed: bool,
-    /// Whether this request started a revalidation in the background.
-    pub revalidates: bool,
-}
-
-impl CacheReport {
-    /// Begins the record of a request whose route has this profile. The store was not asked.
-    pub(crate) fn new(profile: &Arc<str>) -> Self {
-        Self {
-            profile: Arc::clone(profile),
-            outcome: CacheOutcome::Bypass,
-            bypass: None,
-            key: None,
-            age_ms: None,
-            ttl_ms: None,
-            fetched_status: None,
-            stored: false,
-            not_stored: None,
-            tags_cut: false,
-            collapsed: false,
-            revalidates: false,
-        }
-    }
-}
-
-/// What the cache did with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum CacheOutcome {
-    /// Answered with a fresh stored response.
-    Hit,
-    /// Answered with a stale stored response, within its grace.
-    Stale,
-    /// Answered with a stale stored response, because every origin failed.
-    StaleIfError,
-    /// A stored response had to be validated, and the origin confirmed it.
-    Revalidated,
-    /// A stored response had to be validated, and the origin sent another.
-    Expired,
-    /// Nothing was stored under the key.
-    Miss,
-    /// Something was stored under the key, but for other values of the fields in Vary.
-    VaryMiss,
-    /// Only parts were stored under the key, and not those wanted.
-    Partial,
-    /// A stored response could have been used, but the client asked for a newer one.
-    Request,
-    /// The store was not asked.
-    Bypass,
-    /// The client wanted a stored response only, and none could be used.
-    OnlyIfCached,
-}
-
-/// Why the store was not asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Bypass {
-    /// The profile's mode is `never`.
-    Profile,
-    /// The method is neither GET nor HEAD.
-    Method,
-    /// The request has one of the profile's bypass cookies.
-    Cookie,
-    /// The request has one of the profile's bypass header fields.
-    Header,
-    /// The request asks for another protocol.
-    Upgrade,
-    /// The request has a body.
-    Body,
-    /// Nobody could say what of the store may be used.
-    Store,
-}
-
-impl Bypass {
-    /// Returns the name used in JSON and in Cache-Status.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// What happened at one origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct AttemptReport {
-    /// Its number, from 1; absent when no request was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub number: Option<u8>,
-    /// Name in the policy.
-    pub origin: Arc<str>,
-    /// Its place, if the policy names one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub region: Option<Arc<str>>,
-    /// How it ended.
-    pub outcome: AttemptOutcome,
-    /// Status, if there was a response.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// From sending to the response's header fields, or to the failure.
-    pub took_ms: Millis,
-    /// The circuit's new state, if this attempt moved it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub circuit: Option<StateName>,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum AttemptOutcome {
-    /// The origin answered.
-    Response,
-    /// No attempt was made: the circuit is open.
-    CircuitOpen,
-    /// The name could not be resolved or the connection was refused.
-    Unreachable,
-    /// Connecting took too long.
-    ConnectTimeout,
-    /// TLS failed.
-    Tls,
-    /// The response's header fields took too long.
-    ResponseTimeout,
-    /// The origin closed the connection.
-    Closed,
-    /// The origin sent something that is not HTTP.
-    Protocol,
-    /// The client stopped sending its request body, or sent too much of it.
-    RequestBody,
-    /// The origin answered, and its body broke off.
-    BodyBroken,
-    /// The origin answered, and paused inside its body for too long.
-    BodyTimeout,
-    /// The exchange ended before the origin had answered: its client went away, or this node
-    /// stopped.
-    Abandoned,
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+    use crate::breaker::StateName;
+    use crate::cache::storable::NotStored;
 
     fn is_named_alike<E>()
     where

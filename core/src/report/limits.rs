@@ -1,0 +1,64 @@
+//! What limits said of a request.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
+use crate::time::Millis;
+
+/// What one limit said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LimitReport {
+    /// Name in the policy.
+    pub name: Arc<str>,
+    /// What it decided.
+    pub outcome: LimitOutcome,
+    /// Whether the limit only reports.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// What may still be used at once.
+    pub remaining: u64,
+    /// Until the whole burst is available again.
+    pub reset_ms: Millis,
+    /// Until the request would be allowed; 0 when it was.
+    pub retry_after_ms: Millis,
+}
+
+impl LimitReport {
+    /// Of the answers for several counts of one limit the tightest is told: what refuses before
+    /// what allows, then what leaves least.
+    pub(crate) fn tightness(&self) -> (u8, std::cmp::Reverse<u64>, Millis) {
+        let outcome = match self.outcome {
+            LimitOutcome::Allowed => 0,
+            LimitOutcome::UnavailableAllowed => 1,
+            LimitOutcome::WouldReject => 2,
+            LimitOutcome::UnavailableDenied => 3,
+            LimitOutcome::Rejected => 4,
+        };
+        (
+            outcome,
+            std::cmp::Reverse(self.remaining),
+            self.retry_after_ms,
+        )
+    }
+}
+
+/// What a limit decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum LimitOutcome {
+    /// The cost was available.
+    Allowed,
+    /// The cost was not available: the request is refused.
+    Rejected,
+    /// The cost was not available, but the limit is a dry run.
+    WouldReject,
+    /// The counter could not be reached; the policy lets the request pass.
+    UnavailableAllowed,
+    /// The counter could not be reached; the policy refuses the request.
+    UnavailableDenied,
+}
