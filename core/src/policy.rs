@@ -14,14 +14,13 @@ pub mod raw;
 mod reading;
 #[doc(hidden)]
 pub mod sections;
+mod settings;
 mod spelling;
 pub mod units;
 
 pub use compiled::Policy;
 pub use error::{PolicyError, Problem, verdict};
-pub use sections::edge::RawOnFailure as OnFailure;
-pub use sections::server::{RawAccessLog as AccessLog, RawServerTls as ServerTls, Server};
-pub use sections::store::StoreBounds;
+pub use settings::{AccessLog, OnFailure, Server, ServerTls, StoreBounds};
 
 impl Policy {
     /// Parses and compiles a policy. `file` is used in messages only.

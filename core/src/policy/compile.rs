@@ -11,11 +11,11 @@ use crate::message::client::ClientPolicy;
 use crate::message::unkeyed;
 use crate::policy::error::{PolicyError, Source};
 use crate::policy::reading;
-use crate::policy::sections::edge::RawOnFailure;
 use crate::policy::sections::routes::Sections;
 use crate::policy::sections::{
     breakers, cache, client, limits, origins, pools, retry, routes, server, store,
 };
+use crate::policy::settings::OnFailure;
 use crate::route::{Route, Steering};
 
 pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
@@ -53,7 +53,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
         server,
         client,
         store,
-        on_failure: raw.edge.on_failure.unwrap_or(RawOnFailure::Closed),
+        on_failure: raw.edge.on_failure.unwrap_or(OnFailure::Closed),
         origins: origins.all(),
         breakers: sections.breakers.all(),
         passed,

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use super::sections::edge::RawOnFailure as OnFailure;
-use super::sections::server::Server;
-use super::sections::store::StoreBounds;
+use super::settings::{OnFailure, Server, StoreBounds};
 use crate::breaker::BreakerPolicy;
 use crate::cache::{Mode, Profile};
 use crate::message::client::ClientPolicy;

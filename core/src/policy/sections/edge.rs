@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::policy::settings::OnFailure;
+
 /// How the Worker behaves.
 #[derive(Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -9,16 +11,5 @@ use serde::Deserialize;
 pub struct RawEdge {
     /// What a request gets when the Worker itself fails: "closed" answers 503, "open" sends it to
     /// the last route's first origin unchecked.
-    pub on_failure: Option<RawOnFailure>,
-}
-
-/// What happens when Tidegate itself cannot decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum RawOnFailure {
-    /// The request passes.
-    Open,
-    /// The request is refused.
-    Closed,
+    pub on_failure: Option<OnFailure>,
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::pools;
-use super::store::StoreBounds;
 use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
 use crate::limit::Limit;
@@ -14,6 +13,7 @@ use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::{KeyPath, Problem, Source};
 use crate::policy::list::OneOrMany;
+use crate::policy::settings::StoreBounds;
 use crate::report::fields::rate_limit;
 use crate::retry::RetryPolicy;
 use crate::route::matching::Glob;

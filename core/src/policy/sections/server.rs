@@ -7,7 +7,7 @@ use crate::message::bounds::Bounds;
 use crate::operations;
 use crate::policy::compiler::Compiler;
 use crate::policy::error::KeyPath;
-use crate::time::Millis;
+use crate::policy::settings::{AccessLog, Server, ServerTls};
 
 /// The pod's listener.
 #[derive(Debug, Default, Deserialize)]
@@ -28,9 +28,9 @@ pub struct RawServer {
     pub threads: Option<u16>,
     /// "json" writes one line for each exchange to standard output; "off" writes none. Default:
     /// "json".
-    pub access_log: Option<RawAccessLog>,
+    pub access_log: Option<AccessLog>,
     /// Certificate and key; with them the listener speaks TLS.
-    pub tls: Option<RawServerTls>,
+    pub tls: Option<ServerTls>,
     /// How long a stopping server waits for open exchanges. Default: 30s.
     pub drain: Option<String>,
     /// Request header fields with an underscore that go to origins, such as "`api_key`". Others do
@@ -62,50 +62,6 @@ pub struct RawServer {
     /// "240B"; the time in which the origin is waited for does not count, and the first ten seconds
     /// are free. "0B" asks for nothing. Default: 240B.
     pub client_rate_min: Option<String>,
-}
-
-/// Where access records go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum RawAccessLog {
-    /// One JSON object a line on standard output.
-    Json,
-    /// None.
-    Off,
-}
-
-/// Certificate and key of the listener.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RawServerTls {
-    /// PEM file with the certificate chain; relative to the policy file.
-    pub certificate: String,
-    /// PEM file with the private key; relative to the policy file.
-    pub key: String,
-}
-
-/// The pod's listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Address and port.
-    pub listen: String,
-    /// Address and port of health and metrics; `None` is off.
-    pub admin: Option<String>,
-    /// Worker threads; `None` is one for each core.
-    pub threads: Option<u16>,
-    /// Where access records go.
-    pub access_log: RawAccessLog,
-    /// Certificate and key files.
-    pub tls: Option<RawServerTls>,
-    /// Names by which the admin address may be asked for, in lower case, besides `localhost` and
-    /// addresses.
-    pub admin_hosts: Vec<String>,
-    /// How long a stopping server waits for open exchanges.
-    pub drain: Millis,
-    /// Bounds on what clients may send.
-    pub bounds: Bounds,
 }
 
 pub(in crate::policy) fn compile(c: &mut Compiler<'_>, raw: &RawServer) -> Server {
@@ -191,7 +147,7 @@ pub(in crate::policy) fn compile(c: &mut Compiler<'_>, raw: &RawServer) -> Serve
         listen,
         admin,
         threads: raw.threads,
-        access_log: raw.access_log.unwrap_or(RawAccessLog::Json),
+        access_log: raw.access_log.unwrap_or(AccessLog::Json),
         tls: raw.tls.clone(),
         admin_hosts: admin_hosts(c, raw),
         drain: c.duration(&at("drain"), raw.drain.as_ref(), 30_000),

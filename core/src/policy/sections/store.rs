@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::policy::compiler::Compiler;
 use crate::policy::error::KeyPath;
+use crate::policy::settings::StoreBounds;
 
 /// Bounds of the memory store.
 #[derive(Debug, Default, Deserialize)]
@@ -14,15 +15,6 @@ pub struct RawStore {
     pub bytes_max: Option<String>,
     /// Most entries. Default: 10000.
     pub entries_max: Option<u32>,
-}
-
-/// Bounds of the memory store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreBounds {
-    /// Bytes of keys, header fields and bodies.
-    pub bytes_max: u64,
-    /// Entries.
-    pub entries_max: usize,
 }
 
 pub(in crate::policy) fn compile(c: &mut Compiler<'_>, raw: &RawStore) -> StoreBounds {
