@@ -42,6 +42,7 @@ pub mod limit;
 pub mod message;
 mod node;
 pub mod operations;
+mod packed;
 mod parts;
 pub mod policy;
 pub mod problem;
@@ -58,6 +59,8 @@ pub use exchange::{
 };
 pub use flight::Lead;
 pub use message::request::{Client, RequestBody, Scheme};
-pub use policy::{Policy, PolicyError, Problem};
+pub use policy::Policy;
+#[cfg(feature = "source")]
+pub use policy::{PolicyError, Problem};
 pub use report::{BodyEnd, Report};
 pub use time::{Millis, Timestamp};

@@ -15,6 +15,7 @@ use crate::purge::{Order, Purge, url};
 
 pub use guesses::Guesses;
 pub use hosts::admit_host;
+#[cfg(feature = "source")]
 pub(crate) use hosts::is_name;
 pub use refused::Refused;
 pub use token::{CHARACTERS_MIN, Shown, Token};

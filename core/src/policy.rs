@@ -1,27 +1,47 @@
 //! The policy: `tidegate.toml` parsed, checked and compiled once. Only a policy can be wrong; at
 //! run time the core always answers.
+//!
+//! What reads a policy as it is written is behind the feature `source`. The Worker is built without
+//! it: it reads what was published, of which nothing can be wrong but that it is another text.
 
+#[cfg(feature = "source")]
 mod compile;
 mod compiled;
+#[cfg(feature = "source")]
 mod compiler;
+#[cfg(feature = "source")]
 mod defined;
+#[cfg(feature = "source")]
 mod error;
+#[cfg(feature = "source")]
 mod lint;
+#[cfg(feature = "source")]
 mod list;
+#[cfg(feature = "source")]
 mod names;
+mod published;
+#[cfg(feature = "source")]
 #[doc(hidden)]
 pub mod raw;
+#[cfg(feature = "source")]
 mod reading;
+#[cfg(feature = "source")]
 #[doc(hidden)]
 pub mod sections;
 mod settings;
+#[cfg(feature = "source")]
 mod spelling;
+mod tables;
+#[cfg(feature = "source")]
 pub mod units;
 
 pub use compiled::Policy;
+#[cfg(feature = "source")]
 pub use error::{PolicyError, Problem, verdict};
+pub use published::{FORMAT, Published, Unpublished};
 pub use settings::{AccessLog, OnFailure, Server, ServerTls, StoreBounds};
 
+#[cfg(feature = "source")]
 impl Policy {
     /// Parses and compiles a policy. `file` is used in messages only.
     ///

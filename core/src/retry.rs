@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 
 use crate::hash;
+use crate::packed::packed_struct;
 use crate::time::Millis;
 
 /// A retry rule.
@@ -28,6 +29,15 @@ pub struct RetryPolicy {
     /// Longest pause.
     pub backoff_max: Millis,
 }
+
+packed_struct!(RetryPolicy {
+    name,
+    attempts,
+    methods,
+    statuses,
+    backoff,
+    backoff_max
+});
 
 /// An attempt that brought no usable response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 // The built Worker under workerd, with the clock, the client and the origins in the test's hands.
 
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { send } from "./client.mjs";
 
+const { compile } = createRequire(import.meta.url)("../../core/js/pkg/tidegate_js.js");
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 // Starts the Worker. What it logs goes to the test, not to the terminal. In real time it stands alone: no `begin` and no `log`.
@@ -45,13 +47,19 @@ export async function startWorker({ realTime = false, bare = [] } = {}) {
     url,
     miniflare,
     close: () => miniflare.dispose(),
-    // Begins a new world under this policy; `null` leaves the one that is compiled in. `headers` are for the reset.
+    // Begins a new world under this policy, as it is written; `null` leaves the one that is compiled in. `headers` are for the reset.
     async begin(policy, headers = {}) {
       if (policy === null) await policies.delete("policy");
-      else await policies.put("policy", policy);
+      else await policies.put("policy", compile(policy));
       await send(url, "/.test/reset", { headers });
     },
-    putPolicy: (policy) => policies.put("policy", policy),
+    // Begins a new world with this text in KV, whatever it is.
+    async beginWith(text, headers = {}) {
+      await policies.put("policy", text);
+      await send(url, "/.test/reset", { headers });
+    },
+    putPolicy: (policy) => policies.put("policy", compile(policy)),
+    putText: (text) => policies.put("policy", text),
     forgetGoodPolicy: () => policies.delete("policy-last-good"),
     // The lines logged since this was last asked, when all background work has ended.
     async log() {

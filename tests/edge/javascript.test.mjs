@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 
-const { evaluate } = createRequire(import.meta.url)("../../core/js/pkg/tidegate_js.js");
+const { compile, evaluate } = createRequire(import.meta.url)("../../core/js/pkg/tidegate_js.js");
 const policy = readFileSync(new URL("../../examples/edge.toml", import.meta.url), "utf8");
 
 test("a policy is evaluated for a request", () => {
@@ -29,4 +29,9 @@ test("what is wrong is said", () => {
   assert.throws(() => evaluate('[[routes]]\npool = "none"\n', { url: "http://a/" }), { name: "Error", message: /^policy:2:1: routes\[0\]\.pool: / });
   assert.throws(() => evaluate(policy, { url: "/x" }), { message: /request\.url/ });
   assert.throws(() => evaluate(policy, { url: "http://a/", country: "Germany" }), { message: /request\.country/ });
+});
+
+test("a policy is compiled into what the Worker reads", () => {
+  assert.match(compile(policy), /^tidegate-policy 1 [0-9a-f]{64} [0-9a-f]+ [0-9a-f]{16}\n$/);
+  assert.throws(() => compile('[[routes]]\npool = "none"\n'), { message: /^policy:2:1: routes\[0\]\.pool: / });
 });

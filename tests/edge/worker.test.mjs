@@ -300,15 +300,15 @@ test("the policy in KV replaces the current one within a minute, unless it is wr
   await at(61_000);
   await worker.log();
   assert.equal((await at(61_001)).header("ratelimit-policy"), null);
-  await worker.putPolicy("[[routes]]\npool = 'none'\n");
+  await worker.putText(policy());
   await at(122_000);
   const lines = await worker.log();
-  assert.ok(lines.some((line) => line.includes("the policy in KV is wrong") && line.includes("KV:policy:2:1: routes[0].pool")), lines.join("\n"));
+  assert.ok(lines.some((line) => line.includes("the policy in KV is wrong") && line.includes("tidegate check --compile")), lines.join("\n"));
   assert.equal((await at(122_001)).status, 200);
 });
 
 test("an isolate that begins with a wrong policy follows the last good one, or refuses", async () => {
-  const wrong = "[[routes]]\npool = 'none'\n";
+  const wrong = policy();
   const refused = async (headers = {}) => {
     seen = [];
     const response = await get("/api/x", { headers });
@@ -316,12 +316,12 @@ test("an isolate that begins with a wrong policy follows the last good one, or r
     return (await worker.log()).join("\n");
   };
   await worker.forgetGoodPolicy();
-  await worker.begin(wrong);
-  assert.match(await refused(), /KV:policy:2:1: routes\[0\]\.pool/);
+  await worker.beginWith(wrong);
+  assert.match(await refused(), /this is not a compiled policy; write what `tidegate check --compile FILE` makes/);
   await worker.begin(policy(LIMITED));
   assert.equal((await get("/")).status, 200);
   await worker.log();
-  await worker.begin(wrong, { "x-test-kv": "down" });
+  await worker.beginWith(wrong, { "x-test-kv": "down" });
   assert.notEqual((await get("/")).header("ratelimit-policy"), null);
   assert.match((await worker.log()).join("\n"), /the policy in KV is wrong/);
   // A good one that comes later counts, and is the last good one from then on.
@@ -330,7 +330,7 @@ test("an isolate that begins with a wrong policy follows the last good one, or r
   await at(61_000);
   await worker.log();
   assert.equal((await at(61_001)).header("ratelimit-policy"), null);
-  await worker.begin(wrong);
+  await worker.beginWith(wrong);
   assert.deepEqual([(await get("/")).status, (await get("/")).header("ratelimit-policy")], [200, null]);
 });
 

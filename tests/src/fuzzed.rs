@@ -135,11 +135,15 @@ pub fn policy(data: &[u8]) {
         return;
     };
     let lints = Policy::lint("policy", text);
-    if let Err(error) = Policy::parse("policy", text) {
-        assert!(
+    match Policy::parse("policy", text) {
+        Ok(policy) => {
+            let published = policy.publish(text).text;
+            assert_eq!(Policy::read_published(&published), Ok(policy));
+        }
+        Err(error) => assert!(
             !error.to_string().is_empty() && error.to_string().contains("policy:"),
             "{error}"
-        );
+        ),
     }
     for lint in lints {
         assert!(!lint.to_string().is_empty());

@@ -21,7 +21,11 @@ struct Script {
 /// When the policy is wrong, or an origin is asked that has no answer in the script.
 pub fn run(fixture: &Fixture) -> Vec<Expected> {
     let policy = Policy::parse("policy", &fixture.policy).unwrap_or_else(|error| panic!("{error}"));
-    let mut simulator = Simulator::new(policy);
+    // What the Worker decides by: it must be the same.
+    let published = policy.publish(&fixture.policy).text;
+    let read = Policy::read_published(&published).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read, policy);
+    let mut simulator = Simulator::new(read);
     fixture
         .exchange
         .iter()

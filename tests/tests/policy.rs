@@ -325,8 +325,10 @@ fn the_examples_are_valid_and_have_no_lints() {
         let file = entry.expect("readable").path();
         let text = std::fs::read_to_string(&file).expect("readable");
         let name = file.display().to_string();
-        Policy::parse(&name, &text).unwrap_or_else(|error| panic!("{error}"));
+        let policy = Policy::parse(&name, &text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(Policy::lint(&name, &text), [], "{name}");
+        let published = policy.publish(&text).text;
+        assert_eq!(Policy::read_published(&published), Ok(policy), "{name}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! The isolate's own state: the engine, and the policy that it runs.
 //!
 //! The policy is compiled in; the value of the key `policy` in the KV namespace `POLICY` replaces
-//! it. The first requests of an isolate wait for that value, for a bounded time; later it is read
+//! it. Either has been compiled before (`tidegate check --compile`): no policy is read here as it
+//! is written. The first requests of an isolate wait for that value, for a bounded time; later it is read
 //! again once a minute, and no request waits.
 //!
 //! A policy that proved to be valid is kept under another key. An isolate that begins while
@@ -21,7 +22,8 @@ use crate::{clock, operations, tasks};
 const KEY: &str = "policy";
 const KEY_OF_LAST_GOOD: &str = "policy-last-good";
 
-const BUILT_IN: &str = include_str!("../../examples/edge.toml");
+/// What `build.rs` has made of `examples/edge.toml`.
+const BUILT_IN: &str = include_str!(concat!(env!("OUT_DIR"), "/policy"));
 
 /// How often the KV namespace is asked. It keeps what it read for as long.
 const ASKED_EVERY: Millis = 60_000;
@@ -127,8 +129,7 @@ async fn begin(env: &Env) -> Result<Beginning> {
     let text = match within_patience(env, KEY).await {
         Read::Failed => return Err("there is no policy: KV cannot be read".into()),
         Read::Nowhere | Read::Value(None) => {
-            let policy =
-                Policy::parse("examples/edge.toml", BUILT_IN).map_err(|error| error.to_string())?;
+            let policy = Policy::read_published(BUILT_IN).map_err(|error| error.to_string())?;
             return Ok(Beginning {
                 policy,
                 text: None,
@@ -137,7 +138,7 @@ async fn begin(env: &Env) -> Result<Beginning> {
         }
         Read::Value(Some(text)) => text,
     };
-    let error = match Policy::parse("KV:policy", &text) {
+    let error = match Policy::read_published(&text) {
         Ok(policy) => {
             return Ok(Beginning {
                 policy,
@@ -149,7 +150,7 @@ async fn begin(env: &Env) -> Result<Beginning> {
     };
     worker::console_error!("the policy in KV is wrong, the last good one is looked for:\n{error}");
     let good = match within_patience(env, KEY_OF_LAST_GOOD).await {
-        Read::Value(Some(good)) => Policy::parse("KV:policy-last-good", &good).ok(),
+        Read::Value(Some(good)) => Policy::read_published(&good).ok(),
         Read::Nowhere | Read::Value(None) | Read::Failed => None,
     };
     let policy =
@@ -216,10 +217,7 @@ fn replace(text: Option<String>) -> Option<String> {
         if node.text == text {
             return None;
         }
-        let (file, source) = text
-            .as_deref()
-            .map_or(("examples/edge.toml", BUILT_IN), |text| ("KV:policy", text));
-        let good = match Policy::parse(file, source) {
+        let good = match Policy::read_published(text.as_deref().unwrap_or(BUILT_IN)) {
             Ok(policy) => {
                 node.engine = node.engine.with_policy(policy);
                 text.clone()

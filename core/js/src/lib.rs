@@ -1,7 +1,8 @@
 //! Tidegate's decisions for JavaScript.
 //!
-//! One function, [`evaluate`]: what a policy decides for a request, and why. It asks no network, no
-//! clock but for the current time, and keeps nothing.
+//! Two functions. [`evaluate`]: what a policy decides for a request, and why. [`compile`]: a policy
+//! as the Worker reads it from KV. They ask no network, no clock but for the current time, and keep
+//! nothing.
 
 mod request;
 
@@ -59,7 +60,7 @@ extern "C" {
 /// Throws when the policy is wrong, saying where and why, and when the request is not one.
 #[wasm_bindgen]
 pub fn evaluate(policy: &str, request: EvaluatedRequest) -> Result<Report, Error> {
-    let policy = Policy::parse("policy", policy).map_err(|error| Error::new(&error.to_string()))?;
+    let policy = parse(policy)?;
     let request =
         JSON::stringify(&request.into()).map_err(|_| Error::new("the request is not an object"))?;
     let (head, client) =
@@ -75,4 +76,17 @@ pub fn evaluate(policy: &str, request: EvaluatedRequest) -> Result<Report, Error
     let object: JsValue =
         JSON::parse(&json).map_err(|_| Error::new("the report cannot be read"))?;
     Ok(object.into())
+}
+
+/// Returns `policy`, the text of a `tidegate.toml`, as the Worker reads it under the key `policy` in
+/// KV: what `tidegate check --compile` writes.
+///
+/// Throws when the policy is wrong, saying where and why.
+#[wasm_bindgen]
+pub fn compile(policy: &str) -> Result<String, Error> {
+    Ok(parse(policy)?.publish(policy).text)
+}
+
+fn parse(policy: &str) -> Result<Policy, Error> {
+    Policy::parse("policy", policy).map_err(|error| Error::new(&error.to_string()))
 }

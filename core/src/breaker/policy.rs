@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::packed::{packed_enum, packed_struct};
 use crate::time::Millis;
 
 /// The thresholds of a breaker.
@@ -29,6 +30,19 @@ pub struct BreakerPolicy {
     pub failure_statuses: Vec<u16>,
 }
 
+packed_struct!(BreakerPolicy {
+    name,
+    index,
+    window,
+    failure_rate,
+    slow_call,
+    slow_rate,
+    minimum_calls,
+    open,
+    half_open_permits,
+    failure_statuses
+});
+
 /// The calls that a breaker looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
@@ -37,3 +51,5 @@ pub enum Window {
     /// Those of the last so many milliseconds.
     Time(Millis),
 }
+
+packed_enum!(Window { 0 = Calls(calls), 1 = Time(time) });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::packed::{packed_enum, packed_struct};
 use crate::time::Millis;
 
 /// What is stored, for how long, under which key.
@@ -58,6 +59,30 @@ pub struct Profile {
     pub early_refresh: Millis,
 }
 
+packed_struct!(Profile {
+    name,
+    mode,
+    lifetimes,
+    share_authorized,
+    grace,
+    stale_if_error,
+    query,
+    query_sort,
+    key_headers,
+    key_cookies,
+    key_country,
+    bypass_cookies,
+    bypass_headers,
+    body_bytes_max,
+    cache_control,
+    client_directives,
+    coalesce,
+    strip_tags,
+    guards_deception,
+    show_key,
+    early_refresh
+});
+
 /// Who decides about storing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -72,6 +97,8 @@ pub enum Mode {
     Never,
 }
 
+packed_enum!(Mode { 0 = Respect, 1 = Override { ttl }, 2 = Never });
+
 /// The query's part in a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
@@ -85,6 +112,8 @@ pub enum Query {
     Deny(Vec<String>),
 }
 
+packed_enum!(Query { 0 = All, 1 = None, 2 = Allow(names), 3 = Deny(names) });
+
 /// The lifetimes that override mode gives to what is no success. An error or a redirect is often
 /// wrong a moment later, and so must not live as long as what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +125,12 @@ pub struct Lifetimes {
     /// Of single statuses, which count before their class.
     pub statuses: Vec<(StatusCode, Millis)>,
 }
+
+packed_struct!(Lifetimes {
+    redirects,
+    errors,
+    statuses
+});
 
 impl Default for Lifetimes {
     fn default() -> Self {

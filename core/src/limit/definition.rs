@@ -6,6 +6,8 @@ use http::HeaderName;
 
 use super::quota::Quota;
 
+use crate::packed::{packed_enum, packed_struct};
+
 /// One rate limit of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
@@ -25,6 +27,16 @@ pub struct Limit {
     pub on_store_error: OnStoreError,
 }
 
+packed_struct!(Limit {
+    name,
+    quota,
+    key,
+    absent,
+    cost,
+    dry_run,
+    on_store_error
+});
+
 /// What a limit does without its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStoreError {
@@ -33,6 +45,8 @@ pub enum OnStoreError {
     /// Requests are refused.
     Deny,
 }
+
+packed_enum!(OnStoreError { 0 = Allow, 1 = Deny });
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +70,8 @@ pub enum KeyPart {
     Country,
 }
 
+packed_enum!(KeyPart { 0 = Ip { ipv6_prefix }, 1 = Header(name), 2 = Cookie(name), 3 = Query(name), 4 = Path, 5 = Route, 6 = Country });
+
 /// What takes the place of a header field, cookie or query parameter that a request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
@@ -71,3 +87,5 @@ pub enum Absent {
     /// The request is refused.
     Refuse,
 }
+
+packed_enum!(Absent { 0 = Address { ipv6_prefix }, 1 = Share, 2 = Skip, 3 = Refuse });

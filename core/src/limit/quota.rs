@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::packed::packed_struct;
 use crate::time::Millis;
 
 /// An amount a period, and how much of it may be used at once.
@@ -14,6 +15,12 @@ pub struct Quota {
     /// Most that may be used at once; at least 1.
     pub burst: u64,
 }
+
+packed_struct!(Quota {
+    amount,
+    period,
+    burst
+});
 
 /// A limit's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

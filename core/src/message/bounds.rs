@@ -1,5 +1,6 @@
 //! How much clients may send, and how slowly.
 
+use crate::packed::packed_struct;
 use crate::time::Millis;
 
 /// Bounds on what clients may send.
@@ -28,3 +29,16 @@ pub struct Bounds {
     /// for; 0 asks for none.
     pub client_rate_min: u64,
 }
+
+packed_struct!(Bounds {
+    header_count_max,
+    header_bytes_max,
+    uri_bytes_max,
+    body_bytes_max,
+    header_timeout,
+    idle_timeout,
+    tunnel_idle_timeout,
+    connections_max,
+    connections_per_address_max,
+    client_rate_min
+});

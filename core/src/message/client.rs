@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::packed::packed_struct;
+
 /// Where facts about the client come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientPolicy {
@@ -20,6 +22,13 @@ pub struct ClientPolicy {
     pub nat64: Vec<Nat64>,
 }
 
+packed_struct!(ClientPolicy {
+    trusted_proxies,
+    address_header,
+    country_header,
+    nat64
+});
+
 /// A network in CIDR notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -27,6 +36,8 @@ pub struct Network {
     base: u128,
     mask: u128,
 }
+
+packed_struct!(Network { base, mask });
 
 impl Network {
     /// Reads `10.0.0.0/8`, `2001:db8::/32` or a single address.
@@ -67,6 +78,8 @@ pub struct Nat64 {
     network: Network,
     prefix: u8,
 }
+
+packed_struct!(Nat64 { network, prefix });
 
 impl Nat64 {
     /// The well-known one, `64:ff9b::/96`.

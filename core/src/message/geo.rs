@@ -9,6 +9,8 @@ use code::{EU, UNKNOWN};
 
 use super::names;
 
+use crate::packed::packed_struct;
+
 pub use code::Code;
 
 /// The members of the European Union since 2020-02-01, as Cloudflare's `isEUCountry` has them.
@@ -121,6 +123,8 @@ pub struct Direction {
     y: f64,
     z: f64,
 }
+
+packed_struct!(Direction { x, y, z });
 
 impl Direction {
     /// Returns the great-circle distance in whole kilometres, so that rounding differences never

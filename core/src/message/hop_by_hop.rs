@@ -19,6 +19,7 @@ static HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// Returns whether a field speaks of one connection.
+#[cfg(feature = "source")]
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }

@@ -255,6 +255,7 @@ fn ends(text: &str, end: &str) -> bool {
 }
 
 /// Returns whether a field may be kept from origins, whatever it says.
+#[cfg(feature = "source")]
 pub(crate) fn is_doubtful(name: &HeaderName) -> bool {
     kind(name).is_some()
 }

@@ -13,6 +13,7 @@ use crate::message::authority;
 
 /// Returns whether a text can be in the list of names: a host without port, or `*.` and what
 /// follows it.
+#[cfg(feature = "source")]
 pub(crate) fn is_name(text: &str) -> bool {
     let name = text.strip_prefix("*.").unwrap_or(text);
     authority::read(name).is_some_and(|read| authority::host_length(&read) == read.len())

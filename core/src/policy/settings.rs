@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::message::bounds::Bounds;
+use crate::packed::{packed_enum, packed_struct};
 use crate::time::Millis;
 
 /// Where access records go.
@@ -16,6 +17,8 @@ pub enum AccessLog {
     Off,
 }
 
+packed_enum!(AccessLog { 0 = Json, 1 = Off });
+
 /// Certificate and key of the listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -26,6 +29,8 @@ pub struct ServerTls {
     /// PEM file with the private key; relative to the policy file.
     pub key: String,
 }
+
+packed_struct!(ServerTls { certificate, key });
 
 /// The pod's listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,17 @@ pub struct Server {
     pub bounds: Bounds,
 }
 
+packed_struct!(Server {
+    listen,
+    admin,
+    threads,
+    access_log,
+    tls,
+    admin_hosts,
+    drain,
+    bounds
+});
+
 /// Bounds of the memory store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreBounds {
@@ -57,6 +73,11 @@ pub struct StoreBounds {
     /// Entries.
     pub entries_max: usize,
 }
+
+packed_struct!(StoreBounds {
+    bytes_max,
+    entries_max
+});
 
 /// What happens when Tidegate itself cannot decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -68,3 +89,5 @@ pub enum OnFailure {
     /// The request is refused.
     Closed,
 }
+
+packed_enum!(OnFailure { 0 = Open, 1 = Closed });

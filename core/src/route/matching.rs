@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::message::plain;
+use crate::packed::{packed_enum, packed_struct};
 
 /// Conditions of a route. An empty list holds for every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +18,13 @@ pub struct Matcher {
     pub headers: Vec<(HeaderName, Option<String>)>,
 }
 
+packed_struct!(Matcher {
+    hosts,
+    paths,
+    methods,
+    headers
+});
+
 /// A host name or a wildcard, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPattern {
@@ -25,6 +33,8 @@ pub enum HostPattern {
     /// Any name that ends with this, the leading dot included.
     Suffix(String),
 }
+
+packed_enum!(HostPattern { 0 = Exact(name), 1 = Suffix(suffix) });
 
 /// A condition on the path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +46,8 @@ pub enum PathPattern {
     /// Paths of this shape.
     Glob(Glob),
 }
+
+packed_enum!(PathPattern { 0 = Exact(path), 1 = Prefix(prefix), 2 = Glob(glob) });
 
 impl Matcher {
     /// Returns whether every condition holds. `host` is in lower case and without port.
@@ -163,6 +175,8 @@ impl PathPattern {
 pub struct Glob {
     pattern: String,
 }
+
+packed_struct!(Glob { pattern });
 
 impl Glob {
     /// Takes a pattern as it stands in a policy.

@@ -7,6 +7,7 @@ use http::uri::{Authority, Scheme};
 
 use crate::limit::KeyPart;
 use crate::message::geo::{Code, Direction};
+use crate::packed::{packed_enum, packed_struct};
 use crate::time::Millis;
 
 /// One upstream address.
@@ -36,6 +37,20 @@ pub struct Origin {
     pub tls: Option<OriginTls>,
 }
 
+packed_struct!(Origin {
+    name,
+    index,
+    scheme,
+    authority,
+    region,
+    direction,
+    host,
+    weight,
+    timeouts,
+    preserve_host,
+    tls
+});
+
 /// How long an attempt may take, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -51,6 +66,14 @@ pub struct Timeouts {
     pub age: Millis,
 }
 
+packed_struct!(Timeouts {
+    connect,
+    response,
+    body,
+    idle,
+    age
+});
+
 /// TLS to an origin; paths are relative to the policy file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginTls {
@@ -61,6 +84,12 @@ pub struct OriginTls {
     /// PEM files of a client certificate and its key.
     pub client_certificate: Option<(String, String)>,
 }
+
+packed_struct!(OriginTls {
+    ca,
+    server_name,
+    client_certificate
+});
 
 /// A set of origins and the order in which they are tried.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,3 +121,5 @@ pub enum Steering {
         continents: Vec<(Code, Vec<usize>)>,
     },
 }
+
+packed_enum!(Steering { 0 = Ordered, 1 = Weighted { affinity }, 2 = Nearest { countries, continents } });

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::packed::{Packed, Unpacking};
+
 /// A two-letter code of a country (ISO 3166-1) or a continent, in upper case. Two codes of
 /// Cloudflare's are none of a country: `T1` is Tor, and `XX` a country that nobody knows. `EU` as a
 /// country stands for the European Union.
@@ -40,6 +42,16 @@ impl Code {
     pub fn as_str(&self) -> &str {
         // Two ASCII characters by construction.
         std::str::from_utf8(&self.0).unwrap_or("")
+    }
+}
+
+impl Packed for Code {
+    fn pack(&self, into: &mut Vec<u8>) {
+        self.0.pack(into);
+    }
+
+    fn unpack(from: &mut Unpacking<'_>) -> Self {
+        Self(Packed::unpack(from))
     }
 }
 
