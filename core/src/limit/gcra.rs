@@ -4,14 +4,11 @@
 //! when everything used so far will have been earned. A charge is allowed while the TAT stays at
 //! most one burst ahead of now.
 
-use serde::{Deserialize, Serialize};
-
 use super::quota::{Quota, Verdict};
 use crate::time::Timestamp;
 
 /// The theoretical arrival time, in nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tat(pub u64);
 
 impl Tat {

@@ -1,7 +1,5 @@
 //! How much of something is allowed, and what is left of it.
 
-use serde::{Deserialize, Serialize};
-
 use crate::packed::packed_struct;
 use crate::time::Millis;
 
@@ -23,7 +21,7 @@ packed_struct!(Quota {
 });
 
 /// A limit's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// Whether the cost was, or would be, available.
     pub allowed: bool,

@@ -12,8 +12,6 @@
 
 use std::cmp::Reverse;
 
-use serde::{Deserialize, Serialize};
-
 use super::charge::{Charge, Charged};
 use super::definition::Limit;
 use super::gcra::{self, Tat};
@@ -21,7 +19,7 @@ use super::quota::{Quota, Verdict};
 use crate::time::Timestamp;
 
 /// What a counter is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Says what a charge would be answered.
     Peek,
@@ -32,7 +30,7 @@ pub enum Act {
 }
 
 /// What a counter answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// Before anything was consumed.
     pub checked: Verdict,
