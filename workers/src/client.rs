@@ -102,8 +102,7 @@ fn version(protocol: &str, headers: &mut HeaderMap) -> Version {
 fn geo(country: &str, continent: &str, latitude: &str, longitude: &str) -> Option<Geo> {
     let country = Code::of_country(country);
     let continent = Code::parse(continent);
-    let degrees = latitude.parse().ok().zip(longitude.parse().ok());
-    let position = degrees.and_then(|(lat, lon)| Position::from_degrees(lat, lon));
+    let position = Position::parse(latitude, longitude);
     let known = country.is_some() || continent.is_some() || position.is_some();
     known.then_some(Geo {
         country,

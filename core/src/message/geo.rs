@@ -69,13 +69,13 @@ impl Geo {
                 ..Self::default()
             };
         }
-        let degrees = |name: &HeaderName| text(name).and_then(|v| v.trim().parse::<f64>().ok());
+        let (latitude, longitude) = (text(&names::CF_IPLATITUDE), text(&names::CF_IPLONGITUDE));
         Self {
             country: country_code,
             continent: text(&names::CF_IPCONTINENT).and_then(Code::parse),
-            position: degrees(&names::CF_IPLATITUDE)
-                .zip(degrees(&names::CF_IPLONGITUDE))
-                .and_then(|(lat, lon)| Position::from_degrees(lat, lon)),
+            position: latitude
+                .zip(longitude)
+                .and_then(|(latitude, longitude)| Position::parse(latitude, longitude)),
         }
     }
 }
@@ -102,6 +102,17 @@ impl Position {
         })
     }
 
+    /// Reads degrees north and east in decimal notation; `None` for anything else.
+    ///
+    /// Numbers with a point are read here alone at the edge, and the standard library's reader
+    /// brings tables of ten kilobytes.
+    pub fn parse(latitude: &str, longitude: &str) -> Option<Self> {
+        Some(Self {
+            latitude: millionths(latitude, 90)?,
+            longitude: millionths(longitude, 180)?,
+        })
+    }
+
     /// Returns the unit vector from the centre of the globe.
     pub fn direction(self) -> Direction {
         // `libm` is the same pure Rust on every target; the standard library's functions may differ
@@ -114,6 +125,29 @@ impl Position {
             z: libm::sin(lat),
         }
     }
+}
+
+/// Reads degrees as millionths; `None` if that is more than `most` degrees away from zero.
+fn millionths(text: &str, most: i32) -> Option<i32> {
+    let text = text.trim();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let mut number: i32 = whole.parse().ok()?;
+    let mut fraction = fraction.bytes().map(|digit| i32::from(digit - b'0'));
+    for _ in 0..6 {
+        number = number.checked_mul(10)?;
+        number = number.checked_add(fraction.next().unwrap_or(0))?;
+    }
+    let rounded_up = fraction.next().is_some_and(|digit| digit >= 5);
+    number = number.checked_add(i32::from(rounded_up))?;
+    (number <= most * 1_000_000).then_some(sign * number)
 }
 
 /// A unit vector from the centre of the globe.
@@ -177,6 +211,44 @@ mod tests {
             Some("T1")
         );
         assert_eq!(Code::of_country("xx"), None);
+    }
+
+    #[test]
+    fn degrees_are_read_to_the_millionth() {
+        let read = |latitude: &str| Position::parse(latitude, "0").map(|read| read.latitude);
+        for (text, degrees) in [
+            ("0", 0.0),
+            ("-0.0", 0.0),
+            ("52.52", 52.52),
+            (" -33.86880 ", -33.8688),
+            ("40.7128004", 40.7128),
+            ("40.71280059", 40.712_801),
+            ("-7.", -7.0),
+            ("90", 90.0),
+            ("0090.000000", 90.0),
+        ] {
+            let same = Position::from_degrees(degrees, 0.0).map(|same| same.latitude);
+            assert!(same.is_some());
+            assert_eq!(read(text), same, "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            ".5",
+            "1e1",
+            "inf",
+            "NaN",
+            "+1",
+            "1.2.3",
+            "1,5",
+            "90.0000005",
+            "-91",
+            "99999999999",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert!(Position::parse("0", "180").is_some());
+        assert_eq!(Position::parse("0", "180.1"), None);
     }
 
     #[test]
