@@ -200,7 +200,8 @@ async fn keep(env: &Env, good: String) {
         return;
     }
     let Ok(kv) = env.kv("POLICY") else { return };
-    let put = match kv.put(KEY_OF_LAST_GOOD, good) {
+    // As bytes: `put` would take a number too, and bring what formats one with a point.
+    let put = match kv.put_bytes(KEY_OF_LAST_GOOD, good.as_bytes()) {
         Ok(put) => put.execute().await,
         Err(error) => Err(error),
     };
