@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use crate::shell::{Result, WASM_TARGET, at, cargo, command, output, root, run, target};
 use crate::steps::Outcome::{self, Passed};
 use crate::wasm;
@@ -38,10 +40,8 @@ pub(crate) fn build() -> Result<()> {
     ]))?;
     fs::create_dir_all(&built).map_err(at(&built))?;
     optimise(&bound.join("index_bg.wasm"), &built.join("index_bg.wasm"))?;
-    print_sizes(&[
-        "workers/build/dist/index_bg.wasm",
-        "workers/build/dist/worker.js",
-    ])
+    print_sizes(&sizes()?);
+    Ok(())
 }
 
 /// Lets wrangler build the Worker and do all of a deployment but the sending.
@@ -57,6 +57,7 @@ pub(crate) fn deploy_dry() -> Result<Outcome> {
     run(wrangler
         .env("WRANGLER_LOG_PATH", target().join("wrangler-logs"))
         .env("CI", "1"))?;
+    check_size(&sizes()?)?;
     Ok(Passed)
 }
 
@@ -137,6 +138,8 @@ pub(crate) fn optimise(from: &Path, to: &Path) -> Result<()> {
     let mut optimiser = command("wasm-opt");
     optimiser
         .args(["-Oz", "--strip-debug", "--strip-producers"])
+        // What lies lowest is the end of the stack: only one that is about to overflow gets there.
+        .arg("--low-memory-unused")
         .args(FEATURES)
         .arg(from)
         .arg("-o")
@@ -144,15 +147,68 @@ pub(crate) fn optimise(from: &Path, to: &Path) -> Result<()> {
     run(&mut optimiser)
 }
 
-fn print_sizes(files: &[&str]) -> Result<()> {
-    const SCRIPT: &str = "const { readFileSync } = require('node:fs'), { gzipSync } = require('node:zlib');
-        for (const file of process.argv.slice(1)) {
+/// What is deployed.
+const FILES: [&str; 2] = [
+    "workers/build/dist/index_bg.wasm",
+    "workers/build/dist/worker.js",
+];
+
+/// Most bytes that the files may have together, each in gzip: every isolate that starts loads and
+/// compiles them. What makes the Worker larger than this must be worth it, and say why it is.
+const GZIP_BYTES_MAX: u64 = 330_000;
+
+/// The size of one file.
+#[derive(Deserialize)]
+struct Size {
+    file: String,
+    raw: u64,
+    gzip: u64,
+}
+
+/// Measures what is deployed.
+fn sizes() -> Result<Vec<Size>> {
+    const SCRIPT: &str =
+        "const { readFileSync } = require('node:fs'), { gzipSync } = require('node:zlib');
+        const size = (file) => {
           const raw = readFileSync(file);
-          const kib = (size) => (size / 1024).toFixed(1).padStart(7) + ' KiB';
-          console.log(kib(raw.length), 'raw', kib(gzipSync(raw, { level: 9 }).length), 'gzip ', file);
-        }";
-    let sizes = output(command("node").args(["-e", SCRIPT]).args(files))
+          return { file, raw: raw.length, gzip: gzipSync(raw, { level: 9 }).length };
+        };
+        console.log(JSON.stringify(process.argv.slice(1).map(size)));";
+    let json = output(command("node").args(["-e", SCRIPT]).args(FILES))
         .ok_or("cannot measure the built files")?;
-    print!("{sizes}");
-    Ok(())
+    serde_json::from_str(&json).map_err(|error| error.to_string())
+}
+
+fn print_sizes(sizes: &[Size]) {
+    for Size { file, raw, gzip } in sizes {
+        println!("{} raw {} gzip  {file}", kib(*raw), kib(*gzip));
+    }
+    let raw = sizes.iter().map(|size| size.raw).sum();
+    println!(
+        "{} raw {} gzip  in all; at most {} gzip",
+        kib(raw),
+        kib(gzip_bytes(sizes)),
+        kib(GZIP_BYTES_MAX).trim_start()
+    );
+}
+
+fn check_size(sizes: &[Size]) -> Result<()> {
+    let bytes = gzip_bytes(sizes);
+    if bytes <= GZIP_BYTES_MAX {
+        return Ok(());
+    }
+    print_sizes(sizes);
+    Err(format!(
+        "the Worker has {bytes} bytes in gzip, and may have {GZIP_BYTES_MAX} (GZIP_BYTES_MAX in xtask/src/worker.rs)"
+    ))
+}
+
+fn gzip_bytes(sizes: &[Size]) -> u64 {
+    sizes.iter().map(|size| size.gzip).sum()
+}
+
+fn kib(bytes: u64) -> String {
+    let tenths = (bytes * 10 + 512) / 1024;
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    format!("{whole:5}.{tenth} KiB")
 }
