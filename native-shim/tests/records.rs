@@ -200,3 +200,27 @@ async fn nothing_is_said_of_bytes_that_belong_to_another_protocol() {
     assert_eq!(records[0]["status"], 101);
     assert_eq!(records[0].get("body"), None);
 }
+
+/// An answer that would be tried again, and is passed on because nothing is left to try.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_answer_is_watched_like_any_other() {
+    let origin = Origin::start(|_, call| async move {
+        let head = "HTTP/1.1 503 Busy\r\nretry-after: 3600\r\ncontent-length: 1000\r\n\r\n";
+        call.write(format!("{head}abc")).await;
+        false
+    })
+    .await;
+    let retried = "name = \"rest\"\nretry = \"twice\"";
+    let rule = "[retry.twice]\nattempts = 2\n";
+    let policy = logging(&origin).replace("name = \"rest\"", retried) + rule;
+    let proxy = Proxy::start(&policy);
+    let mut client = proxy.client().await;
+    let request = "GET /a HTTP/1.1\r\nhost: t.example\r\n\r\n";
+    client.send(request).await;
+    client.rest().await;
+    let records = records(&proxy, 1).await;
+    assert_eq!(origin.count(), 1);
+    assert_eq!(records[0]["status"], 503);
+    assert_eq!(records[0]["body"], "broken");
+    assert_eq!(records[0]["attempts"][0]["outcome"], "body_broken");
+}

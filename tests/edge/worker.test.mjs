@@ -120,6 +120,17 @@ test("a body that breaks off is a failure of its origin, and one that nobody rea
   }
 });
 
+test("an answer that is passed on because nothing is left to try is watched like any other", async () => {
+  await worker.begin(policy({ more: "[retry.r]\nattempts = 2", route: 'retry = "r"' }));
+  paths["/busy"] = (_, response) => {
+    response.writeHead(503, { "retry-after": "3600", "content-length": "1000" });
+    response.write("abc", () => setTimeout(() => response.destroy(), 20));
+  };
+  await get("/busy").then(bytes).catch(() => {});
+  const [{ status, body, attempts }] = await reports();
+  assert.deepEqual([status, body, attempts.map(({ outcome }) => outcome)], [503, "broken", ["body_broken"]]);
+});
+
 test("request bodies stream, and keep their length where they have one", async () => {
   await worker.begin(policy());
   paths["/echo"] = (request, response) => {

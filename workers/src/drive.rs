@@ -2,7 +2,6 @@
 
 use futures_util::FutureExt;
 use futures_util::future::join;
-use http::header;
 use tidegate_core::{
     Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step, Timestamp,
 };
@@ -96,7 +95,7 @@ pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
         answer,
     } = ended;
     invalidate(&reply.invalidate).await;
-    let fetched = Fetched::watch(answer.as_ref(), is_told(&reply.hold, log));
+    let fetched = Fetched::watch(answer.as_ref(), &reply.hold, log);
     let record = Record {
         hold: reply.hold,
         ending: fetched.ending,
@@ -116,44 +115,31 @@ pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
     taken
 }
 
-/// Returns whether anybody is told how the origin's body ends: the log, or a circuit. To find out
-/// costs a tenth of what passing a response on does.
-fn is_told(hold: &Hold, log: bool) -> bool {
-    hold.awaits_origin() && (log || hold.has_circuit())
-}
-
 /// The body of the last answer of an origin.
 struct Fetched {
     body: Option<web_sys::ReadableStream>,
-    /// None if nobody is to learn how the body ends.
+    /// None if there is no body, or nobody is to learn how it ends.
     ending: Option<Ending>,
-    /// As announced.
-    length: Option<u64>,
 }
 
 impl Fetched {
-    fn watch(answer: Option<&Answer>, is_awaited: bool) -> Self {
+    /// Takes the body, and watches it if the log or a circuit is told how it ends: that costs some
+    /// 100 microseconds (`bench/README.md`).
+    fn watch(answer: Option<&Answer>, hold: &Hold, log: bool) -> Self {
         let body = answer.and_then(|answer| answer.response.body());
-        let length = answer.and_then(announced_length);
+        let is_told = hold.awaits_origin() && (log || hold.has_circuit());
         let watched = body
             .as_ref()
-            .filter(|_| is_awaited)
-            .and_then(|body| streams::watched(body, length).ok());
-        let (body, ending) = match watched {
-            Some((body, ending)) => (Some(body), Some(ending)),
-            None => (body, None),
-        };
-        Self {
-            body,
-            ending,
-            length,
+            .filter(|_| is_told)
+            .and_then(|body| streams::watched(body, hold.announced()).ok());
+        match watched {
+            Some((body, ending)) => Self {
+                body: Some(body),
+                ending: Some(ending),
+            },
+            None => Self { body, ending: None },
         }
     }
-}
-
-fn announced_length(answer: &Answer) -> Option<u64> {
-    let value = answer.head.headers.get(header::CONTENT_LENGTH)?;
-    value.to_str().ok()?.parse().ok()
 }
 
 /// What this Worker sees of a reply's body.
@@ -229,11 +215,12 @@ pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Res
         hold,
         ..
     } = reply;
+    let length = hold.announced();
     let Fetched {
         body: fetched,
         ending,
-        length,
-    } = Fetched::watch(answer.as_ref(), is_told(&hold, log));
+    } = Fetched::watch(answer.as_ref(), &hold, log);
+    let is_watched = ending.is_some();
     let record = |reply| {
         Record {
             hold,
@@ -259,7 +246,7 @@ pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Res
     let copies = fill
         .as_ref()
         .is_some_and(|fill| fill.kind == FillKind::Insert);
-    let streams_origin = source == Source::Origin && !copies;
+    let streams_origin = source == Source::Origin && !copies && is_watched;
     let (body, copy) = match (source, copies, fetched) {
         (Source::Origin, true, Some(stream)) => {
             let (body, copy) = streams::tee(&stream)?;

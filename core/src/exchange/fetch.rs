@@ -246,8 +246,8 @@ impl AwaitResponse {
         );
         let breaker = exchange.route.breaker.as_ref();
         let failed = breaker.is_some_and(|rule| rule.failure_statuses.contains(&status.as_u16()));
-        let bodiless = unconfirmed || again || status == StatusCode::SWITCHING_PROTOCOLS;
-        if failed || bodiless {
+        let bodiless = unconfirmed || status == StatusCode::SWITCHING_PROTOCOLS;
+        if failed || again || bodiless {
             self.note(
                 AttemptOutcome::Response,
                 Some(status.as_u16()),
@@ -257,6 +257,7 @@ impl AwaitResponse {
         } else {
             self.note_head(status.as_u16(), now);
         }
+        // Also of an answer that is to be tried again: it is passed on if nothing is left to try.
         if !bodiless {
             self.hold(&head, now);
         }

@@ -184,6 +184,8 @@ impl Fetching {
         self.made = self.made.saturating_add(1);
         let report = &mut self.exchange.report;
         report.note_attempt(Happening::Fetch, self.made, now);
+        // Nobody reads the body of the attempt before any more.
+        self.exchange.call = None;
         self.paused = false;
         self.asked = SentAt {
             at: now,

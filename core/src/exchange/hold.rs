@@ -29,7 +29,7 @@ pub struct Hold {
     /// In a box, since most replies have none.
     call: Option<Box<Call>>,
     /// Bytes that the reply announces, if its body is the origin's.
-    announced: Option<u64>,
+    reply_announces: Option<u64>,
 }
 
 /// The call of an origin whose body is still to come.
@@ -83,18 +83,23 @@ impl Hold {
         Self {
             report,
             call: call.map(Box::new),
-            announced: None,
+            reply_announces: None,
         }
     }
 
     /// The reply's body is the origin's.
     pub(super) fn replies_with_origin(&mut self) {
-        self.announced = self.call.as_ref().and_then(|call| call.announced);
+        self.reply_announces = self.announced();
     }
 
     /// Returns the report as far as it is known. What [`Hold::end`] returns is to be recorded.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Returns how many bytes the origin's body has, as its head announces.
+    pub fn announced(&self) -> Option<u64> {
+        self.call.as_ref().and_then(|call| call.announced)
     }
 
     /// Returns whether an origin's body is to be read to its end, here or into the store, and
@@ -117,7 +122,7 @@ impl Hold {
 
     /// Completes the report: the reply's body has ended, after so many bytes if the shell knows.
     pub fn end(mut self, end: BodyEnd, bytes: Option<u64>, now: Timestamp) -> Box<Report> {
-        let end = unless_short(end, bytes, self.announced);
+        let end = unless_short(end, bytes, self.reply_announces);
         self.report.note_end(end, bytes, now);
         self.report
     }
