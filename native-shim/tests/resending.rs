@@ -13,37 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Origin, Proxy, policy, until};
-
-fn two(one: &Origin, two: &Origin) -> String {
-    format!(
-        r#"
-[server]
-listen = "127.0.0.1:0"
-admin = "off"
-access_log = "off"
-threads = 1
-[origins.one]
-url = "http://{}"
-response_timeout = "1s"
-[origins.two]
-url = "http://{}"
-[pools.both]
-origins = ["one", "two"]
-[retry.twice]
-attempts = 2
-backoff = "1ms"
-[[routes]]
-pool = "both"
-retry = "twice"
-"#,
-        one.address, two.address
-    )
-}
-
-async fn good() -> Origin {
-    Origin::start(|_, call| async move { call.answer("200 OK", "", "two").await }).await
-}
+use support::{Origin, Proxy, good, policy, two, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_on_a_connection_that_the_origin_has_closed_is_sent_once_more() {

@@ -25,25 +25,16 @@ const KEPT_FOR: Millis = 60_000;
 /// What a counter is asked. Its text is words between spaces: the act, then the numbers.
 pub(crate) struct Ask {
     act: Act,
-    amount: u64,
-    period: Millis,
-    burst: u64,
+    quota: Quota,
     cost: u64,
     now: Timestamp,
 }
 
 impl Ask {
     pub(crate) fn new(act: Act, charge: &Charge, now: Timestamp) -> Self {
-        let Quota {
-            amount,
-            period,
-            burst,
-        } = charge.limit.quota;
         Self {
             act,
-            amount,
-            period,
-            burst,
+            quota: charge.limit.quota,
             cost: charge.limit.cost,
             now,
         }
@@ -51,20 +42,17 @@ impl Ask {
 
     /// Writes it as text.
     pub(crate) fn write(&self) -> String {
-        let Self {
-            act,
-            amount,
-            period,
-            burst,
-            cost,
-            now,
-        } = self;
-        let act = match act {
+        let act = match self.act {
             Act::Peek => "peek",
             Act::Charge => "charge",
             Act::Refund => "refund",
         };
-        let now = now.as_millis();
+        let Quota {
+            amount,
+            period,
+            burst,
+        } = self.quota;
+        let (cost, now) = (self.cost, self.now.as_millis());
         format!("{act} {amount} {period} {burst} {cost} {now}")
     }
 
@@ -79,9 +67,11 @@ impl Ask {
         let [amount, period, burst, cost, now] = read_numbers(numbers)?;
         Some(Self {
             act,
-            amount,
-            period,
-            burst,
+            quota: Quota {
+                amount,
+                period,
+                burst,
+            },
             cost,
             now: Timestamp::from_millis(now),
         })
@@ -89,20 +79,7 @@ impl Ask {
 
     /// Does what is asked, on the state.
     fn act(&self, state: Option<Tat>) -> (Option<Tat>, Answer) {
-        let Self {
-            act,
-            amount,
-            period,
-            burst,
-            cost,
-            now,
-        } = *self;
-        let quota = Quota {
-            amount,
-            period,
-            burst,
-        };
-        round::act(act, &quota, cost, state, now)
+        round::act(self.act, &self.quota, self.cost, state, self.now)
     }
 }
 
@@ -125,34 +102,20 @@ fn write_verdict(verdict: &Verdict) -> String {
 /// Reads what a counter has answered.
 pub(crate) fn read_answer(text: &str) -> Option<Answer> {
     let numbers: [u64; 8] = read_numbers(text)?;
-    let [
-        checked_allowed,
-        checked_remaining,
-        checked_reset,
-        checked_after,
-        ..,
-    ] = numbers;
-    let [
-        ..,
-        charged_allowed,
-        charged_remaining,
-        charged_reset,
-        charged_after,
-    ] = numbers;
+    let (checked, charged) = numbers.split_first_chunk()?;
     Some(Answer {
-        checked: Verdict {
-            allowed: checked_allowed == 1,
-            remaining: checked_remaining,
-            reset: checked_reset,
-            retry_after: checked_after,
-        },
-        charged: Verdict {
-            allowed: charged_allowed == 1,
-            remaining: charged_remaining,
-            reset: charged_reset,
-            retry_after: charged_after,
-        },
+        checked: verdict(*checked),
+        charged: verdict(charged.try_into().ok()?),
     })
+}
+
+fn verdict([allowed, remaining, reset, retry_after]: [u64; 4]) -> Verdict {
+    Verdict {
+        allowed: allowed == 1,
+        remaining,
+        reset,
+        retry_after,
+    }
 }
 
 /// Reads exactly so many numbers between spaces.

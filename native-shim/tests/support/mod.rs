@@ -233,6 +233,38 @@ pub fn parse(policy: &str) -> Policy {
     Policy::parse("test.toml", policy).unwrap_or_else(|error| panic!("{error}\n{policy}"))
 }
 
+/// A policy with two origins, of which the second is asked when the first fails.
+pub fn two(one: &Origin, two: &Origin) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+admin = "off"
+access_log = "off"
+threads = 1
+[origins.one]
+url = "http://{}"
+response_timeout = "1s"
+[origins.two]
+url = "http://{}"
+[pools.both]
+origins = ["one", "two"]
+[retry.twice]
+attempts = 2
+backoff = "1ms"
+[[routes]]
+pool = "both"
+retry = "twice"
+"#,
+        one.address, two.address
+    )
+}
+
+/// An origin that says that it is the second.
+pub async fn good() -> Origin {
+    Origin::start(|_, call| async move { call.answer("200 OK", "", "two").await }).await
+}
+
 /// A policy with one origin: everything under `/cached/` is stored for a minute.
 pub fn policy(origin: &Origin, server: &str) -> String {
     format!(
