@@ -50,6 +50,7 @@ pub mod purge;
 pub mod report;
 pub mod retry;
 pub mod route;
+pub mod sorting;
 pub mod time;
 
 pub use engine::Engine;

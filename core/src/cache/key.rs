@@ -13,6 +13,7 @@ use crate::hash;
 use crate::message::request::Request;
 use crate::message::{cookie, geo, names, query};
 use crate::parts::push_part;
+use crate::sorting::sort_by;
 
 /// The bytes under which responses are stored. Injective: each part is preceded by its length, so
 /// no crafted URL equals another request's key.
@@ -144,7 +145,13 @@ pub(crate) fn query<'a>(profile: &Profile, query: Option<&'a str>) -> Option<Cow
     if profile.query_sort && query::may_be_sorted(raw) {
         // By name only, and stably: the order of a repeated parameter's values may matter to the
         // origin.
-        kept.sort_by_cached_key(|pair| query::group(pair.split('=').next().unwrap_or_default()));
+        let mut named: Vec<(String, &str)> = Vec::with_capacity(kept.len());
+        for pair in kept {
+            let name = pair.split('=').next().unwrap_or_default();
+            named.push((query::group(name), pair));
+        }
+        sort_by(&mut named, |(a, _), (b, _)| a.cmp(b));
+        kept = named.into_iter().map(|(_, pair)| pair).collect();
     }
     // Joined with a byte that separates pairs in a query too, so no two lists of pairs look the
     // same.

@@ -11,6 +11,7 @@ use crate::cache::date;
 use crate::cache::stored::Stored;
 use crate::message::names;
 use crate::message::syntax::split_list;
+use crate::sorting::sort_by;
 use crate::time::Timestamp;
 
 /// Most ranges of a request. One that has more is answered whole: many small pieces cost more than
@@ -371,7 +372,7 @@ pub fn combine(old: &Stored, new: &Stored, most: u64) -> Option<Combined> {
     }
     head.epoch = old.epoch.min(new.epoch);
     head.labels.extend(&old.labels);
-    head.labels.sort_unstable();
+    sort_by(&mut head.labels, Ord::cmp);
     head.labels.dedup();
     head.headers
         .insert(header::CONTENT_LENGTH, HeaderValue::from(joined.length()));

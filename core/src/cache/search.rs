@@ -14,6 +14,7 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::message::{names, query};
 use crate::parts::push_part;
+use crate::sorting::sort_by;
 
 /// Most paths whose rule is remembered; a response for another path is found under its whole query.
 const PATHS_MAX: usize = 10_000;
@@ -87,7 +88,7 @@ impl Rule {
             .filter(|text| !text.is_empty() && self.matters(text));
         let mut pairs: Vec<(String, String)> = kept.map(pair).collect();
         if self.order {
-            pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+            sort_by(&mut pairs, |(a, _), (b, _)| a.cmp(b));
         }
         for (name, value) in pairs {
             push_part(key, Some(name.as_bytes()));

@@ -7,6 +7,7 @@ use crate::message::names;
 use crate::message::syntax::split_list;
 use crate::purge::label;
 use crate::purge::label::Label;
+use crate::sorting::sort_by;
 
 /// Most tags of a response that are remembered one by one, and most bytes of them: what Cloudflare
 /// takes. Of one that has more, the rest is one tag, which every purge of a tag reaches.
@@ -65,7 +66,7 @@ pub fn read(response: &HeaderMap, host: &str) -> Result<Read, TooMany> {
     }
     read.labels
         .extend(groups.iter().map(|group| label::group(host, group)));
-    read.labels.sort_unstable();
+    sort_by(&mut read.labels, Ord::cmp);
     read.labels.dedup();
     Ok(read)
 }

@@ -6,6 +6,7 @@ use std::cell::OnceCell;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::message::syntax::members;
+use crate::sorting::sort_by;
 
 /// A request header field that a response named in Vary, and the value it had, normalised; `None`
 /// when it was absent.
@@ -32,7 +33,7 @@ pub fn nominate(response: &HeaderMap, request: &HeaderMap) -> Vec<Nominated> {
     for name in members(response, header::VARY) {
         names.extend(HeaderName::from_bytes(name));
     }
-    names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    sort_by(&mut names, |a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     values(names.iter(), request)
 }
@@ -108,7 +109,7 @@ impl<'a> Wanted<'a> {
 /// Returns the language that a client likes better than all others.
 fn best_language(request: &HeaderMap) -> Option<Vec<u8>> {
     let mut wanted = preferences(request, &header::ACCEPT_LANGUAGE)?;
-    wanted.sort_by(Preference::best_first);
+    sort_by(&mut wanted, Preference::best_first);
     let mut wanted = wanted.into_iter();
     let best = wanted.next()?;
     let next = wanted.next().map_or(0, |next| next.quality);
@@ -129,7 +130,7 @@ fn normalised(request: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let mut form = Vec::new();
     if *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING {
         if let Some(mut preferences) = preferences(request, name) {
-            preferences.sort_by(Preference::best_first_by_name);
+            sort_by(&mut preferences, Preference::best_first_by_name);
             let members: Vec<Vec<u8>> = preferences.iter().map(Preference::form).collect();
             return Some(members.join(&b','));
         }

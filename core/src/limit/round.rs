@@ -16,6 +16,7 @@ use super::charge::{Charge, Charged};
 use super::definition::Limit;
 use super::gcra::{self, Tat};
 use super::quota::{Quota, Verdict};
+use crate::sorting::sort_by;
 use crate::time::Timestamp;
 
 /// What a counter is asked to do.
@@ -221,7 +222,7 @@ fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
         .enumerate()
         .map(|(at, charge)| (Reverse(charge.limit.key.len()), rate(&charge.limit), at))
         .collect();
-    order.sort_unstable();
+    sort_by(&mut order, Ord::cmp);
     order.into_iter().map(|(_, _, at)| at).collect()
 }
 

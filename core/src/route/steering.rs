@@ -7,6 +7,7 @@ use crate::message::geo;
 use crate::message::geo::Geo;
 use crate::message::request::Request;
 use crate::parts::push_part;
+use crate::sorting::sort_by;
 
 /// Orders the pool's origins, best first. Returns positions in `pool.origins`, each once.
 pub fn order(pool: &Pool, request: &Request, route: &str) -> Vec<usize> {
@@ -41,7 +42,7 @@ fn by_weight(pool: &Pool, stable: &[u8]) -> Vec<usize> {
         f64::from(origin.weight) / -libm::log(hash::unit(hash::stable(&salted)))
     };
     let mut scored: Vec<(usize, f64)> = (0..pool.origins.len()).map(|p| (p, score(p))).collect();
-    scored.sort_by(|a, b| b.1.total_cmp(&a.1));
+    sort_by(&mut scored, |a, b| b.1.total_cmp(&a.1));
     scored.into_iter().map(|(position, _)| position).collect()
 }
 
@@ -71,7 +72,7 @@ fn by_geography(
                 .and_then(|o| o.direction)
                 .map_or(u32::MAX, |d| d.kilometres_to(client))
         };
-        by_distance.sort_by_key(distance);
+        sort_by(&mut by_distance, |a, b| distance(a).cmp(&distance(b)));
     }
     let mut order = Vec::with_capacity(pool.origins.len());
     let candidates = [own, union, continent, by_distance];
