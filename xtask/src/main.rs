@@ -9,6 +9,7 @@ mod schema;
 mod shell;
 mod steps;
 mod test;
+mod unused;
 mod wasm;
 mod worker;
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::shell::{Result, WASM_TARGET, at, cargo, command, output, root, run, target};
 use crate::steps::Outcome::{self, Passed};
-use crate::wasm;
+use crate::{unused, wasm};
 
 /// Builds `workers/build/dist/` and prints its sizes.
 pub(crate) fn build() -> Result<()> {
@@ -27,6 +27,7 @@ pub(crate) fn build() -> Result<()> {
     let built = root().join("workers/build/dist");
     bind(&bound)?;
     mend(&bound.join("index.js"))?;
+    unused::cut_classes(&bound.join("index.js"))?;
     run(command("esbuild").args([
         "workers/js/entry.mjs",
         "--bundle",
@@ -34,12 +35,13 @@ pub(crate) fn build() -> Result<()> {
         "--outfile=workers/build/dist/worker.js",
         "--external:*.wasm",
         "--external:cloudflare:*",
-        "--minify-whitespace",
-        "--minify-syntax",
+        "--minify",
         "--log-level=warning",
     ]))?;
     fs::create_dir_all(&built).map_err(at(&built))?;
-    optimise(&bound.join("index_bg.wasm"), &built.join("index_bg.wasm"))?;
+    let module = bound.join("index_bg.wasm");
+    unused::drop_exports(&module, &built.join("worker.js"))?;
+    optimise(&module, &built.join("index_bg.wasm"))?;
     print_sizes(&sizes()?);
     Ok(())
 }
@@ -137,9 +139,14 @@ const FEATURES: [&str; 7] = [
 pub(crate) fn optimise(from: &Path, to: &Path) -> Result<()> {
     let mut optimiser = command("wasm-opt");
     optimiser
-        .args(["-Oz", "--strip-debug", "--strip-producers"])
+        .arg("-Oz")
         // What lies lowest is the end of the stack: only one that is about to overflow gets there.
         .arg("--low-memory-unused")
+        // Both make a module smaller that is larger in gzip: the same code in several places costs
+        // little there. So does what is alike when it lies side by side.
+        .args(["--skip-pass=inlining-optimizing", "--skip-pass=local-cse"])
+        .arg("--reorder-functions-by-name")
+        .args(["--strip-debug", "--strip-producers"])
         .args(FEATURES)
         .arg(from)
         .arg("-o")
@@ -155,7 +162,7 @@ const FILES: [&str; 2] = [
 
 /// Most bytes that the files may have together, each in gzip: every isolate that starts loads and
 /// compiles them. What makes the Worker larger than this must be worth it, and say why it is.
-const GZIP_BYTES_MAX: u64 = 330_000;
+const GZIP_BYTES_MAX: u64 = 315_000;
 
 /// The size of one file.
 #[derive(Deserialize)]
