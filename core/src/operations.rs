@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, re
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::purge::{Order, Purge, url};
+use crate::purge::{Order, Purge, order, url};
 
 pub use guesses::Guesses;
 pub use hosts::admit_host;
@@ -134,7 +134,7 @@ fn unknown() -> Refused {
 }
 
 fn urls(body: &[u8]) -> Result<Vec<Uri>, String> {
-    let Warm { urls } = serde_json::from_slice(body).map_err(|error| {
+    let Warm { urls } = order::read_json(body).map_err(|error| {
         format!("not an order to warm: {error}; write {{\"urls\": [\"https://HOST/PATH\"]}}")
     })?;
     if urls.is_empty() || urls.len() > WARMED_MAX {

@@ -14,7 +14,8 @@
 
 mod expand;
 pub(crate) mod label;
-mod order;
+mod letters;
+pub(crate) mod order;
 pub(crate) mod table;
 mod target;
 pub(crate) mod url;

@@ -26,6 +26,13 @@ pub struct Order {
     pub soft: bool,
 }
 
+/// Reads JSON. As text, because the Worker reads all other JSON so: a reader of bytes would be
+/// compiled beside that one.
+pub(crate) fn read_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8".to_owned())?;
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 impl Order {
     /// Reads an order in JSON.
     ///
@@ -35,7 +42,7 @@ impl Order {
         // A list would be taken for the members in their order.
         let is_object = json.trim_ascii_start().starts_with(b"{");
         let order = if is_object {
-            serde_json::from_slice(json).map_err(|error| error.to_string())
+            read_json(json)
         } else {
             Err("no object".into())
         };

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use http::Uri;
 
+use super::letters::{lower_case, stays_as_it_is};
 use crate::message::query;
 
 /// A URL that is purged. The port does not count.
@@ -120,9 +121,11 @@ fn ascii_host(authority: &str) -> Result<String, String> {
         return Ok(authority.to_owned());
     }
     // The full stops of East Asian scripts separate labels too.
-    let plain = authority
+    let plain: String = authority
         .replace(['\u{3002}', '\u{ff0e}', '\u{ff61}'], ".")
-        .to_lowercase();
+        .chars()
+        .map(lower_case)
+        .collect();
     let labels: Option<Vec<String>> = plain.split('.').map(ascii_label).collect();
     labels.map(|labels| labels.join(".")).ok_or_else(|| {
         format!(
@@ -151,23 +154,6 @@ fn ascii_label(label: &str) -> Option<String> {
         return None;
     }
     Some(format!("xn--{}{port}", punycode(name)?))
-}
-
-/// Returns whether a character in lower case is the same in a host name: letters that IDNA neither
-/// maps nor composes. For others a table would be needed that is larger than all of this program's
-/// decisions.
-fn stays_as_it_is(letter: char) -> bool {
-    let is_plain = matches!(letter, 'a'..='z' | '0'..='9' | '-');
-    let is_letter = letter.is_alphanumeric() && letter.to_lowercase().eq([letter]);
-    let is_known = matches!(u32::from(letter),
-        // Latin, Greek, Cyrillic, Armenian; not the digraphs and the apostrophe that are mapped.
-        0xdf..=0x131 | 0x134..=0x13e | 0x141..=0x148 | 0x14a..=0x17e | 0x180..=0x1c3 | 0x1cd..=0x1f0 | 0x1f4..=0x24f
-        | 0x3ac..=0x3ce | 0x430..=0x52f | 0x561..=0x586
-        // Hebrew, Arabic, Thai.
-        | 0x5d0..=0x5ea | 0x620..=0x63f | 0x641..=0x64a | 0xe01..=0xe32
-        // Hiragana, Katakana, CJK, Hangul.
-        | 0x3041..=0x3096 | 0x30a1..=0x30fa | 0x30fc | 0x4e00..=0x9fff | 0xac00..=0xd7a3);
-    is_plain || (is_letter && is_known)
 }
 
 /// Encodes a label (RFC 3492). `None` for one that is far too long.
