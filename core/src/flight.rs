@@ -9,13 +9,13 @@
 //! never queue up behind each other. The same holds for a response that each request must validate
 //! anew.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::cache::CacheKey;
+use crate::map::Map;
 use crate::time::{Millis, Timestamp};
 
 /// How long requests for a key go alone after a response that could not be stored ("hit-for-miss").
@@ -65,7 +65,7 @@ impl Seen {
 struct Table {
     /// By the key's seeded hash: keys are as long as clients make them, and two that share a hash
     /// at worst wait for each other.
-    keys: BTreeMap<u64, Flight>,
+    keys: Map<u64, Flight>,
     next: u64,
     swept: Timestamp,
 }

@@ -39,6 +39,7 @@ mod flight;
 mod forward;
 pub mod hash;
 pub mod limit;
+pub mod map;
 pub mod message;
 mod node;
 pub mod operations;

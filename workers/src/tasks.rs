@@ -5,7 +5,6 @@
 //! wake. So a future also runs among the events of its own request only, as the platform wants it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use tidegate_core::Millis;
+use tidegate_core::map::Map;
 use worker::wasm_bindgen::prelude::{Closure, wasm_bindgen};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{js_sys, worker_sys};
@@ -67,8 +67,8 @@ struct Wait {
 }
 
 thread_local! {
-    static TASKS: RefCell<BTreeMap<u64, Task>> = const { RefCell::new(BTreeMap::new()) };
-    static WAITS: RefCell<BTreeMap<u64, Wait>> = const { RefCell::new(BTreeMap::new()) };
+    static TASKS: RefCell<Map<u64, Task>> = const { RefCell::new(Map::new()) };
+    static WAITS: RefCell<Map<u64, Wait>> = const { RefCell::new(Map::new()) };
     /// The last number that was given to a task or a wait.
     static LAST: Cell<u64> = const { Cell::new(0) };
     static SETTLED: Settled = Closure::new(settled);
@@ -179,7 +179,7 @@ fn run(id: u64) {
 
 type Taken = (Pin<Box<dyn Future<Output = ()>>>, Waker);
 
-fn take(tasks: &mut BTreeMap<u64, Task>, id: u64) -> Option<Taken> {
+fn take(tasks: &mut Map<u64, Task>, id: u64) -> Option<Taken> {
     let task = tasks.get_mut(&id)?;
     task.is_woken = task.future.is_none();
     Some((task.future.take()?, task.waker.clone()))
@@ -187,7 +187,7 @@ fn take(tasks: &mut BTreeMap<u64, Task>, id: u64) -> Option<Taken> {
 
 /// Says whether the task was woken meanwhile.
 fn put_back(
-    tasks: &mut BTreeMap<u64, Task>,
+    tasks: &mut Map<u64, Task>,
     id: u64,
     future: Pin<Box<dyn Future<Output = ()>>>,
 ) -> bool {
@@ -248,7 +248,10 @@ impl Future for Promised {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         WAITS.with_borrow_mut(|waits| {
-            let wait = waits.entry(self.0).or_default();
+            // It is there until this is dropped.
+            let Some(wait) = waits.get_mut(&self.0) else {
+                return Poll::Pending;
+            };
             if let Some(outcome) = wait.outcome.take() {
                 return Poll::Ready(outcome);
             }

@@ -5,13 +5,13 @@
 //! response says otherwise. A query is brought into the form that its path's rule gives it before
 //! it goes into the key, and the rule itself is part of the key.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderValue};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
+use crate::map::Map;
 use crate::message::{names, query};
 use crate::parts::push_part;
 use crate::sorting::sort_by;
@@ -142,7 +142,7 @@ fn decoded(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     count: AtomicUsize,
-    by_path: Mutex<BTreeMap<Vec<u8>, Arc<Rule>>>,
+    by_path: Mutex<Map<Vec<u8>, Arc<Rule>>>,
 }
 
 impl Rules {
@@ -174,7 +174,7 @@ impl Rules {
         self.count.store(by_path.len(), Ordering::Release);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Arc<Rule>>> {
+    fn lock(&self) -> MutexGuard<'_, Map<Vec<u8>, Arc<Rule>>> {
         self.by_path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

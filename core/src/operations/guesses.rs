@@ -1,6 +1,5 @@
 //! Wrong tokens, counted for each address, so that guessing takes for ever.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::StatusCode;
@@ -8,6 +7,7 @@ use http::StatusCode;
 use super::refused::Refused;
 use crate::limit::gcra::Tat;
 use crate::limit::{Quota, gcra};
+use crate::map::Map;
 use crate::message::client::unmapped;
 use crate::time::{Millis, Timestamp};
 
@@ -23,12 +23,12 @@ const ADDRESSES_MAX: usize = 1024;
 
 /// Who has shown wrong tokens lately. An address of IPv6 counts with its /64 network.
 #[derive(Debug, Default)]
-pub struct Guesses(BTreeMap<IpAddr, Tat>);
+pub struct Guesses(Map<IpAddr, Tat>);
 
 impl Guesses {
     /// Makes a state in which nobody has guessed.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Map::new())
     }
 
     /// Checks that an address may show a token now. It is asked before the token is looked at: a
