@@ -13,6 +13,7 @@ pub(crate) mod path;
 pub(crate) mod plain;
 pub(crate) mod query;
 pub mod request;
+pub(crate) mod structured;
 pub(crate) mod syntax;
 pub mod trace;
 pub(crate) mod unkeyed;

@@ -9,9 +9,9 @@
 //! invalid one does not count at all. In a valid one, what forbids does so with any value.
 
 use http::{HeaderMap, HeaderName, header};
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::message::names;
+use crate::message::structured::{self, Value};
 use crate::message::syntax::split_list;
 
 /// Seconds; a value too large saturates, an invalid one is 0, so that in doubt a response is stale.
@@ -93,43 +93,39 @@ impl Control {
     }
 
     fn read_targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
-        let lines: Vec<&[u8]> = headers
-            .get_all(name)
-            .iter()
-            .map(http::HeaderValue::as_bytes)
-            .collect();
-        let members: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
+        let field = structured::joined(headers, name);
+        let members = structured::dictionary(&field)?;
         let mut control = Self {
             targeted: true,
             ..Self::default()
         };
-        for (name, member) in &members {
-            let name = name.as_str().as_bytes();
+        for member in &members {
+            let name = member.key;
             // RFC 9213, section 2.1: a directive whose value has another type than its own is
             // ignored. But what forbids does so with any value.
-            let ListEntry::Item(item) = member else {
+            if matches!(member.value, Value::List(_)) {
                 control.forbid(name);
                 continue;
-            };
-            // `max-age=60;private` has a parameter, which nobody means.
-            for (parameter, _) in &item.params {
-                control.forbid(parameter.as_str().as_bytes());
             }
-            match &item.bare_item {
-                BareItem::Boolean(true) => control.set_flag(name),
-                BareItem::Boolean(false) => {}
-                BareItem::Integer(seconds) => {
-                    if let Ok(seconds) = u64::try_from(i64::from(*seconds)) {
+            // `max-age=60;private` has a parameter, which nobody means.
+            for parameter in &member.parameters {
+                control.forbid(parameter);
+            }
+            match &member.value {
+                Value::Boolean(true) => control.set_flag(name),
+                Value::Boolean(false) => {}
+                Value::Integer(seconds) => {
+                    if let Ok(seconds) = u64::try_from(*seconds) {
                         control.set_seconds(name, seconds);
                     }
                     control.forbid(name);
                 }
-                BareItem::String(fields) => {
-                    if !control.withhold(name, fields.as_str().as_bytes()) {
+                Value::String(fields) => {
+                    if !control.withhold(name, fields.as_bytes()) {
                         control.forbid(name);
                     }
                 }
-                _ => control.forbid(name),
+                Value::List(_) | Value::Other => control.forbid(name),
             }
         }
         (!members.is_empty()).then_some(control)

@@ -8,10 +8,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, HeaderValue};
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
+use http::HeaderMap;
 
 use crate::map::Map;
+use crate::message::structured::{self, Member, Value};
 use crate::message::{names, query};
 use crate::parts::push_part;
 use crate::sorting::sort_by;
@@ -40,25 +40,21 @@ impl Rule {
         if !response.contains_key(names::NO_VARY_SEARCH) {
             return None;
         }
-        let lines: Vec<&[u8]> = response
-            .get_all(names::NO_VARY_SEARCH)
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect();
-        let members: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
-        let order = match members.get("key-order") {
+        let field = structured::joined(response, &names::NO_VARY_SEARCH);
+        let members = structured::dictionary(&field)?;
+        let order = match member(&members, b"key-order") {
             None => false,
-            Some(member) => flag(member)?,
+            Some(value) => flag(value)?,
         };
-        let except = members.get("except");
-        let parameters = match members.get("params") {
+        let except = member(&members, b"except");
+        let parameters = match member(&members, b"params") {
             None if except.is_some() => return None,
             None => Parameters::These(Vec::new()),
-            Some(member) => match (flag(member), except) {
+            Some(value) => match (flag(value), except) {
                 (Some(true), None) => Parameters::AllBut(Vec::new()),
                 (Some(true), Some(names)) => Parameters::AllBut(strings(names)?),
                 (Some(false), None) => Parameters::These(Vec::new()),
-                (None, None) => Parameters::These(strings(member)?),
+                (None, None) => Parameters::These(strings(value)?),
                 (Some(false) | None, Some(_)) => return None,
             },
         };
@@ -106,25 +102,30 @@ impl Rule {
     }
 }
 
-fn flag(member: &ListEntry) -> Option<bool> {
-    match member {
-        ListEntry::Item(item) => match item.bare_item {
-            BareItem::Boolean(value) => Some(value),
-            _ => None,
-        },
-        ListEntry::InnerList(_) => None,
+fn member<'a>(members: &'a [Member<'_>], key: &[u8]) -> Option<&'a Value> {
+    let member = members.iter().find(|member| member.key == key)?;
+    Some(&member.value)
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Boolean(value) => Some(*value),
+        Value::Integer(_) | Value::String(_) | Value::List(_) | Value::Other => None,
     }
 }
 
-fn strings(member: &ListEntry) -> Option<Vec<String>> {
-    let ListEntry::InnerList(list) = member else {
+fn strings(value: &Value) -> Option<Vec<String>> {
+    let Value::List(items) = value else {
         return None;
     };
-    let string = |item: &sfv::Item| match &item.bare_item {
-        BareItem::String(text) => Some(decoded(text.as_str())),
-        _ => None,
-    };
-    list.items.iter().map(string).collect()
+    let mut strings = Vec::new();
+    for item in items {
+        let Value::String(text) = item else {
+            return None;
+        };
+        strings.push(decoded(text));
+    }
+    Some(strings)
 }
 
 /// Name and value, as forms are encoded.

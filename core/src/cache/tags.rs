@@ -1,9 +1,9 @@
 //! What a response can be purged by: its tags (`Cache-Tag`, `Surrogate-Key`) and groups (RFC 9875).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{BareItem, List, ListEntry, Parser};
 
 use crate::message::names;
+use crate::message::structured::{self, Value};
 use crate::message::syntax::split_list;
 use crate::purge::label;
 use crate::purge::label::Label;
@@ -84,23 +84,15 @@ pub fn strip(headers: &mut HeaderMap) {
 /// Reads the groups that a field names: a list of strings. A field that is not one names none (RFC
 /// 9875, sections 2 and 3).
 pub fn groups(response: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines: Vec<&[u8]> = response
-        .get_all(name)
-        .iter()
-        .map(HeaderValue::as_bytes)
-        .collect();
-    let members: List = Parser::new(&lines.join(&b", "[..]))
-        .parse()
-        .unwrap_or_default();
-    let string = |member: &ListEntry| match member {
-        ListEntry::Item(item) => match &item.bare_item {
-            BareItem::String(text) => Some(text.as_str().to_owned()),
-            _ => None,
-        },
-        ListEntry::InnerList(_) => None,
-    };
-    let strings: Option<Vec<String>> = members.iter().map(string).collect();
-    strings.unwrap_or_default()
+    let field = structured::joined(response, name);
+    let mut groups = Vec::new();
+    for member in structured::list(&field).unwrap_or_default() {
+        let Value::String(group) = member.value else {
+            return Vec::new();
+        };
+        groups.push(group);
+    }
+    groups
 }
 
 #[cfg(test)]
