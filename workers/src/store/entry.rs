@@ -9,7 +9,6 @@
 //! tidegate-1: 6c1f09a2b4d7e853 {"v":3,"status":200,...}   the body is the entry at https://tidegate.store/HASH/6c1f09a2b4d7e853
 //! ```
 
-use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, response};
 use sha2::{Digest, Sha256};
 use tidegate_core::cache::variants::VARIANTS_MAX;
 use tidegate_core::cache::{CacheKey, Stored, record};
+use tidegate_core::sorting::sort_by;
 use tidegate_core::{Millis, Timestamp};
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::{Result, js_sys, web_sys};
@@ -105,7 +105,9 @@ pub(super) fn several(variants: &[Variant], now: Timestamp) -> Result<web_sys::R
     let mut bytes = 0;
     // The newest stay when there is not enough room for all.
     let mut newest_first: Vec<&Variant> = variants.iter().collect();
-    newest_first.sort_by_key(|variant| Reverse(variant.head.received));
+    sort_by(&mut newest_first, |a, b| {
+        b.head.received.cmp(&a.head.received)
+    });
     for (at, variant) in newest_first.into_iter().enumerate() {
         let BodyLocation::Named(name) = &variant.body_at else {
             continue;
