@@ -9,7 +9,6 @@ mod warming;
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header, response};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::purge::{Order, Purge, order, url};
 
@@ -68,10 +67,11 @@ pub fn admit(headers: &HeaderMap, token: Option<&Token>) -> Result<(), Refused> 
     }
 }
 
-/// Writes the reply to an operator: its head and its body.
-pub fn reply(done: Result<&Value, &Refused>) -> (response::Parts, String) {
+/// Writes the reply to an operator: its head and its body. What has been done is told in JSON.
+pub fn reply(done: Result<String, Refused>) -> (response::Parts, String) {
+    let retry_after = done.as_ref().err().and_then(|refused| refused.retry_after);
     let (status, kind, text) = match done {
-        Ok(value) => (StatusCode::OK, "application/json", value.to_string()),
+        Ok(told) => (StatusCode::OK, "application/json", told),
         Err(refused) => (
             refused.status,
             "application/problem+json",
@@ -88,7 +88,7 @@ pub fn reply(done: Result<&Value, &Refused>) -> (response::Parts, String) {
         head.headers
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Some(seconds) = done.err().and_then(|refused| refused.retry_after) {
+    if let Some(seconds) = retry_after {
         head.headers
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

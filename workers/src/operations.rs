@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, Uri, request};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tidegate_core::operations::{self, Guesses, Operation, Refused, Shown, Token, Warmed};
+use tidegate_core::purge::Number;
 use tidegate_core::{Client, Engine, RequestBody, Scheme};
 use worker::{Env, Result, web_sys};
 
@@ -71,7 +72,7 @@ pub(crate) async fn answer(
             Ok(body) => carry_out(env, engine, head, &body).await,
         },
     };
-    let (reply, text) = operations::reply(done.as_ref());
+    let (reply, text) = operations::reply(done);
     convert::response(&reply, Body::Bytes(text.into()))
 }
 
@@ -87,18 +88,36 @@ async fn order(request: &web_sys::Request) -> std::result::Result<Vec<u8>, Refus
     })
 }
 
+/// What an operator is told.
+#[derive(Serialize)]
+struct Told {
+    last_purge: Number,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    purges: Option<usize>,
+}
+
+impl Told {
+    fn written(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 async fn carry_out(
     env: &Env,
     engine: &Engine,
     head: &request::Parts,
     body: &[u8],
-) -> std::result::Result<Value, Refused> {
+) -> std::result::Result<String, Refused> {
     match operations::read(&head.method, &head.uri, body)? {
         Operation::Purge(asked) => {
             let unavailable =
                 |title, detail| Refused::new(StatusCode::SERVICE_UNAVAILABLE, title, detail);
             match purges::make(env, engine, &asked).await {
-                Ok(true) => Ok(json!({ "purges": asked.len(), "last_purge": engine.last_purge() })),
+                Ok(true) => Ok(Told {
+                    last_purge: engine.last_purge(),
+                    purges: Some(asked.len()),
+                }
+                .written()),
                 Ok(false) => Err(unavailable(
                     "Nobody orders purges",
                     "Bind the Durable Object PurgeLog as PURGES in wrangler.toml.",
@@ -113,7 +132,11 @@ async fn carry_out(
             }
         }
         // The platform does not tell what it stores.
-        Operation::Stats => Ok(json!({ "last_purge": engine.last_purge() })),
+        Operation::Stats => Ok(Told {
+            last_purge: engine.last_purge(),
+            purges: None,
+        }
+        .written()),
         Operation::Warm(urls) => {
             let mut warmed: Vec<(Uri, Warmed)> = Vec::with_capacity(urls.len());
             for some in urls.chunks(WARMED_AT_ONCE) {

@@ -1,6 +1,7 @@
 //! Why an order of operators is not carried out.
 
 use http::StatusCode;
+use serde::Serialize;
 
 /// Why an operation is not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,15 @@ pub struct Refused {
     pub detail: String,
     /// Seconds to wait, if waiting helps.
     pub retry_after: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    detail: &'a str,
+    status: u16,
+    title: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
 }
 
 impl Refused {
@@ -34,7 +44,12 @@ impl Refused {
             detail,
             retry_after: _,
         } = self;
-        serde_json::json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail })
-            .to_string()
+        let document = Document {
+            detail,
+            status: status.as_u16(),
+            title,
+            kind: "about:blank",
+        };
+        serde_json::to_string(&document).unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator learns of URLs that were to be warmed.
 
 use http::{Uri, header, response};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cache::storable::NotStored;
 use crate::report::{Bypass, CacheReport, Report};
@@ -51,22 +51,46 @@ impl Warmed {
         }
     }
 
-    fn told(&self, url: &Uri) -> Value {
-        let outcome = match &self.outcome {
-            Outcome::Stored => "stored".to_owned(),
-            Outcome::StoredBefore => "stored before".to_owned(),
-            Outcome::NotStored(why) => format!("not stored: {why}"),
-        };
-        json!({ "url": url.to_string(), "status": self.status, "cache_status": self.cache_status, "outcome": outcome })
+    fn told(&self, url: &Uri) -> Told<'_> {
+        Told {
+            cache_status: self.cache_status.as_deref(),
+            outcome: match &self.outcome {
+                Outcome::Stored => "stored".to_owned(),
+                Outcome::StoredBefore => "stored before".to_owned(),
+                Outcome::NotStored(why) => format!("not stored: {why}"),
+            },
+            status: self.status,
+            url: url.to_string(),
+        }
     }
 
-    /// Writes the answer to an operator: what became of each URL, and how many are stored now and
-    /// how many are not.
-    pub fn answer(all: &[(Uri, Self)]) -> Value {
-        let told: Vec<Value> = all.iter().map(|(url, warmed)| warmed.told(url)).collect();
+    /// Writes the answer to an operator, in JSON: what became of each URL, and how many are stored
+    /// now and how many are not.
+    pub fn answer(all: &[(Uri, Self)]) -> String {
         let stored = all.iter().filter(|(_, warmed)| warmed.is_stored()).count();
-        json!({ "warmed": told, "stored": stored, "not_stored": all.len() - stored })
+        let answer = Answer {
+            not_stored: all.len() - stored,
+            stored,
+            warmed: all.iter().map(|(url, warmed)| warmed.told(url)).collect(),
+        };
+        serde_json::to_string(&answer).unwrap_or_default()
     }
+}
+
+/// The members of an answer, in the order in which they are written.
+#[derive(Serialize)]
+struct Answer<'a> {
+    not_stored: usize,
+    stored: usize,
+    warmed: Vec<Told<'a>>,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    cache_status: Option<&'a str>,
+    outcome: String,
+    status: u16,
+    url: String,
 }
 
 impl Outcome {
@@ -117,6 +141,10 @@ mod tests {
     use crate::problem::Refusal;
     use crate::report::CacheOutcome;
     use crate::time::Timestamp;
+
+    fn answered(url: Uri, warmed: Warmed) -> serde_json::Value {
+        serde_json::from_str(&Warmed::answer(&[(url, warmed)])).unwrap()
+    }
 
     fn report(refusal: Option<Refusal>, cache: Option<CacheReport>) -> Report {
         let peer = std::net::IpAddr::from([192, 0, 2, 1]);
@@ -194,7 +222,7 @@ mod tests {
         ] {
             let url = Uri::from_static("http://a.example/");
             let mut warmed = Warmed::of(&head, &report);
-            let answer = Warmed::answer(&[(url.clone(), warmed.clone())]);
+            let answer = answered(url.clone(), warmed.clone());
             assert_eq!(answer["warmed"][0]["outcome"], outcome);
             let stored = u8::from(!outcome.starts_with("not"));
             assert_eq!(
@@ -202,7 +230,7 @@ mod tests {
                 (&stored.into(), &(1 - stored).into())
             );
             warmed.lose_body();
-            let without = Warmed::answer(&[(url, warmed)]);
+            let without = answered(url, warmed);
             let expected = if stored == 1 {
                 "not stored: body"
             } else {

@@ -151,7 +151,7 @@ impl Answers {
         let (head, body) = request.into_parts();
         let engine = self.operations.node.engine();
         if let Err(refused) = operations::admit_host(&head, &engine.policy().server.admin_hosts) {
-            return carried_out::answer(Err(&refused));
+            return carried_out::answer(Err(refused));
         }
         let request = Request::from_parts(head, body);
         if request.uri().path().starts_with(operations::ROOT) {

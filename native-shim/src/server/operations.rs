@@ -40,10 +40,10 @@ impl Operations {
     /// Answers a request whose path begins with [`operations::ROOT`].
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let done = self.carry_out(request, peer).await;
-        answer(done.as_ref())
+        answer(done)
     }
 
-    async fn carry_out(&self, request: Request<Incoming>, peer: IpAddr) -> Result<Value, Refused> {
+    async fn carry_out(&self, request: Request<Incoming>, peer: IpAddr) -> Result<String, Refused> {
         let (head, body) = request.into_parts();
         self.admit(&head.headers, peer)?;
         let body = Limited::new(body, operations::ORDER_BYTES_MAX)
@@ -56,9 +56,9 @@ impl Operations {
         match operations::read(&head.method, &head.uri, &body.to_bytes())? {
             Operation::Purge(purges) => {
                 let number = purges.iter().map(|purge| self.node.purge(purge)).max();
-                Ok(json!({ "purges": purges.len(), "last_purge": number }))
+                Ok(json!({ "purges": purges.len(), "last_purge": number }).to_string())
             }
-            Operation::Stats => Ok(self.figures()),
+            Operation::Stats => Ok(self.figures().to_string()),
             Operation::Warm(urls) => Ok(self.warm(urls).await),
         }
     }
@@ -105,7 +105,7 @@ impl Operations {
     }
 
     /// Fetches what is not stored yet, and says what is stored then.
-    async fn warm(&self, urls: Vec<Uri>) -> Value {
+    async fn warm(&self, urls: Vec<Uri>) -> String {
         let (mut waiting, mut under_way) = (urls.into_iter(), JoinSet::new());
         let mut warmed: Vec<(Uri, Warmed)> = Vec::new();
         loop {
@@ -123,7 +123,7 @@ impl Operations {
 }
 
 /// Writes the answer to an operator.
-pub(super) fn answer(done: Result<&Value, &Refused>) -> Answer {
+pub(super) fn answer(done: Result<String, Refused>) -> Answer {
     let (head, text) = operations::reply(done);
     Response::from_parts(head, Body::full(Bytes::from(text)))
 }
