@@ -2,8 +2,8 @@
 //!
 //! The policy is compiled in; the value of the key `policy` in the KV namespace `POLICY` replaces
 //! it. Either has been compiled before (`tidegate check --compile`): no policy is read here as it
-//! is written. The first requests of an isolate wait for that value, for a bounded time; later it is read
-//! again once a minute, and no request waits.
+//! is written. The first requests of an isolate wait for that value, for a bounded time; later it
+//! is read again once a minute, and no request waits.
 //!
 //! A policy that proved to be valid is kept under another key. An isolate that begins while
 //! `policy` holds an invalid one follows that; without it, or if KV cannot be read, requests are

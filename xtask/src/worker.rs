@@ -206,7 +206,8 @@ fn check_size(sizes: &[Size]) -> Result<()> {
     }
     print_sizes(sizes);
     Err(format!(
-        "the Worker has {bytes} bytes in gzip, and may have {GZIP_BYTES_MAX} (GZIP_BYTES_MAX in xtask/src/worker.rs)"
+        "the Worker has {bytes} bytes in gzip, and may have {GZIP_BYTES_MAX}: GZIP_BYTES_MAX in \
+         xtask/src/worker.rs"
     ))
 }
 

@@ -78,8 +78,8 @@ pub fn evaluate(policy: &str, request: EvaluatedRequest) -> Result<Report, Error
     Ok(object.into())
 }
 
-/// Returns `policy`, the text of a `tidegate.toml`, as the Worker reads it under the key `policy` in
-/// KV: what `tidegate check --compile` writes.
+/// Returns `policy`, the text of a `tidegate.toml`, as the Worker reads it under the key `policy`
+/// in KV: what `tidegate check --compile` writes.
 ///
 /// Throws when the policy is wrong, saying where and why.
 #[wasm_bindgen]

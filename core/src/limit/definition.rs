@@ -70,7 +70,15 @@ pub enum KeyPart {
     Country,
 }
 
-packed_enum!(KeyPart { 0 = Ip { ipv6_prefix }, 1 = Header(name), 2 = Cookie(name), 3 = Query(name), 4 = Path, 5 = Route, 6 = Country });
+packed_enum!(KeyPart {
+    0 = Ip { ipv6_prefix },
+    1 = Header(name),
+    2 = Cookie(name),
+    3 = Query(name),
+    4 = Path,
+    5 = Route,
+    6 = Country,
+});
 
 /// What takes the place of a header field, cookie or query parameter that a request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,20 +46,16 @@ pub enum Unpublished {
 
 impl fmt::Display for Unpublished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => {
-                "this is not a compiled policy; write what `tidegate check --compile FILE` makes of the policy file"
-            }
-            Self::OtherFormat(format) => {
-                return write!(
-                    f,
-                    "this policy was compiled by another version of tidegate, into format {format} instead of {FORMAT}; compile it again with the version that is deployed: `tidegate check --compile FILE`"
-                );
-            }
-            Self::Damaged => {
-                "this compiled policy is damaged; compile it again: `tidegate check --compile FILE`"
-            }
-        })
+        match self {
+            Self::Unknown => f.write_str("this is not a compiled policy; write what ")?,
+            Self::OtherFormat(format) => write!(
+                f,
+                "this policy was compiled by another version of tidegate, into format {format} \
+                 instead of {FORMAT}; take the version that is deployed, and write what "
+            )?,
+            Self::Damaged => f.write_str("this compiled policy is damaged; write what ")?,
+        }
+        f.write_str("`tidegate check --compile FILE` makes of the policy file")
     }
 }
 

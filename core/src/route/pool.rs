@@ -122,4 +122,8 @@ pub enum Steering {
     },
 }
 
-packed_enum!(Steering { 0 = Ordered, 1 = Weighted { affinity }, 2 = Nearest { countries, continents } });
+packed_enum!(Steering {
+    0 = Ordered,
+    1 = Weighted { affinity },
+    2 = Nearest { countries, continents },
+});
