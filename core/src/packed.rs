@@ -1,8 +1,8 @@
-//! Values as bytes, and back: what a published policy is made of.
+//! Values as bytes, and back: what published policies and heads of stored responses are made of.
 //!
 //! A type names its fields once, with [`packed_struct!`] or [`packed_enum!`], and both ways follow
 //! from that, so they cannot differ. Whoever changes what is named changes the form of published
-//! policies, and raises its number (`policy/published.rs`).
+//! policies or of stored heads, and raises its number (`policy/published.rs`, `cache/record.rs`).
 //!
 //! What cannot be unpacked is told at the end, by [`Unpacking::ended_well`], and something else
 //! stands in for it until then: with a way out after each field, and the fields before it to be
@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 /// A value that can be packed.
 pub(crate) trait Packed {
@@ -364,6 +364,25 @@ impl Packed for HeaderValue {
     fn unpack(from: &mut Unpacking<'_>) -> Self {
         let read = Self::from_bytes(unpack_bytes(from)).ok();
         from.or_fail(read, Self::from_static(""))
+    }
+}
+
+impl Packed for HeaderMap {
+    fn pack(&self, into: &mut Vec<u8>) {
+        self.len().pack(into);
+        for (name, value) in self {
+            name.pack(into);
+            value.pack(into);
+        }
+    }
+
+    fn unpack(from: &mut Unpacking<'_>) -> Self {
+        let mut fields = Self::new();
+        for (name, value) in Vec::unpack(from) {
+            let appended = fields.try_append::<HeaderName>(name, value).ok();
+            from.or_fail(appended, false);
+        }
+        fields
     }
 }
 

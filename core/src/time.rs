@@ -1,15 +1,15 @@
 //! Points in time, given by the shell.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use crate::packed::{Packed, Unpacking};
 
 /// Milliseconds since the Unix epoch. Arithmetic saturates.
 ///
 /// Only a shell can make one from a clock: the core has none. At the edge the clock stands still
 /// between two I/O operations, so `now` is an argument everywhere and is read again after every
 /// answer.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Timestamp(u64);
@@ -57,6 +57,16 @@ impl Timestamp {
 
 /// A span of time in milliseconds.
 pub type Millis = u64;
+
+impl Packed for Timestamp {
+    fn pack(&self, into: &mut Vec<u8>) {
+        self.0.pack(into);
+    }
+
+    fn unpack(from: &mut Unpacking<'_>) -> Self {
+        Self(u64::unpack(from))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,9 @@
 
 use std::cell::Cell;
 
-use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+
+use serde::Deserialize;
 use tidegate_core::purge::{Label, Number, NumberedPurge};
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
@@ -15,8 +17,7 @@ use worker::{Env, Result, SqlStorage, SqlStorageValue, worker_sys};
 /// Most labels that the log holds. An isolate that begins reads them all.
 const HELD: u32 = 10_000;
 
-/// What the log is asked.
-#[derive(Serialize, Deserialize)]
+/// What the log is asked. Its text is the number, and a line for each purge.
 pub(crate) struct Ask {
     /// The last purge that the asker knows of.
     pub(crate) since: Number,
@@ -24,11 +25,58 @@ pub(crate) struct Ask {
     pub(crate) make: Vec<NumberedPurge>,
 }
 
-/// What the log answers.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Answer {
-    /// All purges that the asker does not know of, in order; its own come last.
-    pub(crate) made: Vec<NumberedPurge>,
+impl Ask {
+    /// Writes it as text.
+    pub(crate) fn write(&self) -> String {
+        format!("{}{}", self.since, write_purges(&self.make))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (since, make) = text.split_at(text.find('\n').unwrap_or(text.len()));
+        Some(Self {
+            since: since.parse().ok()?,
+            make: read_purges(make)?,
+        })
+    }
+}
+
+/// Writes purges, each behind the end of a line: its number, its label or a hyphen for everything,
+/// and whether it is soft.
+fn write_purges(purges: &[NumberedPurge]) -> String {
+    let mut text = String::new();
+    for NumberedPurge {
+        number,
+        label,
+        soft,
+    } in purges
+    {
+        let soft = u8::from(*soft);
+        let _ = match label {
+            Some(label) => write!(text, "\n{number} {label} {soft}"),
+            None => write!(text, "\n{number} - {soft}"),
+        };
+    }
+    text
+}
+
+/// Reads what the log has answered: all purges that the asker did not know of, in order; its own
+/// come last.
+pub(crate) fn read_purges(text: &str) -> Option<Vec<NumberedPurge>> {
+    let mut purges = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let (number, rest) = line.split_once(' ')?;
+        let (label, soft) = rest.split_once(' ')?;
+        let label = match label {
+            "-" => None,
+            label => Some(label.parse().ok()?),
+        };
+        purges.push(NumberedPurge {
+            number: number.parse().ok()?,
+            label,
+            soft: soft == "1",
+        });
+    }
+    Some(purges)
 }
 
 /// The log, as `workers/js/entry.mjs` calls it.
@@ -69,7 +117,7 @@ impl PurgeLog {
         }
     }
 
-    /// Answers what is asked; both are JSON.
+    /// Answers what is asked, text for text.
     ///
     /// # Errors
     /// If the text is not understood, or the log cannot be read or written.
@@ -81,7 +129,7 @@ impl PurgeLog {
 impl PurgeLog {
     /// Nothing is awaited, so no other request comes between.
     fn answer(&self, text: &str) -> Result<String> {
-        let Ask { since, make } = serde_json::from_str(text)?;
+        let Ask { since, make } = Ask::read(text).ok_or("what is asked is not understood")?;
         self.prepare()?;
         // Read before its own are written: in their place in the table may be others that it does
         // not know of.
@@ -92,7 +140,7 @@ impl PurgeLog {
                 ..own
             });
         }
-        Ok(serde_json::to_string(&Answer { made })?)
+        Ok(write_purges(&made))
     }
 
     fn sql(&self) -> SqlStorage {

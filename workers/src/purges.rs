@@ -12,7 +12,7 @@ use tidegate_core::purge::{NumberedPurge, Purge};
 use tidegate_core::{Engine, Millis, Reply, Timestamp};
 use worker::{Env, Result};
 
-use crate::purge_log::{Answer, Ask};
+use crate::purge_log::{Ask, read_purges};
 use crate::{clock, objects};
 
 /// How long an isolate trusts what it knows.
@@ -108,11 +108,8 @@ fn has_log(env: &Env) -> bool {
 }
 
 async fn ask(env: &Env, engine: &Engine, make: Vec<NumberedPurge>) -> Result<Vec<NumberedPurge>> {
-    let ask = serde_json::to_string(&Ask {
-        since: engine.last_purge(),
-        make,
-    })?;
+    let since = engine.last_purge();
+    let ask = Ask { since, make }.write();
     let answer = objects::ask(env, "PURGES", "all", &ask, PATIENCE).await?;
-    let Answer { made } = serde_json::from_str(&answer)?;
-    Ok(made)
+    Ok(read_purges(&answer).ok_or("its answer is not understood")?)
 }

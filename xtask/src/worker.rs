@@ -162,7 +162,7 @@ const FILES: [&str; 2] = [
 
 /// Most bytes that the files may have together, each in gzip: every isolate that starts loads and
 /// compiles them. What makes the Worker larger than this must be worth it, and say why it is.
-const GZIP_BYTES_MAX: u64 = 300_000;
+const GZIP_BYTES_MAX: u64 = 256_000;
 
 /// The size of one file.
 #[derive(Deserialize)]

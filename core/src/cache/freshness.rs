@@ -1,12 +1,12 @@
 //! How long a response is fresh, and how old it was when it came (RFC 9111, section 4.2).
 
 use http::{HeaderMap, StatusCode, header};
-use serde::{Deserialize, Serialize};
 
 use crate::cache::control::{Control, Window, seconds};
 use crate::cache::date;
 use crate::cache::profile::{Mode, Profile};
 use crate::message::syntax::split_list;
+use crate::packed::packed_struct;
 use crate::time::{Millis, Timestamp};
 
 /// How long a stale response may stand in for origins that cannot be reached, if neither it nor the
@@ -14,7 +14,7 @@ use crate::time::{Millis, Timestamp};
 const KEPT_FOR_THE_DISCONNECTED: Millis = 3_600_000;
 
 /// How long a response may be used, as told by the origin or the policy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freshness {
     /// Freshness lifetime; 0 when nothing gives one.
     pub lifetime: Millis,
@@ -24,15 +24,22 @@ pub struct Freshness {
     pub grace: Millis,
     /// How long after it a response may be served in place of an origin's error (RFC 5861, section
     /// 4).
-    #[serde(rename = "keep")]
     pub stale_if_error: Millis,
     /// How long after it a response may be served when no origin answers at all (RFC 9111, section
     /// 4.2.4).
-    #[serde(rename = "keep_disconnected")]
     pub stale_if_disconnected: Millis,
     /// Whether every use needs validation.
     pub always_validate: bool,
 }
+
+packed_struct!(Freshness {
+    lifetime,
+    explicit,
+    grace,
+    stale_if_error,
+    stale_if_disconnected,
+    always_validate,
+});
 
 /// Computes the lifetimes of a response received at `received`.
 pub fn of(

@@ -1,143 +1,69 @@
 //! The head of a stored response as text, for stores outside the process.
+//!
+//! It is one line of visible characters, so that it fits into a field value:
+//!
+//! ```text
+//! VERSION PACKED.
+//! ```
+//!
+//! PACKED is the head as bytes. Those that are no visible character, and the per cent sign, are
+//! written as `%` and two hexadecimal digits. The full stop is there because white space at the end
+//! of a field value is lost.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde::{Deserialize, Serialize};
-
-use crate::cache::freshness::Freshness;
 use crate::cache::stored::Stored;
-use crate::cache::vary::Nominated;
-use crate::purge;
-use crate::purge::label::Label;
-use crate::time::{Millis, Timestamp};
+use crate::message::query;
+use crate::packed::{Packed, Unpacking};
 
 /// The format's version; a record of another version is not read, so the response is fetched anew.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-#[derive(Deserialize)]
-struct Record {
-    v: u8,
-    status: u16,
-    received: Timestamp,
-    initial_age: Millis,
-    freshness: Freshness,
-    vary: Vec<(String, Option<String>)>,
-    #[serde(rename = "born")]
-    epoch: purge::Number,
-    labels: Vec<Label>,
-    headers: Vec<(String, String)>,
-}
-
-/// What is written of a head. It borrows what it can: a head is written for each miss.
-#[derive(Serialize)]
-struct Written<'a> {
-    v: u8,
-    status: u16,
-    received: Timestamp,
-    initial_age: Millis,
-    freshness: Freshness,
-    vary: Vec<(&'a str, Option<Cow<'a, str>>)>,
-    #[serde(rename = "born")]
-    epoch: purge::Number,
-    labels: &'a [Label],
-    headers: Vec<(&'a str, Cow<'a, str>)>,
-}
-
-/// Writes a head as one line of ASCII JSON.
+/// Writes a head.
 pub fn write(stored: &Stored) -> String {
-    let mut vary = Vec::with_capacity(stored.vary.len());
-    for (name, value) in &stored.vary {
-        vary.push((name.as_str(), value.as_deref().map(to_text)));
-    }
-    let mut headers = Vec::with_capacity(stored.headers.len());
-    for (name, value) in &stored.headers {
-        headers.push((name.as_str(), to_text(value.as_bytes())));
-    }
-    let record = Written {
-        v: VERSION,
-        status: stored.status.as_u16(),
-        received: stored.received,
-        initial_age: stored.initial_age,
-        freshness: stored.freshness,
-        vary,
-        epoch: stored.epoch,
-        labels: &stored.labels,
-        headers,
-    };
-    escaped(serde_json::to_string(&record).unwrap_or_default())
-}
-
-/// Field values may have bytes beyond ASCII; the record must fit into a field value itself.
-fn escaped(json: String) -> String {
-    if json.is_ascii() {
-        return json;
-    }
-    let mut text = String::with_capacity(json.len() + 32);
-    for c in json.chars() {
-        if c.is_ascii() {
-            text.push(c);
+    let mut packed = Vec::new();
+    stored.pack(&mut packed);
+    let mut text = format!("{VERSION} ");
+    text.reserve(packed.len() * 2);
+    for byte in packed {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            text.push(char::from(byte));
         } else {
-            let _ = write!(text, "\\u{:04x}", u32::from(c));
+            let _ = write!(text, "%{byte:02x}");
         }
     }
+    text.push('.');
     text
 }
 
 /// Reads a head; `None` for anything that this version did not write.
 pub fn read(text: &str) -> Option<Stored> {
-    let record: Record = serde_json::from_str(text)
-        .ok()
-        .filter(|r: &Record| r.v == VERSION)?;
-    let mut headers = HeaderMap::with_capacity(record.headers.len());
-    for (name, value) in record.headers {
-        headers.append(
-            HeaderName::try_from(name).ok()?,
-            HeaderValue::from_bytes(&to_bytes(&value)?).ok()?,
-        );
+    let (version, escaped) = text.split_once(' ')?;
+    if version.parse() != Ok(VERSION) {
+        return None;
     }
-    let nominated = |(name, value): (String, Option<String>)| -> Option<Nominated> {
-        let value = match value {
-            Some(value) => Some(to_bytes(&value)?),
-            None => None,
-        };
-        Some((HeaderName::try_from(name).ok()?, value))
-    };
-    Some(Stored {
-        status: StatusCode::from_u16(record.status).ok()?,
-        headers,
-        received: record.received,
-        initial_age: record.initial_age,
-        freshness: record.freshness,
-        vary: record
-            .vary
-            .into_iter()
-            .map(nominated)
-            .collect::<Option<_>>()?,
-        epoch: record.epoch,
-        labels: record.labels,
-    })
+    let packed = bytes(escaped.strip_suffix('.')?);
+    let mut from = Unpacking::of(&packed);
+    let stored = Stored::unpack(&mut from);
+    from.ended_well().then_some(stored)
 }
 
-/// Each byte becomes the character of the same number.
-fn to_text(bytes: &[u8]) -> Cow<'_, str> {
-    if bytes.is_ascii() {
-        return String::from_utf8_lossy(bytes);
+fn bytes(escaped: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(escaped.len());
+    let mut rest = escaped.as_bytes();
+    while let Some((byte, after)) = query::decode_first(rest) {
+        bytes.push(byte);
+        rest = after;
     }
-    bytes.iter().map(|byte| char::from(*byte)).collect()
-}
-
-fn to_bytes(text: &str) -> Option<Vec<u8>> {
-    text.chars()
-        .map(|c| u8::try_from(u32::from(c)).ok())
-        .collect()
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use http::HeaderValue;
 
     use super::*;
     use crate::cache::tests_support::stored;
@@ -163,27 +89,36 @@ mod tests {
     }
 
     #[test]
-    fn the_names_in_a_record_do_not_change_while_its_version_stays() {
-        let mut head = stored(&[("etag", "\u{fc}")]);
+    fn the_form_of_a_record_does_not_change_while_its_version_stays() {
+        let mut head = stored(&[("etag", "\u{fc} "), ("via", "100%")]);
         head.vary = vec![(http::header::ACCEPT, Some(b"a".to_vec()))];
         let text = write(&head);
         assert_eq!(
             text,
-            r#"{"v":3,"status":200,"received":1700000000000,"initial_age":0,"freshness":{"lifetime":60000,"explicit":false,"grace":0,"keep":0,"keep_disconnected":0,"always_validate":false},"vary":[["accept","a"]],"born":0,"labels":[],"headers":[["etag","\u00c3\u00bc"]]}"#
+            "4 %c8%01%02%04etag%03%c3%bc %03via%04100%25%80%d0%95%ff%bc1%00%e0%d4%03%00%00%00%00%00%01\
+             %06accept%01%01a%00%00."
         );
     }
 
     #[test]
     fn anything_else_is_not_read() {
-        let text = write(&stored(&[]));
+        let text = write(&stored(&[("etag", "\"a\"")]));
         for wrong in [
             "",
             "{}",
             "nonsense",
-            &text.replace(&format!("\"v\":{VERSION}"), "\"v\":1"),
-            &text.replace("\"status\":200", "\"status\":2000"),
+            "4 ",
+            "4 .",
+            &text.replace("4 ", "3 "),
+            &text.replace("%c8%01", "%c8%7f"),
+            &text.replace('.', "%00."),
         ] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+        for length in 0..text.len() - 1 {
+            assert_eq!(read(&text[..length]), None, "{length}");
+            assert_eq!(read(&format!("{}.", &text[..length])), None, "{length}");
+        }
+        assert_eq!(read(text.trim_end_matches('.')), None);
     }
 }

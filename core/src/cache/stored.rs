@@ -6,6 +6,7 @@ use crate::cache::freshness::Freshness;
 use crate::cache::validators;
 use crate::cache::vary::Nominated;
 use crate::message::framing;
+use crate::packed::packed_struct;
 use crate::purge::label::{Label, Marks, Number};
 use crate::time::{Millis, Timestamp};
 
@@ -29,6 +30,17 @@ pub struct Stored {
     /// The labels of its tags and groups.
     pub labels: Vec<Label>,
 }
+
+packed_struct!(Stored {
+    status,
+    headers,
+    received,
+    initial_age,
+    freshness,
+    vary,
+    epoch,
+    labels,
+});
 
 /// When a request went to an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

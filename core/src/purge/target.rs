@@ -1,7 +1,5 @@
 //! What a purge reaches.
 
-use serde::{Deserialize, Serialize};
-
 use super::label;
 use super::label::{
     Kind, Label, Number, PREFIXES_MAX, Resource, group, host_name, label, tag, without_dot,
@@ -46,7 +44,7 @@ pub struct Purge {
 }
 
 /// A purge as nodes tell each other of it: numbered, its target a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumberedPurge {
     /// Its number; 0 before it has one.
     pub number: Number,
