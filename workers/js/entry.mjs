@@ -94,14 +94,14 @@ export default {
 };
 
 // The runtime offers storage inspection and RPC only to classes that extend its own; workers-rs classes do not.
-const durable = (name) =>
+const durable = (Class) =>
   class extends DurableObject {
     #object;
     #instance;
 
     #current() {
       if (this.#instance !== state.instanceId) {
-        this.#object = new wasm[name](this.ctx, this.env);
+        this.#object = new Class(this.ctx, this.env);
         this.#instance = state.instanceId;
       }
       return this.#object;
@@ -119,5 +119,5 @@ const durable = (name) =>
     }
   };
 
-export const LimitCounter = durable("LimitCounter");
-export const PurgeLog = durable("PurgeLog");
+export const LimitCounter = durable(wasm.LimitCounter);
+export const PurgeLog = durable(wasm.PurgeLog);

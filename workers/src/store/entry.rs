@@ -5,9 +5,13 @@
 //! body:
 //!
 //! ```text
-//! tidegate-0: - {"v":3,"status":200,...}                  the body is the entry's own: the only response under the key
-//! tidegate-1: 6c1f09a2b4d7e853 {"v":3,"status":200,...}   the body is the entry at https://tidegate.store/HASH/6c1f09a2b4d7e853
+//! tidegate-0: - HEAD
+//! tidegate-1: 6c1f09a2b4d7e853 HEAD
 //! ```
+//!
+//! HEAD is what [`record`] writes. Behind the hyphen stands the only response under the key: the
+//! body is the entry's own. Another's body is the entry at
+//! `https://tidegate.store/HASH/6c1f09a2b4d7e853`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
