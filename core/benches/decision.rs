@@ -86,7 +86,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
                 next.resume(&[answer], NOW)
             }
             Step::Lookup(next) => next.resume(stored, NOW),
-            Step::Fetch(_, next) => {
+            Step::Fetch(attempt, next) => {
                 let (mut head, ()) = http::Response::new(()).into_parts();
                 for (name, value) in [
                     ("content-type", "application/json"),
@@ -99,6 +99,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
                     head.headers.insert(name, HeaderValue::from_static(value));
                 }
                 next.resume(
+                    attempt.number,
                     Ok(Answer {
                         head,
                         body_intact: true,
@@ -106,6 +107,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
                     NOW,
                 )
             }
+            Step::Await(next) => next.hedge(NOW),
             Step::Wait(next) => next.resume(NOW),
             Step::Finish(reply) => {
                 black_box(&reply.head);

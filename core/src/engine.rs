@@ -63,8 +63,10 @@ use crate::{exchange, purge};
 ///         Step::Fetch(attempt, next) => {
 ///             assert_eq!(attempt.url(), "http://service/");
 ///             let kind = FailureKind::Unreachable;
-///             next.resume(Err(Failure { kind, sent: false, body_intact: true }), now)
+///             let failure = Failure { kind, sent: false, body_intact: true };
+///             next.resume(attempt.number, Err(failure), now)
 ///         }
+///         Step::Await(_) => unreachable!("no rule makes attempts beside each other"),
 ///         Step::Wait(next) => next.resume(now),
 ///         Step::Finish(reply) => break reply,
 ///     };

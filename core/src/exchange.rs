@@ -4,7 +4,7 @@
 //! begin -> Charge -> Lookup -> Fetch -> Finish
 //!            |        |  ^      |  ^
 //!            |        v  |      v  |
-//!            |        Wait      Wait          (another fetch of the same key; backoff)
+//!            |        Wait      Wait, Await   (another fetch of the same key; backoff; other attempts)
 //!            +--------+---------+----> Finish (refused; stored; failed)
 //! ```
 //!
@@ -14,7 +14,7 @@
 //! exchange, driven by the same loop.
 //!
 //! The stages: [`request`](crate::message::request) reads and bounds the request, `admission`
-//! charges limits, `lookup` uses the store, `fetch` asks origins, `settle` draws the conclusions
+//! charges limits, `lookup` uses the store, `fetch` asks origins, `response` takes what they answer, `settle` draws the conclusions
 //! from what they say (`store` stores, `serve` serves from the store, `invalidate` says what a change reaches),
 //! `finish` writes the reply.
 
@@ -32,11 +32,13 @@ mod invalidate;
 mod lead;
 mod lookup;
 mod reply;
+mod response;
 mod serve;
 mod settle;
 mod state;
 mod step;
 mod store;
+mod under_way;
 mod wait;
 
 use std::sync::Arc;

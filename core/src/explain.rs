@@ -30,7 +30,9 @@ pub fn explain(
                 next.resume(&answers, now)
             }
             Step::Lookup(next) => next.resume(&[], now),
-            Step::Fetch(_, next) => next.resume(Ok(ok()), now),
+            Step::Fetch(attempt, next) => next.resume(attempt.number, Ok(ok()), now),
+            // Nothing is under way after an answer that is usable.
+            Step::Await(next) => return next.abandon(now),
             Step::Wait(next) => next.resume(now),
             Step::Finish(reply) => return reply.hold.unseen(),
         };

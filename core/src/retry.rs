@@ -28,6 +28,8 @@ pub struct RetryPolicy {
     pub backoff: Millis,
     /// Longest pause.
     pub backoff_max: Millis,
+    /// After how long without an answer another attempt is made beside the one under way.
+    pub hedge_after: Option<Millis>,
 }
 
 packed_struct!(RetryPolicy {
@@ -36,7 +38,8 @@ packed_struct!(RetryPolicy {
     methods,
     statuses,
     backoff,
-    backoff_max
+    backoff_max,
+    hedge_after
 });
 
 /// An attempt that brought no usable response.
@@ -60,6 +63,7 @@ impl RetryPolicy {
             statuses: Vec::new(),
             backoff: 0,
             backoff_max: 0,
+            hedge_after: None,
         }
     }
 
@@ -82,6 +86,14 @@ impl RetryPolicy {
                         && self.statuses.contains(&status.as_u16())
                 }
             }
+    }
+
+    /// Returns after how long without an answer another attempt is made beside one that is under
+    /// way. `sent` counts the attempts before that may have reached an origin.
+    pub fn hedges(&self, method: &Method, sent: u8) -> Option<Millis> {
+        let attempts = sent.saturating_add(2);
+        let is_allowed = attempts <= self.attempts && self.methods.contains(method);
+        self.hedge_after.filter(|_| is_allowed)
     }
 
     /// Returns the pause before attempt `next` (2 for the second): between half and the whole of

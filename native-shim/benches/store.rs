@@ -56,9 +56,7 @@ fn keys(numbers: std::ops::Range<usize>) -> Vec<CacheKey> {
         };
         match engine.begin(head, client, NOW) {
             Step::Lookup(next) => next.key().clone(),
-            Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => {
-                panic!("no lookup")
-            }
+            step => panic!("no lookup: {step:?}"),
         }
     };
     numbers.map(key).collect()

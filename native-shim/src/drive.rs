@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, response};
+use http::{Response, StatusCode};
 use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
 use tidegate_core::operations::Warmed;
 use tidegate_core::report::Kind;
-use tidegate_core::{
-    Answer, Attempt, Background, Failure, Fill, FillKind, Reply, Source, Step, Timestamp,
-};
+use tidegate_core::{AwaitResponse, Background, Fill, FillKind, Reply, Source, Step, Timestamp};
 
+use crate::attempts::{self, Upstream};
 use crate::body::Body;
-use crate::box_error::BoxError;
 use crate::filling;
 use crate::node::{Node, Work};
 use crate::recording::{Recording, ReplyWatch};
@@ -24,27 +22,6 @@ use crate::shared_body::SharedBody;
 use crate::store::{self, Entry};
 use crate::waiters::WakeGuard;
 use crate::watched::Watched;
-
-/// Where attempts go: a pool of connections, or the service inside a tower layer.
-pub trait Upstream: Clone + Send + Sync + 'static {
-    /// The client's body.
-    type ClientBody: Send + 'static;
-    /// The origin's body.
-    type Body: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
-
-    /// Returns the same for work of which no client waits for anything.
-    #[must_use]
-    fn for_nobody(&self) -> Self {
-        self.clone()
-    }
-
-    /// Sends one attempt to its origin.
-    fn fetch(
-        &self,
-        attempt: Box<Attempt>,
-        body: RequestBody<Self::ClientBody>,
-    ) -> impl Future<Output = Result<Response<Self::Body>, Failure>> + Send;
-}
 
 /// How far an exchange has come that this node answers step by step.
 ///
@@ -74,7 +51,9 @@ fn advance(mut step: Step, node: &Node, found: &mut Found, now: Timestamp) -> St
                 };
                 found.with_heads(|heads| next.resume(heads, now))
             }
-            step @ (Step::Fetch(..) | Step::Wait(_) | Step::Finish(_)) => return step,
+            step @ (Step::Fetch(..) | Step::Await(_) | Step::Wait(_) | Step::Finish(_)) => {
+                return step;
+            }
         }
     }
 }
@@ -119,26 +98,37 @@ impl Drive {
         let mut answer: Option<Watched<U::Body>> = None;
         loop {
             let (step, now) = match self.step {
-                Step::Fetch(attempt, next) => {
-                    self.wake = self
-                        .wake
-                        .or_else(|| next.leads().map(|key| node.waiters.guard(key)));
+                Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
+                    drop(answer.take());
+                    self.wake = self.wake.or_else(|| wake_guard(node, &next));
+                    let number = attempt.number;
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
-                    let result = upstream
-                        .fetch(attempt, body.clone())
-                        .await
-                        .map(Response::into_parts);
-                    let result = keep_body(result, &mut answer);
-                    let result = result.map(|head| Answer {
-                        head,
-                        body_intact: body.is_intact(),
+                    let result = upstream.fetch(attempt, body.clone()).await;
+                    let result = result.map(|response| {
+                        let (head, fetched) = response.into_parts();
+                        answer = Some(Watched::new(fetched));
+                        attempts::to_answer(head, &body)
                     });
                     let now = node.now();
-                    (ScopeGuard::into_inner(next).resume(result, now), now)
+                    (
+                        ScopeGuard::into_inner(next).resume(number, result, now),
+                        now,
+                    )
+                }
+                step @ (Step::Fetch(..) | Step::Await(_)) => {
+                    drop(answer.take());
+                    if let Step::Fetch(_, next) = &step {
+                        self.wake = self.wake.or_else(|| wake_guard(node, next));
+                    }
+                    // What is rare is boxed: it would make the future of every request larger.
+                    let fetched = Box::pin(attempts::run(node, upstream, &body, step));
+                    let (step, fetched) = fetched.await;
+                    answer = fetched.map(Watched::new);
+                    (step, node.now())
                 }
                 Step::Wait(next) => {
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
-                    // What is rare is boxed: it would make the future of every request larger.
+                    // Boxed for the same reason.
                     Box::pin(node.waiters.wait(&next, &node.clock)).await;
                     let now = node.now();
                     (ScopeGuard::into_inner(next).resume(now), now)
@@ -160,15 +150,9 @@ impl Drive {
     }
 }
 
-fn keep_body<B: HttpBody<Data = Bytes>>(
-    result: Result<(response::Parts, B), Failure>,
-    answer: &mut Option<Watched<B>>,
-) -> Result<response::Parts, Failure> {
-    *answer = None;
-    result.map(|(head, body)| {
-        *answer = Some(Watched::new(body));
-        head
-    })
+/// Returns what wakes those who wait for this fetch, if any may.
+fn wake_guard(node: &Node, next: &AwaitResponse) -> Option<WakeGuard> {
+    next.leads().map(|key| node.waiters.guard(key))
 }
 
 /// What a lookup found: what is stored, and what is on its way into the store.
@@ -359,12 +343,14 @@ pub(crate) fn begin<U: Upstream>(
             wake: None,
         }
         .reply(*reply)),
-        step @ (Step::Charge(_) | Step::Lookup(_) | Step::Fetch(..) | Step::Wait(_)) => {
-            Err(Box::new(Drive {
-                step,
-                found,
-                wake: None,
-            }))
-        }
+        step @ (Step::Charge(_)
+        | Step::Lookup(_)
+        | Step::Fetch(..)
+        | Step::Await(_)
+        | Step::Wait(_)) => Err(Box::new(Drive {
+            step,
+            found,
+            wake: None,
+        })),
     }
 }

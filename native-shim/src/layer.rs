@@ -24,10 +24,11 @@ use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::attempts::Upstream;
 use crate::body::Body;
 use crate::box_error::BoxError;
 use crate::deadline::Deadline;
-use crate::drive::{self, Upstream};
+use crate::drive;
 use crate::node::Node;
 use crate::random;
 use crate::request_body::RequestBody;

@@ -21,6 +21,7 @@
 )]
 
 mod access_log;
+mod attempts;
 mod body;
 mod box_error;
 mod clock;
@@ -28,6 +29,7 @@ mod deadline;
 mod drive;
 mod exposition;
 mod filling;
+
 mod in_flight;
 mod interim;
 mod kept;
@@ -51,10 +53,10 @@ mod watch;
 mod watched;
 
 pub use access_log::AccessLog;
+pub use attempts::Upstream;
 pub use body::Body;
 pub use box_error::BoxError;
 pub use clock::Clock;
-pub use drive::Upstream;
 pub use layer::{PeerAddress, Tidegate, TidegateLayer};
 pub use limits::Limits;
 pub use metrics::Metrics;

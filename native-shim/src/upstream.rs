@@ -19,7 +19,7 @@ use http::Response;
 use hyper::body::Incoming;
 use tidegate_core::{Attempt, Failure};
 
-use crate::drive::Upstream;
+use crate::attempts::Upstream;
 use crate::interim::Interim;
 use crate::request_body::RequestBody;
 use crate::tls::TlsFiles;

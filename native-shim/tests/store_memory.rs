@@ -146,9 +146,7 @@ fn keys(count: u64) -> Vec<CacheKey> {
         };
         match engine.begin(request.into_parts().0, client, NOW) {
             Step::Lookup(next) => next.key().clone(),
-            Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => {
-                panic!("no lookup")
-            }
+            step => panic!("no lookup: {step:?}"),
         }
     };
     (0..count).map(key).collect()

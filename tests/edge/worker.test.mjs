@@ -99,6 +99,22 @@ test("answers stream chunk by chunk, also while they are stored", async () => {
   assert.match(again.header("cache-status"), /hit/);
 });
 
+test("an origin that is late is overtaken and let go", async () => {
+  const late = await startOrigin((request) => request.once("close", () => (late.isLetGo = true)));
+  const more = `[origins.late]\nurl = "${late.url}"\n[pools.both]\norigins = ["late", "a"]\n[retry.r]\nhedge_after = "200ms"`;
+  try {
+    await worker.begin(policy({ more, route: 'retry = "r"' }).replace('pool = "main"', 'pool = "both"'));
+    const response = await get("/", { headers: { "x-test-fetches": JSON.stringify([{ hangs: true }, {}]) } });
+    assert.equal(await response.text(), "hello from /");
+    await until(() => late.isLetGo);
+    const [{ attempts, duration_ms }] = await reports();
+    assert.deepEqual(attempts.map(({ number, outcome }) => [number, outcome]), [[2, "response"], [1, "outrun"]]);
+    assert.equal(duration_ms, 200);
+  } finally {
+    await late.close();
+  }
+});
+
 test("a body that breaks off is a failure of its origin, and one that nobody reads to its end is not", async () => {
   const more = '[breakers.b]\nminimum_calls = 2\nwindow = "4 calls"\nfailure_rate = 100';
   for (const announced of [true, false]) {

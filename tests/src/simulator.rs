@@ -145,7 +145,11 @@ impl Simulator {
         origins: &mut impl Origins,
     ) -> (Reply, Vec<(Arc<Stored>, Bytes)>, Bytes) {
         let (mut found, mut body) = (Vec::new(), Bytes::new());
+        let mut under_way: Vec<UnderWay> = Vec::new();
         loop {
+            if !matches!(step, Step::Fetch(..) | Step::Await(_)) {
+                under_way.clear();
+            }
             step = match step {
                 Step::Charge(next) => {
                     let keys: Vec<Vec<u8>> = next
@@ -176,15 +180,37 @@ impl Simulator {
                     next.resume(&heads, self.now)
                 }
                 Step::Fetch(attempt, next) => {
-                    let answer = origins.answer(&attempt, &mut self.now);
-                    body = answer
-                        .as_ref()
-                        .map_or_else(|_| Bytes::new(), |(_, body)| body.clone());
-                    let body_intact = !attempt.body;
-                    next.resume(
-                        answer.map(|(head, _)| tidegate_core::Answer { head, body_intact }),
-                        self.now,
-                    )
+                    let mut comes = self.now;
+                    let answer = origins.answer(&attempt, &mut comes);
+                    under_way.push(UnderWay {
+                        comes,
+                        number: attempt.number,
+                        body_intact: !attempt.body,
+                        answer,
+                    });
+                    Step::Await(next)
+                }
+                Step::Await(next) => {
+                    let first = first(&under_way);
+                    let comes = under_way[first].comes;
+                    if let Some(late) = next.hedge_at().filter(|late| *late < comes) {
+                        self.now = self.now.max(late);
+                        next.hedge(self.now)
+                    } else {
+                        let UnderWay {
+                            number,
+                            body_intact,
+                            answer,
+                            ..
+                        } = under_way.remove(first);
+                        self.now = self.now.max(comes);
+                        body = answer
+                            .as_ref()
+                            .map_or_else(|_| Bytes::new(), |(_, body)| body.clone());
+                        let answer =
+                            answer.map(|(head, _)| tidegate_core::Answer { head, body_intact });
+                        next.resume(number, answer, self.now)
+                    }
                 }
                 Step::Wait(next) => {
                     self.now = self.now.max(next.until());
@@ -234,6 +260,22 @@ impl Simulator {
         ];
         *variant = (head, joined.concat().into());
     }
+}
+
+/// An attempt under way.
+struct UnderWay {
+    /// When its answer comes.
+    comes: Timestamp,
+    number: u8,
+    body_intact: bool,
+    answer: Answer,
+}
+
+/// Returns the position of the attempt whose answer comes first.
+fn first(under_way: &[UnderWay]) -> usize {
+    let positions = 0..under_way.len();
+    let first = positions.min_by_key(|at| (under_way[*at].comes, under_way[*at].number));
+    first.unwrap_or_default()
 }
 
 /// Every body comes whole, at once.

@@ -70,6 +70,7 @@ fn head(next: Box<AwaitResponse>, media: &'static str, now: Timestamp) -> Hold {
     head.headers
         .insert("content-type", HeaderValue::from_static(media));
     let Step::Finish(reply) = next.resume(
+        1,
         Ok(Answer {
             head,
             body_intact: true,
@@ -107,7 +108,7 @@ fn opened(breaker: &str) -> Engine {
         };
         let Step::Finish(_) = ask(&engine, at(0))
             .expect("closed")
-            .resume(Err(failure), at(0))
+            .resume(1, Err(failure), at(0))
         else {
             panic!("refused")
         };
@@ -345,7 +346,10 @@ fn a_window_of_time_forgets_though_the_clock_was_set_back() {
             sent: true,
             body_intact: true,
         };
-        let Step::Finish(_) = ask(&engine, now).expect("closed").resume(Err(failure), now) else {
+        let Step::Finish(_) = ask(&engine, now)
+            .expect("closed")
+            .resume(1, Err(failure), now)
+        else {
             panic!("refused")
         };
     };

@@ -97,6 +97,7 @@ fn answer(
     };
     head.headers.extend(fields.iter().map(field));
     finished(next.resume(
+        1,
         Ok(Answer {
             head,
             body_intact: true,
@@ -107,6 +108,7 @@ fn answer(
 
 fn fail(next: Box<AwaitResponse>) -> Box<Reply> {
     finished(next.resume(
+        1,
         Err(Failure {
             kind: FailureKind::Closed,
             sent: true,
@@ -244,7 +246,7 @@ fn what_is_purged_before_the_next_attempt_is_not_validated() {
         sent: true,
         body_intact: true,
     };
-    let Step::Wait(wait) = next.resume(Err(failure), NOW) else {
+    let Step::Wait(wait) = next.resume(1, Err(failure), NOW) else {
         panic!("it is tried again after a pause")
     };
     let Step::Fetch(attempt, _) = wait.resume(NOW.plus(60_000)) else {
@@ -314,7 +316,7 @@ fn a_fetch_that_takes_too_long_is_taken_over_by_one_while_the_others_wait_on() {
                     assert_eq!(reply.report().refusal, Some(Refusal::OriginTimeout));
                     refused += 1;
                 }
-                step @ (Step::Charge(_) | Step::Lookup(_)) => panic!("not so far: {step:?}"),
+                step => panic!("not so far: {step:?}"),
             }
         }
         waits = still;
@@ -436,4 +438,20 @@ fn what_is_remembered_of_fetches_is_forgotten_in_time() {
     }
     let took = now.as_millis() - NOW.as_millis();
     assert!((10_000..=11_000).contains(&took), "{took}");
+}
+
+#[test]
+fn the_answer_of_an_attempt_that_is_not_under_way_changes_nothing() {
+    let engine = engine("mode = \"respect\"", 1);
+    let failure = Failure {
+        kind: FailureKind::Closed,
+        sent: true,
+        body_intact: true,
+    };
+    let next = fetch(&engine, "/", &[]);
+    let Step::Await(next) = next.resume(2, Err(failure), NOW) else {
+        panic!("the first attempt is under way")
+    };
+    assert_eq!(next.hedge_at(), None);
+    assert_eq!(answer(next, 200, &[]).head.status, StatusCode::OK);
 }

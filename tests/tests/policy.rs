@@ -306,6 +306,16 @@ fn lints_find_what_is_surely_not_meant() {
             "t:17:8: cache.unused: nothing uses this; name it in a route or remove it",
         ]
     );
+    let late = format!("{text}[breakers.b]\n").replace(
+        "[retry.r]",
+        "breaker = \"b\"\n[retry.r]\nhedge_after = \"30s\"",
+    );
+    let never = "routes[1].retry: every origin of this route is given up before the retry rule's hedge_after is over";
+    assert!(
+        Policy::lint("t", &late)
+            .iter()
+            .any(|problem| problem.to_string().contains(never)),
+    );
     let only = VALID.replace("[[routes]]\n", "[[routes]]\npath_prefix = \"/api/\"\n");
     let said: Vec<String> = Policy::lint("t", &only)
         .iter()
@@ -479,6 +489,16 @@ fn advice_of_an_error_leads_to_no_other_error() {
             with("[retry.r]\nattempts = 0"),
             "from 1 to 10",
             with("[retry.r]\nattempts = 1"),
+        ),
+        (
+            with("[retry.r]\nhedge_after = \"0ms\""),
+            "longer than nothing",
+            with("[retry.r]\nhedge_after = \"1ms\""),
+        ),
+        (
+            with("[retry.r]\nattempts = 1\nhedge_after = \"1s\""),
+            "`attempts` of 2 or more",
+            with("[retry.r]\nattempts = 2\nhedge_after = \"1s\""),
         ),
         (
             with("[retry.r]\nmethods = [\"get\"]"),

@@ -11,7 +11,7 @@ use crate::convert::{self, Body};
 use crate::origin::{self, Answer};
 use crate::store::{self, Found};
 use crate::streams::{self, ClientBody, Ending};
-use crate::{clock, limits, purges};
+use crate::{attempts, clock, limits, purges};
 
 /// One exchange's way to the platform.
 pub(crate) struct Shell {
@@ -49,17 +49,21 @@ impl Shell {
                         next.forgo(clock::now())
                     }
                 }
-                Step::Fetch(attempt, next) => {
-                    abandon(answer.take());
-                    let outcome = origin::fetch(&attempt, self.body.as_ref()).await;
-                    let body_intact = self.body.as_ref().is_none_or(ClientBody::intact);
-                    let told = outcome.as_ref().map_err(|failure| *failure);
-                    let told = told.map(|answer| tidegate_core::Answer {
-                        head: answer.head.clone(),
-                        body_intact,
-                    });
-                    answer = outcome.ok();
-                    next.resume(told, clock::now())
+                Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
+                    origin::discard(answer.take());
+                    let body = self.body.as_ref();
+                    let fetched = origin::fetch(&attempt, body).await;
+                    let told = origin::told(&fetched, body);
+                    answer = fetched.ok();
+                    next.resume(attempt.number, told, clock::now())
+                }
+                step @ (Step::Fetch(..) | Step::Await(_)) => {
+                    origin::discard(answer.take());
+                    // What is rare is boxed: it would make the future of every request larger.
+                    let fetched = Box::pin(attempts::run(self.body.as_ref(), step));
+                    let (step, fetched) = fetched.await;
+                    answer = fetched;
+                    step
                 }
                 Step::Wait(next) => {
                     clock::wait(&next).await;
@@ -351,11 +355,5 @@ pub(crate) async fn invalidate(keys: &[tidegate_core::cache::CacheKey]) {
         if let Err(error) = store::invalidate(key).await {
             worker::console_error!("not invalidated: {error}");
         }
-    }
-}
-
-fn abandon(answer: Option<Answer>) {
-    if let Some(body) = answer.and_then(|answer| answer.response.body()) {
-        streams::discard(&body);
     }
 }

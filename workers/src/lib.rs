@@ -13,6 +13,7 @@
     clippy::panic
 )]
 
+mod attempts;
 mod client;
 mod clock;
 mod convert;

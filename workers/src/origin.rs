@@ -5,13 +5,43 @@ use tidegate_core::{Attempt, Failure, FailureKind};
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::{Result, js_sys, web_sys};
 
-use crate::streams::ClientBody;
+use crate::streams::{self, ClientBody};
 use crate::{convert, tasks};
 
 /// An origin's answer: its head for the core, and the runtime's object with its body.
 pub(crate) struct Answer {
     pub(crate) head: response::Parts,
     pub(crate) response: web_sys::Response,
+}
+
+/// Ends a request whose answer nobody waits for any more.
+struct Unanswered(Option<web_sys::AbortController>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(abort) = &self.0 {
+            abort.abort();
+        }
+    }
+}
+
+/// Lets the body of an answer go that nobody reads.
+pub(crate) fn discard(answer: Option<Answer>) {
+    if let Some(body) = answer.and_then(|answer| answer.response.body()) {
+        streams::discard(&body);
+    }
+}
+
+/// Returns what the core is told of an answer.
+pub(crate) fn told(
+    fetched: &std::result::Result<Answer, Failure>,
+    body: Option<&ClientBody>,
+) -> std::result::Result<tidegate_core::Answer, Failure> {
+    let answer = fetched.as_ref().map_err(|failure| *failure)?;
+    Ok(tidegate_core::Answer {
+        head: answer.head.clone(),
+        body_intact: body.is_none_or(ClientBody::intact),
+    })
 }
 
 /// Sends one request to one origin. Bodies stream both ways; pauses inside the response's body are
@@ -35,7 +65,12 @@ pub(crate) async fn fetch(
             return Err(fail(FailureKind::Protocol, false));
         }
     };
-    match answer(attempt, &pending, body).await {
+    let mut unanswered = Unanswered(Some(abort));
+    let outcome = answer(attempt, &pending, body).await;
+    if outcome.is_some() {
+        unanswered.0 = None;
+    }
+    match outcome {
         Some(Ok(response)) => {
             let head = convert::response_head(&response)
                 .ok_or_else(|| fail(FailureKind::Protocol, true))?;
@@ -46,7 +81,7 @@ pub(crate) async fn fetch(
         }
         Some(Err(_)) => Err(fail(rejected(body), true)),
         None => {
-            abort.abort();
+            drop(unanswered);
             let client = body.is_some_and(ClientBody::waits);
             Err(fail(
                 if client {

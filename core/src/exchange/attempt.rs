@@ -13,6 +13,8 @@ use crate::route::Origin;
     reason = "each answers one question of the shell"
 )]
 pub struct Attempt {
+    /// Which one of the exchange it is; its answer is told with it.
+    pub number: u8,
     /// Where to. Its timeouts bound the attempt.
     pub origin: Arc<Origin>,
     /// What to send; the URI has origin form.

@@ -30,8 +30,6 @@ pub(super) struct Fetching {
     pub(super) refusal: Refusal,
     /// When the first open circuit gives permits again.
     reopens: Option<Timestamp>,
-    /// When the last attempt was sent.
-    pub(super) asked: SentAt,
     /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody
     /// has.
     pub(super) unconditional: bool,
@@ -50,11 +48,7 @@ pub(super) enum Next {
 }
 
 impl Fetching {
-    pub(super) fn new(
-        mut exchange: Box<Exchange>,
-        caching: Option<Caching>,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn new(mut exchange: Box<Exchange>, caching: Option<Caching>) -> Self {
         let order = steering::order(
             &exchange.route.pool,
             &exchange.request,
@@ -66,10 +60,6 @@ impl Fetching {
             .filter_map(|position| origins.get(*position))
             .map(|origin| Arc::clone(&origin.name));
         exchange.report.origins = names.collect();
-        let asked = SentAt {
-            at: now,
-            epoch: exchange.node.purges().last(),
-        };
         Self {
             exchange,
             caching,
@@ -80,7 +70,6 @@ impl Fetching {
             paused: false,
             refusal: Refusal::CircuitsOpen,
             reopens: None,
-            asked,
             unconditional: false,
             asked_to_wait: 0,
         }
@@ -116,12 +105,15 @@ impl Fetching {
         self.order.len() + usize::from(self.exchange.route.retry.attempts.saturating_sub(1))
     }
 
+    /// Returns whether an origin may be asked after this attempt.
+    pub(super) fn has_more(&self) -> bool {
+        self.looked_at < self.bound()
+    }
+
     /// Returns whether nobody will look at the client's header fields after this attempt, so that
     /// it may have them instead of a copy.
     pub(super) fn is_last(&self) -> bool {
-        self.caching.is_none()
-            && self.exchange.request.head.method.is_safe()
-            && self.looked_at >= self.bound()
+        self.caching.is_none() && self.exchange.request.head.method.is_safe() && !self.has_more()
     }
 
     /// Takes how long to wait before an origin is asked again.
@@ -179,15 +171,15 @@ impl Fetching {
         }
     }
 
-    /// Begins an attempt.
-    pub(super) fn begin_attempt(&mut self, now: Timestamp) {
+    /// Begins an attempt. Returns its number, and when it is sent.
+    pub(super) fn begin_attempt(&mut self, now: Timestamp) -> (u8, SentAt) {
         self.made = self.made.saturating_add(1);
         let report = &mut self.exchange.report;
         report.note_attempt(Happening::Fetch, self.made, now);
         // Nobody reads the body of the attempt before any more.
         self.exchange.call = None;
         self.paused = false;
-        self.asked = SentAt {
+        let asked = SentAt {
             at: now,
             epoch: self.exchange.node.purges().last(),
         };
@@ -196,6 +188,7 @@ impl Fetching {
         if let Some(caching) = &mut self.caching {
             caching.forget_void(&self.exchange);
         }
+        (self.made, asked)
     }
 
     /// The pause before an origin is tried again is over.

@@ -1,17 +1,14 @@
 //! The steps of an exchange: what the shell must do, with the continuation that takes its answer.
 
-use std::sync::Arc;
-
 use super::attempt::Attempt;
 use super::fetching::Fetching;
 use super::reply::Reply;
 use super::state::{Caching, Exchange};
-use crate::breaker::Permit;
+use super::under_way::Attempts;
 use crate::cache::CacheKey;
 use crate::flight::Seen;
 use crate::limit::Charge;
 use crate::report::Happening;
-use crate::route::Origin;
 use crate::time::Timestamp;
 
 /// The one thing the shell must do next.
@@ -22,8 +19,11 @@ pub enum Step {
     Charge(AwaitVerdict),
     /// Look up the responses stored under the key.
     Lookup(AwaitLookup),
-    /// Send a request to an origin.
+    /// Send a request to an origin, and wait as [`Step::Await`] says.
     Fetch(Box<Attempt>, Box<AwaitResponse>),
+    /// Wait for the answers of the attempts under way: the first one that comes is told. If none has
+    /// come by [`AwaitResponse::hedge_at`], that is told.
+    Await(Box<AwaitResponse>),
     /// Wait until something has happened, or for some time.
     Wait(AwaitEvent),
     /// Answer the client.
@@ -77,12 +77,13 @@ pub(super) enum Then {
     TryAgain(Fetching),
 }
 
-/// Waits for an origin's answer.
+/// Waits for an answer of the origins that were asked.
 #[derive(Debug)]
 pub struct AwaitResponse {
     pub(super) fetching: Fetching,
-    pub(super) origin: Arc<Origin>,
-    pub(super) permit: Option<Permit>,
+    pub(super) under_way: Attempts,
+    /// When another attempt is made beside the one under way; none if there will be no other.
+    pub(super) hedge_at: Option<Timestamp>,
 }
 
 impl AwaitEvent {

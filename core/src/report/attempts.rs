@@ -63,4 +63,6 @@ pub enum AttemptOutcome {
     /// The exchange ended before the origin had answered: its client went away, or this node
     /// stopped.
     Abandoned,
+    /// Another attempt, made beside this one, was answered first.
+    Outrun,
 }

@@ -47,7 +47,7 @@ fn key(number: u64) -> CacheKey {
     };
     match ENGINE.begin(request.into_parts().0, client, NOW) {
         Step::Lookup(next) => next.key().clone(),
-        Step::Charge(_) | Step::Fetch(..) | Step::Wait(_) | Step::Finish(_) => panic!("no lookup"),
+        step => panic!("no lookup: {step:?}"),
     }
 }
 

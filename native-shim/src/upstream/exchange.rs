@@ -36,6 +36,7 @@ pub(super) async fn fetch(
     interim: Option<&Arc<Interim>>,
 ) -> Result<Response<OriginBody>, Failure> {
     let Attempt {
+        number: _,
         origin,
         mut head,
         body: has_body,

@@ -27,6 +27,10 @@ pub struct RawRetry {
     pub backoff: Option<String>,
     /// Longest pause. Default: 1s.
     pub backoff_max: Option<String>,
+    /// After how long without an answer a second attempt is made beside the first: the first usable
+    /// answer counts, the other attempt is ended. Only requests without a body, of these methods,
+    /// and it is one of the `attempts`. Default: none is made.
+    pub hedge_after: Option<String>,
 }
 
 pub(in crate::policy) fn compile(
@@ -63,6 +67,20 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> RetryPolicy {
         None => idempotent.to_vec(),
         Some(list) => c.methods(&at.key("methods"), list),
     };
+    let hedge_after = raw.hedge_after.as_ref();
+    let hedge_after = hedge_after.map(|text| c.duration(&at.key("hedge_after"), Some(text), 1));
+    if hedge_after == Some(0) {
+        c.wrong(
+            &at.key("hedge_after"),
+            "longer than nothing, or every request is sent twice",
+        );
+    }
+    if hedge_after.is_some() && attempts == 1 {
+        c.wrong(
+            &at.key("hedge_after"),
+            "only with `attempts` of 2 or more: the attempt beside the first is one of them",
+        );
+    }
     RetryPolicy {
         name: name.into(),
         attempts,
@@ -70,5 +88,6 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> RetryPolicy {
         statuses: c.statuses(&at.key("statuses"), raw.statuses.as_ref(), &[502, 503, 504]),
         backoff: c.duration(&at.key("backoff"), raw.backoff.as_ref(), 25),
         backoff_max: c.duration(&at.key("backoff_max"), raw.backoff_max.as_ref(), 1000),
+        hedge_after,
     }
 }

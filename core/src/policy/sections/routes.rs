@@ -275,8 +275,21 @@ pub(in crate::policy) fn lint(
             let message = "retries without a breaker multiply the load on a failing origin; name a breaker too, such as breaker = \"NAME\" with a table [breakers.NAME]";
             problems.push(source.problem(&at.key("retry"), message.to_owned()));
         }
+        if never_hedges(route) {
+            let message = "every origin of this route is given up before the retry rule's hedge_after is over; make that shorter";
+            problems.push(source.problem(&at.key("retry"), message.to_owned()));
+        }
     }
     problems
+}
+
+/// Returns whether no attempt is ever made beside another, though the retry rule wants it.
+fn never_hedges(route: &Route) -> bool {
+    let Some(after) = route.retry.hedge_after else {
+        return false;
+    };
+    let mut origins = route.pool.origins.iter();
+    origins.all(|origin| origin.timeouts.response <= after)
 }
 
 /// Routes behind one that takes all their requests.
