@@ -14,6 +14,7 @@ use tidegate_core::{AwaitResponse, Background, Fill, FillKind, Reply, Source, St
 
 use crate::attempts::{self, Upstream};
 use crate::body::Body;
+use crate::counters::{self, Charging, Later};
 use crate::filling;
 use crate::node::{Node, Work};
 use crate::recording::{Recording, ReplyWatch};
@@ -29,19 +30,31 @@ use crate::watched::Watched;
 /// are woken.
 pub(crate) struct Drive {
     step: Step,
+    /// What the counters will answer, if the step charges.
+    charging: Option<Later>,
     /// What the last lookup found; the reply's body may be in it.
     found: Found,
     wake: Option<WakeGuard>,
 }
 
-/// Takes the steps that need no waiting. They take no time either.
-fn advance(mut step: Step, node: &Node, found: &mut Found, now: Timestamp) -> Step {
+/// Takes the steps that need no waiting. They take no time either. Counters that answer later are
+/// left in `charging`.
+fn advance(
+    mut step: Step,
+    node: &Node,
+    found: &mut Found,
+    charging: &mut Option<Later>,
+    now: Timestamp,
+) -> Step {
     loop {
         step = match step {
-            Step::Charge(next) => {
-                let charged = node.limits.charge(next.charges(), now);
-                next.resume(&charged, now)
-            }
+            Step::Charge(next) => match node.charge(next.charges(), now) {
+                Charging::Now(charged) => next.resume(&charged, now),
+                Charging::Later(later) => {
+                    *charging = Some(later);
+                    return Step::Charge(next);
+                }
+            },
             Step::Lookup(next) => {
                 // In this order: a response is stored before it is no longer on its way.
                 let in_flight = node.in_flight.get(next.key());
@@ -70,13 +83,14 @@ impl Drive {
         body: RequestBody<U::ClientBody>,
         client: C,
     ) -> (Response<Body<U::Body>>, C) {
-        let outlives = matches!(&self.step, Step::Fetch(_, next) if next.outlives_its_client());
+        let this = self.charged(node).await;
+        let outlives = matches!(&this.step, Step::Fetch(_, next) if next.outlives_its_client());
         let Some(work) = outlives.then(|| Work::begin_bounded(node)).flatten() else {
-            return (self.run(node, upstream, body).await, client);
+            return (this.run(node, upstream, body).await, client);
         };
         let upstream = upstream.clone();
         let work = async move {
-            let response = self.run(work.node(), &upstream, body).await;
+            let response = this.run(work.node(), &upstream, body).await;
             (response, client)
         };
         match tokio::spawn(work).await {
@@ -87,20 +101,38 @@ impl Drive {
         }
     }
 
+    /// Waits for counters, if they answer later.
+    async fn charged(mut self: Box<Self>, node: &Arc<Node>) -> Box<Self> {
+        let Some(later) = self.charging.take() else {
+            return self;
+        };
+        let Step::Charge(next) = self.step else {
+            return self;
+        };
+        let next = guard(next, |next| node.record(&next.abandon(node.now())));
+        // What is rare is boxed: it would make the future of every request larger.
+        let answers = Box::pin(tokio::time::timeout(counters::PATIENCE, later)).await;
+        let now = node.now();
+        let step = ScopeGuard::into_inner(next).resume(&answers.unwrap_or_default(), now);
+        self.step = advance(step, node, &mut self.found, &mut self.charging, now);
+        self
+    }
+
     /// Takes all steps to the end, and answers. Dropped before that, it leaves a report that says
     /// so.
     pub(crate) async fn run<U: Upstream>(
-        mut self: Box<Self>,
+        self: Box<Self>,
         node: &Arc<Node>,
         upstream: &U,
         body: RequestBody<U::ClientBody>,
     ) -> Response<Body<U::Body>> {
+        let mut this = self.charged(node).await;
         let mut answer: Option<Watched<U::Body>> = None;
         loop {
-            let (step, now) = match self.step {
+            let (step, now) = match this.step {
                 Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
                     drop(answer.take());
-                    self.wake = self.wake.or_else(|| wake_guard(node, &next));
+                    this.wake = this.wake.or_else(|| wake_guard(node, &next));
                     let number = attempt.number;
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
                     let result = upstream.fetch(attempt, body.clone()).await;
@@ -118,9 +150,9 @@ impl Drive {
                 step @ (Step::Fetch(..) | Step::Await(_)) => {
                     drop(answer.take());
                     if let Step::Fetch(_, next) = &step {
-                        self.wake = self.wake.or_else(|| wake_guard(node, next));
+                        this.wake = this.wake.or_else(|| wake_guard(node, next));
                     }
-                    // What is rare is boxed: it would make the future of every request larger.
+                    // Boxed for the same reason.
                     let fetched = Box::pin(attempts::run(node, upstream, &body, step));
                     let (step, fetched) = fetched.await;
                     answer = fetched.map(Watched::new);
@@ -137,15 +169,15 @@ impl Drive {
                     return Finish {
                         node,
                         upstream,
-                        found: self.found,
+                        found: this.found,
                         answer,
-                        wake: self.wake,
+                        wake: this.wake,
                     }
                     .reply(*reply);
                 }
                 step @ (Step::Charge(_) | Step::Lookup(_)) => (step, node.now()),
             };
-            self.step = advance(step, node, &mut self.found, now);
+            this.step = advance(step, node, &mut this.found, &mut this.charging, now);
         }
     }
 }
@@ -288,6 +320,7 @@ impl<U: Upstream> Finish<'_, U> {
         let wake = node.waiters.guard(background.key());
         let drive = Box::new(Drive {
             step: background.begin(node.now()),
+            charging: None,
             found: Found::default(),
             wake: Some(wake),
         });
@@ -333,8 +366,8 @@ pub(crate) fn begin<U: Upstream>(
     step: Step,
     now: Timestamp,
 ) -> Result<Response<Body<U::Body>>, Box<Drive>> {
-    let mut found = Found::default();
-    match advance(step, node, &mut found, now) {
+    let (mut found, mut charging) = (Found::default(), None);
+    match advance(step, node, &mut found, &mut charging, now) {
         Step::Finish(reply) => Ok(Finish {
             node,
             upstream,
@@ -349,6 +382,7 @@ pub(crate) fn begin<U: Upstream>(
         | Step::Await(_)
         | Step::Wait(_)) => Err(Box::new(Drive {
             step,
+            charging,
             found,
             wake: None,
         })),

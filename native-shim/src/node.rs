@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use http::request;
+use tidegate_core::limit::Charge;
 use tidegate_core::operations::Token;
 use tidegate_core::purge::{self, Purge};
 use tidegate_core::{Engine, Policy, Reply, Report, Step, Timestamp};
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
+use crate::counters::{Charging, Counters};
 use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -26,8 +28,10 @@ pub struct Node {
     engine: ArcSwap<Engine>,
     /// Stored responses.
     pub store: Store,
-    /// Counters of rate limits.
+    /// Counters of rate limits in this process.
     pub limits: Limits,
+    /// Counters that are asked instead.
+    counters: Option<Arc<dyn Counters>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Where reports are written.
@@ -85,6 +89,7 @@ impl Node {
         Self {
             store: Store::new(policy.store),
             limits: Limits::default(),
+            counters: None,
             metrics: Metrics::new(&policy),
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
@@ -100,6 +105,21 @@ impl Node {
     /// Makes a node with a random seed.
     pub fn with_random_seed(policy: Policy) -> Self {
         Self::new(policy, random::seed())
+    }
+
+    /// Makes a node whose limits are counted somewhere else than in this process.
+    #[must_use]
+    pub fn counting_in(mut self, counters: Arc<dyn Counters>) -> Self {
+        self.counters = Some(counters);
+        self
+    }
+
+    /// Charges all limits of one request.
+    pub(crate) fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging {
+        match &self.counters {
+            Some(counters) => counters.charge(charges, now),
+            None => Charging::Now(self.limits.charge(charges, now)),
+        }
     }
 
     /// Replaces the policy. Nothing stored, counted or under way is lost: an exchange ends under

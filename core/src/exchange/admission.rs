@@ -9,7 +9,7 @@ use crate::limit::key::{CounterKey, Keys};
 use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
 use crate::message::request::Request;
 use crate::problem::Refusal;
-use crate::report::{Happening, LimitOutcome, LimitReport};
+use crate::report::{Happening, LimitOutcome, LimitReport, Report};
 use crate::route::Route;
 use crate::time::Timestamp;
 
@@ -65,6 +65,11 @@ impl AwaitVerdict {
     /// Returns what to charge, in the order in which answers are expected.
     pub fn charges(&self) -> &[Charge] {
         &self.charges
+    }
+
+    /// Ends the exchange without an answer: its client has gone, or this node stops.
+    pub fn abandon(self, now: Timestamp) -> Box<Report> {
+        finish::abandoned(*self.exchange, now)
     }
 
     /// Takes the answers, one for each charge. A missing answer counts as unavailable.

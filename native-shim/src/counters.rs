@@ -1,0 +1,33 @@
+//! Where limits are counted.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tidegate_core::Timestamp;
+use tidegate_core::limit::{Charge, Charged};
+
+/// How long an exchange waits for counters. What has not answered then counts as unavailable, as the
+/// limit's `on_store_error` says.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Where limits are counted, if not in this process ([`crate::Limits`]).
+pub trait Counters: Debug + Send + Sync {
+    /// Charges all limits of one request, or none if one refuses it. The answers are in the order
+    /// of the charges; a missing one counts as unavailable.
+    ///
+    /// Counters that live apart are charged as [`tidegate_core::limit::round::Round`] says.
+    fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging;
+}
+
+/// Answers that come later. An exchange waits for a second at most, and drops the future then, or
+/// when its client leaves.
+pub type Later = Pin<Box<dyn Future<Output = Vec<Charged>> + Send>>;
+
+/// What counters answer, one answer for each charge.
+pub enum Charging {
+    /// At once.
+    Now(Vec<Charged>),
+    /// Later.
+    Later(Later),
+}
