@@ -60,8 +60,22 @@ PEERS = {
     ]
 }
 
+
+def another_tidegate(binary):
+    """Another build of Tidegate, to compare with."""
+    return Peer("before", "tidegate.toml", lambda: binary, PEERS["tidegate"].command)
+
+
 ORIGIN = Peer("origin", "origin.conf", lambda: install.debian("nginx", "nginx"),
               lambda binary, conf, server: [binary, "-e", "stderr", "-c", conf])
+
+
+def make_documents(directory):
+    """Writes what the origin serves."""
+    for path in ("www", "www/pass", "www/allow", "www/reject"):
+        Path(directory, path).mkdir()
+        Path(directory, path, "1k").write_bytes(b"x" * 1024)
+        Path(directory, path, "64k").write_bytes(b"x" * 65536)
 
 
 class Server:
@@ -122,7 +136,7 @@ class Server:
             text = text.replace("@ORIGIN_PORT@", str(self.port))
         else:
             text = text.replace("@PROXY_PORT@", str(self.port)).replace("@ORIGIN_PORT@", str(origin.port))
-        path = Path(self.directory, self.peer.template)
+        path = Path(self.directory, f"{self.peer.name}-{self.peer.template}")
         path.write_text(text)
         return str(path)
 

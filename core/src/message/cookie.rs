@@ -37,20 +37,18 @@ struct Found<'a> {
 /// What may be a cookie may lie within the value of another one. It is part of that text then; if
 /// it may go on beyond it, what follows is a text by itself.
 pub(crate) fn texts<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(move |line| {
-            let mut done = 0;
-            named(line.as_bytes(), name).filter_map(move |found| {
-                let from = found.from.max(done);
-                done = done.max(found.end);
-                found
-                    .line
-                    .get(from..found.end)
-                    .filter(|text| !text.is_empty())
-            })
-        })
+    let lines = headers.get_all(header::COOKIE).iter();
+    lines.flat_map(move |line| texts_of(line.as_bytes(), name))
+}
+
+fn texts_of<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let mut done = 0;
+    named(line, name).filter_map(move |found| {
+        let from = found.from.max(done);
+        done = done.max(found.end);
+        let text = found.line.get(from..found.end)?;
+        if text.is_empty() { None } else { Some(text) }
+    })
 }
 
 /// Returns the value of every cookie with this name in any spelling, as written, with quotes and
@@ -88,33 +86,39 @@ fn named<'a>(line: &'a [u8], name: &'a str) -> impl Iterator<Item = Found<'a>> {
 /// Returns whether a value with open quotes may go on in the next Cookie field, once an origin gets
 /// them as one.
 pub(crate) fn runs_on(headers: &HeaderMap) -> bool {
-    let lines = || headers.get_all(header::COOKIE).iter();
-    let is_open = |line: &HeaderValue| {
-        line.as_bytes()
-            .iter()
-            .fold(false, |open, byte| open ^ (*byte == b'"'))
-    };
-    lines().nth(1).is_some() && lines().any(is_open)
+    let lines = headers.get_all(header::COOKIE);
+    lines.iter().nth(1).is_some() && lines.iter().any(is_open)
+}
+
+/// Returns whether a quote is open at the end of a line.
+fn is_open(line: &HeaderValue) -> bool {
+    is_odd(Some(line.as_bytes()))
 }
 
 /// Returns whether a cookie with this name is one to some applications and lies in the value of
 /// another one to the rest: what stands before it then decides about it.
 pub(crate) fn is_doubtful(headers: &HeaderMap, name: &str) -> bool {
-    headers
-        .get_all(header::COOKIE)
+    let lines = headers.get_all(header::COOKIE);
+    lines
         .iter()
-        .map(HeaderValue::as_bytes)
-        .any(|line| {
-            let quote = line
-                .iter()
-                .position(|byte| *byte == b'"')
-                .unwrap_or(line.len());
-            named(line, name).any(|found| {
-                let before = line.get(..found.from).unwrap_or_default();
-                let last = before.iter().rfind(|byte| **byte != b' ');
-                found.from > quote || last.is_some_and(|byte| *byte != b';')
-            })
-        })
+        .any(|line| is_doubtful_in(line.as_bytes(), name))
+}
+
+fn is_doubtful_in(line: &[u8], name: &str) -> bool {
+    let quote = position_of(line, b'"').unwrap_or(line.len());
+    for found in named(line, name) {
+        let before = line.get(..found.from).unwrap_or_default();
+        let last = before.iter().rfind(|byte| **byte != b' ');
+        if found.from > quote || last.is_some_and(|byte| *byte != b';') {
+            return true;
+        }
+    }
+    false
+}
+
+/// Returns where a byte first is.
+fn position_of(text: &[u8], wanted: u8) -> Option<usize> {
+    text.iter().position(|byte| *byte == wanted)
 }
 
 /// Finds where values end. Values are asked for from left to right, and a line is read twice at
@@ -162,10 +166,7 @@ impl<'a> Ends<'a> {
             Some(stop) if stop.0 >= value_at => stop,
             Some(_) | None => {
                 let (_, rest) = self.line.split_at_checked(value_at).unwrap_or_default();
-                let length = rest
-                    .iter()
-                    .position(|byte| *byte == b';')
-                    .unwrap_or(rest.len());
+                let length = position_of(rest, b';').unwrap_or(rest.len());
                 let stop = value_at + length;
                 (stop, open ^ is_odd(self.line.get(value_at..stop)))
             }
@@ -216,13 +217,14 @@ impl<'a> Names<'a> {
 
     /// Narrows a piece to what is not white space, from which also a `=` at the beginning is taken.
     fn narrowed(&self, (mut from, mut to): (usize, usize)) -> (usize, usize) {
-        let is = |at: usize, drops: &dyn Fn(u8) -> bool| {
-            self.line.get(at).is_some_and(|byte| drops(*byte))
-        };
-        while from < to && is(from, &|byte| is_space(byte) || byte == b'=') {
+        while let [first, ..] = self.slice(from, to)
+            && (is_space(*first) || *first == b'=')
+        {
             from += 1;
         }
-        while from < to && is(to - 1, &is_space) {
+        while let [.., last] = self.slice(from, to)
+            && is_space(*last)
+        {
             to -= 1;
         }
         (from, to)
@@ -262,11 +264,7 @@ impl Iterator for Names<'_> {
             }
             let is_first = self.seen == begin;
             let rest = self.slice(self.seen, end);
-            let Some(equals) = rest
-                .iter()
-                .position(|byte| *byte == b'=')
-                .map(|at| self.seen + at)
-            else {
+            let Some(length) = position_of(rest, b'=') else {
                 self.seen = end;
                 // Further words without a `=` belong to the value before them.
                 if is_first {
@@ -274,26 +272,27 @@ impl Iterator for Names<'_> {
                 }
                 continue;
             };
+            let equals = self.seen + length;
             let (from, to) = self.narrowed((self.seen, equals));
             self.seen = equals + 1;
             let name = self.slice(from, to);
-            let word = name
-                .iter()
-                .rposition(|byte| is_space(*byte))
-                .map(|space| from + space + 1);
+            let space = name.iter().rposition(|byte| is_space(*byte));
+            let word = space.map(|space| from + space + 1);
             if is_first {
                 // White space within a name is part of it, or separates it from another one.
                 self.word = word.map(|word| (word, to));
                 return Some((from, to));
             }
             // In `a=b=c` there is no `b`; in `a=b c=d` there is a `c`.
-            if let Some(word) = word.or_else(|| {
-                self.line
-                    .get(from.wrapping_sub(1))
-                    .is_some_and(|b| is_space(*b))
-                    .then_some(from)
-            }) {
+            if let Some(word) = word {
                 return Some((word, to));
+            }
+            if self
+                .slice(0, from)
+                .last()
+                .is_some_and(|byte| is_space(*byte))
+            {
+                return Some((from, to));
             }
         }
     }
@@ -301,9 +300,7 @@ impl Iterator for Names<'_> {
 
 /// Returns whether a name in a request is this one to some application.
 fn is_named(written: &[u8], name: &str) -> bool {
-    let (wanted, open) = name
-        .strip_suffix('*')
-        .map_or((name, false), |start| (start, true));
+    let (wanted, open) = query::without_star(name);
     let mut written = written;
     // White space may be encoded as well.
     while let Some((_, rest)) = query::decode_first(written).filter(|(byte, _)| is_space(*byte)) {

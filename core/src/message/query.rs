@@ -42,99 +42,77 @@ pub(crate) fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = 
 
 /// Returns whether a name in a query may be this one to an application.
 pub(crate) fn may_be(written: &str, name: &str) -> bool {
-    let (wanted, open) = name
-        .strip_suffix('*')
-        .map_or((name, false), |start| (start, true));
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if written.bytes().all(is_plain) && wanted.bytes().all(is_plain) {
-        return if open {
-            written.starts_with(wanted)
-        } else {
-            written == wanted
-        };
+    let (wanted, open) = without_star(name);
+    if is_plain(written) && is_plain(wanted) {
+        return same(written.as_bytes(), wanted.as_bytes(), open);
     }
     let written = lowered(written);
     let wanted = lowered(wanted);
-    let same = |written: &[u8]| {
-        if open {
-            written.starts_with(&wanted)
-        } else {
-            *written == *wanted
-        }
-    };
-    if same(&written) {
+    if same(&written, &wanted, open) {
         return true;
     }
-    let wanted_folded = folded(&wanted);
-    let same_folded = |written: &[u8]| {
-        if open {
-            written.starts_with(&wanted_folded)
-        } else {
-            *written == *wanted_folded
-        }
-    };
+    let wanted = folded(&wanted);
     let bare = bare(&written);
-    let stem = bare
-        .split(|byte| matches!(byte, b'[' | b']' | b'.' | 0))
-        .next()
-        .unwrap_or_default();
-    let starts_with_a_mark = |byte: &u8| matches!(byte, b'_' | b'!');
-    let unmarked = bare
+    [&written, bare, stem(bare), unmarked(bare)]
         .iter()
-        .position(|byte| !starts_with_a_mark(byte))
-        .and_then(|at| bare.get(at..))
-        .unwrap_or(bare);
-    same_folded(&folded(&written))
-        || same_folded(&folded(bare))
-        || same_folded(&folded(stem))
-        || same_folded(&folded(unmarked))
+        .any(|form| same(&folded(form), &wanted, open))
 }
 
 /// Returns whether a name in a query is this one to every application: it is written as it is, and
 /// no application can take it for another one.
 pub(crate) fn is_surely(written: &str, name: &str) -> bool {
-    let (wanted, open) = name
-        .strip_suffix('*')
-        .map_or((name, false), |start| (start, true));
-    let same = |written: &str| {
-        if open {
-            written.starts_with(wanted)
-        } else {
-            written == wanted
-        }
-    };
-    if !same(written) {
+    let (wanted, open) = without_star(name);
+    let wanted = wanted.as_bytes();
+    if !same(written.as_bytes(), wanted, open) {
         return false;
     }
     // Whoever writes a name to its end means this one.
-    if !open
-        || written
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'~'))
-    {
+    if !open || written.bytes().all(is_unreserved) {
         return true;
     }
     // What others make of it must have the same name, or one with the same beginning.
     let decoded = String::from_utf8_lossy(&decoded(written.as_bytes())).into_owned();
-    let folded: String = decoded
-        .chars()
-        .map(|c| if matches!(c, '.' | ' ' | '[') { '_' } else { c })
-        .collect();
-    let stem = decoded
-        .split(['[', ']', '.', '\0'])
-        .next()
-        .unwrap_or_default();
-    same(&decoded) && same(&folded) && same(stem)
+    let decoded = decoded.as_bytes();
+    [decoded, &folded(decoded), stem(decoded)]
+        .iter()
+        .all(|form| same(form, wanted, open))
+}
+
+/// Splits a name that is looked for from the `*` at its end, which stands for any ending.
+pub(crate) fn without_star(name: &str) -> (&str, bool) {
+    match name.strip_suffix('*') {
+        Some(start) => (start, true),
+        None => (name, false),
+    }
+}
+
+fn same(written: &[u8], wanted: &[u8], open: bool) -> bool {
+    if open {
+        written.starts_with(wanted)
+    } else {
+        written == wanted
+    }
+}
+
+/// Returns whether a name is the same however it is read.
+fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'~')
 }
 
 /// Returns whether a query stays the same to every application when its parameters are sorted by
 /// [`group`].
 pub(crate) fn may_be_sorted(query: &str) -> bool {
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~' | b'[' | b']');
-    let names =
-        |query: &str| pairs(query).all(|pair| pair.name.bytes().all(is_plain) && closes(pair.name));
-    !query.contains(';') && names(query)
+    !query.contains(';') && pairs(query).all(|pair| has_a_group(pair.name))
+}
+
+fn has_a_group(name: &str) -> bool {
+    let is_plain = |byte| is_unreserved(byte) || matches!(byte, b'[' | b']');
+    name.bytes().all(is_plain) && closes(name)
 }
 
 /// Returns whether each bracket in a name has its other one.
@@ -195,29 +173,40 @@ fn lowered(name: &str) -> Vec<u8> {
 
 /// A name without what applications drop around it: white space and brackets.
 fn bare(name: &[u8]) -> &[u8] {
-    let is_dropped = |byte: &u8| *byte <= b' ' || *byte >= 0x7f || matches!(byte, b'[' | b']');
-    let start = name
-        .iter()
-        .position(|byte| !is_dropped(byte))
-        .unwrap_or(name.len());
-    let end = name
-        .iter()
-        .rposition(|byte| !is_dropped(byte))
-        .map_or(start, |last| last + 1);
-    name.get(start..end).unwrap_or_default()
+    let start = name.iter().take_while(|byte| is_dropped(**byte)).count();
+    let (_, rest) = name.split_at_checked(start).unwrap_or_default();
+    let after = rest.iter().rev().take_while(|byte| is_dropped(**byte));
+    rest.get(..rest.len() - after.count()).unwrap_or_default()
+}
+
+fn is_dropped(byte: u8) -> bool {
+    byte <= b' ' || byte >= 0x7f || matches!(byte, b'[' | b']')
+}
+
+/// A name without its keys: up to the first bracket, full stop or zero.
+fn stem(name: &[u8]) -> &[u8] {
+    let ends = |byte: &u8| matches!(byte, b'[' | b']' | b'.' | 0);
+    name.split(ends).next().unwrap_or_default()
+}
+
+/// A name without the marks before it, if it has anything else.
+fn unmarked(name: &[u8]) -> &[u8] {
+    let marks = name.iter().take_while(|byte| matches!(byte, b'_' | b'!'));
+    match name.get(marks.count()..) {
+        Some(rest) if !rest.is_empty() => rest,
+        Some(_) | None => name,
+    }
 }
 
 /// A name with what PHP writes in place of other characters.
 fn folded(name: &[u8]) -> Vec<u8> {
-    name.iter()
-        .map(|byte| {
-            if matches!(byte, b'.' | b' ' | b'[') {
-                b'_'
-            } else {
-                *byte
-            }
-        })
-        .collect()
+    let mut folded = name.to_vec();
+    for byte in &mut folded {
+        if matches!(byte, b'.' | b' ' | b'[') {
+            *byte = b'_';
+        }
+    }
+    folded
 }
 
 #[cfg(test)]

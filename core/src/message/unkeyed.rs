@@ -212,13 +212,16 @@ fn family(name: &str) -> Option<Kind> {
     if beginning == Some(Kind::Target) && ending == Some(Kind::Address) {
         return ending;
     }
-    let is_target = || {
-        (name.as_bytes().contains(&b'v') && name.contains("override"))
-            || (extension.is_some() && ENDS_OF_EXTENSIONS.iter().any(|end| ends(name, end)))
-    };
-    beginning
-        .or(ending)
-        .or_else(|| is_target().then_some(Kind::Target))
+    if let Some(kind) = beginning.or(ending) {
+        return Some(kind);
+    }
+    let overrides = name.as_bytes().contains(&b'v') && name.contains("override");
+    let is_target = overrides || (extension.is_some() && ends_as_a_target(name));
+    is_target.then_some(Kind::Target)
+}
+
+fn ends_as_a_target(name: &str) -> bool {
+    ENDS_OF_EXTENSIONS.iter().any(|end| ends(name, end))
 }
 
 /// Finds the first of the beginnings that a text has.
@@ -278,12 +281,13 @@ fn is_known(kind: Kind, value: &HeaderValue, request: &Request) -> bool {
 /// key. Of those whom the policy trusts to say it, what is said of the client's place and identity
 /// is believed; what the request is about they may have passed on from anybody.
 fn misleads(name: &HeaderName, value: &HeaderValue, request: &Request) -> bool {
-    kind(name).is_some_and(|kind| match kind {
-        Kind::Target | Kind::Address => !is_known(kind, value, request),
-        Kind::Country | Kind::Place | Kind::Identity => {
+    match kind(name) {
+        Some(kind @ (Kind::Target | Kind::Address)) => !is_known(kind, value, request),
+        Some(kind @ (Kind::Country | Kind::Place | Kind::Identity)) => {
             !request.from_trusted_peer && !is_known(kind, value, request)
         }
-    })
+        None => false,
+    }
 }
 
 /// Drops fields that would make an origin's response another one than its key says, unless they are
@@ -301,32 +305,43 @@ pub(crate) fn strip(
 
 /// Drops what goes with no request. `passed` are the fields that the policy names.
 pub(crate) fn strip_always(headers: &mut HeaderMap, request: &Request, passed: &[HeaderName]) {
-    let is_of_cgi =
-        |name: &HeaderName| name.as_str() == "proxy" || name.as_str().as_bytes().contains(&b'_');
-    let from_a_stranger = |name: &HeaderName, value: &HeaderValue| {
-        let text = name.as_str();
-        // Nearly all fields leave here.
-        if request.from_trusted_peer || !may_be_of_a_stranger(text) {
-            return false;
-        }
-        let is_of_proxies = ["x-forward", "forwarded-", "x-envoy-", "client-cert"]
-            .iter()
-            .any(|start| text.starts_with(start));
-        match kind(name) {
-            Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
-            Some(Kind::Target | Kind::Identity) => is_of_proxies,
-            // Where the platform knows the place, these are its own.
-            Some(Kind::Place) => text.starts_with("cf-ip") && request.geo == Geo::default(),
-            None => false,
-        }
-    };
-    // No trailer fields of requests are passed on, and the shell's HTTP library answers
-    // expectations itself.
-    let ends_here = |name: &HeaderName| *name == header::TRAILER || *name == header::EXPECT;
     retain(headers, |name, value| {
-        !ends_here(name)
-            && (passed.contains(name) || !(is_of_cgi(name) || from_a_stranger(name, value)))
+        let is_refused = is_of_cgi(name) || is_from_a_stranger(name, value, request);
+        !ends_here(name) && (!is_refused || passed.contains(name))
     });
+}
+
+/// Returns whether a field stays with this hop: no trailer fields of requests are passed on, and the
+/// shell's HTTP library answers expectations itself.
+fn ends_here(name: &HeaderName) -> bool {
+    *name == header::TRAILER || *name == header::EXPECT
+}
+
+/// Returns whether CGI programs take a field for another one.
+fn is_of_cgi(name: &HeaderName) -> bool {
+    name.as_str() == "proxy" || name.as_str().as_bytes().contains(&b'_')
+}
+
+/// Returns whether only a proxy may say this of its client, and somebody else does.
+fn is_from_a_stranger(name: &HeaderName, value: &HeaderValue, request: &Request) -> bool {
+    let text = name.as_str();
+    // Nearly all fields leave here.
+    if request.from_trusted_peer || !may_be_of_a_stranger(text) {
+        return false;
+    }
+    match kind(name) {
+        Some(kind @ (Kind::Address | Kind::Country)) => !is_known(kind, value, request),
+        Some(Kind::Target | Kind::Identity) => is_of_proxies(text),
+        // Where the platform knows the place, these are its own.
+        Some(Kind::Place) => text.starts_with("cf-ip") && request.geo == Geo::default(),
+        None => false,
+    }
+}
+
+fn is_of_proxies(name: &str) -> bool {
+    ["x-forward", "forwarded-", "x-envoy-", "client-cert"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// Returns whether it is worth to look at a name more closely: quick, for every field of every
