@@ -63,6 +63,8 @@ PEERS = {
 
 def another_tidegate(binary):
     """Another build of Tidegate, to compare with."""
+    # Servers run in a directory of their own.
+    binary = str(Path(binary).resolve())
     return Peer("before", "tidegate.toml", lambda: binary, PEERS["tidegate"].command)
 
 

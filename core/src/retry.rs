@@ -89,10 +89,13 @@ impl RetryPolicy {
     }
 
     /// Returns after how long without an answer another attempt is made beside one that is under
-    /// way. `sent` counts the attempts before that may have reached an origin.
+    /// way. `sent` counts the attempts before that may have reached an origin. What changes something
+    /// is never done twice at a time: the answer that comes first may not be the one that tells of
+    /// the change.
     pub fn hedges(&self, method: &Method, sent: u8) -> Option<Millis> {
         let attempts = sent.saturating_add(2);
-        let is_allowed = attempts <= self.attempts && self.methods.contains(method);
+        let is_allowed =
+            attempts <= self.attempts && self.methods.contains(method) && method.is_safe();
         self.hedge_after.filter(|_| is_allowed)
     }
 

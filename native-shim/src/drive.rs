@@ -110,7 +110,7 @@ impl Drive {
             return self;
         };
         let next = guard(next, |next| node.record(&next.abandon(node.now())));
-        // What is rare is boxed: it would make the future of every request larger.
+        // Boxed, since it would make the future of every request larger.
         let answers = Box::pin(tokio::time::timeout(counters::PATIENCE, later)).await;
         let now = node.now();
         let step = ScopeGuard::into_inner(next).resume(&answers.unwrap_or_default(), now);
@@ -126,9 +126,10 @@ impl Drive {
         upstream: &U,
         body: RequestBody<U::ClientBody>,
     ) -> Response<Body<U::Body>> {
-        let mut this = self.charged(node).await;
+        let mut this = self;
         let mut answer: Option<Watched<U::Body>> = None;
         loop {
+            this = this.charged(node).await;
             let (step, now) = match this.step {
                 Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
                     drop(answer.take());
@@ -152,7 +153,7 @@ impl Drive {
                     if let Step::Fetch(_, next) = &step {
                         this.wake = this.wake.or_else(|| wake_guard(node, next));
                     }
-                    // Boxed for the same reason.
+                    // Boxed, since it would make the future of every other request larger.
                     let fetched = Box::pin(attempts::run(node, upstream, &body, step));
                     let (step, fetched) = fetched.await;
                     answer = fetched.map(Watched::new);
@@ -160,7 +161,7 @@ impl Drive {
                 }
                 Step::Wait(next) => {
                     let next = guard(next, |next| node.record(&next.abandon(node.now())));
-                    // Boxed for the same reason.
+                    // Boxed likewise.
                     Box::pin(node.waiters.wait(&next, &node.clock)).await;
                     let now = node.now();
                     (ScopeGuard::into_inner(next).resume(now), now)

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tidegate_core::Scheme;
+use tidegate_core::{Policy, Scheme};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -53,7 +53,8 @@ pub struct Server {
     address: SocketAddr,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
-    connections_max: usize,
+    /// Files that connections may use.
+    files: u64,
 }
 
 impl Server {
@@ -79,7 +80,7 @@ impl Server {
         for _ in 1..threads(server.threads) {
             listeners.push(listen_beside(address)?);
         }
-        let connections_max = files::connections_max();
+        let files_for_connections = files::for_connections();
         let (phase, watched) = watch::channel(Phase::Running);
         let mut running = Vec::with_capacity(listeners.len());
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -91,7 +92,7 @@ impl Server {
                 registry: Arc::new(Registry::new(Arc::clone(node))),
                 tls: tls.clone(),
                 phase: watched.clone(),
-                connections_max,
+                files: files_for_connections,
             };
             let named = std::thread::Builder::new().name(format!("tidegate-{number}"));
             running.push(named.spawn(move || thread.run(listener))?);
@@ -100,7 +101,7 @@ impl Server {
             address,
             phase,
             threads: running,
-            connections_max,
+            files: files_for_connections,
         })
     }
 
@@ -109,15 +110,15 @@ impl Server {
         self.address
     }
 
-    /// Returns how many clients may be connected for all that the process may open files, whatever
-    /// the policy says.
-    pub fn connections_max(&self) -> usize {
-        self.connections_max
+    /// Returns how many clients may be connected under this policy for all that the process may open
+    /// files.
+    pub fn connections_max(&self, policy: &Policy) -> usize {
+        files::connections_max(self.files, policy)
     }
 
     /// Returns how many files the process must be allowed to open to hold so many connections.
-    pub fn files_for(connections: usize) -> u64 {
-        files::files_for(connections)
+    pub fn files_for(connections: usize, policy: &Policy) -> u64 {
+        files::needed(connections, policy)
     }
 
     /// Moves the server on in its life; it never goes back.
@@ -194,7 +195,8 @@ struct Thread {
     tls: Option<TlsAcceptor>,
     phase: watch::Receiver<Phase>,
     /// Most connections for which the process may open files.
-    connections_max: usize,
+    /// Files that connections may use.
+    files: u64,
 }
 
 impl Thread {
@@ -238,7 +240,7 @@ impl Thread {
         } else {
             Scheme::Http
         };
-        let Some(place) = self.registry.enter(peer.ip(), scheme, self.connections_max) else {
+        let Some(place) = self.registry.enter(peer.ip(), scheme, self.files) else {
             node.metrics
                 .connections_refused
                 .fetch_add(1, Ordering::Relaxed);

@@ -73,8 +73,8 @@ async fn an_origin_that_is_late_is_overtaken_and_let_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_origin_is_waited_for_when_the_other_fails() {
-    let failed = Arc::new(tokio::sync::Notify::new());
-    let (tell, told) = (Arc::clone(&failed), failed);
+    let let_go = Arc::new(tokio::sync::Notify::new());
+    let (tell, told) = (Arc::clone(&let_go), let_go);
     let slow = Origin::start(move |_, call| {
         let told = Arc::clone(&told);
         async move {
@@ -83,15 +83,23 @@ async fn a_late_origin_is_waited_for_when_the_other_fails() {
         }
     })
     .await;
-    let bad = Origin::start(move |_, _| {
-        tell.notify_one();
-        async { false }
+    let bad = Origin::start(move |_, call| {
+        let tell = Arc::clone(&tell);
+        async move {
+            call.write("SMTP ready\r\n\r\n").await;
+            // It ends when the proxy has seen that this is no HTTP.
+            call.read_some().await;
+            tell.notify_one();
+            false
+        }
     })
     .await;
     let proxy = Proxy::start(&hedged(&slow, &bad));
     let reply = proxy.get("/").await;
     assert_eq!((reply.status, reply.text()), (200, "one"));
     assert_eq!((slow.count(), bad.count()), (1, 1));
+    let log = proxy.log();
+    assert!(log.contains("\"outcome\":\"protocol\""), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,6 +115,26 @@ test("an origin that is late is overtaken and let go", async () => {
   }
 });
 
+test("when both attempts fail, both are told and the request is refused", async () => {
+  let endLate;
+  const late = await startOrigin((request) => (endLate = () => request.socket.destroy()));
+  paths["/broken"] = (request) => {
+    request.socket.destroy();
+    endLate();
+  };
+  const more = `[origins.late]\nurl = "${late.url}"\n[pools.both]\norigins = ["late", "a"]\n[retry.r]\nhedge_after = "200ms"`;
+  try {
+    await worker.begin(policy({ more, route: 'retry = "r"' }).replace('pool = "main"', 'pool = "both"'));
+    const response = await get("/broken", { headers: { "x-test-fetches": JSON.stringify([{ hangs: true }, {}]) } });
+    assert.equal(response.status, 502);
+    assert.equal(JSON.parse(await response.text()).reason, "origin_failed");
+    const [{ attempts }] = await reports();
+    assert.deepEqual(attempts.map(({ number, outcome }) => `${number} ${outcome}`).sort(), ["1 closed", "2 closed"]);
+  } finally {
+    await late.close();
+  }
+});
+
 test("a body that breaks off is a failure of its origin, and one that nobody reads to its end is not", async () => {
   const more = '[breakers.b]\nminimum_calls = 2\nwindow = "4 calls"\nfailure_rate = 100';
   for (const announced of [true, false]) {

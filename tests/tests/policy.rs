@@ -306,16 +306,17 @@ fn lints_find_what_is_surely_not_meant() {
             "t:17:8: cache.unused: nothing uses this; name it in a route or remove it",
         ]
     );
-    let late = format!("{text}[breakers.b]\n").replace(
-        "[retry.r]",
-        "breaker = \"b\"\n[retry.r]\nhedge_after = \"30s\"",
-    );
     let never = "routes[1].retry: every origin of this route is given up before the retry rule's hedge_after is over";
-    assert!(
-        Policy::lint("t", &late)
+    // Two seconds to connect, and thirty to answer.
+    for (after, is_never) in [("31s", false), ("32s", true)] {
+        let rule = format!("breaker = \"b\"\n[retry.r]\nhedge_after = \"{after}\"");
+        let late = format!("{text}[breakers.b]\n").replace("[retry.r]", &rule);
+        let said = Policy::lint("t", &late);
+        let found = said
             .iter()
-            .any(|problem| problem.to_string().contains(never)),
-    );
+            .any(|problem| problem.to_string().contains(never));
+        assert_eq!(found, is_never, "{after}");
+    }
     let only = VALID.replace("[[routes]]\n", "[[routes]]\npath_prefix = \"/api/\"\n");
     let said: Vec<String> = Policy::lint("t", &only)
         .iter()

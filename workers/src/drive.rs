@@ -59,7 +59,7 @@ impl Shell {
                 }
                 step @ (Step::Fetch(..) | Step::Await(_)) => {
                     origin::discard(answer.take());
-                    // What is rare is boxed: it would make the future of every request larger.
+                    // Boxed, since it would make the future of every other request larger.
                     let fetched = Box::pin(attempts::run(self.body.as_ref(), step));
                     let (step, fetched) = fetched.await;
                     answer = fetched;

@@ -5,7 +5,6 @@
 //! not held any more is told that everything was purged.
 
 use std::cell::Cell;
-
 use std::fmt::Write;
 
 use serde::Deserialize;
@@ -73,7 +72,11 @@ pub(crate) fn read_purges(text: &str) -> Option<Vec<NumberedPurge>> {
         purges.push(NumberedPurge {
             number: number.parse().ok()?,
             label,
-            soft: soft == "1",
+            soft: match soft {
+                "0" => false,
+                "1" => true,
+                _ => return None,
+            },
         });
     }
     Some(purges)

@@ -86,7 +86,8 @@ fn bind(out: &Path) -> Result<()> {
     run(&mut bindgen)
 }
 
-/// Changes three places of the generated module; each must be there exactly once.
+/// Changes three places of the generated module, each of which must be there exactly once, and all
+/// of a fourth kind.
 fn mend(path: &Path) -> Result<()> {
     const CHANGES: [(&str, &str, &str); 3] = [
         // The bundler and the runtime know the plain form.
@@ -121,10 +122,14 @@ fn mend(path: &Path) -> Result<()> {
         text = text.replace(before, after);
     }
     // A registry that nobody asks does nothing: so the bundler leaves out classes that are not used.
-    text = text.replace(
-        "new FinalizationRegistry(",
-        "/* @__PURE__ */ new FinalizationRegistry(",
-    );
+    let registry = "new FinalizationRegistry(";
+    if !text.contains(registry) {
+        return Err(format!(
+            "{}: this version of wasm-bindgen makes registries in another way",
+            path.display()
+        ));
+    }
+    text = text.replace(registry, &format!("/* @__PURE__ */ {registry}"));
     fs::write(path, text).map_err(at(path))
 }
 

@@ -6,8 +6,8 @@
 //! VERSION PACKED.
 //! ```
 //!
-//! PACKED is the head as bytes. Those that are no visible character, and the per cent sign, are
-//! written as `%` and two hexadecimal digits. The full stop is there because white space at the end
+//! PACKED is the head as bytes. Those that are neither a visible character nor a space, and the per
+//! cent sign, are written as `%` and two hexadecimal digits. The full stop is there because white space at the end
 //! of a field value is lost.
 
 use std::fmt::Write;
@@ -42,20 +42,10 @@ pub fn read(text: &str) -> Option<Stored> {
     if version.parse() != Ok(VERSION) {
         return None;
     }
-    let packed = bytes(escaped.strip_suffix('.')?);
+    let packed = query::percent_decoded(escaped.strip_suffix('.')?);
     let mut from = Unpacking::of(&packed);
     let stored = Stored::unpack(&mut from);
     from.ended_well().then_some(stored)
-}
-
-fn bytes(escaped: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(escaped.len());
-    let mut rest = escaped.as_bytes();
-    while let Some((byte, after)) = query::decode_first(rest) {
-        bytes.push(byte);
-        rest = after;
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -122,6 +122,9 @@ pub(super) fn attempt(
         origin,
         permit,
         asked,
+        turn: fetching.turn(),
+        validates: is_validation(&fetching),
+        is_late: false,
     });
     let hedge_at = hedge_at(&fetching, under_way.len(), now);
     Step::Fetch(
@@ -132,6 +135,12 @@ pub(super) fn attempt(
             hedge_at,
         }),
     )
+}
+
+/// Returns whether an attempt is sent with conditions of the store's.
+fn is_validation(fetching: &Fetching) -> bool {
+    let validates = fetching.caching.as_ref().is_some_and(Caching::validates);
+    validates && !fetching.unconditional
 }
 
 /// Returns when an attempt's answer is so late that another one is made beside it. A body that

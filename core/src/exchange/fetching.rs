@@ -33,8 +33,8 @@ pub(super) struct Fetching {
     /// Whether the client's own conditions are left out: a 304 has spoken of a response that nobody
     /// has.
     pub(super) unconditional: bool,
-    /// How long an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
-    asked_to_wait: Millis,
+    /// Until when an origin asked to be left alone (Retry-After, RFC 9110, section 10.2.3).
+    left_alone: Timestamp,
 }
 
 /// What comes next.
@@ -71,7 +71,7 @@ impl Fetching {
             refusal: Refusal::CircuitsOpen,
             reopens: None,
             unconditional: false,
-            asked_to_wait: 0,
+            left_alone: Timestamp::default(),
         }
     }
 
@@ -81,10 +81,10 @@ impl Fetching {
             let again = self.looked_at >= self.order.len();
             if again && !self.paused && self.made > 0 {
                 // An origin that wants more time than the rule allows is not asked again.
-                if self.asked_to_wait > self.exchange.route.retry.backoff_max {
+                if self.left_alone.since(now) > self.exchange.route.retry.backoff_max {
                     return Next::Nothing;
                 }
-                let pause = self.pause();
+                let pause = self.pause(now);
                 if pause > 0 {
                     return Next::Pause(pause);
                 }
@@ -116,15 +116,38 @@ impl Fetching {
         self.caching.is_none() && self.exchange.request.head.method.is_safe() && !self.has_more()
     }
 
-    /// Takes how long to wait before an origin is asked again.
-    fn pause(&mut self) -> Millis {
+    /// Looks for an origin to ask beside the attempt that is under way. If there is none, it is as if
+    /// nobody had looked: what was not asked is still there for a repetition.
+    pub(super) fn look_beside(&mut self, now: Timestamp) -> Option<(Arc<Origin>, Option<Permit>)> {
+        if now < self.left_alone {
+            return None;
+        }
+        let (looked_at, paused) = (self.looked_at, self.paused);
+        let reported = self.exchange.report.attempts.len();
+        // That the answer is late was the pause.
+        self.paused = true;
+        if let Next::Ask(origin, permit) = self.look(now) {
+            return Some((origin, permit));
+        }
+        (self.looked_at, self.paused) = (looked_at, paused);
+        self.exchange.report.attempts.truncate(reported);
+        None
+    }
+
+    /// Returns the turn of the origin that was taken last.
+    pub(super) fn turn(&self) -> usize {
+        self.looked_at.saturating_sub(1)
+    }
+
+    /// Returns how long to wait before an origin is asked again.
+    fn pause(&self, now: Timestamp) -> Millis {
         let seed = self.exchange.node.seed() ^ self.exchange.request.trace.id.low();
         let backoff = self
             .exchange
             .route
             .retry
             .pause(self.made.saturating_add(1), seed);
-        backoff.max(std::mem::take(&mut self.asked_to_wait))
+        backoff.max(self.left_alone.since(now))
     }
 
     fn take_position(&mut self) -> Option<Arc<Origin>> {
@@ -196,20 +219,20 @@ impl Fetching {
         self.paused = true;
     }
 
-    /// An origin asks to be left alone for so long.
-    pub(super) fn heed(&mut self, asked_to_wait: Millis) {
-        self.asked_to_wait = self.asked_to_wait.max(asked_to_wait);
+    /// An origin asks to be left alone until then.
+    pub(super) fn heed(&mut self, left_alone: Timestamp) {
+        self.left_alone = self.left_alone.max(left_alone);
     }
 
-    /// Asks the origin that was asked last once more, without conditions: its 304 has spoken of a
-    /// response that nobody has.
-    pub(super) fn ask_unconditionally(&mut self) {
+    /// Asks the origin of this turn once more, without conditions: its 304 has spoken of a response
+    /// that nobody has.
+    pub(super) fn ask_unconditionally(&mut self, turn: usize) {
         if let Some(caching) = &mut self.caching {
             caching.candidate = None;
             caching.others.clear();
         }
         self.unconditional = true;
-        self.looked_at = self.looked_at.saturating_sub(1);
+        self.looked_at = turn;
     }
 
     /// Returns after how long the first open circuit gives permits again, if it is circuits that

@@ -4,7 +4,7 @@
 use http::{StatusCode, header, response};
 
 use super::attempt::{Answer, Failure, FailureKind};
-use super::fetching::{Fetching, Next};
+use super::fetching::Fetching;
 use super::state::{Answered, Exchange};
 use super::step::{AwaitResponse, Step};
 use super::under_way::{Attempts, UnderWay};
@@ -40,19 +40,19 @@ impl AwaitResponse {
     /// asked.
     pub fn hedge(mut self: Box<Self>, now: Timestamp) -> Step {
         self.hedge_at = None;
-        // That the answer is late was the pause.
-        self.fetching.end_pause();
-        match self.fetching.look(now) {
-            Next::Ask(origin, permit) => {
-                fetch::attempt(self.fetching, self.under_way, origin, permit, now)
-            }
-            Next::Pause(_) | Next::Nothing => Step::Await(self),
+        let Some((origin, permit)) = self.fetching.look_beside(now) else {
+            return Step::Await(self);
+        };
+        for attempt in &mut self.under_way {
+            attempt.is_late = true;
         }
+        fetch::attempt(self.fetching, self.under_way, origin, permit, now)
     }
 
     /// Takes the head of an attempt's response, or why there is none. The shell keeps the body for
-    /// [`super::Source::Origin`], and drops it if origins are still asked or waited for. When they are
-    /// not any more, it ends the attempts whose answers have not come.
+    /// [`super::Source::Origin`], and drops it if origins are still asked or waited for: an answer
+    /// that would be tried again is lost when another attempt is waited for. When none is any more,
+    /// the shell ends the attempts whose answers have not come.
     pub fn resume(
         mut self: Box<Self>,
         number: u8,
@@ -111,10 +111,12 @@ impl AwaitResponse {
             sent,
             ..
         } = &mut self.fetching;
+        // What was to be validated may have been purged since.
         let unconfirmed = status == StatusCode::NOT_MODIFIED
+            && attempt.validates
             && caching
                 .as_ref()
-                .is_some_and(|caching| caching.validates() && caching.confirmed(&head).is_none());
+                .is_some_and(|caching| caching.confirmed(&head).is_none());
         let again = exchange.route.retry.allows(
             RetryCause::Status(status),
             &exchange.request.head.method,
@@ -136,22 +138,27 @@ impl AwaitResponse {
             attempt.note_head(exchange, status.as_u16(), now);
         }
         if again && !self.under_way.is_empty() {
-            self.fetching.heed(retry_after(&head, now));
+            self.fetching.heed(now.plus(retry_after(&head, now)));
             return Step::Await(self);
         }
         // Also of an answer that is to be tried again: it is passed on if nothing is left to try.
         if !bodiless {
             attempt.hold(exchange, &head, now);
         }
-        give_up(self.under_way, exchange, AttemptOutcome::Outrun, now);
+        *sent = sent.saturating_add(give_up(
+            self.under_way,
+            exchange,
+            AttemptOutcome::Outrun,
+            now,
+        ));
         let mut fetching = self.fetching;
         if unconfirmed {
-            fetching.ask_unconditionally();
+            fetching.ask_unconditionally(attempt.turn);
             return fetch::next(fetching, None, now);
         }
         let asked = attempt.asked;
         if again {
-            fetching.heed(retry_after(&head, now));
+            fetching.heed(now.plus(retry_after(&head, now)));
             return fetch::next(fetching, Some((Box::new(head), asked)), now);
         }
         let Fetching {
@@ -208,11 +215,19 @@ impl AwaitResponse {
     }
 }
 
-/// Records attempts for whose answers nobody waits any more.
-fn give_up(attempts: Attempts, exchange: &mut Exchange, outcome: AttemptOutcome, now: Timestamp) {
+/// Records attempts for whose answers nobody waits any more. Returns how many there are.
+fn give_up(
+    attempts: Attempts,
+    exchange: &mut Exchange,
+    outcome: AttemptOutcome,
+    now: Timestamp,
+) -> u8 {
+    let mut count = 0;
     for attempt in attempts {
         attempt.give_up(exchange, outcome, now);
+        count += 1;
     }
+    count
 }
 
 /// Says what a failure is in the report, how the client is refused for it, and whether it speaks

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::hold::{Call, Trial};
 use super::state::Exchange;
-use crate::breaker::{BreakerPolicy, Outcome, Permit, StateName};
+use crate::breaker::{Outcome, Permit, StateName};
 use crate::cache::SentAt;
 use crate::message::request::RequestBody;
 use crate::report::{AttemptOutcome, AttemptReport, Happening};
@@ -25,6 +25,12 @@ pub(super) struct UnderWay {
     pub(super) origin: Arc<Origin>,
     pub(super) permit: Option<Permit>,
     pub(super) asked: SentAt,
+    /// Which turn in the order of origins it was.
+    pub(super) turn: usize,
+    /// Whether it was sent with conditions of the store's.
+    pub(super) validates: bool,
+    /// Whether its answer was so late that another attempt was made beside it.
+    pub(super) is_late: bool,
 }
 
 impl UnderWay {
@@ -51,6 +57,7 @@ impl UnderWay {
             AttemptOutcome::Response,
             Some(status),
             circuit,
+            Happening::Response,
             now,
         );
     }
@@ -87,22 +94,41 @@ impl UnderWay {
             let node = &exchange.node;
             node.record(&self.origin, &rule, permit, outcome, now)
         });
-        self.push(exchange, outcome, status, circuit, now);
+        let happening = if status.is_some() {
+            Happening::Response
+        } else {
+            Happening::Failure
+        };
+        self.push(exchange, outcome, status, circuit, happening, now);
     }
 
-    /// Records that nobody waits for the answer any more. An origin that let go by what its circuit
-    /// calls slow is slow at least, unless the client itself was what the origin waited for.
+    /// Records that nobody waits for the answer any more. An origin that had as much time as makes a
+    /// call slow is slow at least, unless the client itself was what it waited for. So is one that
+    /// another was made beside: else the circuit of an origin that hangs would never learn of it.
     pub(super) fn give_up(
         mut self,
         exchange: &mut Exchange,
         outcome: AttemptOutcome,
         now: Timestamp,
     ) {
-        let slow = |rule: &Arc<BreakerPolicy>| {
-            !waits_for_its_client(exchange) && self.waited(exchange, now) >= rule.slow_call
-        };
-        let slow = exchange.route.breaker.as_ref().is_some_and(slow);
-        self.note(exchange, outcome, None, slow.then_some(false), now);
+        let waited = self.waited(exchange, now);
+        let watched = exchange.route.breaker.clone().zip(self.permit.take());
+        let circuit = watched.and_then(|(rule, permit)| {
+            let is_outrun = self.is_late && outcome == AttemptOutcome::Outrun;
+            let took = if is_outrun {
+                waited.max(rule.slow_call)
+            } else {
+                waited
+            };
+            let is_slow = took >= rule.slow_call && !waits_for_its_client(exchange);
+            let outcome = is_slow.then_some(Outcome {
+                failed: false,
+                took,
+            });
+            let node = &exchange.node;
+            node.record(&self.origin, &rule, permit, outcome, now)
+        });
+        self.push(exchange, outcome, None, circuit, Happening::LetGo, now);
     }
 
     fn push(
@@ -111,13 +137,9 @@ impl UnderWay {
         outcome: AttemptOutcome,
         status: Option<u16>,
         circuit: Option<StateName>,
+        happening: Happening,
         now: Timestamp,
     ) {
-        let happening = if status.is_some() {
-            Happening::Response
-        } else {
-            Happening::Failure
-        };
         let report = &mut exchange.report;
         report.note_attempt(happening, self.number, now);
         report.attempts.push(AttemptReport {

@@ -135,6 +135,17 @@ pub(crate) fn group(name: &str) -> String {
         .to_ascii_lowercase()
 }
 
+/// Decodes `%XX`.
+pub(crate) fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = decode_first(rest) {
+        bytes.push(byte);
+        rest = after;
+    }
+    bytes
+}
+
 /// Decodes `+` and `%XX`.
 pub(crate) fn decoded(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());

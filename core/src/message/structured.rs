@@ -5,6 +5,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::sorting::sort_by;
+
 /// A member of a list or of a dictionary.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Member<'a> {
@@ -36,14 +38,19 @@ pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
 /// Reads a dictionary (section 4.2.2); `None` if it is none. Of a repeated key the last value
 /// counts, in the place of the first.
 pub(crate) fn dictionary(field: &[u8]) -> Option<Vec<Member<'_>>> {
-    let mut members: Vec<Member<'_>> = Vec::new();
-    for member in read(field, Kind::Dictionary)? {
-        match members.iter_mut().find(|known| known.key == member.key) {
-            Some(known) => *known = member,
-            None => members.push(member),
+    let members = read(field, Kind::Dictionary)?.into_iter();
+    // Sorted, since a search for each would take the square of their number.
+    let mut by_key: Vec<(usize, Member<'_>)> = members.enumerate().collect();
+    sort_by(&mut by_key, |(_, a), (_, b)| a.key.cmp(b.key));
+    let mut kept: Vec<(usize, Member<'_>)> = Vec::with_capacity(by_key.len());
+    for (place, member) in by_key {
+        match kept.last_mut() {
+            Some((_, last)) if last.key == member.key => *last = member,
+            Some(_) | None => kept.push((place, member)),
         }
     }
-    Some(members)
+    sort_by(&mut kept, |(a, _), (b, _)| a.cmp(b));
+    Some(kept.into_iter().map(|(_, member)| member).collect())
 }
 
 /// Reads a list (section 4.2.1); `None` if it is none.

@@ -109,7 +109,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 /// Writes a host as DNS and requests have it (RFC 5891): labels outside ASCII in Punycode.
 fn ascii_host(authority: &str) -> Result<String, String> {
     let decoded = if authority.contains('%') && !authority.contains('[') {
-        percent_decoded(authority)
+        String::from_utf8(query::percent_decoded(authority)).ok()
     } else {
         None
     };
@@ -132,16 +132,6 @@ fn ascii_host(authority: &str) -> Result<String, String> {
             "the host `{authority}` has characters that are not converted here; write it as requests name it, with xn--"
         )
     })
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = query::decode_first(rest) {
-        bytes.push(byte);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn ascii_label(label: &str) -> Option<String> {

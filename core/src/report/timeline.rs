@@ -30,6 +30,8 @@ pub enum Happening {
     Response,
     /// An attempt ended without a response.
     Failure,
+    /// Nobody waits for the response to an attempt any more.
+    LetGo,
     /// Time passes before an origin is tried again.
     Pause,
     /// The head of the reply was decided.

@@ -143,14 +143,14 @@ async fn look_after(
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     let mut stopping = false;
     eprintln!("tidegate: serving on {}", server.address());
-    let (wanted, possible) = (
-        node.engine().policy().server.bounds.connections_max,
-        server.connections_max(),
-    );
+    let engine = node.engine();
+    let policy = engine.policy();
+    let wanted = policy.server.bounds.connections_max;
+    let possible = server.connections_max(policy);
     if possible < wanted {
         eprintln!(
             "tidegate: connections_max is {wanted}, but this process may open files for {possible} only; raise the limit of open files: ulimit -n {}",
-            Server::files_for(wanted)
+            Server::files_for(wanted, policy)
         );
     }
     while !server.is_over() {

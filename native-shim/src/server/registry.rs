@@ -10,6 +10,7 @@ use tidegate_core::Scheme;
 use tidegate_core::message::bounds::Bounds;
 
 use super::activity::{Activity, Signal};
+use super::files;
 use super::ticks::Ticks;
 use crate::node::Node;
 use crate::seats::Seat;
@@ -43,15 +44,15 @@ impl Registry {
         }
     }
 
-    /// Gives a connection its place, if there is one: among all, of which there are at most so
-    /// many, and among those of its address.
+    /// Gives a connection its place, if there is one: among all, for which there are so many files,
+    /// and among those of its address.
     pub(super) fn enter(
         self: &Arc<Self>,
         peer: IpAddr,
         scheme: Scheme,
-        connections_max: usize,
+        files: u64,
     ) -> Option<Registered> {
-        let seat = Arc::new(self.take_seat(peer, connections_max)?);
+        let seat = Arc::new(self.take_seat(peer, files)?);
         self.node
             .metrics
             .connections
@@ -74,15 +75,16 @@ impl Registry {
 
     /// Takes a seat as the policy says, and no more than there are files for. Behind a trusted
     /// proxy there is everybody: its address is not bounded.
-    fn take_seat(&self, peer: IpAddr, connections_max: usize) -> Option<Seat> {
+    fn take_seat(&self, peer: IpAddr, files: u64) -> Option<Seat> {
         let engine = self.node.engine();
         let policy = engine.policy();
         let bounds = &policy.server.bounds;
+        let possible = files::connections_max(files, policy);
         let of_address =
             (!policy.client.trusts(peer)).then_some((peer, bounds.connections_per_address_max));
         self.node
             .seats
-            .take(bounds.connections_max.min(connections_max), of_address)
+            .take(bounds.connections_max.min(possible), of_address)
     }
 
     /// Moves the coarse clock.

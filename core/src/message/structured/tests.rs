@@ -159,3 +159,13 @@ fn made_up_fields_are_read_as_the_library_reads_them() {
     }
     assert!(valid > 1000, "only {valid} were valid");
 }
+
+#[test]
+fn many_keys_are_read_in_their_order_and_the_last_of_a_name_counts() {
+    for seed in 0..20 {
+        let names = 1 + hash::draw(seed, 0) % 3000;
+        let keys = (0..3000).map(|n| (hash::draw(seed, n + 1) % names, n));
+        let members: Vec<String> = keys.map(|(key, n)| format!("k{key}={n}")).collect();
+        assert!(check(members.join(", ").as_bytes()), "{seed}");
+    }
+}

@@ -17,7 +17,7 @@ use crate::policy::settings::StoreBounds;
 use crate::report::fields::rate_limit;
 use crate::retry::RetryPolicy;
 use crate::route::matching::Glob;
-use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route};
+use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route, Timeouts};
 
 /// What applies to the requests that match. Conditions of different kinds must all hold; within a
 /// list one is enough.
@@ -289,7 +289,12 @@ fn never_hedges(route: &Route) -> bool {
         return false;
     };
     let mut origins = route.pool.origins.iter();
-    origins.all(|origin| origin.timeouts.response <= after)
+    origins.all(|origin| {
+        let Timeouts {
+            connect, response, ..
+        } = origin.timeouts;
+        connect.saturating_add(response) <= after
+    })
 }
 
 /// Routes behind one that takes all their requests.
