@@ -81,7 +81,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
         step = match step {
             Step::Charge(next) => {
                 let limit = next.charges().first().map(|c| Arc::clone(&c.limit));
-                let charged = limit.map(|l| gcra::charge(&l.quota, None, l.cost, NOW).1);
+                let charged = limit.map(|l| l.rule.terms(NOW).charge(None, l.cost, NOW).1);
                 let answer = charged.map_or(Charged::Unavailable, Charged::Verdict);
                 next.resume(&[answer], NOW)
             }
@@ -162,6 +162,8 @@ fn charge(bencher: Bencher<'_, '_>) {
         .routes
         .get(1)
         .and_then(|r| r.limits.first().cloned());
-    let quota = limit.map(|l| l.quota);
-    bencher.bench(|| black_box(quota).map(|q| gcra::charge(&q, None, 1, NOW)));
+    bencher.bench(|| {
+        let limit = black_box(limit.as_deref());
+        limit.map(|l| l.rule.terms(NOW).charge(None, 1, NOW))
+    });
 }

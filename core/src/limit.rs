@@ -1,58 +1,60 @@
-//! Rate limits.
+//! Limits: rates and budgets.
 //!
-//! Why: one client must not use what belongs to all. A limit trips when its key has used its quota
-//! and burst; it recovers by itself, at the quota's rate. All limits of a route are checked first
+//! Why: one client must not use what belongs to all. A rate trips when its key has used its quota
+//! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
+//! and recovers when its window ends. All limits of a route are checked first
 //! and only then consumed, so a refused request uses nothing.
 
+pub mod calendar;
 mod charge;
 mod definition;
 pub mod gcra;
 pub mod key;
 mod quota;
 pub mod round;
+mod rule;
+mod state;
+mod window;
 
 use crate::time::Timestamp;
-use gcra::Tat;
 
 pub use charge::{Charge, Charged};
 pub use definition::{Absent, KeyPart, Limit, OnStoreError};
 pub use quota::{Quota, Verdict};
+pub use rule::{Budget, Rule, Terms, Windows};
+pub use state::State;
+pub use window::Window;
 
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
 ///
 /// `states` holds the counter of each charge, in the same order, and is updated in place; no two
 /// charges have the same counter. A dry-run limit that refuses consumes nothing and refuses
-/// nothing. A refused request uses nothing, but no state may owe more than its quota lets it.
-pub fn charge_all(charges: &[Charge], states: &mut [Option<Tat>], now: Timestamp) -> Vec<Verdict> {
-    for (charge, state) in charges.iter().zip(states.iter_mut()) {
-        *state = gcra::clamped(&charge.limit.quota, *state, now);
+/// nothing. A refused request uses nothing, but no state may owe more than its limit lets it.
+pub fn charge_all(
+    charges: &[Charge],
+    states: &mut [Option<State>],
+    now: Timestamp,
+) -> Vec<Verdict> {
+    let mut verdicts = Vec::with_capacity(charges.len());
+    let mut is_refused = false;
+    for (Charge { limit, .. }, state) in charges.iter().zip(states.iter_mut()) {
+        let terms = limit.rule.terms(now);
+        *state = terms.clamped(*state, now);
+        let verdict = terms.peek(*state, limit.cost, now);
+        is_refused |= !verdict.allowed && !limit.dry_run;
+        verdicts.push(verdict);
     }
-    let checked: Vec<Verdict> = charges
-        .iter()
-        .zip(states.iter())
-        .map(|(c, state)| gcra::peek(&c.limit.quota, *state, c.limit.cost, now))
-        .collect();
-    if charges
-        .iter()
-        .zip(&checked)
-        .any(|(c, v)| !v.allowed && !c.limit.dry_run)
-    {
-        return checked;
+    if is_refused {
+        return verdicts;
     }
-    let consume = |((charge, state), checked): ((&Charge, &mut Option<Tat>), Verdict)| {
-        if !checked.allowed {
-            return checked;
+    for ((Charge { limit, .. }, state), verdict) in charges.iter().zip(states).zip(&mut verdicts) {
+        if verdict.allowed {
+            let (next, charged) = limit.rule.terms(now).charge(*state, limit.cost, now);
+            *state = Some(next);
+            *verdict = charged;
         }
-        let (next, verdict) = gcra::charge(&charge.limit.quota, *state, charge.limit.cost, now);
-        *state = Some(next);
-        verdict
-    };
-    charges
-        .iter()
-        .zip(states)
-        .zip(checked)
-        .map(consume)
-        .collect()
+    }
+    verdicts
 }
 
 #[cfg(test)]
@@ -73,7 +75,7 @@ mod tests {
         };
         let limit = Limit {
             name: name.into(),
-            quota,
+            rule: Rule::Rate(quota),
             key: vec![],
             absent: Absent::Share,
             cost: 1,

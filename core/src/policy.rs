@@ -34,6 +34,8 @@ mod spelling;
 mod tables;
 #[cfg(feature = "source")]
 pub mod units;
+#[cfg(feature = "source")]
+mod zones;
 
 pub use compiled::Policy;
 #[cfg(feature = "source")]

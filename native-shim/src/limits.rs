@@ -1,19 +1,17 @@
-//! The counters of rate limits in this process: some 30 bytes for each caller, however long its
-//! name is.
+//! The counters of limits in this process: some 50 bytes for each caller, however long its name is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use tidegate_core::Timestamp;
-use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::key::CounterKey;
-use tidegate_core::limit::{Charge, Charged, charge_all};
+use tidegate_core::limit::{Charge, Charged, State, charge_all};
 
 const SHARDS: usize = 64;
 
 /// Most keys counted; beyond it the counter that is nearest to its rest is forgotten. As many as
-/// fill tables of 2^14 places: 26 MiB in all.
+/// fill tables of 2^14 places: 41 MiB in all.
 const KEYS_MAX: usize = SHARDS * ((1 << 14) / 8 * 7);
 
 /// Tables of so many places are not made smaller.
@@ -25,7 +23,7 @@ const SAMPLE: usize = 16;
 #[derive(Debug)]
 struct Counter {
     key: CounterKey,
-    tat: Tat,
+    state: State,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +69,7 @@ impl Limits {
             .map(|c| self.hasher.hash_one(c.key))
             .collect();
         let mut locked = self.lock(&hashes);
-        let mut states: Vec<Option<Tat>> = charges
+        let mut states: Vec<Option<State>> = charges
             .iter()
             .zip(&hashes)
             .map(|(c, hash)| shard(&mut locked, *hash).read(&c.key, *hash))
@@ -80,13 +78,13 @@ impl Limits {
         let verdicts = charge_all(charges, &mut states, now);
         for (((charge, hash), state), before) in charges.iter().zip(&hashes).zip(states).zip(before)
         {
-            if let Some(tat) = state.filter(|_| state != before) {
+            if let Some(state) = state.filter(|_| state != before) {
                 let shard = shard(&mut locked, *hash);
                 let evicted = shard.write(
                     &self.hasher,
                     Counter {
                         key: charge.key,
-                        tat,
+                        state,
                     },
                     self.keys_max / SHARDS,
                     now,
@@ -181,8 +179,8 @@ fn shard<'a>(locked: &'a mut [(usize, MutexGuard<'_, Shard>)], hash: u64) -> &'a
 }
 
 impl Shard {
-    fn read(&self, key: &CounterKey, hash: u64) -> Option<Tat> {
-        self.counters.find(hash, |c| c.key == *key).map(|c| c.tat)
+    fn read(&self, key: &CounterKey, hash: u64) -> Option<State> {
+        self.counters.find(hash, |c| c.key == *key).map(|c| c.state)
     }
 
     /// Writes a counter; returns how many others had to go.
@@ -195,7 +193,7 @@ impl Shard {
     ) -> u64 {
         let hash = hasher.hash_one(counter.key);
         if let Some(known) = self.counters.find_mut(hash, |c| c.key == counter.key) {
-            known.tat = counter.tat;
+            known.state = counter.state;
             return 0;
         }
         let mut evicted = 0;
@@ -218,7 +216,7 @@ impl Shard {
                 .counters
                 .iter()
                 .take(SAMPLE)
-                .min_by_key(|c| c.tat)
+                .min_by_key(|c| c.state.until)
                 .map(|c| c.key)
             else {
                 return evicted;
@@ -236,7 +234,7 @@ impl Shard {
 
     fn sweep(&mut self, now: Timestamp) {
         self.swept = now;
-        self.counters.retain(|counter| !counter.tat.is_spent(now));
+        self.counters.retain(|counter| !counter.state.is_spent(now));
     }
 
     /// Gives memory back when most of the table is empty.
@@ -253,7 +251,7 @@ impl Shard {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_core::limit::{Absent, Limit, OnStoreError, Quota};
+    use tidegate_core::limit::{Absent, Limit, OnStoreError, Quota, Rule};
 
     use super::*;
 
@@ -267,7 +265,7 @@ mod tests {
         let absent = Absent::Share;
         let limit = Limit {
             name: name.into(),
-            quota,
+            rule: Rule::Rate(quota),
             key: vec![],
             absent,
             cost: 1,
@@ -324,7 +322,7 @@ mod tests {
             limits.charge(&[one], now);
         }
         assert!(
-            limits.capacity() * (size_of::<Counter>() + 1) < 20 << 20,
+            limits.capacity() * (size_of::<Counter>() + 1) < 30 << 20,
             "{}",
             limits.capacity()
         );

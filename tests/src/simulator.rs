@@ -8,8 +8,7 @@ use http::{request, response};
 use tidegate_core::cache::range::Piece;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
-use tidegate_core::limit::gcra::Tat;
-use tidegate_core::limit::{Charged, charge_all};
+use tidegate_core::limit::{Charged, State, charge_all};
 use tidegate_core::{
     Attempt, BodyEnd, BodySeen, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report,
     Source, Step, Timestamp,
@@ -28,7 +27,7 @@ pub trait Origins {
 pub struct Simulator {
     engine: Engine,
     stored: BTreeMap<Vec<u8>, Vec<(Arc<Stored>, Bytes)>>,
-    counters: BTreeMap<Vec<u8>, Tat>,
+    counters: BTreeMap<Vec<u8>, State>,
     now: Timestamp,
 }
 
@@ -157,7 +156,7 @@ impl Simulator {
                         .iter()
                         .map(|c| c.key.as_bytes().to_vec())
                         .collect();
-                    let mut states: Vec<Option<Tat>> =
+                    let mut states: Vec<Option<State>> =
                         keys.iter().map(|k| self.counters.get(k).copied()).collect();
                     let verdicts = charge_all(next.charges(), &mut states, self.now);
                     let changed = keys

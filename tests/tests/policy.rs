@@ -441,6 +441,49 @@ fn advice_of_an_error_leads_to_no_other_error() {
             with("[limits.l]\nquota = \"5000/hour\"\nkey = []"),
         ),
         (
+            with("[limits.l]\nquota = \"5/month\"\nkey = []"),
+            "window = \"calendar\"",
+            with(
+                "[limits.l]\nkind = \"budget\"\nwindow = \"calendar\"\nquota = \"5/month\"\nkey = []",
+            ),
+        ),
+        (
+            with("[limits.l]\nkind = \"budget\"\nquota = \"5/month\"\nkey = []"),
+            "each day or week",
+            with("[limits.l]\nkind = \"budget\"\nquota = \"5/week\"\nkey = []"),
+        ),
+        (
+            with("[limits.l]\nwindow = \"fixed\"\nquota = \"5/s\"\nkey = []"),
+            "kind = \"budget\"",
+            with("[limits.l]\nkind = \"budget\"\nwindow = \"fixed\"\nquota = \"5/s\"\nkey = []"),
+        ),
+        (
+            with("[limits.l]\nkind = \"budget\"\nzone = \"UTC\"\nquota = \"5/day\"\nkey = []"),
+            "window = \"calendar\"",
+            with(
+                "[limits.l]\nkind = \"budget\"\nwindow = \"calendar\"\nzone = \"UTC\"\nquota = \"5/day\"\nkey = []",
+            ),
+        ),
+        (
+            with(
+                "[limits.l]\nkind = \"budget\"\nwindow = \"calendar\"\nzone = \"Berlin\"\nquota = \"5/day\"\nkey = []",
+            ),
+            "Europe/Berlin",
+            with(
+                "[limits.l]\nkind = \"budget\"\nwindow = \"calendar\"\nzone = \"Europe/Berlin\"\nquota = \"5/day\"\nkey = []",
+            ),
+        ),
+        (
+            with("[limits.l]\nkind = \"budget\"\nburst = 9\nquota = \"5/day\"\nkey = []"),
+            "leave this out",
+            with("[limits.l]\nkind = \"budget\"\nquota = \"5/day\"\nkey = []"),
+        ),
+        (
+            with("[limits.l]\nkind = \"budget\"\ncost = 6\nquota = \"5/day\"\nkey = []"),
+            "from 1 to the quota (5)",
+            with("[limits.l]\nkind = \"budget\"\ncost = 5\nquota = \"5/day\"\nkey = []"),
+        ),
+        (
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 0"),
             "burst goes from 1",
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 1"),
@@ -600,5 +643,26 @@ fn only_what_is_safe_goes_past_a_worker_that_failed() {
         let is_safe = method == Method::GET || method == Method::HEAD;
         assert_eq!(open.fail_open_url(&method).is_some(), is_safe, "{method}");
         assert_eq!(closed.fail_open_url(&method), None, "{method}");
+    }
+}
+
+#[test]
+fn every_limit_in_the_guide_is_valid() {
+    let guide = include_str!("../../docs/rate-limits.md");
+    let mut names = Vec::new();
+    let mut tables = String::new();
+    for block in guide.split("```toml\n").skip(1) {
+        let table = block.split("```").next().unwrap_or_default();
+        let limits = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("[limits."));
+        names.extend(limits.map(|name| format!("\"{}\"", name.trim_end_matches(']'))));
+        tables.push_str(table);
+    }
+    assert_eq!(names.len(), 7);
+    let route = format!("limits = [{}]\n", names.join(", "));
+    let text = format!("{VALID}{route}{tables}");
+    if let Err(error) = Policy::parse("guide", &text) {
+        panic!("{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! The Durable Object that owns one exact counter.
 //!
-//! It runs the core's own charge function over a state of one number, which is kept in its storage
+//! It runs the core's own charge function over a state of three numbers, which is kept in its storage
 //! (`SQLite`) and, while the object lives, in memory. When the state says no more than no state at
 //! all, an alarm deletes it, and with it the object.
 
@@ -8,13 +8,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use tidegate_core::limit::gcra::Tat;
 use tidegate_core::limit::round::{self, Act, Answer};
-use tidegate_core::limit::{Charge, Quota, Verdict};
+use tidegate_core::limit::{Charge, Quota, State, Terms, Verdict, Window};
 use tidegate_core::{Millis, Timestamp};
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
-use worker::{Env, Result, State, worker_sys};
+use worker::{Env, Result, worker_sys};
 
 use crate::{clock, tasks};
 
@@ -22,10 +21,11 @@ use crate::{clock, tasks};
 /// charge.
 const KEPT_FOR: Millis = 60_000;
 
-/// What a counter is asked. Its text is words between spaces: the act, then the numbers.
+/// What a counter is asked. Its text is words between spaces: the act, the kind of limit, and
+/// numbers.
 pub(crate) struct Ask {
     act: Act,
-    quota: Quota,
+    terms: Terms,
     cost: u64,
     now: Timestamp,
 }
@@ -34,7 +34,7 @@ impl Ask {
     pub(crate) fn new(act: Act, charge: &Charge, now: Timestamp) -> Self {
         Self {
             act,
-            quota: charge.limit.quota,
+            terms: charge.limit.rule.terms(now),
             cost: charge.limit.cost,
             now,
         }
@@ -47,39 +47,69 @@ impl Ask {
             Act::Charge => "charge",
             Act::Refund => "refund",
         };
-        let Quota {
-            amount,
-            period,
-            burst,
-        } = self.quota;
         let (cost, now) = (self.cost, self.now.as_millis());
-        format!("{act} {amount} {period} {burst} {cost} {now}")
+        match self.terms {
+            Terms::Rate(Quota {
+                amount,
+                period,
+                burst,
+            }) => format!("{act} rate {cost} {now} {amount} {period} {burst}"),
+            Terms::Window(Window {
+                amount,
+                begin,
+                end,
+                next_end,
+                slides,
+            }) => {
+                let slides = u8::from(slides);
+                format!("{act} window {cost} {now} {amount} {begin} {end} {next_end} {slides}")
+            }
+        }
     }
 
     fn read(text: &str) -> Option<Self> {
-        let (act, numbers) = text.split_once(' ')?;
+        let (act, rest) = text.split_once(' ')?;
         let act = match act {
             "peek" => Act::Peek,
             "charge" => Act::Charge,
             "refund" => Act::Refund,
             _ => return None,
         };
-        let [amount, period, burst, cost, now] = read_numbers(numbers)?;
+        let (kind, numbers) = rest.split_once(' ')?;
+        let (cost, now, terms) = match kind {
+            "rate" => {
+                let [cost, now, amount, period, burst] = read_numbers(numbers)?;
+                let quota = Quota {
+                    amount,
+                    period,
+                    burst,
+                };
+                (cost, now, Terms::Rate(quota))
+            }
+            "window" => {
+                let [cost, now, amount, begin, end, next_end, slides] = read_numbers(numbers)?;
+                let window = Window {
+                    amount,
+                    begin,
+                    end,
+                    next_end,
+                    slides: slides == 1,
+                };
+                (cost, now, Terms::Window(window))
+            }
+            _ => return None,
+        };
         Some(Self {
             act,
-            quota: Quota {
-                amount,
-                period,
-                burst,
-            },
+            terms,
             cost,
             now: Timestamp::from_millis(now),
         })
     }
 
     /// Does what is asked, on the state.
-    fn act(&self, state: Option<Tat>) -> (Option<Tat>, Answer) {
-        round::act(self.act, &self.quota, self.cost, state, self.now)
+    fn act(&self, state: Option<State>) -> (Option<State>, Answer) {
+        round::act(self.act, &self.terms, self.cost, state, self.now)
     }
 }
 
@@ -137,7 +167,7 @@ impl LimitCounter {
     /// Begins with what is stored.
     #[wasm_bindgen(constructor)]
     pub fn new(state: worker_sys::DurableObjectState, _env: Env) -> Self {
-        Self(Rc::new(Counter::new(State::from(state))))
+        Self(Rc::new(Counter::new(state.into())))
     }
 
     /// Answers what is asked: with text, or with a promise of it if the alarm is to be set first.
@@ -173,42 +203,41 @@ impl LimitCounter {
 }
 
 struct Counter {
-    storage: State,
-    tat: Cell<Option<Tat>>,
+    object: worker::State,
+    state: Cell<Option<State>>,
     /// Whether this instance has made sure that the table and the alarm exist.
     prepared: Cell<bool>,
 }
 
-/// The state as text: JavaScript's numbers are too small for it.
+/// The state as text, its numbers between spaces: JavaScript's numbers are too small for them.
 #[derive(Deserialize)]
 struct Row {
-    tat: String,
+    state: String,
 }
 
 impl Counter {
-    fn new(storage: State) -> Self {
+    fn new(object: worker::State) -> Self {
         // A new object has no table yet.
-        let rows = storage
+        let rows = object
             .storage()
             .sql()
-            .exec("SELECT tat FROM counter", None)
+            .exec("SELECT state FROM counted", None)
             .and_then(|c| c.to_array::<Row>());
-        let tat = rows
+        let state = rows
             .unwrap_or_default()
             .first()
-            .and_then(|row| row.tat.parse().ok())
-            .map(Tat);
+            .and_then(|row| read_state(&row.state));
         Self {
-            storage,
-            tat: Cell::new(tat),
+            object,
+            state: Cell::new(state),
             prepared: Cell::new(false),
         }
     }
 
     /// Returns the answer and the state after it, if there is one: who is only looked at leaves
     /// nothing behind. Nothing is awaited, so no other request comes between.
-    fn answer(&self, ask: &Ask) -> Result<(Answer, Option<Tat>)> {
-        let before = self.tat.get();
+    fn answer(&self, ask: &Ask) -> Result<(Answer, Option<State>)> {
+        let before = self.state.get();
         let (next, answer) = ask.act(before);
         if let Some(next) = next.filter(|next| before != Some(*next)) {
             self.save(next)?;
@@ -217,43 +246,57 @@ impl Counter {
     }
 
     async fn alarm(&self) -> Result<()> {
-        match self.tat.get() {
-            Some(tat) if !tat.is_spent(clock::now()) => {
+        match self.state.get() {
+            Some(state) if !state.is_spent(clock::now()) => {
                 self.prepared.set(false);
-                self.prepare_alarm(tat).await?;
+                self.prepare_alarm(state).await?;
             }
             Some(_) | None => {
-                self.tat.set(None);
+                self.state.set(None);
                 self.prepared.set(false);
-                self.storage.storage().delete_all().await?;
+                self.object.storage().delete_all().await?;
             }
         }
         Ok(())
     }
 
     /// The answer leaves the object only when this has reached the disk: the platform sees to that.
-    fn save(&self, tat: Tat) -> Result<()> {
-        let sql = self.storage.storage().sql();
+    fn save(&self, state: State) -> Result<()> {
+        let sql = self.object.storage().sql();
         if !self.prepared.get() {
             sql.exec(
-                "CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY, tat TEXT NOT NULL)",
+                "CREATE TABLE IF NOT EXISTS counted (id INTEGER PRIMARY KEY, state TEXT NOT NULL)",
                 None,
             )?;
         }
+        let State {
+            until,
+            used,
+            before,
+        } = state;
         sql.exec(
-            "INSERT OR REPLACE INTO counter VALUES (1, ?)",
-            vec![tat.0.to_string().into()],
+            "INSERT OR REPLACE INTO counted VALUES (1, ?)",
+            vec![format!("{until} {used} {before}").into()],
         )?;
-        self.tat.set(Some(tat));
+        self.state.set(Some(state));
         Ok(())
     }
 
-    async fn prepare_alarm(&self, tat: Tat) -> Result<()> {
+    async fn prepare_alarm(&self, state: State) -> Result<()> {
         if self.prepared.replace(true) {
             return Ok(());
         }
-        let spent_in = Timestamp::from_millis(tat.0.div_ceil(1_000_000)).since(clock::now());
+        let spent_in = state.spent_in(clock::now());
         let offset = i64::try_from(spent_in.saturating_add(KEPT_FOR)).unwrap_or(i64::MAX);
-        self.storage.storage().set_alarm(offset).await
+        self.object.storage().set_alarm(offset).await
     }
+}
+
+fn read_state(text: &str) -> Option<State> {
+    let [until, used, before] = read_numbers(text)?;
+    Some(State {
+        until,
+        used,
+        before,
+    })
 }

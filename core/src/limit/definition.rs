@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::quota::Quota;
+use super::rule::Rule;
 
 use crate::packed::{packed_enum, packed_struct};
 
-/// One rate limit of a policy.
+/// One limit of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
     /// The name in the policy; part of every key, so that limits never share a count.
     pub name: Arc<str>,
     /// How much is allowed.
-    pub quota: Quota,
+    pub rule: Rule,
     /// What shares one count, in order; empty is one count for all.
     pub key: Vec<KeyPart>,
     /// What takes the place of a part of the key that a request does not have.
     pub absent: Absent,
-    /// What one request uses; at most the quota's burst.
+    /// What one request uses; at most what may be used at once.
     pub cost: u64,
     /// Whether the limit only reports.
     pub dry_run: bool,
@@ -29,7 +29,7 @@ pub struct Limit {
 
 packed_struct!(Limit {
     name,
-    quota,
+    rule,
     key,
     absent,
     cost,

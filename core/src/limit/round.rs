@@ -14,8 +14,9 @@ use std::cmp::Reverse;
 
 use super::charge::{Charge, Charged};
 use super::definition::Limit;
-use super::gcra::{self, Tat};
-use super::quota::{Quota, Verdict};
+use super::quota::Verdict;
+use super::rule::Terms;
+use super::state::State;
 use crate::sorting::sort_by;
 use crate::time::Timestamp;
 
@@ -51,22 +52,19 @@ pub struct Ask {
 /// Does what a counter is asked, and returns its new state.
 pub fn act(
     act: Act,
-    quota: &Quota,
+    terms: &Terms,
     cost: u64,
-    state: Option<Tat>,
+    state: Option<State>,
     now: Timestamp,
-) -> (Option<Tat>, Answer) {
-    let checked = gcra::peek(quota, state, cost, now);
+) -> (Option<State>, Answer) {
+    let checked = terms.peek(state, cost, now);
     let (next, charged) = match act {
-        Act::Peek => (gcra::clamped(quota, state, now), checked),
+        Act::Peek => (terms.clamped(state, now), checked),
         Act::Charge => {
-            let (next, charged) = gcra::charge(quota, state, cost, now);
+            let (next, charged) = terms.charge(state, cost, now);
             (Some(next), charged)
         }
-        Act::Refund => {
-            let state = state.unwrap_or(Tat(0));
-            (Some(gcra::refund(quota, state, cost, now)), checked)
-        }
+        Act::Refund => (Some(terms.refund(state, cost, now)), checked),
     };
     (next, Answer { checked, charged })
 }
@@ -211,16 +209,19 @@ impl<'a> Round<'a> {
     }
 }
 
+/// Returns how much a limit allows in a day.
+fn daily(limit: &Limit) -> u64 {
+    limit.rule.amount().saturating_mul(86_400_000) / limit.rule.period().max(1)
+}
+
 /// Says in which order counters that must be asked one by one are charged: those of few callers
 /// before those of many, so that a request which a narrow limit refuses has used nothing of a wide
 /// one, not even for a moment. Returns positions in `charges`.
 fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
-    let rate =
-        |limit: &Limit| limit.quota.amount.saturating_mul(86_400_000) / limit.quota.period.max(1);
     let mut order: Vec<(Reverse<usize>, u64, usize)> = charges
         .iter()
         .enumerate()
-        .map(|(at, charge)| (Reverse(charge.limit.key.len()), rate(&charge.limit), at))
+        .map(|(at, charge)| (Reverse(charge.limit.key.len()), daily(&charge.limit), at))
         .collect();
     sort_by(&mut order, Ord::cmp);
     order.into_iter().map(|(_, _, at)| at).collect()
@@ -236,6 +237,8 @@ mod tests {
     use super::super::charge_all;
     use super::super::definition::{Absent, OnStoreError};
     use super::super::key::CounterKey;
+    use super::super::quota::Quota;
+    use super::super::rule::Rule;
     use super::*;
     use crate::hash;
 
@@ -244,11 +247,11 @@ mod tests {
     fn charge(name: &str, burst: u64, dry_run: bool, on_store_error: OnStoreError) -> Charge {
         let limit = Limit {
             name: name.into(),
-            quota: Quota {
+            rule: Rule::Rate(Quota {
                 amount: burst,
                 period: 60_000,
                 burst,
-            },
+            }),
             key: vec![],
             absent: Absent::Share,
             cost: 1,
@@ -264,7 +267,7 @@ mod tests {
     /// Carries a round out over counters that can all be reached but one.
     fn carry_out(
         charges: &[Charge],
-        states: &mut [Option<Tat>],
+        states: &mut [Option<State>],
         lost: Option<usize>,
         now: Timestamp,
     ) -> Vec<Charged> {
@@ -278,7 +281,8 @@ mod tests {
                 let limit = &charges[ask.at].limit;
                 let state = &mut states[ask.at];
                 let answer = (lost != Some(ask.at)).then(|| {
-                    let (next, answer) = act(ask.act, &limit.quota, limit.cost, *state, now);
+                    let (next, answer) =
+                        act(ask.act, &limit.rule.terms(now), limit.cost, *state, now);
                     *state = next;
                     answer
                 });
@@ -309,9 +313,8 @@ mod tests {
                 assert_eq!(told, expected, "seed {seed}, step {step}");
                 for (charge, (one, other)) in charges.iter().zip(apart.iter().zip(&together)) {
                     // A state that is spent says the same as none.
-                    let said = |state: &Option<Tat>| {
-                        gcra::peek(&charge.limit.quota, *state, charge.limit.cost, now)
-                    };
+                    let terms = charge.limit.rule.terms(now);
+                    let said = |state: &Option<State>| terms.peek(*state, charge.limit.cost, now);
                     assert_eq!(said(one), said(other), "seed {seed}, step {step}");
                 }
             }
@@ -328,7 +331,12 @@ mod tests {
             let mut states = [None, None];
             let told = carry_out(&charges, &mut states, Some(1), NOW);
             assert_eq!(told[1], Charged::Unavailable);
-            let left = gcra::peek(&charges[0].limit.quota, states[0], 1, NOW).remaining;
+            let left = charges[0]
+                .limit
+                .rule
+                .terms(NOW)
+                .peek(states[0], 1, NOW)
+                .remaining;
             assert_eq!(left, 4 - used, "{on_store_error:?}");
         }
     }

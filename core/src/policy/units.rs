@@ -1,6 +1,10 @@
 //! The small values of a policy file: durations, sizes, quotas, percentages.
 
+use crate::limit::calendar::Unit;
 use crate::time::Millis;
+
+/// Most that a quota may allow.
+const AMOUNT_MAX: u64 = 1_000_000_000;
 
 /// Reads a duration: a whole number and one of `ms`, `s`, `m`, `h`, `d`, `y` (365 days). Returns
 /// milliseconds.
@@ -53,33 +57,34 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     })
 }
 
-/// Reads a quota such as `1000/min`. Returns the amount (at least 1) and the period in
-/// milliseconds.
+/// Reads a quota, such as "1000/min": an amount, and for how long it is meant.
 ///
 /// # Errors
 /// Says what is wrong with the text and how to write it.
-pub fn quota(text: &str) -> Result<(u64, Millis), String> {
+pub fn quota(text: &str) -> Result<(u64, Unit), String> {
     let wrong = || {
         format!(
-            "`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day"
+            "`{text}` is not a quota; write an amount and a period: 10/sec, 1000/min, 5000/hour, 100000/day, 500000/week, 2000000/month"
         )
     };
     let (amount, period) = text.split_once('/').ok_or_else(wrong)?;
     let amount: u64 = amount.trim().parse().map_err(|_| wrong())?;
-    let period = match period.trim() {
-        "s" | "sec" | "second" => 1000,
-        "m" | "min" | "minute" => 60_000,
-        "h" | "hour" => 3_600_000,
-        "d" | "day" => 86_400_000,
+    let unit = match period.trim() {
+        "s" | "sec" | "second" => Unit::Second,
+        "m" | "min" | "minute" => Unit::Minute,
+        "h" | "hour" => Unit::Hour,
+        "d" | "day" => Unit::Day,
+        "w" | "week" => Unit::Week,
+        "month" => Unit::Month,
         _ => return Err(wrong()),
     };
     match amount {
         0 => Err(format!(
             "`{text}` allows nothing; allow at least 1, such as 1/day. What is to be refused altogether should match no route: that gets 404"
         )),
-        1..=1_000_000_000 => Ok((amount, period)),
+        1..=AMOUNT_MAX => Ok((amount, unit)),
         _ => Err(format!(
-            "`{text}` is more than 1000000000 a period; write at most that, such as 1000000000/sec"
+            "`{text}` is more than {AMOUNT_MAX} a period; write at most that, such as {AMOUNT_MAX}/sec"
         )),
     }
 }
@@ -96,7 +101,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{bytes, duration, quota};
+    use super::{Unit, bytes, duration, quota};
 
     #[test]
     fn durations_have_units() {
@@ -127,9 +132,9 @@ mod tests {
 
     #[test]
     fn quotas_allow_at_least_one() {
-        assert_eq!(quota("1000/min"), Ok((1000, 60_000)));
-        assert_eq!(quota("1 / day"), Ok((1, 86_400_000)));
-        for wrong in ["0/s", "1000", "x/min", "5/week", "1000000001/s"] {
+        assert_eq!(quota("1000/min"), Ok((1000, Unit::Minute)));
+        assert_eq!(quota("1 / month"), Ok((1, Unit::Month)));
+        for wrong in ["0/s", "1000", "x/min", "5/year", "1000000001/s"] {
             assert!(quota(wrong).is_err(), "{wrong}");
         }
     }

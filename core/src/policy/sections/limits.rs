@@ -1,25 +1,41 @@
-//! `[limits]`: rate limits.
+//! `[limits]`: rates and budgets.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::limit::{Absent, Limit, OnStoreError, Quota};
+use crate::limit::calendar::{Calendar, Unit, Zone};
+use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Windows};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
-use crate::policy::units;
+use crate::policy::{units, zones};
 
-/// A rate limit.
+/// A limit.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawLimit {
-    /// Amount and period: "10/sec", "1000/min", "5000/hour", "100000/day".
+    /// Amount and period: "10/sec", "1000/min", "5000/hour", "100000/day", "500000/week",
+    /// "2000000/month".
     pub quota: String,
-    /// Most that may be used at once. Default: the quota's amount.
+    /// "rate": what is used comes back bit by bit, at the quota's pace. "budget": what is used is
+    /// gone until the window ends, however fast it was used. Default: "rate".
+    #[serde(default)]
+    pub kind: RawKind,
+    /// Of a rate: most that may be used at once. Default: the quota's amount.
     #[serde(default)]
     pub burst: Option<u64>,
+    /// Of a budget: when its windows begin. "fixed": one after the other, counted from the Unix
+    /// epoch. "sliding": the same, and what was used in the window before counts as far as a window
+    /// that ends now would reach back into it. "calendar": days, weeks (from Monday) and months as
+    /// clocks in the `zone` show them. Default: "fixed".
+    #[serde(default)]
+    pub window: Option<RawWindow>,
+    /// Of a budget by the calendar: the time zone, such as "Europe/Berlin". Default: "UTC".
+    #[serde(default)]
+    pub zone: Option<String>,
     /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56",
     /// "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user", "workspace".
     /// An empty list is one count for all. Spellings that applications take for the same are one
@@ -45,6 +61,32 @@ pub struct RawLimit {
     /// What happens when the counter cannot be reached: "allow" or "deny". Default: "allow".
     #[serde(default)]
     pub on_store_error: Option<RawOnStoreError>,
+}
+
+/// What kind of limit it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawKind {
+    /// What is used comes back bit by bit.
+    #[default]
+    Rate,
+    /// What is used is gone until the window ends.
+    Budget,
+}
+
+/// When the windows of a budget begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawWindow {
+    /// One after the other, counted from the Unix epoch.
+    #[default]
+    Fixed,
+    /// The same, and the window before counts in part.
+    Sliding,
+    /// By the calendar.
+    Calendar,
 }
 
 /// What counts instead of a part of a key that a request does not have.
@@ -94,31 +136,34 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         c.wrong(&at, message);
     }
     let key = c.key_parts(&at.key("key"), &raw.key);
-    let (amount, period) = match units::quota(&raw.quota) {
+    let (amount, unit) = match units::quota(&raw.quota) {
         Ok(quota) => quota,
         Err(message) => {
             c.wrong(&at.key("quota"), message);
             return None;
         }
     };
-    let burst = raw.burst.unwrap_or(amount);
+    let rule = match raw.kind {
+        RawKind::Rate => rate(c, &at, raw, amount, unit),
+        RawKind::Budget => budget(c, &at, raw, amount, unit),
+    };
+    let most = match &rule {
+        Rule::Rate(quota) => ("burst", quota.burst),
+        Rule::Budget(budget) => ("quota", budget.amount),
+    };
     let cost = raw.cost.unwrap_or(1);
-    if burst == 0 || burst > 1_000_000_000 {
-        c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
-    }
-    if burst > 0 && (cost == 0 || cost > burst) {
+    if most.1 > 0 && (cost == 0 || cost > most.1) {
         c.wrong(
             &at.key("cost"),
-            format!("cost goes from 1 to the burst ({burst}): a request that costs more could never pass"),
+            format!(
+                "cost goes from 1 to the {} ({}): a request that costs more could never pass",
+                most.0, most.1
+            ),
         );
     }
     Some(Limit {
         name: name.into(),
-        quota: Quota {
-            amount,
-            period,
-            burst,
-        },
+        rule,
         key,
         absent: match raw.absent {
             RawAbsent::Address => Absent::Address {
@@ -135,6 +180,69 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
             Some(RawOnStoreError::Deny) => OnStoreError::Deny,
         },
     })
+}
+
+fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: Unit) -> Rule {
+    let only_budget = "only a budget has windows: write kind = \"budget\" too, or leave this out";
+    if raw.window.is_some() {
+        c.wrong(&at.key("window"), only_budget);
+    }
+    if raw.zone.is_some() {
+        c.wrong(&at.key("zone"), only_budget);
+    }
+    if unit == Unit::Month {
+        c.wrong(&at.key("quota"), NO_LENGTH);
+    }
+    let burst = raw.burst.unwrap_or(amount);
+    if burst == 0 || burst > 1_000_000_000 {
+        c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
+    }
+    Rule::Rate(Quota {
+        amount,
+        period: unit.usual_length(),
+        burst,
+    })
+}
+
+/// Why nothing but the calendar knows months.
+const NO_LENGTH: &str = "months have no length in common: write kind = \"budget\" and window = \"calendar\" too, or an amount for each day or week";
+
+fn budget(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: Unit) -> Rule {
+    if raw.burst.is_some() {
+        c.wrong(
+            &at.key("burst"),
+            "a budget may be used up at once: only a rate has a burst; leave this out",
+        );
+    }
+    let window = raw.window.unwrap_or_default();
+    if window != RawWindow::Calendar && raw.zone.is_some() {
+        c.wrong(
+            &at.key("zone"),
+            "only the calendar has time zones: write window = \"calendar\" too, or leave this out",
+        );
+    }
+    if window != RawWindow::Calendar && unit == Unit::Month {
+        c.wrong(&at.key("quota"), NO_LENGTH);
+    }
+    let windows = match window {
+        RawWindow::Fixed => Windows::Fixed(unit.usual_length()),
+        RawWindow::Sliding => Windows::Sliding(unit.usual_length()),
+        RawWindow::Calendar => Windows::Calendar(Calendar {
+            unit,
+            zone: zone(c, &at.key("zone"), raw.zone.as_deref()),
+        }),
+    };
+    Rule::Budget(Budget { amount, windows })
+}
+
+fn zone(c: &mut Compiler<'_>, at: &KeyPath, name: Option<&str>) -> Arc<Zone> {
+    match zones::zone(name.unwrap_or("UTC")) {
+        Ok(zone) => zone,
+        Err(message) => {
+            c.wrong(at, message);
+            Arc::new(Zone::utc())
+        }
+    }
 }
 
 fn is_token(name: &str) -> bool {

@@ -12,22 +12,21 @@ use crate::time::Millis;
 /// Writes `RateLimit-Policy` for a route's limits; dry runs are left out. Constant, so it is
 /// written once for a policy.
 pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue> {
-    let members: Vec<String> = limits
-        .filter(|limit| !limit.dry_run)
-        .map(|limit| {
-            format!(
-                "\"{}\";q={};w={}",
-                limit.name,
-                limit.quota.amount,
-                limit.quota.period / 1000
-            )
-        })
-        .collect();
+    let members: Vec<String> = limits.filter(|limit| !limit.dry_run).map(member).collect();
     if members.is_empty() {
         None
     } else {
         HeaderValue::try_from(members.join(", ")).ok()
     }
+}
+
+/// Writes what a limit allows. Months have no length in common, which is why none is told.
+fn member(limit: &Limit) -> String {
+    let member = format!("\"{}\";q={}", limit.name, limit.rule.amount());
+    if limit.rule.is_monthly() {
+        return member;
+    }
+    format!("{member};w={}", limit.rule.period() / 1000)
 }
 
 /// Adds what the limits said to a reply. Of several limits the one with least remaining is told,

@@ -1,0 +1,170 @@
+//! What a limit allows, and its terms at a moment.
+
+use super::calendar::{Calendar, Unit};
+use super::gcra::{self, Tat};
+use super::quota::{Quota, Verdict};
+use super::state::State;
+use super::window::Window;
+use crate::packed::{packed_enum, packed_struct};
+use crate::time::{Millis, Timestamp};
+
+/// What a limit allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// A rate: what is used comes back bit by bit.
+    Rate(Quota),
+    /// A budget: what is used is gone until the window ends.
+    Budget(Budget),
+}
+
+packed_enum!(Rule { 0 = Rate(quota), 1 = Budget(budget) });
+
+/// An amount for each window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    /// What may be used in a window; at least 1.
+    pub amount: u64,
+    /// When windows begin and end.
+    pub windows: Windows,
+}
+
+packed_struct!(Budget { amount, windows });
+
+/// When windows begin and end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Windows {
+    /// One after the other, each so long; the first began with the Unix epoch.
+    Fixed(Millis),
+    /// The same, and what was used in the window before counts as far as a window of this length
+    /// that ends now would reach back into it.
+    Sliding(Millis),
+    /// Those of the calendar.
+    Calendar(Calendar),
+}
+
+packed_enum!(Windows {
+    0 = Fixed(length),
+    1 = Sliding(length),
+    2 = Calendar(calendar),
+});
+
+/// A rule at a moment, in numbers alone: all that whoever counts must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terms {
+    /// Of a rate.
+    Rate(Quota),
+    /// Of a budget.
+    Window(Window),
+}
+
+impl Rule {
+    /// Returns the terms at a moment.
+    pub fn terms(&self, now: Timestamp) -> Terms {
+        match self {
+            Self::Rate(quota) => Terms::Rate(*quota),
+            Self::Budget(budget) => Terms::Window(budget.window(now)),
+        }
+    }
+
+    /// Returns the amount that is allowed in each [`Rule::period`].
+    pub fn amount(&self) -> u64 {
+        match self {
+            Self::Rate(quota) => quota.amount,
+            Self::Budget(budget) => budget.amount,
+        }
+    }
+
+    /// Returns for how long the amount is meant. A day has 24 hours here, and a month 30 days.
+    pub fn period(&self) -> Millis {
+        match self {
+            Self::Rate(quota) => quota.period,
+            Self::Budget(Budget { windows, .. }) => match windows {
+                Windows::Fixed(length) | Windows::Sliding(length) => *length,
+                Windows::Calendar(calendar) => calendar.unit.usual_length(),
+            },
+        }
+    }
+
+    /// Returns whether the amount is one for each month, which have no length in common.
+    pub fn is_monthly(&self) -> bool {
+        matches!(
+            self,
+            Self::Budget(Budget {
+                windows: Windows::Calendar(Calendar {
+                    unit: Unit::Month,
+                    ..
+                }),
+                ..
+            })
+        )
+    }
+}
+
+impl Budget {
+    fn window(&self, now: Timestamp) -> Window {
+        let amount = self.amount;
+        let (begin, end, next_end, slides) = match &self.windows {
+            Windows::Fixed(length) | Windows::Sliding(length) => {
+                let length = (*length).max(1);
+                let begin = now.as_millis() / length * length;
+                let end = begin.saturating_add(length);
+                let slides = matches!(self.windows, Windows::Sliding(_));
+                (begin, end, end.saturating_add(length), slides)
+            }
+            Windows::Calendar(calendar) => {
+                let (begin, end) = calendar.window(now.as_millis());
+                let (_, next_end) = calendar.window(end);
+                (begin, end, next_end, false)
+            }
+        };
+        Window {
+            amount,
+            begin,
+            end,
+            next_end,
+            slides,
+        }
+    }
+}
+
+impl Terms {
+    /// Says what [`Terms::charge`] would answer, as if nothing had been used yet: `remaining` and
+    /// `reset` are those before the charge.
+    pub fn peek(&self, state: Option<State>, cost: u64, now: Timestamp) -> Verdict {
+        match self {
+            Self::Rate(quota) => gcra::peek(quota, state.map(Tat::from), cost, now),
+            Self::Window(window) => window.peek(state, cost, now),
+        }
+    }
+
+    /// Uses `cost`, if it is available. A refusal uses nothing: the state is [`Terms::clamped`].
+    pub fn charge(&self, state: Option<State>, cost: u64, now: Timestamp) -> (State, Verdict) {
+        match self {
+            Self::Rate(quota) => {
+                let (tat, verdict) = gcra::charge(quota, state.map(Tat::from), cost, now);
+                (tat.into(), verdict)
+            }
+            Self::Window(window) => window.charge(state, cost, now),
+        }
+    }
+
+    /// Gives back `cost` that was charged for a request which another limit then refused.
+    pub fn refund(&self, state: Option<State>, cost: u64, now: Timestamp) -> State {
+        match self {
+            Self::Rate(quota) => {
+                let tat = state.map_or(Tat(0), Tat::from);
+                gcra::refund(quota, tat, cost, now).into()
+            }
+            Self::Window(window) => window.refund(state, cost),
+        }
+    }
+
+    /// Returns a state that keeps nobody out for longer than these terms do. One that a larger quota
+    /// has left, or a clock that was far ahead, would otherwise stay as long as that said.
+    pub fn clamped(&self, state: Option<State>, now: Timestamp) -> Option<State> {
+        match self {
+            Self::Rate(quota) => gcra::clamped(quota, state.map(Tat::from), now).map(State::from),
+            Self::Window(window) => state.map(|state| window.clamped(state)),
+        }
+    }
+}

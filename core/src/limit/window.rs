@@ -1,0 +1,426 @@
+//! A budget's window: an amount that may be used in it, at any pace.
+//!
+//! A budget is no rate: what is used is not earned back in between. A window that slides counts two
+//! windows: what was used in the one before counts as far as a window that ends now would reach back
+//! into it, as if it had been used evenly. So at most twice the amount passes in any time as long as
+//! a window, and no more than the amount in a window itself, which is all that a fixed one promises.
+
+use super::quota::Verdict;
+use super::state::State;
+use crate::time::{Millis, Timestamp};
+
+/// A window at a moment. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// What may be used in it; at least 1.
+    pub amount: u64,
+    /// When it has begun.
+    pub begin: u64,
+    /// When it ends.
+    pub end: u64,
+    /// When the one after it ends.
+    pub next_end: u64,
+    /// Whether the window before counts too.
+    pub slides: bool,
+}
+
+/// What was used, and in which window.
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    begin: u64,
+    end: u64,
+    used: u64,
+    before: u64,
+}
+
+impl Window {
+    pub(super) fn peek(&self, state: Option<State>, cost: u64, now: Timestamp) -> Verdict {
+        let used = self.place(state);
+        if self.is_available(used, cost, now) {
+            self.verdict(used, 0, now)
+        } else {
+            self.verdict(used, self.wait(used, cost, now), now)
+        }
+    }
+
+    pub(super) fn charge(
+        &self,
+        state: Option<State>,
+        cost: u64,
+        now: Timestamp,
+    ) -> (State, Verdict) {
+        let mut used = self.place(state);
+        if !self.is_available(used, cost, now) {
+            let verdict = self.verdict(used, self.wait(used, cost, now), now);
+            return (self.state(used), verdict);
+        }
+        used.used = used.used.saturating_add(cost);
+        (self.state(used), self.verdict(used, 0, now))
+    }
+
+    pub(super) fn refund(&self, state: Option<State>, cost: u64) -> State {
+        let mut used = self.place(state);
+        // What the window before has used of it was charged before that ended.
+        let from_before = cost.saturating_sub(used.used);
+        used.used = used.used.saturating_sub(cost);
+        used.before = used.before.saturating_sub(from_before);
+        self.state(used)
+    }
+
+    pub(super) fn clamped(&self, state: State) -> State {
+        self.state(self.place(Some(state)))
+    }
+
+    /// Says what of a state counts. One of the next window is that of somebody whose clock is ahead:
+    /// time does not go back within a counter, so that counts as if that window had begun. One of a
+    /// later window is that of a clock which was wrong.
+    fn place(&self, state: Option<State>) -> Used {
+        let nothing = Used {
+            begin: self.begin,
+            end: self.end,
+            used: 0,
+            before: 0,
+        };
+        let Some(state) = state else {
+            return nothing;
+        };
+        let length = self.end.saturating_sub(self.begin);
+        let end = if self.slides {
+            (state.until / 1_000_000).saturating_sub(length)
+        } else {
+            state.until / 1_000_000
+        };
+        let State { used, before, .. } = state;
+        if end == self.end {
+            Used {
+                used,
+                before,
+                ..nothing
+            }
+        } else if end == self.next_end {
+            Used {
+                begin: self.end,
+                end,
+                used,
+                before,
+            }
+        } else if end == self.begin && self.slides {
+            Used {
+                before: used,
+                ..nothing
+            }
+        } else if end > self.end {
+            Used {
+                used: used.min(self.amount),
+                ..nothing
+            }
+        } else {
+            nothing
+        }
+    }
+
+    fn state(&self, used: Used) -> State {
+        let length = if self.slides {
+            used.end.saturating_sub(used.begin)
+        } else {
+            0
+        };
+        State {
+            until: used.end.saturating_add(length).saturating_mul(1_000_000),
+            used: used.used,
+            before: used.before,
+        }
+    }
+
+    /// Returns how much counts as used, what was used in the window before among it.
+    fn counted(used: Used, now: Timestamp) -> u64 {
+        let Used {
+            begin,
+            end,
+            used,
+            before,
+        } = used;
+        let left = end.saturating_sub(now.as_millis().max(begin));
+        let length = end.saturating_sub(begin).max(1);
+        used.saturating_add(share(before, left, length))
+    }
+
+    fn is_available(&self, used: Used, cost: u64, now: Timestamp) -> bool {
+        Self::counted(used, now).saturating_add(cost) <= self.amount
+    }
+
+    /// Returns after how long the cost will be available.
+    fn wait(&self, used: Used, cost: u64, now: Timestamp) -> Millis {
+        let Used {
+            begin,
+            end,
+            used,
+            before,
+        } = used;
+        let length = end.saturating_sub(begin).max(1);
+        let to_the_end = end.saturating_sub(now.as_millis());
+        let wait = match self.amount.checked_sub(used.saturating_add(cost)) {
+            // What was used in the window before counts less and less.
+            Some(free) => to_the_end.saturating_sub(reach(free, before, length)),
+            // In the next window, that one is the one before.
+            None if self.slides => {
+                let free = self.amount.saturating_sub(cost);
+                let kept = length.saturating_sub(reach(free, used, length));
+                to_the_end.saturating_add(kept)
+            }
+            None => to_the_end,
+        };
+        wait.max(1)
+    }
+
+    fn verdict(&self, used: Used, retry_after: Millis, now: Timestamp) -> Verdict {
+        let to_the_end = used.end.saturating_sub(now.as_millis());
+        let reset = if self.slides && used.used > 0 {
+            to_the_end.saturating_add(used.end.saturating_sub(used.begin))
+        } else if used.used > 0 || used.before > 0 {
+            to_the_end
+        } else {
+            0
+        };
+        Verdict {
+            allowed: retry_after == 0,
+            remaining: self.amount.saturating_sub(Self::counted(used, now)),
+            reset,
+            retry_after,
+        }
+    }
+}
+
+/// Returns how much of an amount lies in the last so much of a length, rounded up.
+fn share(amount: u64, left: u64, length: u64) -> u64 {
+    let product = u128::from(amount) * u128::from(left.min(length));
+    u64::try_from(product.div_ceil(u128::from(length))).unwrap_or(u64::MAX)
+}
+
+/// Returns the most of a length in which no more than `free` of an amount lies.
+fn reach(free: u64, amount: u64, length: u64) -> u64 {
+    let reach = u128::from(free) * u128::from(length) / u128::from(amount.max(1));
+    u64::try_from(reach).unwrap_or(u64::MAX).min(length)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::super::rule::{Budget, Rule, Windows};
+    use super::*;
+    use crate::hash;
+
+    const MINUTE: u64 = 60_000;
+    /// When a minute begins.
+    const START: u64 = 1_700_000_040_000;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(START + millis)
+    }
+
+    fn rule(amount: u64, windows: Windows) -> Rule {
+        Rule::Budget(Budget { amount, windows })
+    }
+
+    /// Charges one after the other, so many milliseconds after the start.
+    fn charges(rule: &Rule, cost: u64, moments: &[u64]) -> Vec<Verdict> {
+        let mut state = None;
+        let mut verdicts = Vec::new();
+        for moment in moments {
+            let now = at(*moment);
+            let (next, verdict) = rule.terms(now).charge(state, cost, now);
+            state = Some(next);
+            verdicts.push(verdict);
+        }
+        verdicts
+    }
+
+    fn answers(verdicts: &[Verdict]) -> Vec<(bool, u64, Millis)> {
+        let answer = |v: &Verdict| (v.allowed, v.remaining, v.retry_after);
+        verdicts.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn a_budget_is_not_earned_back_before_its_window_ends() {
+        let budget = rule(2, Windows::Fixed(MINUTE));
+        let verdicts = charges(&budget, 1, &[0, 1, 2, 59_999, 60_000]);
+        let expected = [
+            (true, 1, 0),
+            (true, 0, 0),
+            (false, 0, 59_998),
+            (false, 0, 1),
+            (true, 1, 0),
+        ];
+        assert_eq!(answers(&verdicts), expected);
+    }
+
+    #[test]
+    fn a_sliding_window_counts_the_one_before_in_part() {
+        let budget = rule(10, Windows::Sliding(MINUTE));
+        let mut moments = vec![30_000; 10];
+        moments.extend([60_000, 65_999, 66_000, 66_000, 72_000]);
+        let verdicts = charges(&budget, 1, &moments);
+        assert!(verdicts.iter().take(10).all(|verdict| verdict.allowed));
+        let expected = [
+            (false, 0, 6000),
+            (false, 0, 1),
+            (true, 0, 0),
+            (false, 0, 6000),
+            (true, 0, 0),
+        ];
+        assert_eq!(answers(&verdicts[10..]), expected);
+    }
+
+    #[test]
+    fn a_dearer_request_waits_for_the_window_after_the_next() {
+        let budget = rule(10, Windows::Sliding(MINUTE));
+        let now = at(30_000);
+        let (state, _) = budget.terms(now).charge(None, 8, now);
+        // In the next window 8 count as 4 half-way.
+        let wait = budget.terms(now).peek(Some(state), 6, now).retry_after;
+        assert_eq!(wait, 30_000 + 30_000);
+    }
+
+    #[test]
+    fn whoever_waits_as_told_is_let_in_and_not_before() {
+        for seed in 0..2000 {
+            let draw = |n: u64| hash::draw(seed, n);
+            let amount = 1 + draw(0) % 20;
+            let windows = if seed % 2 == 0 {
+                Windows::Fixed(MINUTE)
+            } else {
+                Windows::Sliding(MINUTE)
+            };
+            let budget = rule(amount, windows);
+            let (mut state, mut now) = (None, 0);
+            for step in 0..40 {
+                now += draw(100 + step) % 9000;
+                let cost = 1 + draw(200 + step) % amount;
+                let terms = budget.terms(at(now));
+                let peeked = terms.peek(state, cost, at(now));
+                let (next, charged) = terms.charge(state, cost, at(now));
+                assert_eq!(peeked.allowed, charged.allowed);
+                state = Some(next);
+                if !charged.allowed {
+                    let wait = charged.retry_after;
+                    let then = |wait: u64| {
+                        let now = at(now + wait);
+                        budget.terms(now).peek(state, cost, now).allowed
+                    };
+                    assert!(then(wait), "seed {seed}, step {step}: {wait} is too short");
+                    assert!(
+                        !then(wait - 1),
+                        "seed {seed}, step {step}: {wait} is too long"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_window_lets_more_pass_than_its_amount_and_no_time_as_long_twice_that() {
+        for seed in 0..300 {
+            let draw = |n: u64| hash::draw(seed, n);
+            let amount = 1 + draw(0) % 20;
+            for windows in [Windows::Fixed(MINUTE), Windows::Sliding(MINUTE)] {
+                let budget = rule(amount, windows);
+                let (mut state, mut now) = (None, 0);
+                let mut passed: Vec<u64> = Vec::new();
+                for step in 0..400 {
+                    now += draw(100 + step) % 3000;
+                    let (next, verdict) = budget.terms(at(now)).charge(state, 1, at(now));
+                    state = Some(next);
+                    if verdict.allowed {
+                        passed.push(now);
+                    }
+                }
+                let windows = (0..=now / MINUTE).map(|number| number * MINUTE);
+                for from in windows.chain(passed.iter().copied()) {
+                    let within = |moment: &&u64| (from..from + MINUTE).contains(*moment);
+                    let count = passed.iter().filter(within).count() as u64;
+                    let most = if from % MINUTE == 0 {
+                        amount
+                    } else {
+                        2 * amount
+                    };
+                    assert!(count <= most, "seed {seed}: {count} from {from}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refund_restores_what_was_used() {
+        for windows in [Windows::Fixed(MINUTE), Windows::Sliding(MINUTE)] {
+            let budget = rule(5, windows);
+            let terms = budget.terms(at(0));
+            let (one, _) = terms.charge(None, 1, at(0));
+            let (two, _) = terms.charge(Some(one), 3, at(1));
+            assert_eq!(terms.refund(Some(two), 3, at(2)), one);
+            // In the next window, what was charged in the one before.
+            let later = budget.terms(at(MINUTE));
+            let refunded = later.refund(Some(two), 3, at(MINUTE));
+            let fresh = later.clamped(Some(one), at(MINUTE)).unwrap();
+            assert_eq!(refunded, fresh);
+        }
+    }
+
+    #[test]
+    fn time_does_not_go_back_within_a_counter_and_a_wrong_clock_is_forgiven() {
+        let budget = rule(2, Windows::Fixed(MINUTE));
+        // A node whose clock is a second ahead, and one that is not, at the end of a minute.
+        let verdicts = charges(&budget, 1, &[59_000, 60_000, 59_100, 59_200, 60_100]);
+        let expected = [
+            (true, 1, 0),
+            (true, 1, 0),
+            (true, 0, 0),
+            (false, 0, 60_800),
+            (false, 0, 59_900),
+        ];
+        assert_eq!(answers(&verdicts), expected);
+        // A clock that was an hour ahead and was set back: nobody is kept out for an hour.
+        let verdicts = charges(&budget, 1, &[3_600_000, 3_600_000, 0, 59_999, 60_000]);
+        let expected = [
+            (true, 1, 0),
+            (true, 0, 0),
+            (false, 0, 60_000),
+            (false, 0, 1),
+            (true, 1, 0),
+        ];
+        assert_eq!(answers(&verdicts), expected);
+    }
+
+    #[test]
+    fn a_smaller_budget_keeps_what_was_used_and_lets_nobody_wait_longer_than_its_window() {
+        let (large, small) = (
+            rule(100, Windows::Fixed(MINUTE)),
+            rule(10, Windows::Fixed(MINUTE)),
+        );
+        let now = at(0);
+        let (state, _) = large.terms(now).charge(None, 50, now);
+        let verdict = small.terms(now).peek(Some(state), 1, now);
+        assert_eq!(
+            (verdict.allowed, verdict.remaining, verdict.retry_after),
+            (false, 0, MINUTE)
+        );
+        let verdict = large.terms(now).peek(Some(state), 50, now);
+        assert!(verdict.allowed);
+    }
+
+    #[test]
+    fn extreme_values_saturate() {
+        let budget = rule(u64::MAX, Windows::Sliding(u64::MAX));
+        let now = Timestamp::from_millis(u64::MAX);
+        let state = State {
+            until: u64::MAX,
+            used: u64::MAX,
+            before: u64::MAX,
+        };
+        budget.terms(now).charge(Some(state), u64::MAX, now);
+        budget.terms(now).refund(Some(state), u64::MAX, now);
+        let none = rule(1, Windows::Fixed(0)).terms(now);
+        assert!(none.charge(None, 1, now).1.allowed);
+    }
+}
