@@ -11,7 +11,7 @@ use std::sync::Arc;
 use divan::{Bencher, black_box};
 use http::{HeaderValue, Request, request};
 use tidegate_core::cache::Stored;
-use tidegate_core::limit::{Charged, gcra};
+use tidegate_core::limit::Charged;
 use tidegate_core::{
     Answer, Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp,
 };

@@ -72,7 +72,7 @@ use crate::{exchange, purge};
 ///     };
 /// };
 /// assert_eq!(reply.head.status, 502);
-/// let report = reply.hold.end(BodyEnd::Whole, None, now);
+/// let report = reply.hold.end(BodyEnd::Whole, None, now).report;
 /// assert_eq!(report.refusal.map(|why| why.as_str()), Some("origin_unreachable"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -58,7 +58,7 @@ use state::{Exchange, new_report};
 pub use attempt::{Answer, Attempt, Failure, FailureKind};
 pub use background::Background;
 pub use fill::{Fill, FillKind};
-pub use hold::{BodySeen, Hold};
+pub use hold::{BodySeen, Ended, Hold};
 pub use reply::{Reply, Source};
 pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Event, Step};
 
@@ -90,6 +90,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         request,
         report,
         call: None,
+        slots: Vec::new(),
     });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming {

@@ -32,9 +32,9 @@ pub fn explain(
             Step::Lookup(next) => next.resume(&[], now),
             Step::Fetch(attempt, next) => next.resume(attempt.number, Ok(ok()), now),
             // Nothing is under way after an answer that is usable.
-            Step::Await(next) => return next.abandon(now),
+            Step::Await(next) => return next.abandon(now).report,
             Step::Wait(next) => next.resume(now),
-            Step::Finish(reply) => return reply.hold.unseen(),
+            Step::Finish(reply) => return reply.hold.unseen().report,
         };
     }
 }

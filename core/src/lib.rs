@@ -57,7 +57,7 @@ pub mod time;
 pub use engine::Engine;
 pub use exchange::{
     Answer, Attempt, AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Background, BodySeen,
-    Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
+    Ended, Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
 };
 pub use flight::Lead;
 pub use message::request::{Client, RequestBody, Scheme};

@@ -1,8 +1,8 @@
-//! Limits: rates and budgets.
+//! Limits: rates, budgets and slots.
 //!
 //! Why: one client must not use what belongs to all. A rate trips when its key has used its quota
 //! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
-//! and recovers when its window ends. All limits of a route are checked first
+//! and recovers when its window ends. Slots bound what is under way at once. All limits of a route are checked first
 //! and only then consumed, so a refused request uses nothing.
 
 pub mod calendar;
@@ -13,15 +13,16 @@ pub mod key;
 mod quota;
 pub mod round;
 mod rule;
+mod slots;
 mod state;
 mod window;
 
 use crate::time::Timestamp;
 
-pub use charge::{Charge, Charged};
+pub use charge::{Charge, Charged, Slot};
 pub use definition::{Absent, KeyPart, Limit, OnStoreError};
 pub use quota::{Quota, Verdict};
-pub use rule::{Budget, Rule, Terms, Windows};
+pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::State;
 pub use window::Window;
 
@@ -49,9 +50,9 @@ pub fn charge_all(
     }
     for ((Charge { limit, .. }, state), verdict) in charges.iter().zip(states).zip(&mut verdicts) {
         if verdict.allowed {
-            let (next, charged) = limit.rule.terms(now).charge(*state, limit.cost, now);
+            let (next, after) = limit.rule.terms(now).charge(*state, limit.cost, now);
             *state = Some(next);
-            *verdict = charged;
+            *verdict = after;
         }
     }
     verdicts

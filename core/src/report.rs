@@ -27,7 +27,7 @@ use crate::time::{Millis, Timestamp};
 
 pub use attempts::{AttemptOutcome, AttemptReport};
 pub use cache::{Bypass, CacheOutcome, CacheReport};
-pub use limits::{LimitOutcome, LimitReport};
+pub use limits::{LimitKind, LimitOutcome, LimitReport};
 pub use timeline::{Entry, Happening, Timeline};
 
 /// The record of one exchange.

@@ -65,7 +65,7 @@ pub(crate) async fn run<U: Upstream>(
             step => return (step, last),
         };
         last = None;
-        let next = guard(next, |next| node.record(&next.abandon(node.now())));
+        let next = guard(next, |next| node.end(next.abandon(node.now())));
         let Some((number, result)) = first(&mut under_way, &next, node).await else {
             step = ScopeGuard::into_inner(next).hedge(node.now());
             continue;

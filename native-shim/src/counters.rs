@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tidegate_core::Timestamp;
-use tidegate_core::limit::{Charge, Charged};
+use tidegate_core::limit::{Charge, Charged, Slot};
 
 /// How long an exchange waits for counters. What has not answered then counts as unavailable, as the
 /// limit's `on_store_error` says.
@@ -18,6 +18,9 @@ pub trait Counters: Debug + Send + Sync {
     ///
     /// Counters that live apart are charged as [`tidegate_core::limit::round::Round`] says.
     fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging;
+
+    /// Gives back slots, as [`tidegate_core::limit::Terms::release`] says. Nobody waits for it.
+    fn release(&self, slots: &[Slot], now: Timestamp);
 }
 
 /// Answers that come later. An exchange waits for a second at most, and drops the future then, or

@@ -109,7 +109,7 @@ impl Drive {
         let Step::Charge(next) = self.step else {
             return self;
         };
-        let next = guard(next, |next| node.record(&next.abandon(node.now())));
+        let next = guard(next, |next| node.end(next.abandon(node.now())));
         // Boxed, since it would make the future of every request larger.
         let answers = Box::pin(tokio::time::timeout(counters::PATIENCE, later)).await;
         let now = node.now();
@@ -135,7 +135,7 @@ impl Drive {
                     drop(answer.take());
                     this.wake = this.wake.or_else(|| wake_guard(node, &next));
                     let number = attempt.number;
-                    let next = guard(next, |next| node.record(&next.abandon(node.now())));
+                    let next = guard(next, |next| node.end(next.abandon(node.now())));
                     let result = upstream.fetch(attempt, body.clone()).await;
                     let result = result.map(|response| {
                         let (head, fetched) = response.into_parts();
@@ -160,7 +160,7 @@ impl Drive {
                     (step, node.now())
                 }
                 Step::Wait(next) => {
-                    let next = guard(next, |next| node.record(&next.abandon(node.now())));
+                    let next = guard(next, |next| node.end(next.abandon(node.now())));
                     // Boxed likewise.
                     Box::pin(node.waiters.wait(&next, &node.clock)).await;
                     let now = node.now();
@@ -269,7 +269,7 @@ impl<U: Upstream> Finish<'_, U> {
         } else if client_reads {
             Some(ReplyWatch::alone(hold, Arc::clone(self.node)))
         } else {
-            self.node.record(&hold.unseen());
+            self.node.end(hold.unseen());
             None
         };
         let mut body = match source {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use tidegate_core::Timestamp;
 use tidegate_core::limit::key::CounterKey;
-use tidegate_core::limit::{Charge, Charged, State, charge_all};
+use tidegate_core::limit::{Charge, Charged, Slot, State, charge_all};
 
 const SHARDS: usize = 64;
 
@@ -95,6 +95,22 @@ impl Limits {
         verdicts.into_iter().map(Charged::Verdict).collect()
     }
 
+    /// Gives back slots.
+    pub fn release(&self, slots: &[Slot], now: Timestamp) {
+        for Slot { charge, period_end } in slots {
+            let hash = self.hasher.hash_one(charge.key);
+            let mut shard = self.shards[position(hash)]
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let terms = charge.limit.rule.terms(now);
+            // One that was forgotten has nothing to get back.
+            if let Some(known) = shard.find(&charge.key, hash) {
+                let released = terms.release(Some(known.state), charge.limit.cost, *period_end);
+                known.state = released.unwrap_or(known.state);
+            }
+        }
+    }
+
     /// Returns the number of keys counted.
     pub fn len(&self) -> usize {
         self.shards
@@ -179,6 +195,10 @@ fn shard<'a>(locked: &'a mut [(usize, MutexGuard<'_, Shard>)], hash: u64) -> &'a
 }
 
 impl Shard {
+    fn find(&mut self, key: &CounterKey, hash: u64) -> Option<&mut Counter> {
+        self.counters.find_mut(hash, |c| c.key == *key)
+    }
+
     fn read(&self, key: &CounterKey, hash: u64) -> Option<State> {
         self.counters.find(hash, |c| c.key == *key).map(|c| c.state)
     }
@@ -192,7 +212,7 @@ impl Shard {
         now: Timestamp,
     ) -> u64 {
         let hash = hasher.hash_one(counter.key);
-        if let Some(known) = self.counters.find_mut(hash, |c| c.key == counter.key) {
+        if let Some(known) = self.find(&counter.key, hash) {
             known.state = counter.state;
             return 0;
         }

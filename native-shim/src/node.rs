@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use http::request;
-use tidegate_core::limit::Charge;
+use tidegate_core::limit::{Charge, Slot};
 use tidegate_core::operations::Token;
 use tidegate_core::purge::{self, Purge};
-use tidegate_core::{Engine, Policy, Reply, Report, Step, Timestamp};
+use tidegate_core::{Ended, Engine, Policy, Reply, Step, Timestamp};
 
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
@@ -202,8 +202,21 @@ impl Node {
         self.engine.load().begin(head, client, now)
     }
 
-    pub(crate) fn record(&self, report: &Report) {
-        self.metrics.record(report);
-        self.access_log.write(report);
+    /// Records an exchange that has ended, and gives back what it held.
+    pub(crate) fn end(&self, ended: Ended) {
+        let Ended { report, slots } = ended;
+        if !slots.is_empty() {
+            self.release(&slots);
+        }
+        self.metrics.record(&report);
+        self.access_log.write(&report);
+    }
+
+    fn release(&self, slots: &[Slot]) {
+        let now = self.now();
+        match &self.counters {
+            Some(counters) => counters.release(slots, now),
+            None => self.limits.release(slots, now),
+        }
     }
 }

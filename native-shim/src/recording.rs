@@ -60,11 +60,11 @@ impl Drop for Recording {
         let Some(hold) = state.hold.take() else {
             return;
         };
-        let report = match state.reply {
+        let ended = match state.reply {
             Some((end, bytes, at)) => hold.end(end, Some(bytes), at),
             None => hold.unseen(),
         };
-        self.node.record(&report);
+        self.node.end(ended);
     }
 }
 
@@ -111,8 +111,8 @@ impl ReplyWatch {
     pub(crate) fn end(&mut self, end: BodyEnd) {
         match self.record.take() {
             Some(Record::Own(hold, node)) => {
-                let report = hold.end(end, Some(self.bytes), node.now());
-                node.record(&report);
+                let ended = hold.end(end, Some(self.bytes), node.now());
+                node.end(ended);
             }
             Some(Record::Shared(recording)) => recording.reply_ended(end, self.bytes),
             None => {}

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Origin, Proxy, parse, until};
 use tidegate::{Charging, Counters, Limits, Node};
 use tidegate_core::Timestamp;
-use tidegate_core::limit::Charge;
+use tidegate_core::limit::{Charge, Slot};
 use tokio::sync::Semaphore;
 
 /// Counters that answer as soon as they may.
@@ -27,6 +27,10 @@ struct Slow {
 }
 
 impl Counters for Slow {
+    fn release(&self, slots: &[Slot], now: Timestamp) {
+        self.limits.release(slots, now);
+    }
+
     fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging {
         let (limits, may_answer) = (Arc::clone(&self.limits), Arc::clone(&self.may_answer));
         let charges = charges.to_vec();

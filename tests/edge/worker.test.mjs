@@ -135,6 +135,29 @@ test("when both attempts fail, both are told and the request is refused", async 
   }
 });
 
+test("a slot of concurrency is held until the body has ended", async () => {
+  const more = '[limits.one]\nkind = "concurrency"\nquota = "1"\nkey = ["ip"]';
+  await worker.begin(policy({ more, route: 'limits = ["one"]' }));
+  let end;
+  paths["/held"] = (_, response) => {
+    response.write("half");
+    end = () => response.end("half");
+  };
+  const held = await get("/held");
+  assert.equal(held.header("ratelimit"), '"one";r=0');
+  const refused = await get("/");
+  assert.equal(refused.status, 429);
+  assert.equal(refused.header("retry-after"), "1");
+  end();
+  assert.equal(await held.text(), "halfhalf");
+  // What is done after an answer has ended then.
+  await worker.log();
+  for (let at = 0; at < 3; at++) {
+    assert.equal(await (await get("/")).text(), "hello from /");
+    await worker.log();
+  }
+});
+
 test("a body that breaks off is a failure of its origin, and one that nobody reads to its end is not", async () => {
   const more = '[breakers.b]\nminimum_calls = 2\nwindow = "4 calls"\nfailure_rate = 100';
   for (const announced of [true, false]) {

@@ -8,10 +8,10 @@ use http::{request, response};
 use tidegate_core::cache::range::Piece;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
-use tidegate_core::limit::{Charged, State, charge_all};
+use tidegate_core::limit::{Charged, Slot, State, charge_all};
 use tidegate_core::{
-    Attempt, BodyEnd, BodySeen, Client, Engine, Failure, Fill, FillKind, Policy, Reply, Report,
-    Source, Step, Timestamp,
+    Attempt, BodyEnd, BodySeen, Client, Ended, Engine, Failure, Fill, FillKind, Policy, Reply,
+    Report, Source, Step, Timestamp,
 };
 
 /// What an origin says: a head and a body, or why there is none.
@@ -118,7 +118,8 @@ impl Simulator {
             Source::Origin => body.clone(),
         };
         let length = served.len() as u64;
-        let report = hold.end(BodyEnd::Whole, Some(length), self.now);
+        let ended = hold.end(BodyEnd::Whole, Some(length), self.now);
+        let report = self.end(ended);
         self.invalidate(&invalidate);
         self.fill(fill, &body);
         let background = background.map(|work| {
@@ -126,7 +127,7 @@ impl Simulator {
             origin_ended(&mut reply, self.now);
             self.invalidate(&reply.invalidate);
             self.fill(reply.fill, &body);
-            reply.hold.unseen()
+            self.end(reply.hold.unseen())
         });
         Outcome {
             head,
@@ -218,6 +219,18 @@ impl Simulator {
                 Step::Finish(reply) => return (*reply, found, body),
             }
         }
+    }
+
+    /// Gives back what an exchange held, and returns its record.
+    fn end(&mut self, ended: Ended) -> Box<Report> {
+        for Slot { charge, period_end } in ended.slots {
+            let key = charge.key.as_bytes().to_vec();
+            let terms = charge.limit.rule.terms(self.now);
+            let state = self.counters.get(&key).copied();
+            let released = terms.release(state, charge.limit.cost, period_end);
+            self.counters.extend(released.map(|state| (key, state)));
+        }
+        ended.report
     }
 
     fn invalidate(&mut self, keys: &[CacheKey]) {

@@ -85,7 +85,7 @@ fn head(next: Box<AwaitResponse>, media: &'static str, now: Timestamp) -> Hold {
 
 fn end(mut hold: Hold, seen: BodySeen, now: Timestamp) -> AttemptOutcome {
     hold.origin_ended(seen, now);
-    let report = hold.end(seen.end, seen.bytes, now);
+    let report = hold.end(seen.end, seen.bytes, now).report;
     report.attempts.last().expect("an attempt").outcome
 }
 
@@ -228,7 +228,7 @@ fn a_client_that_is_slow_to_send_its_body_opens_no_circuit() {
         for _ in 0..4 {
             // A closed circuit opens at the second call, and then nobody is asked.
             if let Ok(next) = ask_with(&left, method.clone(), body, at(0)) {
-                next.abandon(at(30 * SECOND));
+                let _ended = next.abandon(at(30 * SECOND));
             }
             if let Ok(next) = ask_with(&answered, method.clone(), body, at(0)) {
                 end(
@@ -258,7 +258,7 @@ fn a_client_that_is_slow_to_send_its_body_opens_no_circuit() {
     assert_eq!(state(&engine), "open");
     // A trial that says nothing leaves room for the next one.
     let engine = opened("half_open_permits = 1");
-    ask_with(&engine, Method::POST, RequestBody::Streamed, at(5000))
+    let _ended = ask_with(&engine, Method::POST, RequestBody::Streamed, at(5000))
         .expect("tried")
         .abandon(at(7000));
     assert!(ask(&engine, at(7000)).is_ok());

@@ -484,6 +484,21 @@ fn advice_of_an_error_leads_to_no_other_error() {
             with("[limits.l]\nkind = \"budget\"\ncost = 5\nquota = \"5/day\"\nkey = []"),
         ),
         (
+            with("[limits.l]\nkind = \"concurrency\"\nquota = \"5/s\"\nkey = []"),
+            "such as \"20\"",
+            with("[limits.l]\nkind = \"concurrency\"\nquota = \"20\"\nkey = []"),
+        ),
+        (
+            with("[limits.l]\nkind = \"concurrency\"\nquota = \"5\"\nheld_max = \"5ms\"\nkey = []"),
+            "10m",
+            with("[limits.l]\nkind = \"concurrency\"\nquota = \"5\"\nheld_max = \"10m\"\nkey = []"),
+        ),
+        (
+            with("[limits.l]\nheld_max = \"1m\"\nquota = \"5/s\"\nkey = []"),
+            "kind = \"concurrency\"",
+            with("[limits.l]\nkind = \"concurrency\"\nheld_max = \"1m\"\nquota = \"5\"\nkey = []"),
+        ),
+        (
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 0"),
             "burst goes from 1",
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 1"),
@@ -659,7 +674,7 @@ fn every_limit_in_the_guide_is_valid() {
         names.extend(limits.map(|name| format!("\"{}\"", name.trim_end_matches(']'))));
         tables.push_str(table);
     }
-    assert_eq!(names.len(), 7);
+    assert_eq!(names.len(), 8);
     let route = format!("limits = [{}]\n", names.join(", "));
     let text = format!("{VALID}{route}{tables}");
     if let Err(error) = Policy::parse("guide", &text) {

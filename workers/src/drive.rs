@@ -86,13 +86,13 @@ impl Shell {
     /// Drives a revalidation to its end, the storing of its response included.
     pub(crate) async fn revalidate(&self, work: Background, log: bool) {
         let ended = self.drive(work.begin(clock::now())).await;
-        fill_alone(ended, log).await;
+        fill_alone(&self.env, ended, log).await;
     }
 }
 
 /// Stores what an exchange ended with, for which no client waits. Returns whether the store has
 /// taken all that it was given.
-pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
+pub(crate) async fn fill_alone(env: &Env, ended: Ended, log: bool) -> bool {
     let Ended {
         reply,
         found,
@@ -115,7 +115,7 @@ pub(crate) async fn fill_alone(ended: Ended, log: bool) -> bool {
             true
         }
     };
-    let (taken, ()) = join(fill, record.written()).await;
+    let (taken, ()) = join(fill, record.written(env)).await;
     taken
 }
 
@@ -127,11 +127,11 @@ struct Fetched {
 }
 
 impl Fetched {
-    /// Takes the body, and watches it if the log or a circuit is told how it ends: that costs some
-    /// 100 microseconds (`bench/README.md`).
+    /// Takes the body, and watches it if the log, a circuit or a limit is told how it ends: that costs
+    /// some 100 microseconds (`bench/README.md`).
     fn watch(answer: Option<&Answer>, hold: &Hold, log: bool) -> Self {
         let body = answer.and_then(|answer| answer.response.body());
-        let is_told = hold.awaits_origin() && (log || hold.has_circuit());
+        let is_told = hold.awaits_origin() && (log || hold.has_circuit() || hold.has_slots());
         let watched = body
             .as_ref()
             .filter(|_| is_told)
@@ -167,7 +167,7 @@ pub(crate) struct Record {
 
 impl Record {
     /// Waits for the end of the origin's body, and records.
-    pub(crate) async fn written(self) {
+    pub(crate) async fn written(self, env: &Env) {
         let Self {
             mut hold,
             ending,
@@ -180,7 +180,7 @@ impl Record {
         };
         let now = clock::now();
         hold.origin_ended(BodySeen::only(end), now);
-        let report = match reply {
+        let ended = match reply {
             ReplyBody::Given(bytes, at) => hold.end(BodyEnd::Whole, Some(bytes), at),
             ReplyBody::Origin(length) => {
                 let bytes = length.filter(|_| end == BodyEnd::Whole);
@@ -189,23 +189,26 @@ impl Record {
             ReplyBody::Unseen => hold.unseen(),
         };
         if log {
-            write_log(&report);
+            write_log(&ended.report);
+        }
+        if !ended.slots.is_empty() {
+            limits::release(env, &ended.slots, clock::now()).await;
         }
     }
 
     /// Records at once, if nothing is to be waited for.
-    pub(crate) fn or_at_once(self) -> Option<Self> {
-        if self.ending.is_some() {
+    pub(crate) fn or_at_once(self, env: &Env) -> Option<Self> {
+        if self.ending.is_some() || self.hold.has_slots() {
             return Some(self);
         }
         // Nothing in it waits.
-        self.written().now_or_never();
+        self.written(env).now_or_never();
         None
     }
 }
 
 /// Splits what an exchange ended with: the client's response, and what is left to do.
-pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Rest)> {
+pub(crate) fn respond(env: &Env, ended: Ended, log: bool) -> Result<(web_sys::Response, Rest)> {
     let Ended {
         reply,
         mut found,
@@ -232,7 +235,7 @@ pub(crate) fn respond(ended: Ended, log: bool) -> Result<(web_sys::Response, Res
             reply,
             log,
         }
-        .or_at_once()
+        .or_at_once(env)
     };
     let switched = source == Source::Origin && head.status == http::StatusCode::SWITCHING_PROTOCOLS;
     if let Some(answer) = answer.as_ref().filter(|_| switched) {

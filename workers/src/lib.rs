@@ -81,7 +81,7 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     // Whoever reads after this answer must not get what the request has changed.
     purges::apply_purges(&shell.env, &engine, &mut ended.reply).await;
     drive::invalidate(&ended.reply.invalidate).await;
-    let (response, rest) = drive::respond(ended, log)?;
+    let (response, rest) = drive::respond(&shell.env, ended, log)?;
     if rest.is_some() {
         tasks::keep_alive(&ctx, finish(shell, rest, log))?;
     }
@@ -124,7 +124,7 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
     };
     let write = async {
         if let Some(record) = record {
-            record.written().await;
+            record.written(&shell.env).await;
         }
     };
     join(store, write).await;

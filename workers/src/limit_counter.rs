@@ -21,17 +21,26 @@ use crate::{clock, tasks};
 /// charge.
 const KEPT_FOR: Millis = 60_000;
 
+/// What a counter does.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked {
+    /// What a round of charges asks.
+    Act(Act),
+    /// Takes back a slot that was taken in the period which ends then.
+    Release(Timestamp),
+}
+
 /// What a counter is asked. Its text is words between spaces: the act, the kind of limit, and
 /// numbers.
 pub(crate) struct Ask {
-    act: Act,
+    act: Asked,
     terms: Terms,
     cost: u64,
     now: Timestamp,
 }
 
 impl Ask {
-    pub(crate) fn new(act: Act, charge: &Charge, now: Timestamp) -> Self {
+    pub(crate) fn new(act: Asked, charge: &Charge, now: Timestamp) -> Self {
         Self {
             act,
             terms: charge.limit.rule.terms(now),
@@ -42,61 +51,42 @@ impl Ask {
 
     /// Writes it as text.
     pub(crate) fn write(&self) -> String {
-        let act = match self.act {
-            Act::Peek => "peek",
-            Act::Charge => "charge",
-            Act::Refund => "refund",
+        let (act, period_end) = match self.act {
+            Asked::Act(Act::Peek) => ("peek", 0),
+            Asked::Act(Act::Charge) => ("charge", 0),
+            Asked::Act(Act::Refund) => ("refund", 0),
+            Asked::Release(period_end) => ("release", period_end.as_millis()),
         };
-        let (cost, now) = (self.cost, self.now.as_millis());
-        match self.terms {
+        let (kind, terms) = match self.terms {
             Terms::Rate(Quota {
                 amount,
                 period,
                 burst,
-            }) => format!("{act} rate {cost} {now} {amount} {period} {burst}"),
-            Terms::Window(Window {
-                amount,
-                begin,
-                end,
-                next_end,
-                slides,
-            }) => {
-                let slides = u8::from(slides);
-                format!("{act} window {cost} {now} {amount} {begin} {end} {next_end} {slides}")
-            }
-        }
+            }) => ("rate", [amount, period, burst, 0, 0]),
+            Terms::Window(window) => ("window", of_window(window)),
+            Terms::Slots(window) => ("slots", of_window(window)),
+        };
+        let mut text = [act, " ", kind].concat();
+        push_numbers(&mut text, &[period_end, self.cost, self.now.as_millis()]);
+        push_numbers(&mut text, &terms);
+        text
     }
 
     fn read(text: &str) -> Option<Self> {
         let (act, rest) = text.split_once(' ')?;
+        let (kind, numbers) = rest.split_once(' ')?;
+        let [period_end, cost, now, terms @ ..] = read_numbers::<8>(numbers)?;
         let act = match act {
-            "peek" => Act::Peek,
-            "charge" => Act::Charge,
-            "refund" => Act::Refund,
+            "peek" => Asked::Act(Act::Peek),
+            "charge" => Asked::Act(Act::Charge),
+            "refund" => Asked::Act(Act::Refund),
+            "release" => Asked::Release(Timestamp::from_millis(period_end)),
             _ => return None,
         };
-        let (kind, numbers) = rest.split_once(' ')?;
-        let (cost, now, terms) = match kind {
-            "rate" => {
-                let [cost, now, amount, period, burst] = read_numbers(numbers)?;
-                let quota = Quota {
-                    amount,
-                    period,
-                    burst,
-                };
-                (cost, now, Terms::Rate(quota))
-            }
-            "window" => {
-                let [cost, now, amount, begin, end, next_end, slides] = read_numbers(numbers)?;
-                let window = Window {
-                    amount,
-                    begin,
-                    end,
-                    next_end,
-                    slides: slides == 1,
-                };
-                (cost, now, Terms::Window(window))
-            }
+        let terms = match kind {
+            "rate" => Terms::Rate(quota(terms)),
+            "window" => Terms::Window(window(terms)),
+            "slots" => Terms::Slots(window(terms)),
             _ => return None,
         };
         Some(Self {
@@ -109,29 +99,74 @@ impl Ask {
 
     /// Does what is asked, on the state.
     fn act(&self, state: Option<State>) -> (Option<State>, Answer) {
-        round::act(self.act, &self.terms, self.cost, state, self.now)
+        match self.act {
+            Asked::Act(act) => round::act(act, &self.terms, self.cost, state, self.now),
+            Asked::Release(period_end) => {
+                let state = self.terms.release(state, self.cost, period_end);
+                round::act(Act::Peek, &self.terms, self.cost, state, self.now)
+            }
+        }
     }
 }
 
-/// Writes an answer as text: the numbers of both verdicts between spaces.
-fn write_answer(answer: &Answer) -> String {
-    let Answer { checked, charged } = answer;
-    format!("{} {}", write_verdict(checked), write_verdict(charged))
+fn quota([amount, period, burst, ..]: [u64; 5]) -> Quota {
+    Quota {
+        amount,
+        period,
+        burst,
+    }
 }
 
-fn write_verdict(verdict: &Verdict) -> String {
+fn of_window(window: Window) -> [u64; 5] {
+    let Window {
+        amount,
+        begin,
+        end,
+        next_end,
+        slides,
+    } = window;
+    [amount, begin, end, next_end, u64::from(slides)]
+}
+
+fn window([amount, begin, end, next_end, slides]: [u64; 5]) -> Window {
+    Window {
+        amount,
+        begin,
+        end,
+        next_end,
+        slides: slides == 1,
+    }
+}
+
+/// Writes an answer as text: the numbers of both verdicts.
+fn write_answer(answer: &Answer) -> String {
+    let mut text = String::new();
+    push_numbers(&mut text, &of_verdict(&answer.checked));
+    push_numbers(&mut text, &of_verdict(&answer.charged));
+    text
+}
+
+fn of_verdict(verdict: &Verdict) -> [u64; 5] {
     let Verdict {
         allowed,
         remaining,
         reset,
         retry_after,
+        period_end,
     } = verdict;
-    format!("{} {remaining} {reset} {retry_after}", u8::from(*allowed))
+    let period_end = period_end.as_millis();
+    [
+        u64::from(*allowed),
+        *remaining,
+        *reset,
+        *retry_after,
+        period_end,
+    ]
 }
 
 /// Reads what a counter has answered.
 pub(crate) fn read_answer(text: &str) -> Option<Answer> {
-    let numbers: [u64; 8] = read_numbers(text)?;
+    let numbers: [u64; 10] = read_numbers(text)?;
     let (checked, charged) = numbers.split_first_chunk()?;
     Some(Answer {
         checked: verdict(*checked),
@@ -139,23 +174,37 @@ pub(crate) fn read_answer(text: &str) -> Option<Answer> {
     })
 }
 
-fn verdict([allowed, remaining, reset, retry_after]: [u64; 4]) -> Verdict {
+fn verdict([allowed, remaining, reset, retry_after, period_end]: [u64; 5]) -> Verdict {
     Verdict {
         allowed: allowed == 1,
         remaining,
         reset,
         retry_after,
+        period_end: Timestamp::from_millis(period_end),
     }
 }
 
-/// Reads exactly so many numbers between spaces.
+/// Appends numbers, each behind a space.
+fn push_numbers(text: &mut String, numbers: &[u64]) {
+    for number in numbers {
+        text.push(' ');
+        text.push_str(&number.to_string());
+    }
+}
+
+/// Reads exactly so many numbers, with spaces around them.
 fn read_numbers<const N: usize>(text: &str) -> Option<[u64; N]> {
-    let mut words = text.split(' ');
     let mut numbers = [0; N];
-    for number in &mut numbers {
+    read_into(&mut numbers, text)?;
+    Some(numbers)
+}
+
+fn read_into(numbers: &mut [u64], text: &str) -> Option<()> {
+    let mut words = text.split_ascii_whitespace();
+    for number in numbers {
         *number = words.next()?.parse().ok()?;
     }
-    words.next().is_none().then_some(numbers)
+    words.next().is_none().then_some(())
 }
 
 /// One counter, as `workers/js/entry.mjs` calls it.
@@ -269,14 +318,11 @@ impl Counter {
                 None,
             )?;
         }
-        let State {
-            until,
-            used,
-            before,
-        } = state;
+        let mut numbers = String::new();
+        push_numbers(&mut numbers, &[state.until, state.used, state.before]);
         sql.exec(
             "INSERT OR REPLACE INTO counted VALUES (1, ?)",
-            vec![format!("{until} {used} {before}").into()],
+            vec![numbers.into()],
         )?;
         self.state.set(Some(state));
         Ok(())

@@ -168,7 +168,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
     };
     let ended = shell.drive(engine.warm(head, client, clock::now())).await;
     let mut warmed = Warmed::of(&ended.reply.head, ended.reply.report());
-    if !drive::fill_alone(ended, false).await {
+    if !drive::fill_alone(env, ended, false).await {
         warmed.lose_body();
     }
     (url.clone(), warmed)

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use super::hold::Ended;
 use super::state::Exchange;
 use super::step::{AwaitVerdict, Step};
 use super::{finish, lookup};
 use crate::limit::key::{CounterKey, Keys};
-use crate::limit::{Charge, Charged, Limit, OnStoreError, Verdict, key};
+use crate::limit::{Charge, Charged, Limit, OnStoreError, Rule, Slot, Verdict, key};
 use crate::message::request::Request;
 use crate::problem::Refusal;
-use crate::report::{Happening, LimitOutcome, LimitReport, Report};
+use crate::report::{Happening, LimitKind, LimitOutcome, LimitReport};
 use crate::route::Route;
 use crate::time::Timestamp;
 
@@ -68,7 +69,7 @@ impl AwaitVerdict {
     }
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
-    pub fn abandon(self, now: Timestamp) -> Box<Report> {
+    pub fn abandon(self, now: Timestamp) -> Ended {
         finish::abandoned(*self.exchange, now)
     }
 
@@ -84,6 +85,7 @@ impl AwaitVerdict {
             .chain(std::iter::repeat(Charged::Unavailable));
         let mut reports: Vec<LimitReport> = Vec::with_capacity(charges.len());
         for (charge, answer) in charges.iter().zip(answers) {
+            exchange.slots.extend(slot(charge, answer));
             let report = report(charge, answer);
             match reports
                 .last_mut()
@@ -120,6 +122,18 @@ impl AwaitVerdict {
     }
 }
 
+/// Returns the slot that was taken, if one was.
+fn slot(charge: &Charge, answer: Charged) -> Option<Slot> {
+    let Charged::Verdict(Verdict { period_end, .. }) = answer else {
+        return None;
+    };
+    let taken = Slot {
+        charge: charge.clone(),
+        period_end,
+    };
+    (period_end != Timestamp::default()).then_some(taken)
+}
+
 fn report(charge: &Charge, answer: Charged) -> LimitReport {
     let limit = &charge.limit;
     let (outcome, verdict) = match answer {
@@ -132,6 +146,7 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
                 remaining: 0,
                 reset: 0,
                 retry_after: 0,
+                period_end: Timestamp::default(),
             };
             match limit.on_store_error {
                 OnStoreError::Deny if !limit.dry_run => (LimitOutcome::UnavailableDenied, nothing),
@@ -143,6 +158,11 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
     };
     LimitReport {
         name: Arc::clone(&limit.name),
+        kind: match limit.rule {
+            Rule::Rate(_) => LimitKind::Rate,
+            Rule::Budget(_) => LimitKind::Budget,
+            Rule::Slots(_) => LimitKind::Concurrency,
+        },
         outcome,
         dry_run: limit.dry_run,
         remaining: verdict.remaining,

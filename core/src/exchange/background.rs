@@ -35,6 +35,7 @@ impl Background {
             request,
             report,
             call: None,
+            slots: Vec::new(),
         });
         Self { exchange, caching }
     }

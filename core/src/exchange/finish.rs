@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, Version, header};
 
 use super::fill::FillKind;
-use super::hold::BodySeen;
+use super::hold::{BodySeen, Ended};
 use super::reply::{Draft, Refused, Reply, Source};
 use super::state::Exchange;
 use super::step::Step;
@@ -48,16 +48,19 @@ pub(super) fn refuse_unrouted(mut report: Box<Report>, refusal: Refusal, now: Ti
     report.refusal = Some(refusal);
     report.note_reply(now);
     let source = body_for(&report.method, body);
-    Draft::new(head, source).reply(report, None)
+    Draft::new(head, source).reply(report, None, Vec::new())
 }
 
 /// Ends an exchange that nobody waits for any more.
-pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Box<Report> {
+pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Ended {
     let mut report = exchange.report;
     report.refusal = Some(Refusal::Abandoned);
     report.status = Refusal::Abandoned.status().as_u16();
     report.note_end(BodyEnd::Unwanted, Some(0), now);
-    report
+    Ended {
+        report,
+        slots: exchange.slots.into(),
+    }
 }
 
 pub(super) fn body_for(method: &Method, body: Vec<u8>) -> Source {
@@ -75,6 +78,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
         read_as,
         mut report,
         call,
+        slots,
         ..
     } = *exchange;
     let headers = &mut draft.head.headers;
@@ -103,7 +107,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
     }
     report.note_reply(now);
     let reads_body = reads_body(&draft);
-    let mut reply = Box::new(draft.reply(report, call));
+    let mut reply = Box::new(draft.reply(report, call, slots));
     if !reads_body {
         reply
             .hold

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::{Method, StatusCode, header, response};
 
 use crate::breaker::{BreakerPolicy, Permit};
+use crate::limit::Slot;
 use crate::message::syntax;
 use crate::node::Node;
 use crate::report::{AttemptOutcome, BodyEnd, Report};
@@ -30,6 +31,18 @@ pub struct Hold {
     call: Option<Box<Call>>,
     /// Bytes that the reply announces, if its body is the origin's.
     reply_announces: Option<u64>,
+    /// What limits get back.
+    slots: Box<[Slot]>,
+}
+
+/// An exchange that has ended, with its bodies.
+#[derive(Debug)]
+#[must_use = "the report is to be recorded, and slots are to be given back"]
+pub struct Ended {
+    /// Every decision and its reason. It is complete.
+    pub report: Box<Report>,
+    /// What the shell gives back to whoever counts.
+    pub slots: Box<[Slot]>,
 }
 
 /// The call of an origin whose body is still to come.
@@ -79,11 +92,12 @@ impl BodySeen {
 }
 
 impl Hold {
-    pub(super) fn new(report: Box<Report>, call: Option<Call>) -> Self {
+    pub(super) fn new(report: Box<Report>, call: Option<Call>, slots: Vec<Slot>) -> Self {
         Self {
             report,
             call: call.map(Box::new),
             reply_announces: None,
+            slots: slots.into(),
         }
     }
 
@@ -121,15 +135,21 @@ impl Hold {
     }
 
     /// Completes the report: the reply's body has ended, after so many bytes if the shell knows.
-    pub fn end(mut self, end: BodyEnd, bytes: Option<u64>, now: Timestamp) -> Box<Report> {
+    pub fn end(mut self, end: BodyEnd, bytes: Option<u64>, now: Timestamp) -> Ended {
         let end = unless_short(end, bytes, self.reply_announces);
         self.report.note_end(end, bytes, now);
-        self.report
+        self.unseen()
     }
 
-    /// Returns the report of a reply of whose body the shell sees nothing.
-    pub fn unseen(self) -> Box<Report> {
-        self.report
+    /// Ends a reply of whose body the shell sees nothing.
+    pub fn unseen(self) -> Ended {
+        let Self { report, slots, .. } = self;
+        Ended { report, slots }
+    }
+
+    /// Returns whether limits get something back at the end, so that it is worth to wait for it.
+    pub fn has_slots(&self) -> bool {
+        !self.slots.is_empty()
     }
 }
 

@@ -10,6 +10,7 @@ use super::fill::Fill;
 use super::hold::{Call, Hold};
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored};
+use crate::limit::Slot;
 use crate::problem::Refusal;
 use crate::purge::Purge;
 use crate::report::Report;
@@ -92,7 +93,12 @@ impl Draft {
         }
     }
 
-    pub(super) fn reply(self, mut report: Box<Report>, call: Option<Call>) -> Reply {
+    pub(super) fn reply(
+        self,
+        mut report: Box<Report>,
+        call: Option<Call>,
+        slots: Vec<Slot>,
+    ) -> Reply {
         let Self {
             head,
             source,
@@ -102,7 +108,7 @@ impl Draft {
             background,
         } = self;
         report.status = head.status.as_u16();
-        let mut hold = Hold::new(report, call);
+        let mut hold = Hold::new(report, call, slots);
         if source == Source::Origin {
             hold.replies_with_origin();
         }

@@ -5,6 +5,7 @@ use http::{StatusCode, header, response};
 
 use super::attempt::{Answer, Failure, FailureKind};
 use super::fetching::Fetching;
+use super::hold::Ended;
 use super::state::{Answered, Exchange};
 use super::step::{AwaitResponse, Step};
 use super::under_way::{Attempts, UnderWay};
@@ -13,7 +14,7 @@ use crate::cache::{CacheKey, date};
 use crate::message::framing::Unreadable;
 use crate::message::{framing, syntax};
 use crate::problem::Refusal;
-use crate::report::{AttemptOutcome, Report};
+use crate::report::AttemptOutcome;
 use crate::retry::RetryCause;
 use crate::time::{Millis, Timestamp};
 
@@ -85,7 +86,7 @@ impl AwaitResponse {
     }
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
-    pub fn abandon(self, now: Timestamp) -> Box<Report> {
+    pub fn abandon(self, now: Timestamp) -> Ended {
         let mut exchange = self.fetching.exchange;
         give_up(
             self.under_way,

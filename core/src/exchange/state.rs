@@ -8,6 +8,7 @@ use http::{StatusCode, response};
 use super::hold::Call;
 use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
+use crate::limit::Slot;
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
@@ -28,6 +29,8 @@ pub(crate) struct Exchange {
     pub(crate) report: Box<Report>,
     /// Of the origin whose response is being answered with.
     pub(crate) call: Option<Call>,
+    /// What limits get back when the exchange has ended.
+    pub(crate) slots: Vec<Slot>,
 }
 
 /// What the stages share when the route caches and nothing bypasses the store.

@@ -1,8 +1,8 @@
 //! An exchange waits: for another one's fetch, or for the time to try an origin again.
 
+use super::hold::Ended;
 use super::step::{AwaitEvent, Event, Step, Then};
 use super::{fetch, finish};
-use crate::report::Report;
 use crate::time::Timestamp;
 
 impl AwaitEvent {
@@ -29,7 +29,7 @@ impl AwaitEvent {
     }
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
-    pub fn abandon(self, now: Timestamp) -> Box<Report> {
+    pub fn abandon(self, now: Timestamp) -> Ended {
         let exchange = match self.then {
             Then::LookUp(lookup) => lookup.exchange,
             Then::TryAgain(fetching) => fetching.exchange,

@@ -183,8 +183,8 @@ impl Zone {
     /// Returns a window of an hour or less. Where clocks are changed by a part of it, it is cut.
     fn short(&self, moment: u64, length: u64) -> (u64, u64) {
         let (position, offset) = self.offset(moment);
-        let begun = self.local(moment) % length;
-        let begin = moment.saturating_sub(begun);
+        let passed = self.local(moment) % length;
+        let begin = moment.saturating_sub(passed);
         let end = begin.saturating_add(length);
         let until = self.offsets.get(position + 1).map(|next| next.from);
         (begin.max(offset.from), end.min(until.unwrap_or(u64::MAX)))

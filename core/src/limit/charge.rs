@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::definition::{Limit, OnStoreError};
 use super::key::CounterKey;
 use super::quota::Verdict;
+use crate::time::Timestamp;
 
 /// One limit to charge for one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,15 @@ pub enum Charged {
     Verdict(Verdict),
     /// The counter could not be reached.
     Unavailable,
+}
+
+/// A slot that a request has taken. Whoever counts gets it back when the request has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// What it was charged.
+    pub charge: Charge,
+    /// The end of the period in which it was taken.
+    pub period_end: Timestamp,
 }
 
 impl Charge {

@@ -81,6 +81,7 @@ fn verdict(quota: &Quota, tat: u64, retry_after: u64, now: Timestamp) -> Verdict
         remaining: horizon(quota, now).saturating_sub(tat) / interval(quota),
         reset: tat.saturating_sub(now.as_nanos()).div_ceil(1_000_000),
         retry_after,
+        period_end: Timestamp::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How much of something is allowed, and what is left of it.
 
 use crate::packed::packed_struct;
-use crate::time::Millis;
+use crate::time::{Millis, Timestamp};
 
 /// An amount a period, and how much of it may be used at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,4 +31,7 @@ pub struct Verdict {
     pub reset: Millis,
     /// Until the cost would be available; 0 when allowed.
     pub retry_after: Millis,
+    /// Of a slot that was taken: the end of the period in which it was, which is told when it is
+    /// given back. Else 0.
+    pub period_end: Timestamp,
 }

@@ -3,6 +3,7 @@
 use super::calendar::{Calendar, Unit};
 use super::gcra::{self, Tat};
 use super::quota::{Quota, Verdict};
+use super::slots;
 use super::state::State;
 use super::window::Window;
 use crate::packed::{packed_enum, packed_struct};
@@ -15,9 +16,27 @@ pub enum Rule {
     Rate(Quota),
     /// A budget: what is used is gone until the window ends.
     Budget(Budget),
+    /// Slots: what is used comes back when the request has ended.
+    Slots(Slots),
 }
 
-packed_enum!(Rule { 0 = Rate(quota), 1 = Budget(budget) });
+packed_enum!(Rule {
+    0 = Rate(quota),
+    1 = Budget(budget),
+    2 = Slots(slots),
+});
+
+/// How much may be under way at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// So much; at least 1.
+    pub amount: u64,
+    /// How long a slot may be held; one that is not given back expires after twice that at the
+    /// latest. At least a second.
+    pub held_max: Millis,
+}
+
+packed_struct!(Slots { amount, held_max });
 
 /// An amount for each window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +74,8 @@ pub enum Terms {
     Rate(Quota),
     /// Of a budget.
     Window(Window),
+    /// Of slots: the period in which they are taken.
+    Slots(Window),
 }
 
 impl Rule {
@@ -63,6 +84,7 @@ impl Rule {
         match self {
             Self::Rate(quota) => Terms::Rate(*quota),
             Self::Budget(budget) => Terms::Window(budget.window(now)),
+            Self::Slots(slots) => Terms::Slots(fixed(slots.amount, slots.held_max, true, now)),
         }
     }
 
@@ -71,6 +93,7 @@ impl Rule {
         match self {
             Self::Rate(quota) => quota.amount,
             Self::Budget(budget) => budget.amount,
+            Self::Slots(slots) => slots.amount,
         }
     }
 
@@ -82,6 +105,8 @@ impl Rule {
                 Windows::Fixed(length) | Windows::Sliding(length) => *length,
                 Windows::Calendar(calendar) => calendar.unit.usual_length(),
             },
+            // What comes back with each request is used up and free again many times a second.
+            Self::Slots(_) => 1000,
         }
     }
 
@@ -103,27 +128,35 @@ impl Rule {
 impl Budget {
     fn window(&self, now: Timestamp) -> Window {
         let amount = self.amount;
-        let (begin, end, next_end, slides) = match &self.windows {
-            Windows::Fixed(length) | Windows::Sliding(length) => {
-                let length = (*length).max(1);
-                let begin = now.as_millis() / length * length;
-                let end = begin.saturating_add(length);
-                let slides = matches!(self.windows, Windows::Sliding(_));
-                (begin, end, end.saturating_add(length), slides)
-            }
+        match &self.windows {
+            Windows::Fixed(length) => fixed(amount, *length, false, now),
+            Windows::Sliding(length) => fixed(amount, *length, true, now),
             Windows::Calendar(calendar) => {
                 let (begin, end) = calendar.window(now.as_millis());
                 let (_, next_end) = calendar.window(end);
-                (begin, end, next_end, false)
+                Window {
+                    amount,
+                    begin,
+                    end,
+                    next_end,
+                    slides: false,
+                }
             }
-        };
-        Window {
-            amount,
-            begin,
-            end,
-            next_end,
-            slides,
         }
+    }
+}
+
+/// Returns the window of this length that holds a moment; the first began with the Unix epoch.
+fn fixed(amount: u64, length: Millis, slides: bool, now: Timestamp) -> Window {
+    let length = length.max(1);
+    let begin = now.as_millis() / length * length;
+    let end = begin.saturating_add(length);
+    Window {
+        amount,
+        begin,
+        end,
+        next_end: end.saturating_add(length),
+        slides,
     }
 }
 
@@ -134,6 +167,7 @@ impl Terms {
         match self {
             Self::Rate(quota) => gcra::peek(quota, state.map(Tat::from), cost, now),
             Self::Window(window) => window.peek(state, cost, now),
+            Self::Slots(window) => slots::peek(window, state, cost),
         }
     }
 
@@ -145,6 +179,7 @@ impl Terms {
                 (tat.into(), verdict)
             }
             Self::Window(window) => window.charge(state, cost, now),
+            Self::Slots(window) => slots::charge(window, state, cost),
         }
     }
 
@@ -155,7 +190,7 @@ impl Terms {
                 let tat = state.map_or(Tat(0), Tat::from);
                 gcra::refund(quota, tat, cost, now).into()
             }
-            Self::Window(window) => window.refund(state, cost),
+            Self::Window(window) | Self::Slots(window) => window.refund(state, cost),
         }
     }
 
@@ -164,7 +199,17 @@ impl Terms {
     pub fn clamped(&self, state: Option<State>, now: Timestamp) -> Option<State> {
         match self {
             Self::Rate(quota) => gcra::clamped(quota, state.map(Tat::from), now).map(State::from),
-            Self::Window(window) => state.map(|state| window.clamped(state)),
+            Self::Window(window) | Self::Slots(window) => state.map(|state| window.clamped(state)),
+        }
+    }
+
+    /// Gives back slots that were taken in the period that ends then. Nothing else comes back.
+    pub fn release(&self, state: Option<State>, cost: u64, period_end: Timestamp) -> Option<State> {
+        match self {
+            Self::Rate(_) | Self::Window(_) => state,
+            Self::Slots(window) => {
+                Some(slots::release(window, state, cost, period_end.as_millis()))
+            }
         }
     }
 }

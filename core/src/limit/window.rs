@@ -26,11 +26,11 @@ pub struct Window {
 
 /// What was used, and in which window.
 #[derive(Debug, Clone, Copy)]
-struct Used {
-    begin: u64,
-    end: u64,
-    used: u64,
-    before: u64,
+pub(super) struct Used {
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    pub(super) used: u64,
+    pub(super) before: u64,
 }
 
 impl Window {
@@ -74,7 +74,7 @@ impl Window {
     /// Says what of a state counts. One of the next window is that of somebody whose clock is ahead:
     /// time does not go back within a counter, so that counts as if that window had begun. One of a
     /// later window is that of a clock which was wrong.
-    fn place(&self, state: Option<State>) -> Used {
+    pub(super) fn place(&self, state: Option<State>) -> Used {
         let nothing = Used {
             begin: self.begin,
             end: self.end,
@@ -119,7 +119,7 @@ impl Window {
         }
     }
 
-    fn state(&self, used: Used) -> State {
+    pub(super) fn state(&self, used: Used) -> State {
         let length = if self.slides {
             used.end.saturating_sub(used.begin)
         } else {
@@ -187,20 +187,23 @@ impl Window {
             remaining: self.amount.saturating_sub(Self::counted(used, now)),
             reset,
             retry_after,
+            period_end: Timestamp::default(),
         }
     }
 }
 
-/// Returns how much of an amount lies in the last so much of a length, rounded up.
+/// Returns how much of an amount lies in the last so much of a length, rounded up. Amounts of a
+/// policy and the milliseconds of a week fit into one number together.
 fn share(amount: u64, left: u64, length: u64) -> u64 {
-    let product = u128::from(amount) * u128::from(left.min(length));
-    u64::try_from(product.div_ceil(u128::from(length))).unwrap_or(u64::MAX)
+    amount
+        .saturating_mul(left.min(length))
+        .div_ceil(length)
+        .min(amount)
 }
 
 /// Returns the most of a length in which no more than `free` of an amount lies.
 fn reach(free: u64, amount: u64, length: u64) -> u64 {
-    let reach = u128::from(free) * u128::from(length) / u128::from(amount.max(1));
-    u64::try_from(reach).unwrap_or(u64::MAX).min(length)
+    (free.saturating_mul(length) / amount.max(1)).min(length)
 }
 
 #[cfg(test)]

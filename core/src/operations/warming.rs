@@ -159,7 +159,7 @@ mod tests {
         Report {
             cache,
             refusal,
-            ..*reply.hold.unseen()
+            ..*reply.hold.unseen().report
         }
     }
 

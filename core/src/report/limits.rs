@@ -13,6 +13,8 @@ use crate::time::Millis;
 pub struct LimitReport {
     /// Name in the policy.
     pub name: Arc<str>,
+    /// What kind of limit it is.
+    pub kind: LimitKind,
     /// What it decided.
     pub outcome: LimitOutcome,
     /// Whether the limit only reports.
@@ -20,9 +22,9 @@ pub struct LimitReport {
     pub dry_run: bool,
     /// What may still be used at once.
     pub remaining: u64,
-    /// Until the whole burst is available again.
+    /// Until all of it is available again; 0 for slots, of which nobody knows.
     pub reset_ms: Millis,
-    /// Until the request would be allowed; 0 when it was.
+    /// Until the request would be allowed, or is worth to be tried again; 0 when it was.
     pub retry_after_ms: Millis,
 }
 
@@ -43,6 +45,19 @@ impl LimitReport {
             self.retry_after_ms,
         )
     }
+}
+
+/// What kind of limit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitKind {
+    /// What is used comes back bit by bit.
+    Rate,
+    /// What is used is gone until the window ends.
+    Budget,
+    /// What is used comes back when the request has ended.
+    Concurrency,
 }
 
 /// What a limit decided.

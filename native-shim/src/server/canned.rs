@@ -26,8 +26,8 @@ pub(super) fn refuse(activity: &Activity, refusal: Refusal) -> Bytes {
         Source::Empty | Source::Stored(_) | Source::Pieces(..) | Source::Origin => Bytes::new(),
     };
     let length = Some(body.len() as u64);
-    let report = reply.hold.end(BodyEnd::Whole, length, node.now());
-    node.record(&report);
+    let ended = reply.hold.end(BodyEnd::Whole, length, node.now());
+    node.end(ended);
     write(&reply.head, &body)
 }
 

@@ -1,4 +1,4 @@
-//! `[limits]`: rates and budgets.
+//! `[limits]`: rates, budgets and concurrency.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::limit::calendar::{Calendar, Unit, Zone};
-use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Windows};
+use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Slots, Windows};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
@@ -18,10 +18,11 @@ use crate::policy::{units, zones};
 #[serde(deny_unknown_fields)]
 pub struct RawLimit {
     /// Amount and period: "10/sec", "1000/min", "5000/hour", "100000/day", "500000/week",
-    /// "2000000/month".
+    /// "2000000/month". Of concurrency an amount alone: "20".
     pub quota: String,
     /// "rate": what is used comes back bit by bit, at the quota's pace. "budget": what is used is
-    /// gone until the window ends, however fast it was used. Default: "rate".
+    /// gone until the window ends, however fast it was used. "concurrency": how many requests may be
+    /// under way at once; what is used comes back when the reply's body has ended. Default: "rate".
     #[serde(default)]
     pub kind: RawKind,
     /// Of a rate: most that may be used at once. Default: the quota's amount.
@@ -36,6 +37,11 @@ pub struct RawLimit {
     /// Of a budget by the calendar: the time zone, such as "Europe/Berlin". Default: "UTC".
     #[serde(default)]
     pub zone: Option<String>,
+    /// Of concurrency: how long a request may be under way. What it holds is free again after so
+    /// long, or twice that at the latest, if nobody tells that it has ended: a node may have died.
+    /// Longer than any request takes. Default: 10m.
+    #[serde(default)]
+    pub held_max: Option<String>,
     /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56",
     /// "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user", "workspace".
     /// An empty list is one count for all. Spellings that applications take for the same are one
@@ -73,6 +79,8 @@ pub enum RawKind {
     Rate,
     /// What is used is gone until the window ends.
     Budget,
+    /// What is used comes back when the request has ended.
+    Concurrency,
 }
 
 /// When the windows of a budget begin.
@@ -136,20 +144,17 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         c.wrong(&at, message);
     }
     let key = c.key_parts(&at.key("key"), &raw.key);
-    let (amount, unit) = match units::quota(&raw.quota) {
-        Ok(quota) => quota,
+    let rule = match rule(c, &at, raw) {
+        Ok(rule) => rule,
         Err(message) => {
             c.wrong(&at.key("quota"), message);
             return None;
         }
     };
-    let rule = match raw.kind {
-        RawKind::Rate => rate(c, &at, raw, amount, unit),
-        RawKind::Budget => budget(c, &at, raw, amount, unit),
-    };
     let most = match &rule {
         Rule::Rate(quota) => ("burst", quota.burst),
         Rule::Budget(budget) => ("quota", budget.amount),
+        Rule::Slots(slots) => ("quota", slots.amount),
     };
     let cost = raw.cost.unwrap_or(1);
     if most.1 > 0 && (cost == 0 || cost > most.1) {
@@ -182,14 +187,53 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
     })
 }
 
+/// Reads what a limit allows; an error is about its quota.
+fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, String> {
+    if raw.kind != RawKind::Budget {
+        let message = "only a budget has windows: write kind = \"budget\" too, or leave this out";
+        if raw.window.is_some() {
+            c.wrong(&at.key("window"), message);
+        }
+        if raw.zone.is_some() {
+            c.wrong(&at.key("zone"), message);
+        }
+    }
+    if raw.kind != RawKind::Rate && raw.burst.is_some() {
+        let message = "all of it may be used at once: only a rate has a burst; leave this out";
+        c.wrong(&at.key("burst"), message);
+    }
+    if raw.kind != RawKind::Concurrency && raw.held_max.is_some() {
+        let message =
+            "only concurrency is held: write kind = \"concurrency\" too, or leave this out";
+        c.wrong(&at.key("held_max"), message);
+    }
+    if raw.kind == RawKind::Concurrency {
+        return slots(c, at, raw);
+    }
+    let (amount, unit) = units::quota(&raw.quota)?;
+    Ok(if raw.kind == RawKind::Budget {
+        budget(c, at, raw, amount, unit)
+    } else {
+        rate(c, at, raw, amount, unit)
+    })
+}
+
+fn slots(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, String> {
+    let held_max = c.duration(&at.key("held_max"), raw.held_max.as_ref(), 600_000);
+    if held_max < 1000 {
+        c.wrong(&at.key("held_max"), "a second at least, such as 10m");
+    }
+    let amount = raw.quota.trim().parse().unwrap_or(0);
+    if !(1..=1_000_000).contains(&amount) {
+        return Err(format!(
+            "`{}` is no number of requests that may be under way at once; write one from 1 to 1000000 alone, such as \"20\"",
+            raw.quota
+        ));
+    }
+    Ok(Rule::Slots(Slots { amount, held_max }))
+}
+
 fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: Unit) -> Rule {
-    let only_budget = "only a budget has windows: write kind = \"budget\" too, or leave this out";
-    if raw.window.is_some() {
-        c.wrong(&at.key("window"), only_budget);
-    }
-    if raw.zone.is_some() {
-        c.wrong(&at.key("zone"), only_budget);
-    }
     if unit == Unit::Month {
         c.wrong(&at.key("quota"), NO_LENGTH);
     }
@@ -208,12 +252,6 @@ fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: U
 const NO_LENGTH: &str = "months have no length in common: write kind = \"budget\" and window = \"calendar\" too, or an amount for each day or week";
 
 fn budget(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: Unit) -> Rule {
-    if raw.burst.is_some() {
-        c.wrong(
-            &at.key("burst"),
-            "a budget may be used up at once: only a rate has a burst; leave this out",
-        );
-    }
     let window = raw.window.unwrap_or_default();
     if window != RawWindow::Calendar && raw.zone.is_some() {
         c.wrong(

@@ -3,10 +3,10 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::limit::Limit;
+use crate::limit::{Limit, Rule};
 use crate::message::names;
 use crate::message::syntax::push_decimal;
-use crate::report::{LimitOutcome, LimitReport};
+use crate::report::{LimitKind, LimitOutcome, LimitReport};
 use crate::time::Millis;
 
 /// Writes `RateLimit-Policy` for a route's limits; dry runs are left out. Constant, so it is
@@ -23,10 +23,13 @@ pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue
 /// Writes what a limit allows. Months have no length in common, which is why none is told.
 fn member(limit: &Limit) -> String {
     let member = format!("\"{}\";q={}", limit.name, limit.rule.amount());
-    if limit.rule.is_monthly() {
-        return member;
+    match limit.rule {
+        Rule::Slots(_) => format!("{member};qu=\"concurrent-requests\""),
+        Rule::Rate(_) | Rule::Budget(_) if limit.rule.is_monthly() => member,
+        Rule::Rate(_) | Rule::Budget(_) => {
+            format!("{member};w={}", limit.rule.period() / 1000)
+        }
     }
-    format!("{member};w={}", limit.rule.period() / 1000)
 }
 
 /// Adds what the limits said to a reply. Of several limits the one with least remaining is told,
@@ -44,8 +47,11 @@ pub fn write(headers: &mut HeaderMap, policy: Option<&HeaderValue>, reports: &[L
     member.extend_from_slice(report.name.as_bytes());
     member.extend_from_slice(b"\";r=");
     push_decimal(&mut member, report.remaining);
-    member.extend_from_slice(b";t=");
-    push_decimal(&mut member, seconds_up(report.reset_ms));
+    // When slots will be free, nobody knows.
+    if report.kind != LimitKind::Concurrency {
+        member.extend_from_slice(b";t=");
+        push_decimal(&mut member, seconds_up(report.reset_ms));
+    }
     headers.insert(names::RATELIMIT_POLICY, policy.clone());
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(member)) {
         headers.insert(names::RATELIMIT, value);
