@@ -21,6 +21,7 @@ use http::{HeaderName, header};
 use sha2::{Digest, Sha256};
 
 use super::definition::{Absent, KeyPart, Limit};
+use super::rule::Rule;
 use crate::message::request::Request;
 use crate::message::{cookie, plain, query};
 use crate::parts::push_part;
@@ -75,6 +76,12 @@ pub(crate) enum Keys {
 pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     let mut start = Vec::with_capacity(64);
     push_part(&mut start, Some(limit.name.as_bytes()));
+    // A state says something else to another kind, so a limit that becomes one begins anew.
+    match limit.rule {
+        Rule::Rate(_) => {}
+        Rule::Budget(_) => push_part(&mut start, Some(b"budget")),
+        Rule::Slots(_) => push_part(&mut start, Some(b"concurrency")),
+    }
     let mut all = vec![start];
     let mut too_many = false;
     for part in &limit.key {
