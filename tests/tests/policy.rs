@@ -560,6 +560,11 @@ fn advice_of_an_error_leads_to_no_other_error() {
             with("[retry.r]\nattempts = 2\nhedge_after = \"1s\""),
         ),
         (
+            with("[retry.r]\nmethods = [\"PUT\"]\nhedge_after = \"1s\""),
+            "add GET",
+            with("[retry.r]\nmethods = [\"PUT\", \"GET\"]\nhedge_after = \"1s\""),
+        ),
+        (
             with("[retry.r]\nmethods = [\"get\"]"),
             "GET",
             with("[retry.r]\nmethods = [\"GET\"]"),

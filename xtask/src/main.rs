@@ -19,7 +19,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test          every check and every test, installing what they need
-  test STEP     those steps whose names contain STEP
+  test STEP     those steps whose names contain STEP; one that no name contains lists them
   build-worker  the release Worker in workers/build/dist/, with its sizes
   build-js      the npm package of core/js in core/js/pkg/
   schema        the JSON Schemas of the policy and the report in schema/

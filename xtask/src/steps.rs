@@ -16,6 +16,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Steps {
     /// Only steps whose names contain this are run.
     only: String,
+    /// The names of all steps that were passed, whether they ran or not.
+    names: Vec<String>,
     done: Vec<(String, Duration, Outcome)>,
 }
 
@@ -24,12 +26,14 @@ impl Steps {
     pub(crate) fn named(only: Option<&str>) -> Self {
         Self {
             only: only.unwrap_or_default().to_owned(),
+            names: Vec::new(),
             done: Vec::new(),
         }
     }
 
     /// Runs one step; its failure ends the whole run.
     pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Result<Outcome>) -> Result<()> {
+        self.names.push(name.to_owned());
         if !name.contains(&self.only) {
             return Ok(());
         }
@@ -46,6 +50,18 @@ impl Steps {
         println!("{}", line(name, took, &outcome));
         self.done.push((name.to_owned(), took, outcome));
         result
+    }
+
+    /// Fails if there is no step of the name that was wanted.
+    pub(crate) fn must_have_run(&self) -> Result<()> {
+        if self.done.is_empty() {
+            return Err(format!(
+                "no step has a name with `{}` in it; there are:\n  {}",
+                self.only,
+                self.names.join("\n  ")
+            ));
+        }
+        Ok(())
     }
 
     /// Says what ran, how long it took, and what did not run.

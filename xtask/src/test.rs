@@ -14,7 +14,7 @@ pub(crate) fn run(only: Option<&str>) -> Result<()> {
     let mut steps = Steps::named(only);
     let result = all(&mut steps);
     steps.summary();
-    result
+    result.and_then(|()| steps.must_have_run())
 }
 
 fn all(steps: &mut Steps) -> Result<()> {

@@ -37,6 +37,8 @@ pub(crate) fn build() -> Result<()> {
         "--minify",
         // Nothing disposes of an object of the module by `using`. Else no class could be left out.
         "--define:Symbol.dispose=undefined",
+        // wasm-bindgen names its snippets once for each block that imports from them.
+        "--log-override:duplicate-object-key=silent",
         "--log-level=warning",
     ]))?;
     fs::create_dir_all(&built).map_err(at(&built))?;

@@ -63,6 +63,9 @@ fn offset(from: i64, ahead: i32) -> Option<Offset> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use jiff::civil::Weekday;
     use jiff::{ToSpan, Unit as JiffUnit, Zoned, ZonedRound};
 
@@ -129,13 +132,13 @@ mod tests {
             let library = TimeZoneDatabase::bundled().get(name).unwrap();
             let ours = zone(name).unwrap();
             assert_eq!(&*ours.name, *name);
-            // The changes of clocks, the hours around them, and any moments.
+            // Changes of clocks, the hours around them, and any moments.
             let mut moments: Vec<u64> = Vec::new();
-            for offset in ours.offsets.iter().skip(1) {
+            for offset in ours.offsets.iter().skip(1).step_by(7) {
                 moments.extend((0..60).map(|n| offset.from + n * 3599 - 30 * 3600));
             }
             let (begin, end) = (1_704_067_200, 4_000_000_000);
-            for step in 0..2000 {
+            for step in 0..300 {
                 moments.push(begin + hash::draw(number as u64, step) % (end - begin));
             }
             for moment in moments {

@@ -31,9 +31,9 @@ pub struct RawRetry {
     /// origin, or at the same one if the pool has no other: the first usable answer counts, the
     /// other attempt is ended (`outrun` in the log and in the metrics). Choose what 95 or 99 of 100
     /// answers need less than: an origin that is slower is asked up to twice as often, and its
-    /// circuit takes each attempt that was outrun for a slow call. Only requests that change nothing
-    /// (GET, HEAD, OPTIONS, TRACE), if they have no body, and it is one of the `attempts`. Default:
-    /// none is made.
+    /// circuit takes each attempt that was outrun for a slow call. A pod reckons with a third open
+    /// file for each client then. Only requests of these `methods` that change nothing (GET, HEAD,
+    /// OPTIONS, TRACE), if they have no body, and it is one of the `attempts`. Default: none is made.
     pub hedge_after: Option<String>,
 }
 
@@ -77,6 +77,12 @@ fn retry(c: &mut Compiler<'_>, name: &str, raw: &RawRetry) -> RetryPolicy {
         c.wrong(
             &at.key("hedge_after"),
             "longer than nothing, or every request is sent twice",
+        );
+    }
+    if hedge_after.is_some() && !methods.iter().any(Method::is_safe) {
+        c.wrong(
+            &at.key("hedge_after"),
+            "only methods that change nothing are sent twice at a time, and `methods` names none: add GET, or leave this out",
         );
     }
     if hedge_after.is_some() && attempts == 1 {
