@@ -20,7 +20,7 @@ mod window;
 use crate::time::Timestamp;
 
 pub use charge::{Charge, Charged, Slot};
-pub use definition::{Absent, KeyPart, Limit, OnStoreError};
+pub use definition::{Absent, KeyPart, Limit, OnStoreError, ToldBy};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::State;
@@ -82,6 +82,7 @@ mod tests {
             cost: 1,
             dry_run,
             on_store_error: OnStoreError::Allow,
+            told_by: ToldBy::Ietf,
         };
         Charge {
             limit: Arc::new(limit),

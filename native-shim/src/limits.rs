@@ -271,7 +271,7 @@ impl Shard {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_core::limit::{Absent, Limit, OnStoreError, Quota, Rule};
+    use tidegate_core::limit::{Absent, Limit, OnStoreError, Quota, Rule, ToldBy};
 
     use super::*;
 
@@ -291,6 +291,7 @@ mod tests {
             cost: 1,
             dry_run: false,
             on_store_error,
+            told_by: ToldBy::Ietf,
         };
         Charge {
             limit: Arc::new(limit),

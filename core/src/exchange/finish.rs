@@ -92,10 +92,11 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
         );
     }
     if !report.limits.is_empty() {
-        let mut routes = [Some(&route), read_as.as_ref()].into_iter().flatten();
+        let routes = || [Some(&route), read_as.as_ref()].into_iter().flatten();
         rate_limit::write(
             headers,
-            routes.find_map(|route| route.rate_limit_policy.as_ref()),
+            routes().find_map(|route| route.rate_limit_policy.as_ref()),
+            &routes().flat_map(|route| &route.limits),
             &report.limits,
         );
     }

@@ -25,6 +25,8 @@ pub struct Limit {
     pub dry_run: bool,
     /// What happens when the counter cannot be reached.
     pub on_store_error: OnStoreError,
+    /// By which header fields clients are told of it.
+    pub told_by: ToldBy,
 }
 
 packed_struct!(Limit {
@@ -34,7 +36,28 @@ packed_struct!(Limit {
     absent,
     cost,
     dry_run,
-    on_store_error
+    on_store_error,
+    told_by
+});
+
+/// By which header fields clients are told of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToldBy {
+    /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11).
+    Ietf,
+    /// `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset`, as draft 03 had them.
+    Draft03,
+    /// The same with `X-` before them.
+    Legacy,
+    /// None. `Retry-After` is told all the same.
+    Nothing,
+}
+
+packed_enum!(ToldBy {
+    0 = Ietf,
+    1 = Draft03,
+    2 = Legacy,
+    3 = Nothing,
 });
 
 /// What a limit does without its counter.

@@ -235,7 +235,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::charge_all;
-    use super::super::definition::{Absent, OnStoreError};
+    use super::super::definition::{Absent, OnStoreError, ToldBy};
     use super::super::key::CounterKey;
     use super::super::quota::Quota;
     use super::super::rule::Rule;
@@ -257,6 +257,7 @@ mod tests {
             cost: 1,
             dry_run,
             on_store_error,
+            told_by: ToldBy::Ietf,
         };
         Charge {
             limit: Arc::new(limit),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::limit::calendar::{Calendar, Unit, Zone};
-use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Slots, Windows};
+use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Slots, ToldBy, Windows};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
@@ -67,6 +67,28 @@ pub struct RawLimit {
     /// What happens when the counter cannot be reached: "allow" or "deny". Default: "allow".
     #[serde(default)]
     pub on_store_error: Option<RawOnStoreError>,
+    /// By which header fields clients are told of the limit, where it is the one that refuses or
+    /// leaves least. "ietf": `RateLimit-Policy` and `RateLimit`. "draft03": `RateLimit-Limit`,
+    /// `RateLimit-Remaining` and `RateLimit-Reset`. "legacy": the same with `X-` before them; seconds
+    /// until the reset, too. "none": by none but Retry-After. Default: "ietf".
+    #[serde(default)]
+    pub headers: RawHeaders,
+}
+
+/// By which header fields clients are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawHeaders {
+    /// Those of draft-ietf-httpapi-ratelimit-headers-11.
+    #[default]
+    Ietf,
+    /// Those of its draft 03.
+    Draft03,
+    /// The same with `X-` before them.
+    Legacy,
+    /// None.
+    None,
 }
 
 /// What kind of limit it is.
@@ -183,6 +205,12 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         on_store_error: match raw.on_store_error {
             None | Some(RawOnStoreError::Allow) => OnStoreError::Allow,
             Some(RawOnStoreError::Deny) => OnStoreError::Deny,
+        },
+        told_by: match raw.headers {
+            RawHeaders::Ietf => ToldBy::Ietf,
+            RawHeaders::Draft03 => ToldBy::Draft03,
+            RawHeaders::Legacy => ToldBy::Legacy,
+            RawHeaders::None => ToldBy::Nothing,
         },
     })
 }
