@@ -79,6 +79,7 @@ mod tests {
             rule: Rule::Rate(quota),
             key: vec![],
             absent: Absent::Share,
+            methods: vec![],
             cost: 1,
             dry_run,
             on_store_error: OnStoreError::Allow,

@@ -288,6 +288,7 @@ mod tests {
             rule: Rule::Rate(quota),
             key: vec![],
             absent,
+            methods: vec![],
             cost: 1,
             dry_run: false,
             on_store_error,

@@ -499,6 +499,11 @@ fn advice_of_an_error_leads_to_no_other_error() {
             with("[limits.l]\nkind = \"concurrency\"\nheld_max = \"1m\"\nquota = \"5\"\nkey = []"),
         ),
         (
+            with("[limits.l]\nmethods = []\nquota = \"5/s\"\nkey = []"),
+            "leave this out",
+            with("[limits.l]\nmethods = [\"POST\"]\nquota = \"5/s\"\nkey = []"),
+        ),
+        (
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 0"),
             "burst goes from 1",
             with("[limits.l]\nquota = \"5/s\"\nkey = []\nburst = 1"),
@@ -679,7 +684,7 @@ fn every_limit_in_the_guide_is_valid() {
         names.extend(limits.map(|name| format!("\"{}\"", name.trim_end_matches(']'))));
         tables.push_str(table);
     }
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 10);
     let route = format!("limits = [{}]\n", names.join(", "));
     let text = format!("{VALID}{route}{tables}");
     if let Err(error) = Policy::parse("guide", &text) {

@@ -53,6 +53,9 @@ fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
 fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<CounterKey>, Refusal> {
+    if !limit.methods.is_empty() && !limit.methods.contains(&request.head.method) {
+        return Ok(Vec::new());
+    }
     match key::keys(limit, request, &route.name) {
         Keys::Of(keys) => Ok(keys),
         Keys::TooMany(keys) if limit.dry_run => Ok(keys),

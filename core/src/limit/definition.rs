@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, Method};
 
 use super::rule::Rule;
 
@@ -19,6 +19,8 @@ pub struct Limit {
     pub key: Vec<KeyPart>,
     /// What takes the place of a part of the key that a request does not have.
     pub absent: Absent,
+    /// The methods that it counts; all if there are none.
+    pub methods: Vec<Method>,
     /// What one request uses; at most what may be used at once.
     pub cost: u64,
     /// Whether the limit only reports.
@@ -34,6 +36,7 @@ packed_struct!(Limit {
     rule,
     key,
     absent,
+    methods,
     cost,
     dry_run,
     on_store_error,

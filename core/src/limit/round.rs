@@ -254,6 +254,7 @@ mod tests {
             }),
             key: vec![],
             absent: Absent::Share,
+            methods: vec![],
             cost: 1,
             dry_run,
             on_store_error,

@@ -58,6 +58,9 @@ pub struct RawLimit {
     /// limited. "refuse": such requests get 400. Default: "address".
     #[serde(default)]
     pub absent: RawAbsent,
+    /// The methods that it counts. Default: all.
+    #[serde(default)]
+    pub methods: Option<Vec<String>>,
     /// What one request uses. Default: 1.
     #[serde(default)]
     pub cost: Option<u64>,
@@ -199,6 +202,15 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
             RawAbsent::Share => Absent::Share,
             RawAbsent::Skip => Absent::Skip,
             RawAbsent::Refuse => Absent::Refuse,
+        },
+        methods: match &raw.methods {
+            None => Vec::new(),
+            Some(list) if list.is_empty() => {
+                let message = "a limit of no methods counts nothing: name some, or leave this out";
+                c.wrong(&at.key("methods"), message);
+                Vec::new()
+            }
+            Some(list) => c.methods(&at.key("methods"), list),
         },
         cost,
         dry_run: raw.dry_run,
