@@ -16,10 +16,11 @@ pub trait Counters: Debug + Send + Sync {
     /// Charges all limits of one request, or none if one refuses it. The answers are in the order
     /// of the charges; a missing one counts as unavailable.
     ///
-    /// Counters that live apart are charged as [`tidegate_core::limit::round::Round`] says.
+    /// Counters that live apart are charged as [`tidegate_core::limit::round::Round`] says. When the
+    /// future is dropped, what it has charged is not given back: slots of concurrency expire.
     fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging;
 
-    /// Gives back slots, as [`tidegate_core::limit::Terms::release`] says. Nobody waits for it.
+    /// Gives back slots, as [`tidegate_core::limit::Terms::refund`] says. Nobody waits for it.
     fn release(&self, slots: &[Slot], now: Timestamp);
 }
 

@@ -101,6 +101,18 @@ impl Drive {
         }
     }
 
+    /// Ends an exchange that nobody has begun to drive: whoever was to do so does not want its answer.
+    pub(crate) fn abandon(self, node: &Node) {
+        let now = node.now();
+        node.end(match self.step {
+            Step::Charge(next) => next.abandon(now),
+            Step::Fetch(_, next) | Step::Await(next) => next.abandon(now),
+            Step::Wait(next) => next.abandon(now),
+            // These are not left to others to drive.
+            Step::Lookup(_) | Step::Finish(_) => return,
+        });
+    }
+
     /// Waits for counters, if they answer later.
     async fn charged(mut self: Box<Self>, node: &Arc<Node>) -> Box<Self> {
         let Some(later) = self.charging.take() else {

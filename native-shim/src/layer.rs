@@ -20,6 +20,7 @@ use bytes::Bytes;
 use http::uri::Scheme as UriScheme;
 use http::{Extensions, HeaderValue, Request, Response, Uri, header};
 use http_body::Body as HttpBody;
+use scopeguard::{ScopeGuard, guard};
 use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -185,7 +186,12 @@ where
             Ok(response) => Box::pin(std::future::ready(Ok(response))),
             Err(drive) => {
                 let node = Arc::clone(&self.node);
-                Box::pin(async move { Ok(drive.run(&node, &inner, body).await) })
+                // A future may be dropped before it is polled for the first time.
+                let begun = guard((drive, node), |(drive, node)| drive.abandon(&node));
+                Box::pin(async move {
+                    let (drive, node) = ScopeGuard::into_inner(begun);
+                    Ok(drive.run(&node, &inner, body).await)
+                })
             }
         }
     }

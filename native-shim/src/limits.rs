@@ -105,8 +105,8 @@ impl Limits {
             let terms = charge.limit.rule.terms(now);
             // One that was forgotten has nothing to get back.
             if let Some(known) = shard.find(&charge.key, hash) {
-                let released = terms.release(Some(known.state), charge.limit.cost, *period_end);
-                known.state = released.unwrap_or(known.state);
+                let cost = charge.limit.cost;
+                known.state = terms.refund(Some(known.state), cost, *period_end, now);
             }
         }
     }

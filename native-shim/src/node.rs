@@ -28,7 +28,7 @@ pub struct Node {
     engine: ArcSwap<Engine>,
     /// Stored responses.
     pub store: Store,
-    /// Counters of rate limits in this process.
+    /// Counters of limits in this process.
     pub limits: Limits,
     /// Counters that are asked instead.
     counters: Option<Arc<dyn Counters>>,

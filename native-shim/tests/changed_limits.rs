@@ -100,6 +100,7 @@ async fn nobody_waits_longer_than_the_new_limit_says() {
         ("quota = \"1/day\"", 86_400),
         ("quota = \"1/sec\"", 1),
         ("kind = \"budget\"\nquota = \"1/min\"", 60),
+        ("kind = \"budget\"\nquota = \"1/hour\"", 3600),
         ("kind = \"budget\"\nquota = \"1/day\"", 86_400),
         (
             "kind = \"budget\"\nwindow = \"sliding\"\nquota = \"1/hour\"",
@@ -127,11 +128,29 @@ async fn nobody_waits_longer_than_the_new_limit_says() {
     }
 }
 
+/// Nodes may follow both of two policies for a while, and share a counter: neither may take the
+/// other's windows for its own.
 #[tokio::test]
-async fn another_kind_begins_anew() {
-    let changing = Changing::start("kind = \"budget\"\nquota = \"1/day\"");
-    changing.use_up(1).await;
-    changing.change("quota = \"2/day\"");
-    changing.use_up(2).await;
-    assert!(changing.ask().await.is_some());
+async fn other_windows_count_for_themselves_also_in_turn() {
+    let budget = "kind = \"budget\"\nquota = ";
+    let limits = [
+        "quota = \"3/day\"".to_owned(),
+        format!("{budget}\"3/day\""),
+        format!("{budget}\"3/hour\""),
+        format!("{budget}\"3/day\"\nwindow = \"sliding\""),
+        format!("{budget}\"3/day\"\nwindow = \"calendar\""),
+        format!("{budget}\"3/day\"\nwindow = \"calendar\"\nzone = \"Asia/Tokyo\""),
+    ];
+    for (number, one) in limits.iter().enumerate() {
+        for other in limits.iter().skip(number + 1) {
+            let changing = Changing::start(one);
+            for turn in 0..5 {
+                for limit in [one, other] {
+                    changing.change(limit);
+                    let is_refused = changing.ask().await.is_some();
+                    assert_eq!(is_refused, turn >= 3, "{one} and {other}, {turn}");
+                }
+            }
+        }
+    }
 }

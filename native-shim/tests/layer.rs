@@ -24,7 +24,7 @@ use http_body_util::BodyExt;
 use tidegate::{Node, TidegateLayer};
 use tidegate_core::Policy;
 use tokio::time::{Sleep, sleep};
-use tower::ServiceExt;
+use tower::{Layer, Service, ServiceExt};
 
 const POLICY: &str = r#"
 [origins.app]
@@ -249,4 +249,29 @@ async fn a_layer_of_its_own_gathers_no_access_log() {
         lines.ends_with(b"}\n"),
         "whoever makes the node flushes its log"
     );
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_before_it_is_polled_holds_nothing_and_is_recorded() {
+    let policy = "[origins.app]\nurl = \"http://app.internal\"\n[pools.app]\norigins = [\"app\"]\n\
+                  [limits.one]\nkind = \"concurrency\"\nquota = \"1\"\nkey = []\n\
+                  [server]\naccess_log = \"json\"\n\
+                  [[routes]]\npool = \"app\"\nlimits = [\"one\"]\n";
+    let node = Arc::new(Node::with_random_seed(Policy::parse("p", policy).unwrap()));
+    let hello = tower::service_fn(|_| async {
+        Ok::<_, Infallible>(http::Response::new(Body::from("hello")))
+    });
+    let mut service = TidegateLayer::of(Arc::clone(&node)).layer(hello);
+    let request = || {
+        let request = Request::get("/").header("host", "a.example");
+        request.body(Body::empty()).unwrap()
+    };
+    drop(service.call(request()));
+    let response = service.oneshot(request()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    drop(response);
+    let mut log = Vec::new();
+    node.access_log.flush(&mut log);
+    let log = String::from_utf8(log).unwrap();
+    assert_eq!(log.lines().count(), 2, "{log}");
 }

@@ -227,8 +227,8 @@ impl Simulator {
             let key = charge.key.as_bytes().to_vec();
             let terms = charge.limit.rule.terms(self.now);
             let state = self.counters.get(&key).copied();
-            let released = terms.release(state, charge.limit.cost, period_end);
-            self.counters.extend(released.map(|state| (key, state)));
+            let state = terms.refund(state, charge.limit.cost, period_end, self.now);
+            self.counters.insert(key, state);
         }
         ended.report
     }

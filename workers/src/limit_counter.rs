@@ -21,26 +21,17 @@ use crate::{clock, tasks};
 /// charge.
 const KEPT_FOR: Millis = 60_000;
 
-/// What a counter does.
-#[derive(Clone, Copy)]
-pub(crate) enum Asked {
-    /// What a round of charges asks.
-    Act(Act),
-    /// Takes back a slot that was taken in the period which ends then.
-    Release(Timestamp),
-}
-
 /// What a counter is asked. Its text is words between spaces: the act, the kind of limit, and
 /// numbers.
 pub(crate) struct Ask {
-    act: Asked,
+    act: Act,
     terms: Terms,
     cost: u64,
     now: Timestamp,
 }
 
 impl Ask {
-    pub(crate) fn new(act: Asked, charge: &Charge, now: Timestamp) -> Self {
+    pub(crate) fn new(act: Act, charge: &Charge, now: Timestamp) -> Self {
         Self {
             act,
             terms: charge.limit.rule.terms(now),
@@ -52,10 +43,9 @@ impl Ask {
     /// Writes it as text.
     pub(crate) fn write(&self) -> String {
         let (act, period_end) = match self.act {
-            Asked::Act(Act::Peek) => ("peek", 0),
-            Asked::Act(Act::Charge) => ("charge", 0),
-            Asked::Act(Act::Refund) => ("refund", 0),
-            Asked::Release(period_end) => ("release", period_end.as_millis()),
+            Act::Peek => ("peek", 0),
+            Act::Charge => ("charge", 0),
+            Act::Refund(period_end) => ("refund", period_end.as_millis()),
         };
         let (kind, terms) = match self.terms {
             Terms::Rate(Quota {
@@ -77,10 +67,9 @@ impl Ask {
         let (kind, numbers) = rest.split_once(' ')?;
         let [period_end, cost, now, terms @ ..] = read_numbers::<8>(numbers)?;
         let act = match act {
-            "peek" => Asked::Act(Act::Peek),
-            "charge" => Asked::Act(Act::Charge),
-            "refund" => Asked::Act(Act::Refund),
-            "release" => Asked::Release(Timestamp::from_millis(period_end)),
+            "peek" => Act::Peek,
+            "charge" => Act::Charge,
+            "refund" => Act::Refund(Timestamp::from_millis(period_end)),
             _ => return None,
         };
         let terms = match kind {
@@ -99,13 +88,7 @@ impl Ask {
 
     /// Does what is asked, on the state.
     fn act(&self, state: Option<State>) -> (Option<State>, Answer) {
-        match self.act {
-            Asked::Act(act) => round::act(act, &self.terms, self.cost, state, self.now),
-            Asked::Release(period_end) => {
-                let state = self.terms.release(state, self.cost, period_end);
-                round::act(Act::Peek, &self.terms, self.cost, state, self.now)
-            }
-        }
+        round::act(self.act, &self.terms, self.cost, state, self.now)
     }
 }
 

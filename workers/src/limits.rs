@@ -1,12 +1,12 @@
 //! Limits are charged: one Durable Object counts one key, with the core's own function.
 
 use futures_util::future::join_all;
-use tidegate_core::limit::round::{self, Answer, Round};
+use tidegate_core::limit::round::{self, Act, Answer, Round};
 use tidegate_core::limit::{Charge, Charged, Slot};
 use tidegate_core::{Millis, Timestamp};
 use worker::Env;
 
-use crate::limit_counter::{self, Ask, Asked};
+use crate::limit_counter::{self, Ask};
 use crate::objects;
 use crate::store::entry::hex;
 
@@ -31,7 +31,7 @@ pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec
 /// Gives back slots. One that cannot be given back expires.
 pub(crate) async fn release(env: &Env, slots: &[Slot], now: Timestamp) {
     let released = slots.iter().map(|slot| async move {
-        let act = Asked::Release(slot.period_end);
+        let act = Act::Refund(slot.period_end);
         if let Err(error) = request(env, &slot.charge, act, now).await {
             let name = &slot.charge.limit.name;
             worker::console_error!("a slot of {name} is not given back: {error}");
@@ -43,7 +43,7 @@ pub(crate) async fn release(env: &Env, slots: &[Slot], now: Timestamp) {
 /// Asks one counter; `None` if it does not answer in time.
 async fn ask(env: &Env, charges: &[Charge], next: round::Ask, now: Timestamp) -> Option<Answer> {
     let charge = charges.get(next.at)?;
-    match request(env, charge, Asked::Act(next.act), now).await {
+    match request(env, charge, next.act, now).await {
         Ok(answer) => Some(answer),
         Err(error) => {
             worker::console_error!("counter of {}: {error}", charge.limit.name);
@@ -52,7 +52,7 @@ async fn ask(env: &Env, charges: &[Charge], next: round::Ask, now: Timestamp) ->
     }
 }
 
-async fn request(env: &Env, charge: &Charge, act: Asked, now: Timestamp) -> Result<Answer, String> {
+async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result<Answer, String> {
     let name = hex(charge.key.as_bytes());
     let ask = Ask::new(act, charge, now).write();
     let answer = objects::ask(env, "LIMITS", &name, &ask, PATIENCE).await?;

@@ -134,7 +134,9 @@ fn slot(charge: &Charge, answer: Charged) -> Option<Slot> {
         charge: charge.clone(),
         period_end,
     };
-    (period_end != Timestamp::default()).then_some(taken)
+    let is_taken =
+        matches!(charge.limit.rule, Rule::Slots(_)) && period_end != Timestamp::default();
+    is_taken.then_some(taken)
 }
 
 fn report(charge: &Charge, answer: Charged) -> LimitReport {

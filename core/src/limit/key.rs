@@ -21,7 +21,7 @@ use http::{HeaderName, header};
 use sha2::{Digest, Sha256};
 
 use super::definition::{Absent, KeyPart, Limit};
-use super::rule::Rule;
+use super::rule::{Rule, Windows};
 use crate::message::request::Request;
 use crate::message::{cookie, plain, query};
 use crate::parts::push_part;
@@ -76,12 +76,7 @@ pub(crate) enum Keys {
 pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     let mut start = Vec::with_capacity(64);
     push_part(&mut start, Some(limit.name.as_bytes()));
-    // A state says something else to another kind, so a limit that becomes one begins anew.
-    match limit.rule {
-        Rule::Rate(_) => {}
-        Rule::Budget(_) => push_part(&mut start, Some(b"budget")),
-        Rule::Slots(_) => push_part(&mut start, Some(b"concurrency")),
-    }
+    push_shape(&mut start, &limit.rule);
     let mut all = vec![start];
     let mut too_many = false;
     for part in &limit.key {
@@ -115,6 +110,28 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     } else {
         Keys::Of(keys)
     }
+}
+
+/// Appends what a state must not be shared with: windows of another kind, length or zone end at other
+/// times, and whoever counts by them would take one for the other, also while two policies are
+/// followed at once. So a limit whose windows change begins anew.
+fn push_shape(key: &mut Vec<u8>, rule: &Rule) {
+    let (kind, length, zone) = match rule {
+        Rule::Rate(_) => return,
+        Rule::Slots(slots) => ("concurrency", slots.held_max, ""),
+        Rule::Budget(budget) => match &budget.windows {
+            Windows::Fixed(length) => ("fixed", *length, ""),
+            Windows::Sliding(length) => ("sliding", *length, ""),
+            Windows::Calendar(calendar) => (
+                "calendar",
+                calendar.unit.usual_length(),
+                &*calendar.zone.name,
+            ),
+        },
+    };
+    push_part(key, Some(kind.as_bytes()));
+    push_part(key, Some(&length.to_le_bytes()));
+    push_part(key, Some(zone.as_bytes()));
 }
 
 /// Returns whether clients name nobody by this value.

@@ -31,7 +31,7 @@ pub struct Verdict {
     pub reset: Millis,
     /// Until the cost would be available; 0 when allowed.
     pub retry_after: Millis,
-    /// Of a slot that was taken: the end of the period in which it was, which is told when it is
-    /// given back. Else 0.
+    /// Of what was charged: the end of the window or period in which it was, which is told when it is
+    /// given back. 0 for a rate, and where nothing was charged.
     pub period_end: Timestamp,
 }

@@ -27,8 +27,8 @@ pub enum Act {
     Peek,
     /// Takes the cost, if it is available.
     Charge,
-    /// Takes the cost back into the quota.
-    Refund,
+    /// Takes the cost back that was charged in the period which ends then.
+    Refund(Timestamp),
 }
 
 /// What a counter answers.
@@ -64,7 +64,11 @@ pub fn act(
             let (next, charged) = terms.charge(state, cost, now);
             (Some(next), charged)
         }
-        Act::Refund => (Some(terms.refund(state, cost, now)), checked),
+        // Who has used nothing has nothing to get back.
+        Act::Refund(period_end) => {
+            let refund = |state| terms.refund(Some(state), cost, period_end, now);
+            (state.map(refund), checked)
+        }
     };
     (next, Answer { checked, charged })
 }
@@ -124,7 +128,7 @@ impl<'a> Round<'a> {
     /// Takes a counter's answer; `None` if it could not be reached.
     pub fn answer(&mut self, ask: Ask, answer: Option<Answer>) {
         // What a counter says of what it got back changes nothing.
-        if ask.act == Act::Refund {
+        if matches!(ask.act, Act::Refund(_)) {
             return;
         }
         if let Some(place) = self.answers.get_mut(ask.at) {
@@ -185,11 +189,10 @@ impl<'a> Round<'a> {
         self.stage = Stage::Over;
         let mut asks = Vec::new();
         for at in self.taken.iter().copied() {
-            if self.allows(at) {
-                asks.push(Ask {
-                    at,
-                    act: Act::Refund,
-                });
+            let answer = self.answers.get(at).copied().flatten();
+            if let Some(answer) = answer.filter(|answer| answer.charged.allowed) {
+                let act = Act::Refund(answer.charged.period_end);
+                asks.push(Ask { at, act });
             }
         }
         asks

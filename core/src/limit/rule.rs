@@ -167,7 +167,7 @@ impl Terms {
         match self {
             Self::Rate(quota) => gcra::peek(quota, state.map(Tat::from), cost, now),
             Self::Window(window) => window.peek(state, cost, now),
-            Self::Slots(window) => slots::peek(window, state, cost),
+            Self::Slots(window) => slots::peek(window, state, cost, now),
         }
     }
 
@@ -179,18 +179,27 @@ impl Terms {
                 (tat.into(), verdict)
             }
             Self::Window(window) => window.charge(state, cost, now),
-            Self::Slots(window) => slots::charge(window, state, cost),
+            Self::Slots(window) => slots::charge(window, state, cost, now),
         }
     }
 
-    /// Gives back `cost` that was charged for a request which another limit then refused.
-    pub fn refund(&self, state: Option<State>, cost: u64, now: Timestamp) -> State {
+    /// Gives back `cost` that was charged for a request which another limit then refused, or whose
+    /// slot is free now. `period_end` is what the verdict of the charge said.
+    pub fn refund(
+        &self,
+        state: Option<State>,
+        cost: u64,
+        period_end: Timestamp,
+        now: Timestamp,
+    ) -> State {
         match self {
             Self::Rate(quota) => {
                 let tat = state.map_or(Tat(0), Tat::from);
                 gcra::refund(quota, tat, cost, now).into()
             }
-            Self::Window(window) | Self::Slots(window) => window.refund(state, cost),
+            Self::Window(window) | Self::Slots(window) => {
+                window.refund(state, cost, period_end, now)
+            }
         }
     }
 
@@ -199,16 +208,8 @@ impl Terms {
     pub fn clamped(&self, state: Option<State>, now: Timestamp) -> Option<State> {
         match self {
             Self::Rate(quota) => gcra::clamped(quota, state.map(Tat::from), now).map(State::from),
-            Self::Window(window) | Self::Slots(window) => state.map(|state| window.clamped(state)),
-        }
-    }
-
-    /// Gives back slots that were taken in the period that ends then. Nothing else comes back.
-    pub fn release(&self, state: Option<State>, cost: u64, period_end: Timestamp) -> Option<State> {
-        match self {
-            Self::Rate(_) | Self::Window(_) => state,
-            Self::Slots(window) => {
-                Some(slots::release(window, state, cost, period_end.as_millis()))
+            Self::Window(window) | Self::Slots(window) => {
+                state.map(|state| window.clamped(state, now))
             }
         }
     }

@@ -14,29 +14,38 @@ use crate::time::{Millis, Timestamp};
 /// After how long it is worth to come again: nobody knows when a slot will be given back.
 const RETRY_AFTER: Millis = 1000;
 
-pub(super) fn peek(window: &Window, state: Option<State>, cost: u64) -> Verdict {
-    let used = window.place(state);
-    verdict(window, used, is_free(window, used, cost), 0)
+pub(super) fn peek(window: &Window, state: Option<State>, cost: u64, now: Timestamp) -> Verdict {
+    let used = place(window, state, now);
+    verdict(window, used, is_free(window, used, cost))
 }
 
-pub(super) fn charge(window: &Window, state: Option<State>, cost: u64) -> (State, Verdict) {
-    let mut used = window.place(state);
+pub(super) fn charge(
+    window: &Window,
+    state: Option<State>,
+    cost: u64,
+    now: Timestamp,
+) -> (State, Verdict) {
+    let mut used = place(window, state, now);
     if !is_free(window, used, cost) {
-        return (window.state(used), verdict(window, used, false, 0));
+        return (window.state(used), verdict(window, used, false));
     }
     used.used = used.used.saturating_add(cost);
-    (window.state(used), verdict(window, used, true, used.end))
+    let verdict = Verdict {
+        period_end: Timestamp::from_millis(used.end),
+        ..verdict(window, used, true)
+    };
+    (window.state(used), verdict)
 }
 
-/// Gives back what was taken in the period that ends then.
-pub(super) fn release(window: &Window, state: Option<State>, cost: u64, period_end: u64) -> State {
-    let mut used = window.place(state);
-    if used.end == period_end {
-        used.used = used.used.saturating_sub(cost);
-    } else if used.begin == period_end {
-        used.before = used.before.saturating_sub(cost);
+/// Says what of a state counts. Slots that a clock far ahead has taken are not kept: whoever gives
+/// them back names a period that is not this one.
+fn place(window: &Window, state: Option<State>, now: Timestamp) -> Used {
+    let used = window.place(state, now);
+    let is_later = state.is_some_and(|state| window.period_end(state) > window.end);
+    if is_later && used.end == window.end {
+        return window.place(None, now);
     }
-    window.state(used)
+    used
 }
 
 fn is_free(window: &Window, used: Used, cost: u64) -> bool {
@@ -47,13 +56,13 @@ fn taken(used: Used) -> u64 {
     used.used.saturating_add(used.before)
 }
 
-fn verdict(window: &Window, used: Used, allowed: bool, period_end: u64) -> Verdict {
+fn verdict(window: &Window, used: Used, allowed: bool) -> Verdict {
     Verdict {
         allowed,
         remaining: window.amount.saturating_sub(taken(used)),
         reset: 0,
         retry_after: if allowed { 0 } else { RETRY_AFTER },
-        period_end: Timestamp::from_millis(period_end),
+        period_end: Timestamp::default(),
     }
 }
 
@@ -89,7 +98,7 @@ mod tests {
     }
 
     fn give_back(rule: &Rule, state: &mut Option<State>, slot: Timestamp, now: Timestamp) {
-        *state = rule.terms(now).release(*state, 1, slot);
+        *state = Some(rule.terms(now).refund(*state, 1, slot, now));
     }
 
     #[test]
@@ -155,10 +164,20 @@ mod tests {
     }
 
     #[test]
-    fn a_refund_of_a_round_is_a_slot_given_back() {
+    fn slots_of_a_clock_that_was_far_ahead_are_forgotten() {
         let (rule, mut state) = (rule(1), None);
-        take(&rule, &mut state, at(0)).unwrap();
-        state = Some(rule.terms(at(1)).refund(state, 1, at(1)));
+        take(&rule, &mut state, at(3_600_000)).unwrap();
+        assert!(take(&rule, &mut state, at(0)).is_some());
+        assert_eq!(take(&rule, &mut state, at(0)), None);
+    }
+
+    #[test]
+    fn what_nobody_holds_is_forgotten() {
+        let (rule, mut state) = (rule(1), None);
+        let slot = take(&rule, &mut state, at(0)).unwrap();
+        give_back(&rule, &mut state, slot, at(1));
+        // Nothing is held, so nothing is to be remembered.
+        assert!(state.unwrap().is_spent(at(1)));
         assert!(take(&rule, &mut state, at(1)).is_some());
     }
 }

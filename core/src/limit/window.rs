@@ -33,9 +33,12 @@ pub(super) struct Used {
     pub(super) before: u64,
 }
 
+/// How far clocks of nodes may differ for a window that one of them has begun to count for all.
+const SKEW_MAX: Millis = 10_000;
+
 impl Window {
     pub(super) fn peek(&self, state: Option<State>, cost: u64, now: Timestamp) -> Verdict {
-        let used = self.place(state);
+        let used = self.place(state, now);
         if self.is_available(used, cost, now) {
             self.verdict(used, 0, now)
         } else {
@@ -49,32 +52,45 @@ impl Window {
         cost: u64,
         now: Timestamp,
     ) -> (State, Verdict) {
-        let mut used = self.place(state);
+        let mut used = self.place(state, now);
         if !self.is_available(used, cost, now) {
             let verdict = self.verdict(used, self.wait(used, cost, now), now);
             return (self.state(used), verdict);
         }
         used.used = used.used.saturating_add(cost);
-        (self.state(used), self.verdict(used, 0, now))
+        let verdict = Verdict {
+            period_end: Timestamp::from_millis(used.end),
+            ..self.verdict(used, 0, now)
+        };
+        (self.state(used), verdict)
     }
 
-    pub(super) fn refund(&self, state: Option<State>, cost: u64) -> State {
-        let mut used = self.place(state);
-        // What the window before has used of it was charged before that ended.
-        let from_before = cost.saturating_sub(used.used);
-        used.used = used.used.saturating_sub(cost);
-        used.before = used.before.saturating_sub(from_before);
+    /// Gives back what was charged in the window that ends then. What was charged in one before the
+    /// last is gone.
+    pub(super) fn refund(
+        &self,
+        state: Option<State>,
+        cost: u64,
+        period_end: Timestamp,
+        now: Timestamp,
+    ) -> State {
+        let mut used = self.place(state, now);
+        if used.end == period_end.as_millis() {
+            used.used = used.used.saturating_sub(cost);
+        } else if used.begin == period_end.as_millis() {
+            used.before = used.before.saturating_sub(cost);
+        }
         self.state(used)
     }
 
-    pub(super) fn clamped(&self, state: State) -> State {
-        self.state(self.place(Some(state)))
+    pub(super) fn clamped(&self, state: State, now: Timestamp) -> State {
+        self.state(self.place(Some(state), now))
     }
 
-    /// Says what of a state counts. One of the next window is that of somebody whose clock is ahead:
-    /// time does not go back within a counter, so that counts as if that window had begun. One of a
-    /// later window is that of a clock which was wrong.
-    pub(super) fn place(&self, state: Option<State>) -> Used {
+    /// Says what of a state counts. One of the next window, shortly before that begins, is that of
+    /// somebody whose clock is ahead: time does not go back within a counter, so that counts as if
+    /// the window had begun. Any other one of a later window is that of a clock which was wrong.
+    pub(super) fn place(&self, state: Option<State>, now: Timestamp) -> Used {
         let nothing = Used {
             begin: self.begin,
             end: self.end,
@@ -84,20 +100,16 @@ impl Window {
         let Some(state) = state else {
             return nothing;
         };
-        let length = self.end.saturating_sub(self.begin);
-        let end = if self.slides {
-            (state.until / 1_000_000).saturating_sub(length)
-        } else {
-            state.until / 1_000_000
-        };
+        let end = self.period_end(state);
         let State { used, before, .. } = state;
+        let to_the_end = self.end.saturating_sub(now.as_millis());
         if end == self.end {
             Used {
                 used,
                 before,
                 ..nothing
             }
-        } else if end == self.next_end {
+        } else if end == self.next_end && to_the_end <= SKEW_MAX {
             Used {
                 begin: self.end,
                 end,
@@ -119,14 +131,30 @@ impl Window {
         }
     }
 
+    /// Returns the end of the window in which a state was left.
+    pub(super) fn period_end(&self, state: State) -> u64 {
+        let until = state.until / 1_000_000;
+        if self.slides {
+            until.saturating_sub(self.end.saturating_sub(self.begin))
+        } else {
+            until
+        }
+    }
+
+    /// Returns the state; one that is spent if nothing is used.
     pub(super) fn state(&self, used: Used) -> State {
         let length = if self.slides {
             used.end.saturating_sub(used.begin)
         } else {
             0
         };
+        let until = if used.used == 0 && used.before == 0 {
+            0
+        } else {
+            used.end.saturating_add(length).saturating_mul(1_000_000)
+        };
         State {
-            until: used.end.saturating_add(length).saturating_mul(1_000_000),
+            until,
             used: used.used,
             before: used.before,
         }
@@ -360,13 +388,21 @@ mod tests {
             let budget = rule(5, windows);
             let terms = budget.terms(at(0));
             let (one, _) = terms.charge(None, 1, at(0));
-            let (two, _) = terms.charge(Some(one), 3, at(1));
-            assert_eq!(terms.refund(Some(two), 3, at(2)), one);
-            // In the next window, what was charged in the one before.
-            let later = budget.terms(at(MINUTE));
-            let refunded = later.refund(Some(two), 3, at(MINUTE));
-            let fresh = later.clamped(Some(one), at(MINUTE)).unwrap();
-            assert_eq!(refunded, fresh);
+            let (two, charged) = terms.charge(Some(one), 3, at(1));
+            let period_end = charged.period_end;
+            assert_eq!(terms.refund(Some(two), 3, period_end, at(2)), one);
+            // In the next window others have used something: that stays as it is.
+            let now = at(MINUTE);
+            let later = budget.terms(now);
+            let (others, _) = later.charge(Some(two), 1, now);
+            let refunded = later.refund(Some(others), 3, period_end, now);
+            let (expected, _) = later.charge(Some(one), 1, now);
+            assert_eq!(refunded, expected);
+            // Whoever still has the terms of before gives back there too.
+            assert_eq!(
+                terms.refund(Some(others), 3, period_end, at(MINUTE - 1)),
+                expected
+            );
         }
     }
 
@@ -383,7 +419,16 @@ mod tests {
             (false, 0, 59_900),
         ];
         assert_eq!(answers(&verdicts), expected);
-        // A clock that was an hour ahead and was set back: nobody is kept out for an hour.
+        // A clock that was half a minute ahead and was set back, and one that was so by an hour:
+        // nobody is kept out for longer than a window.
+        let verdicts = charges(&budget, 1, &[60_000, 60_000, 30_000, 59_999]);
+        let expected = [
+            (true, 1, 0),
+            (true, 0, 0),
+            (false, 0, 30_000),
+            (false, 0, 1),
+        ];
+        assert_eq!(answers(&verdicts), expected);
         let verdicts = charges(&budget, 1, &[3_600_000, 3_600_000, 0, 59_999, 60_000]);
         let expected = [
             (true, 1, 0),
@@ -422,7 +467,7 @@ mod tests {
             before: u64::MAX,
         };
         budget.terms(now).charge(Some(state), u64::MAX, now);
-        budget.terms(now).refund(Some(state), u64::MAX, now);
+        budget.terms(now).refund(Some(state), u64::MAX, now, now);
         let none = rule(1, Windows::Fixed(0)).terms(now);
         assert!(none.charge(None, 1, now).1.allowed);
     }

@@ -260,8 +260,8 @@ fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Stri
 
 fn slots(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, String> {
     let held_max = c.duration(&at.key("held_max"), raw.held_max.as_ref(), 600_000);
-    if held_max < 1000 {
-        c.wrong(&at.key("held_max"), "a second at least, such as 10m");
+    if !(1000..=86_400_000).contains(&held_max) {
+        c.wrong(&at.key("held_max"), "from a second to a day, such as 10m");
     }
     let amount = raw.quota.trim().parse().unwrap_or(0);
     if !(1..=1_000_000).contains(&amount) {

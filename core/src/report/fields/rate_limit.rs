@@ -58,7 +58,14 @@ pub fn write<'a>(
         let is_told = is_told && !report.dry_run && limit.told_by != ToldBy::Nothing;
         is_told.then_some((limit, report))
     });
-    let tightest = told.min_by_key(|(_, r)| (r.outcome != LimitOutcome::Rejected, r.remaining));
+    // What is under way says little of what may be asked for next.
+    let tightest = told.min_by_key(|(_, report)| {
+        (
+            report.outcome != LimitOutcome::Rejected,
+            report.kind == LimitKind::Concurrency,
+            report.remaining,
+        )
+    });
     if let Some((limit, report)) = tightest {
         write_one(headers, policy, limit, report);
     }
