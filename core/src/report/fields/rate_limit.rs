@@ -54,7 +54,9 @@ pub fn write<'a>(
             report.outcome,
             LimitOutcome::Allowed | LimitOutcome::Rejected
         );
-        let limit = limits.clone().find(|limit| limit.name == report.name)?;
+        let limit = limits
+            .clone()
+            .find(|limit| Arc::ptr_eq(&limit.name, &report.name))?;
         let is_told = is_told && !report.dry_run && limit.told_by != ToldBy::Nothing;
         is_told.then_some((limit, report))
     });
