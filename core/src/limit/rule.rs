@@ -105,7 +105,7 @@ impl Rule {
                 Windows::Fixed(length) | Windows::Sliding(length) => *length,
                 Windows::Calendar(calendar) => calendar.unit.usual_length(),
             },
-            // What comes back with each request is used up and free again many times a second.
+            // A slot is used and free again many times a second.
             Self::Slots(_) => 1000,
         }
     }
@@ -197,9 +197,8 @@ impl Terms {
                 let tat = state.map_or(Tat(0), Tat::from);
                 gcra::refund(quota, tat, cost, now).into()
             }
-            Self::Window(window) | Self::Slots(window) => {
-                window.refund(state, cost, period_end, now)
-            }
+            Self::Window(window) => window.refund(state, cost, period_end, now),
+            Self::Slots(window) => slots::refund(window, state, cost, period_end, now),
         }
     }
 
@@ -208,9 +207,8 @@ impl Terms {
     pub fn clamped(&self, state: Option<State>, now: Timestamp) -> Option<State> {
         match self {
             Self::Rate(quota) => gcra::clamped(quota, state.map(Tat::from), now).map(State::from),
-            Self::Window(window) | Self::Slots(window) => {
-                state.map(|state| window.clamped(state, now))
-            }
+            Self::Window(window) => state.map(|state| window.clamped(state, now)),
+            Self::Slots(window) => state.map(|state| slots::clamped(window, state, now)),
         }
     }
 }

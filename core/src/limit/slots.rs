@@ -37,6 +37,21 @@ pub(super) fn charge(
     (window.state(used), verdict)
 }
 
+/// Gives back what was taken in the period that ends then.
+pub(super) fn refund(
+    window: &Window,
+    state: Option<State>,
+    cost: u64,
+    period_end: Timestamp,
+    now: Timestamp,
+) -> State {
+    window.state(place(window, state, now).less(cost, period_end))
+}
+
+pub(super) fn clamped(window: &Window, state: State, now: Timestamp) -> State {
+    window.state(place(window, Some(state), now))
+}
+
 /// Says what of a state counts. Slots that a clock far ahead has taken are not kept: whoever gives
 /// them back names a period that is not this one.
 fn place(window: &Window, state: Option<State>, now: Timestamp) -> Used {
@@ -166,7 +181,10 @@ mod tests {
     #[test]
     fn slots_of_a_clock_that_was_far_ahead_are_forgotten() {
         let (rule, mut state) = (rule(1), None);
-        take(&rule, &mut state, at(3_600_000)).unwrap();
+        let ahead = take(&rule, &mut state, at(3_600_000)).unwrap();
+        let terms = rule.terms(at(0));
+        assert!(terms.clamped(state, at(0)).unwrap().is_spent(at(0)));
+        assert!(terms.refund(state, 1, ahead, at(0)).is_spent(at(0)));
         assert!(take(&rule, &mut state, at(0)).is_some());
         assert_eq!(take(&rule, &mut state, at(0)), None);
     }

@@ -33,6 +33,18 @@ pub(super) struct Used {
     pub(super) before: u64,
 }
 
+impl Used {
+    /// Takes back what was charged in the window that ends then.
+    pub(super) fn less(mut self, cost: u64, period_end: Timestamp) -> Self {
+        if self.end == period_end.as_millis() {
+            self.used = self.used.saturating_sub(cost);
+        } else if self.begin == period_end.as_millis() {
+            self.before = self.before.saturating_sub(cost);
+        }
+        self
+    }
+}
+
 /// How far clocks of nodes may differ for a window that one of them has begun to count for all.
 const SKEW_MAX: Millis = 10_000;
 
@@ -74,13 +86,7 @@ impl Window {
         period_end: Timestamp,
         now: Timestamp,
     ) -> State {
-        let mut used = self.place(state, now);
-        if used.end == period_end.as_millis() {
-            used.used = used.used.saturating_sub(cost);
-        } else if used.begin == period_end.as_millis() {
-            used.before = used.before.saturating_sub(cost);
-        }
-        self.state(used)
+        self.state(self.place(state, now).less(cost, period_end))
     }
 
     pub(super) fn clamped(&self, state: State, now: Timestamp) -> State {
