@@ -33,7 +33,7 @@ export interface Report {
   host: string;
   path: string;
   route?: string;
-  limits?: { name: string; outcome: string; remaining: number; reset_ms: number; retry_after_ms: number }[];
+  limits?: { name: string; kind: "rate" | "budget" | "concurrency"; outcome: string; remaining: number; reset_ms: number; retry_after_ms: number }[];
   cache?: { profile: string; outcome: string; bypass?: string; stored: boolean; not_stored?: string };
   origins?: string[];
   refusal?: string;
