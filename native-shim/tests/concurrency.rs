@@ -112,3 +112,72 @@ async fn refused_requests_hold_nothing() {
     assert_eq!(narrow.origin.count(), 1);
     assert_eq!(client.get("/").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_reply_gives_its_slot_back() {
+    let origin = Origin::start(|head, call| async move {
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        match path.as_str() {
+            "/closed" => false,
+            "/empty" => call.write("HTTP/1.1 204 No Content\r\n\r\n").await,
+            "/chunks" => {
+                let chunks = "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n";
+                call.write(format!(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}"
+                ))
+                .await
+            }
+            "/cut" => {
+                call.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+                    .await;
+                false
+            }
+            "/stored" => {
+                let fields = "cache-control: max-age=60\r\netag: \"a\"\r\n";
+                call.answer("200 OK", fields, "stored").await
+            }
+            _ if head.starts_with("HEAD ") => {
+                call.write("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+                    .await
+            }
+            _ => call.answer("200 OK", "", "hello").await,
+        }
+    })
+    .await;
+    let policy = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\nthreads = 1\naccess_log = \"off\"\n\
+         [origins.a]\nurl = \"http://{}\"\n[pools.main]\norigins = [\"a\"]\n\
+         [limits.one]\nkind = \"concurrency\"\nquota = \"1\"\nkey = []\n[cache.all]\nmode = \"respect\"\n\
+         [retry.r]\nbackoff = \"1ms\"\n\
+         [[routes]]\npool = \"main\"\nlimits = [\"one\"]\ncache = \"all\"\nretry = \"r\"\n",
+        origin.address
+    );
+    let proxy = Proxy::start(&policy);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n", "200"),
+        ("HEAD / HTTP/1.1\r\n", "200"),
+        ("GET /closed HTTP/1.1\r\n", "502"),
+        ("GET /empty HTTP/1.1\r\n", "204"),
+        ("GET /chunks HTTP/1.1\r\n", "200"),
+        ("GET /cut HTTP/1.1\r\n", "200"),
+        ("GET /stored HTTP/1.1\r\n", "200"),
+        ("GET /stored HTTP/1.1\r\nif-none-match: \"a\"\r\n", "304"),
+        ("GET /stored HTTP/1.1\r\nrange: bytes=0-1\r\n", "206"),
+        ("GET /stored HTTP/1.1\r\nrange: bytes=90-\r\n", "416"),
+        ("POST / HTTP/1.1\r\ncontent-length: 0\r\n", "200"),
+        (
+            "GET /missing HTTP/1.1\r\ncache-control: only-if-cached\r\n",
+            "504",
+        ),
+    ] {
+        for time in 0..4 {
+            let mut client = proxy.client().await;
+            client
+                .send(format!("{request}host: a\r\nconnection: close\r\n\r\n"))
+                .await;
+            let reply = client.rest().await;
+            let told = String::from_utf8_lossy(reply.get(9..12).unwrap_or_default());
+            assert_eq!(told, status, "{request:?}, {time}");
+        }
+    }
+}
