@@ -17,6 +17,8 @@ mod slots;
 mod state;
 mod window;
 
+use smallvec::SmallVec;
+
 use crate::time::Timestamp;
 
 pub use charge::{Charge, Charged, Slot};
@@ -37,9 +39,11 @@ pub fn charge_all(
     now: Timestamp,
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::with_capacity(charges.len());
+    let mut all_terms: SmallVec<[Terms; 4]> = SmallVec::new();
     let mut is_refused = false;
     for (Charge { limit, .. }, state) in charges.iter().zip(states.iter_mut()) {
         let terms = limit.rule.terms(now);
+        all_terms.push(terms);
         *state = terms.clamped(*state, now);
         let verdict = terms.peek(*state, limit.cost, now);
         is_refused |= !verdict.allowed && !limit.dry_run;
@@ -48,9 +52,10 @@ pub fn charge_all(
     if is_refused {
         return verdicts;
     }
-    for ((Charge { limit, .. }, state), verdict) in charges.iter().zip(states).zip(&mut verdicts) {
+    let counters = charges.iter().zip(all_terms).zip(states);
+    for (((Charge { limit, .. }, terms), state), verdict) in counters.zip(&mut verdicts) {
         if verdict.allowed {
-            let (next, after) = limit.rule.terms(now).charge(*state, limit.cost, now);
+            let (next, after) = terms.charge(*state, limit.cost, now);
             *state = Some(next);
             *verdict = after;
         }

@@ -1,7 +1,8 @@
 //! Maps in the order of their keys. The standard library's tree is compiled anew for each type of
 //! keys and values, some five kilobytes each time, and in a Worker every kilobyte counts. There a
 //! sorted list does for them: an isolate has few fetches under way, addresses that guess and rules
-//! of queries, and never more than ten thousand of each; natively it is the tree. Both have the same order and the same names, so they give the same.
+//! of queries, and never more than ten thousand of each; natively it is the tree. Both have the same
+//! order and the same names, so they give the same.
 
 /// A map in the order of its keys.
 #[cfg(not(target_arch = "wasm32"))]

@@ -141,7 +141,9 @@ impl Drive {
         let mut this = self;
         let mut answer: Option<Watched<U::Body>> = None;
         loop {
-            this = this.charged(node).await;
+            if this.charging.is_some() {
+                this = this.charged(node).await;
+            }
             let (step, now) = match this.step {
                 Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
                     drop(answer.take());

@@ -127,16 +127,17 @@ impl AwaitVerdict {
 
 /// Returns the slot that was taken, if one was.
 fn slot(charge: &Charge, answer: Charged) -> Option<Slot> {
-    let Charged::Verdict(Verdict { period_end, .. }) = answer else {
-        return None;
-    };
-    let taken = Slot {
-        charge: charge.clone(),
-        period_end,
-    };
-    let is_taken =
-        matches!(charge.limit.rule, Rule::Slots(_)) && period_end != Timestamp::default();
-    is_taken.then_some(taken)
+    match (&charge.limit.rule, answer) {
+        (Rule::Slots(_), Charged::Verdict(Verdict { period_end, .. }))
+            if period_end != Timestamp::default() =>
+        {
+            Some(Slot {
+                charge: charge.clone(),
+                period_end,
+            })
+        }
+        _ => None,
+    }
 }
 
 fn report(charge: &Charge, answer: Charged) -> LimitReport {

@@ -35,6 +35,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Returns how many attempts of one request may be under way at once.
+    pub fn attempts_at_once(&self) -> u8 {
+        let hedges = |route: &Arc<Route>| route.retry.hedge_after.is_some();
+        if self.routes.iter().any(hedges) { 2 } else { 1 }
+    }
+
     /// Returns where a request with this method goes unchecked when the Worker itself fails, if the
     /// policy wants that: the last route's first origin. The origin may have seen the request
     /// already, so only what is safe (RFC 9110, section 9.2.1) and has no body is sent again.

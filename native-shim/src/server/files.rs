@@ -40,15 +40,10 @@ pub(super) fn needed(connections: usize, policy: &Policy) -> u64 {
         .saturating_add(RESERVED)
 }
 
-/// Returns how many files a client may need: its own connection, and one to an origin; two where an
-/// attempt that is late gets another one beside it.
+/// Returns how many files a client may need: its own connection, and one to an origin for each
+/// attempt that is under way at once.
 fn of_a_client(policy: &Policy) -> u64 {
-    let mut rules = policy.routes.iter().map(|route| &route.retry);
-    if rules.any(|rule| rule.hedge_after.is_some()) {
-        3
-    } else {
-        2
-    }
+    1 + u64::from(policy.attempts_at_once())
 }
 
 #[cfg(test)]
