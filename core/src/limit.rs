@@ -11,6 +11,7 @@ mod definition;
 pub mod gcra;
 pub mod key;
 mod quota;
+mod rate;
 pub mod round;
 mod rule;
 mod slots;
@@ -25,7 +26,7 @@ pub use charge::{Charge, Charged, Slot};
 pub use definition::{Absent, KeyPart, Limit, OnStoreError, ToldBy};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
-pub use state::State;
+pub use state::{SKEW_MAX, State};
 pub use window::Window;
 
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.

@@ -25,17 +25,28 @@ pub fn charge(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> (
     if after <= horizon(quota, now) {
         (Tat(after), verdict(quota, after, 0, now))
     } else {
-        (
-            clamped(quota, state, now).unwrap_or(Tat(before)),
-            refusal(quota, before, after, now),
-        )
+        let state = clamped(quota, state.unwrap_or(Tat(before)), now);
+        (state, refusal(quota, before, after, now))
     }
 }
 
 /// Returns a state that owes no more than this quota lets anybody owe. One that a larger quota has
 /// left, or a clock that was ahead, would otherwise stay as long as that said.
-pub fn clamped(quota: &Quota, state: Option<Tat>, now: Timestamp) -> Option<Tat> {
-    state.map(|state| Tat(state.0.min(horizon(quota, now))))
+pub fn clamped(quota: &Quota, state: Tat, now: Timestamp) -> Tat {
+    Tat(state.0.min(horizon(quota, now)))
+}
+
+/// Adds what was used elsewhere, as far as the burst goes.
+pub fn owe(quota: &Quota, state: Option<Tat>, cost: u64, now: Timestamp) -> Tat {
+    let before = base(quota, state, now);
+    let after = before.saturating_add(interval(quota).saturating_mul(cost));
+    Tat(after.min(horizon(quota, now)))
+}
+
+/// Says how much of what was used has not been earned again.
+pub fn owed(quota: &Quota, state: Tat, now: Timestamp) -> u64 {
+    let ahead = state.0.saturating_sub(now.as_nanos());
+    ahead.div_ceil(interval(quota)).min(quota.burst)
 }
 
 /// Says what [`charge`] would answer, as if nothing had been used yet: `remaining` and `reset` are
@@ -57,7 +68,7 @@ pub fn refund(quota: &Quota, state: Tat, cost: u64, now: Timestamp) -> Tat {
 }
 
 /// Nanoseconds that earn one unit.
-fn interval(quota: &Quota) -> u64 {
+pub(super) fn interval(quota: &Quota) -> u64 {
     (quota.period.saturating_mul(1_000_000) / quota.amount.max(1)).max(1)
 }
 

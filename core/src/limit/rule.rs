@@ -1,8 +1,9 @@
 //! What a limit allows, and its terms at a moment.
 
 use super::calendar::{Calendar, Unit};
-use super::gcra::{self, Tat};
+use super::gcra;
 use super::quota::{Quota, Verdict};
+use super::rate;
 use super::slots;
 use super::state::State;
 use super::window::Window;
@@ -165,7 +166,7 @@ impl Terms {
     /// `reset` are those before the charge.
     pub fn peek(&self, state: Option<State>, cost: u64, now: Timestamp) -> Verdict {
         match self {
-            Self::Rate(quota) => gcra::peek(quota, state.map(Tat::from), cost, now),
+            Self::Rate(quota) => rate::peek(quota, state, cost, now),
             Self::Window(window) => window.peek(state, cost, now),
             Self::Slots(window) => slots::peek(window, state, cost, now),
         }
@@ -174,12 +175,31 @@ impl Terms {
     /// Uses `cost`, if it is available. A refusal uses nothing: the state is [`Terms::clamped`].
     pub fn charge(&self, state: Option<State>, cost: u64, now: Timestamp) -> (State, Verdict) {
         match self {
-            Self::Rate(quota) => {
-                let (tat, verdict) = gcra::charge(quota, state.map(Tat::from), cost, now);
-                (tat.into(), verdict)
-            }
+            Self::Rate(quota) => rate::charge(quota, state, cost, now),
             Self::Window(window) => window.charge(state, cost, now),
             Self::Slots(window) => slots::charge(window, state, cost, now),
+        }
+    }
+
+    /// Uses as much as is available of so much, and of its halves down to `cost`. Returns how much
+    /// that is; 0 if not even the cost is available.
+    pub fn lease(
+        &self,
+        state: Option<State>,
+        most: u64,
+        cost: u64,
+        now: Timestamp,
+    ) -> (State, Verdict, u64) {
+        let mut amount = most.max(cost);
+        loop {
+            let (next, verdict) = self.charge(state, amount, now);
+            if verdict.allowed {
+                return (next, verdict, amount);
+            }
+            if amount == cost {
+                return (next, verdict, 0);
+            }
+            amount = (amount / 2).max(cost);
         }
     }
 
@@ -194,21 +214,50 @@ impl Terms {
     ) -> State {
         match self {
             Self::Rate(quota) => {
-                let tat = state.map_or(Tat(0), Tat::from);
-                gcra::refund(quota, tat, cost, now).into()
+                let nothing = State {
+                    until: 0,
+                    used: 0,
+                    before: 0,
+                };
+                rate::refund(quota, state.unwrap_or(nothing), cost, now)
             }
             Self::Window(window) => window.refund(state, cost, period_end, now),
             Self::Slots(window) => slots::refund(window, state, cost, period_end, now),
         }
     }
 
+    /// Adds what was used while this counter could not be reached, whether it was available or not.
+    /// Slots are not: whoever has given them gets them back.
+    pub fn owe(&self, state: Option<State>, cost: u64, now: Timestamp) -> Option<State> {
+        match self {
+            Self::Rate(quota) => Some(rate::owe(quota, state, cost, now)),
+            Self::Window(window) => Some(window.owe(state, cost, now)),
+            Self::Slots(_) => state,
+        }
+    }
+
+    /// Says how much of what was used still counts, as [`Terms::owe`] takes it.
+    pub fn owed(&self, state: State, now: Timestamp) -> u64 {
+        match self {
+            Self::Rate(quota) => rate::owed(quota, state, now),
+            Self::Window(window) => window.owed(state, now),
+            Self::Slots(_) => 0,
+        }
+    }
+
     /// Returns a state that keeps nobody out for longer than these terms do. One that a larger quota
     /// has left, or a clock that was far ahead, would otherwise stay as long as that said.
     pub fn clamped(&self, state: Option<State>, now: Timestamp) -> Option<State> {
-        match self {
-            Self::Rate(quota) => gcra::clamped(quota, state.map(Tat::from), now).map(State::from),
-            Self::Window(window) => state.map(|state| window.clamped(state, now)),
-            Self::Slots(window) => state.map(|state| slots::clamped(window, state, now)),
-        }
+        let state = state?;
+        Some(match self {
+            Self::Rate(quota) => rate::clamped(quota, state, now),
+            Self::Window(window) => window.clamped(state, now),
+            Self::Slots(window) => slots::clamped(window, state, now),
+        })
+    }
+
+    /// Nanoseconds in which a rate earns one unit.
+    pub fn interval(quota: &Quota) -> u64 {
+        gcra::interval(quota)
     }
 }

@@ -3,6 +3,11 @@
 use super::gcra::Tat;
 use crate::time::{Millis, Timestamp};
 
+/// How far the clocks of those who share a counter may differ. Time does not go back within a counter:
+/// what somebody has used who is so much ahead still counts. What lies further in the future is that
+/// of a clock which was wrong, and does not.
+pub const SKEW_MAX: Millis = 10_000;
+
 /// The state of a counter: a plain value, whatever kind of limit counts. A counter that nobody has
 /// used has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,7 +15,8 @@ pub struct State {
     /// When the state says no more than none at all, in nanoseconds since the Unix epoch. For a rate
     /// that is its theoretical arrival time.
     pub until: u64,
-    /// What has been used in the window; 0 for a rate.
+    /// What has been used in the window. Of a rate: the latest moment at which it was charged, in
+    /// milliseconds since the Unix epoch.
     pub used: u64,
     /// What was used in the window before, if that still counts.
     pub before: u64,

@@ -6,7 +6,7 @@
 //! a window, and no more than the amount in a window itself, which is all that a fixed one promises.
 
 use super::quota::Verdict;
-use super::state::State;
+use super::state::{SKEW_MAX, State};
 use crate::time::{Millis, Timestamp};
 
 /// A window at a moment. Times are milliseconds since the Unix epoch.
@@ -44,9 +44,6 @@ impl Used {
         self
     }
 }
-
-/// How far clocks of nodes may differ for a window that one of them has begun to count for all.
-const SKEW_MAX: Millis = 10_000;
 
 impl Window {
     pub(super) fn peek(&self, state: Option<State>, cost: u64, now: Timestamp) -> Verdict {
@@ -87,6 +84,18 @@ impl Window {
         now: Timestamp,
     ) -> State {
         self.state(self.place(state, now).less(cost, period_end))
+    }
+
+    /// Adds what was used elsewhere, as far as the amount goes.
+    pub(super) fn owe(&self, state: Option<State>, cost: u64, now: Timestamp) -> State {
+        let mut used = self.place(state, now);
+        used.used = used.used.saturating_add(cost).min(self.amount.max(used.used));
+        self.state(used)
+    }
+
+    /// Says how much was used in this window.
+    pub(super) fn owed(&self, state: State, now: Timestamp) -> u64 {
+        self.place(Some(state), now).used
     }
 
     pub(super) fn clamped(&self, state: State, now: Timestamp) -> State {
