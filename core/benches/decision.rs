@@ -11,7 +11,7 @@ use std::sync::Arc;
 use divan::{Bencher, black_box};
 use http::{HeaderValue, Request, request};
 use tidegate_core::cache::Stored;
-use tidegate_core::limit::Charged;
+use tidegate_core::limit::{Charged, StoreFault};
 use tidegate_core::{
     Answer, Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp,
 };
@@ -82,7 +82,8 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
             Step::Charge(next) => {
                 let limit = next.charges().first().map(|c| Arc::clone(&c.limit));
                 let charged = limit.map(|l| l.rule.terms(NOW).charge(None, l.cost, NOW).1);
-                let answer = charged.map_or(Charged::Unavailable, Charged::Verdict);
+                let answer =
+                    charged.map_or(Charged::Unavailable(StoreFault::Broken), Charged::Verdict);
                 next.resume(&[answer], NOW)
             }
             Step::Lookup(next) => next.resume(stored, NOW),

@@ -2,9 +2,10 @@
 //!
 //! Why: one client must not use what belongs to all. A rate trips when its key has used its quota
 //! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
-//! and recovers when its window ends. Slots bound what is under way at once. All limits of a route are checked first
-//! and only then consumed, so a refused request uses nothing.
+//! and recovers when its window ends. Slots bound what is under way at once. All limits of a route
+//! are checked first and only then consumed, so a refused request uses nothing.
 
+mod act;
 pub mod calendar;
 mod charge;
 mod definition;
@@ -14,19 +15,23 @@ mod quota;
 mod rate;
 pub mod round;
 mod rule;
+pub mod script;
 mod slots;
 mod state;
+mod store;
 mod window;
 
 use smallvec::SmallVec;
 
 use crate::time::Timestamp;
 
-pub use charge::{Charge, Charged, Slot};
-pub use definition::{Absent, KeyPart, Limit, OnStoreError, ToldBy};
+pub use act::{Act, Answer, act, act_all};
+pub use charge::{Charge, Charged, Slot, StoreFault};
+pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, ToldBy};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::{SKEW_MAX, State};
+pub use store::{CounterStore, Counters, StoreChange, StoreHealth, StoreKind, StoreTls};
 pub use window::Window;
 
 /// Checks every limit, then consumes all of them, or none if one that is not a dry run refuses.
@@ -42,21 +47,21 @@ pub fn charge_all(
     let mut verdicts = Vec::with_capacity(charges.len());
     let mut all_terms: SmallVec<[Terms; 4]> = SmallVec::new();
     let mut is_refused = false;
-    for (Charge { limit, .. }, state) in charges.iter().zip(states.iter_mut()) {
-        let terms = limit.rule.terms(now);
+    for (charge, state) in charges.iter().zip(states.iter_mut()) {
+        let terms = charge.limit.rule.terms(now);
         all_terms.push(terms);
         *state = terms.clamped(*state, now);
-        let verdict = terms.peek(*state, limit.cost, now);
-        is_refused |= !verdict.allowed && !limit.dry_run;
+        let verdict = terms.peek(*state, charge.cost, now);
+        is_refused |= !verdict.allowed && !charge.limit.dry_run;
         verdicts.push(verdict);
     }
     if is_refused {
         return verdicts;
     }
     let counters = charges.iter().zip(all_terms).zip(states);
-    for (((Charge { limit, .. }, terms), state), verdict) in counters.zip(&mut verdicts) {
+    for (((charge, terms), state), verdict) in counters.zip(&mut verdicts) {
         if verdict.allowed {
-            let (next, after) = terms.charge(*state, limit.cost, now);
+            let (next, after) = terms.charge(*state, charge.cost, now);
             *state = Some(next);
             *verdict = after;
         }
@@ -88,12 +93,15 @@ mod tests {
             methods: vec![],
             cost: 1,
             dry_run,
+            mode: Mode::Exact,
             on_store_error: OnStoreError::Allow,
             told_by: ToldBy::Ietf,
         };
         Charge {
             limit: Arc::new(limit),
             key: CounterKey::of(name.as_bytes()),
+            home: 0,
+            cost: 1,
         }
     }
 

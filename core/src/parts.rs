@@ -17,6 +17,22 @@ pub(crate) fn push_part(into: &mut Vec<u8>, part: Option<&[u8]>) {
     into.extend_from_slice(part);
 }
 
+/// Returns the first of the parts, with its length before it; all of them if that is an absent one.
+pub(crate) fn first_part(parts: &[u8]) -> &[u8] {
+    let (mut length, mut shift) = (0_usize, 0);
+    for (position, byte) in parts.iter().enumerate() {
+        length |= usize::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+        if byte & 0x80 == 0 {
+            // One more than the length, and as many bytes for that as were read.
+            let end = position.saturating_add(length);
+            let part = parts.get(..end).filter(|_| length > 0);
+            return part.unwrap_or(parts);
+        }
+    }
+    parts
+}
+
 fn low_seven_bits(length: usize) -> u8 {
     u8::try_from(length & 0x7f).unwrap_or(0)
 }
@@ -26,7 +42,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::push_part;
+    use super::{first_part, push_part};
 
     fn encode(parts: &[Option<&[u8]>]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -53,5 +69,25 @@ mod tests {
             }
         }
         assert_eq!(encode(&[Some(&[b'x'; 200])]).len(), 202);
+    }
+
+    #[test]
+    fn the_first_part_is_the_one_that_was_pushed_first() {
+        for first in [
+            &b""[..],
+            b"a",
+            &[b'x'; 127],
+            &[b'x'; 128],
+            &[b'x'; 200],
+            &vec![b'x'; 20_000],
+        ] {
+            let alone = encode(&[Some(first)]);
+            let both = encode(&[Some(first), Some(b"next")]);
+            assert_eq!(first_part(&alone), alone);
+            assert_eq!(first_part(&both), alone);
+        }
+        let absent = encode(&[None, Some(b"address")]);
+        assert_eq!(first_part(&absent), absent);
+        assert_eq!(first_part(b""), b"");
     }
 }

@@ -224,6 +224,7 @@ mod tests {
     use super::*;
     use crate::breaker::StateName;
     use crate::cache::storable::NotStored;
+    use crate::limit::StoreFault;
 
     fn is_named_alike<E>()
     where
@@ -239,6 +240,7 @@ mod tests {
     fn names_in_json_are_those_of_metrics_and_fields() {
         is_named_alike::<Kind>();
         is_named_alike::<LimitOutcome>();
+        is_named_alike::<StoreFault>();
         is_named_alike::<CacheOutcome>();
         is_named_alike::<Bypass>();
         is_named_alike::<AttemptOutcome>();

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tidegate_core::Timestamp;
-use tidegate_core::limit::{Charge, Charged, Slot};
+use tidegate_core::limit::{Charge, Charged, Slot, StoreFault};
 
 /// How long an exchange waits for counters. What has not answered then counts as unavailable, as the
 /// limit's `on_store_error` says.
@@ -22,6 +22,16 @@ pub trait Counters: Debug + Send + Sync {
 
     /// Gives back slots, as [`tidegate_core::limit::Terms::refund`] says. Nobody waits for it.
     fn release(&self, slots: &[Slot], now: Timestamp);
+
+    /// Says how often counters could not be asked, and why.
+    fn faults(&self) -> Vec<(StoreFault, u64)> {
+        Vec::new()
+    }
+
+    /// Returns whether counters are not asked at the moment, because that has failed several times.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// Answers that come later. An exchange waits for a second at most, and drops the future then, or

@@ -193,6 +193,7 @@ impl Metrics {
 
     fn process(&self, page: &mut Page, node: &Node) {
         stores(page, node);
+        counters(page, node);
         self.clients(page);
         self.operations(page, node);
         page.family("tidegate_build_info", "gauge", "The version that runs.");
@@ -278,6 +279,24 @@ fn stores(page: &mut Page, node: &Node) {
         "Counters of limits that were forgotten before they were spent, because there were too many keys.",
         node.limits.evicted(),
     );
+}
+
+/// Counters that are kept elsewhere.
+fn counters(page: &mut Page, node: &Node) {
+    let Some(counters) = node.counters() else {
+        return;
+    };
+    page.gauge(
+        "tidegate_counters_up",
+        "Whether the store of shared counters answers: 0 while it is left alone or tried again.",
+        u8::from(!counters.is_lost()),
+    );
+    let name = "tidegate_counters_unanswered_total";
+    let help = "Questions to shared counters that had no answer, by reason.";
+    page.family(name, "counter", help);
+    for (fault, count) in counters.faults() {
+        page.sample(name, &[("reason", fault.into())], count);
+    }
 }
 
 fn circuits(page: &mut Page, node: &Node) {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use tidegate_core::Timestamp;
 use tidegate_core::limit::key::CounterKey;
-use tidegate_core::limit::{Charge, Charged, Slot, State, charge_all};
+use tidegate_core::limit::{self, Act, Answer, Charge, Charged, Slot, State, charge_all};
 
 const SHARDS: usize = 64;
 
@@ -64,35 +64,53 @@ impl Limits {
 
     /// Charges all limits of one request: checks all, then consumes all, while nobody else can.
     pub fn charge(&self, charges: &[Charge], now: Timestamp) -> Vec<Charged> {
-        let hashes: Vec<u64> = charges
-            .iter()
-            .map(|c| self.hasher.hash_one(c.key))
-            .collect();
+        let keys = charges.iter().map(|charge| &charge.key);
+        let verdicts = self.change(keys, now, |states| charge_all(charges, states, now));
+        verdicts.into_iter().map(Charged::Verdict).collect()
+    }
+
+    /// Does what counters are asked, while nobody else can.
+    pub(crate) fn act(&self, acts: &[(Charge, Act)], now: Timestamp) -> Vec<Answer> {
+        let keys = acts.iter().map(|(charge, _)| &charge.key);
+        self.change(keys, now, |states| limit::act_all(acts, states, now))
+    }
+
+    /// Forgets a counter, and returns what it said.
+    pub(crate) fn take(&self, key: &CounterKey) -> Option<State> {
+        let hash = self.hasher.hash_one(key);
+        let mut shard = self.shards[position(hash)]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let found = shard.counters.find_entry(hash, |c| c.key == *key);
+        found.ok().map(|entry| entry.remove().0.state)
+    }
+
+    /// Has the states of counters changed, while nobody else can read or change them.
+    fn change<'a, T>(
+        &self,
+        keys: impl Iterator<Item = &'a CounterKey> + Clone,
+        now: Timestamp,
+        change: impl FnOnce(&mut [Option<State>]) -> T,
+    ) -> T {
+        let hashes: Vec<u64> = keys.clone().map(|key| self.hasher.hash_one(key)).collect();
         let mut locked = self.lock(&hashes);
-        let mut states: Vec<Option<State>> = charges
-            .iter()
+        let mut states: Vec<Option<State>> = keys
+            .clone()
             .zip(&hashes)
-            .map(|(c, hash)| shard(&mut locked, *hash).read(&c.key, *hash))
+            .map(|(key, hash)| shard(&mut locked, *hash).read(key, *hash))
             .collect();
         let before = states.clone();
-        let verdicts = charge_all(charges, &mut states, now);
-        for (((charge, hash), state), before) in charges.iter().zip(&hashes).zip(states).zip(before)
-        {
+        let changed = change(&mut states);
+        for (((key, hash), state), before) in keys.zip(&hashes).zip(states).zip(before) {
             if let Some(state) = state.filter(|_| state != before) {
                 let shard = shard(&mut locked, *hash);
-                let evicted = shard.write(
-                    &self.hasher,
-                    Counter {
-                        key: charge.key,
-                        state,
-                    },
-                    self.keys_max / SHARDS,
-                    now,
-                );
+                let counter = Counter { key: *key, state };
+                let most = self.keys_max / SHARDS;
+                let evicted = shard.write(&self.hasher, counter, most, now);
                 self.evicted.fetch_add(evicted, Ordering::Relaxed);
             }
         }
-        verdicts.into_iter().map(Charged::Verdict).collect()
+        changed
     }
 
     /// Gives back slots.
@@ -105,7 +123,7 @@ impl Limits {
             let terms = charge.limit.rule.terms(now);
             // One that was forgotten has nothing to get back.
             if let Some(known) = shard.find(&charge.key, hash) {
-                let cost = charge.limit.cost;
+                let cost = charge.cost;
                 known.state = terms.refund(Some(known.state), cost, *period_end, now);
             }
         }
@@ -271,7 +289,7 @@ impl Shard {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_core::limit::{Absent, Limit, OnStoreError, Quota, Rule, ToldBy};
+    use tidegate_core::limit::{Absent, Limit, Mode, OnStoreError, Quota, Rule, ToldBy};
 
     use super::*;
 
@@ -291,12 +309,15 @@ mod tests {
             methods: vec![],
             cost: 1,
             dry_run: false,
+            mode: Mode::Exact,
             on_store_error,
             told_by: ToldBy::Ietf,
         };
         Charge {
             limit: Arc::new(limit),
             key: CounterKey::of(format!("{name}/{key}").as_bytes()),
+            home: 0,
+            cost: 1,
         }
     }
 

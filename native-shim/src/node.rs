@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::request;
 use tidegate_core::limit::{Charge, Slot};
 use tidegate_core::operations::Token;
@@ -29,9 +29,9 @@ pub struct Node {
     /// Stored responses.
     pub store: Store,
     /// Counters of limits in this process.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// Counters that are asked instead.
-    counters: Option<Arc<dyn Counters>>,
+    counters: ArcSwapOption<Counting>,
     /// What is counted.
     pub metrics: Metrics,
     /// Where reports are written.
@@ -47,6 +47,10 @@ pub struct Node {
     /// Work under way for which no client waits.
     work: AtomicUsize,
 }
+
+/// Where limits are counted.
+#[derive(Debug)]
+struct Counting(Arc<dyn Counters>);
 
 /// Work that goes on without a client. A server that drains waits until it is dropped.
 #[derive(Debug)]
@@ -88,8 +92,8 @@ impl Node {
     pub fn with_clock(policy: Policy, seed: u64, clock: Clock) -> Self {
         Self {
             store: Store::new(policy.store),
-            limits: Limits::default(),
-            counters: None,
+            limits: Arc::default(),
+            counters: ArcSwapOption::empty(),
             metrics: Metrics::new(&policy),
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
@@ -107,17 +111,23 @@ impl Node {
         Self::new(policy, random::seed())
     }
 
-    /// Makes a node whose limits are counted somewhere else than in this process.
-    #[must_use]
-    pub fn counting_in(mut self, counters: Arc<dyn Counters>) -> Self {
-        self.counters = Some(counters);
-        self
+    /// Counts limits somewhere else than in this process from here on; in this process if there is
+    /// nothing else. What has been counted before is not carried over.
+    pub fn count_in(&self, counters: Option<Arc<dyn Counters>>) {
+        self.counters
+            .store(counters.map(|counters| Arc::new(Counting(counters))));
+    }
+
+    /// Returns where limits are counted, if not in this process.
+    pub(crate) fn counters(&self) -> Option<Arc<dyn Counters>> {
+        let counting = self.counters.load();
+        counting.as_ref().map(|counting| Arc::clone(&counting.0))
     }
 
     /// Charges all limits of one request.
     pub(crate) fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging {
-        match &self.counters {
-            Some(counters) => counters.charge(charges, now),
+        match &*self.counters.load() {
+            Some(counting) => counting.0.charge(charges, now),
             None => Charging::Now(self.limits.charge(charges, now)),
         }
     }
@@ -214,8 +224,8 @@ impl Node {
 
     fn release(&self, slots: &[Slot]) {
         let now = self.now();
-        match &self.counters {
-            Some(counters) => counters.release(slots, now),
+        match &*self.counters.load() {
+            Some(counting) => counting.0.release(slots, now),
             None => self.limits.release(slots, now),
         }
     }

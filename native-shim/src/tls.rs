@@ -246,6 +246,12 @@ impl TlsFiles {
         }
     }
 
+    /// Reads a file in PEM as it is.
+    pub(crate) fn read(&self, file: &str) -> Result<Vec<u8>, TlsError> {
+        let read = std::fs::read(self.folder.join(file));
+        read.map_err(|error| self.error(file, &error))
+    }
+
     fn identity(
         &self,
         certificate: &str,

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use tidegate_core::Policy;
 use tidegate_core::policy::{Server, verdict};
 
+use crate::counters::Counters;
 use crate::node::Node;
+use crate::shared_counters::SharedCounters;
 use crate::tls::TlsFiles;
 
 /// A policy file and what was last read from it.
@@ -114,15 +116,26 @@ impl PolicyFile {
             Ok(policy) => policy,
             Err(error) => return Look::Refused(error.to_string()),
         };
-        if let Err(error) = files.load(&policy) {
-            let why = self.waits.insert(error.to_string());
-            return if looked_at && told.as_ref() == Some(why) {
-                Look::Same
-            } else {
-                Look::Refused(why.clone())
-            };
-        }
+        let counters = files
+            .load(&policy)
+            .map_err(|error| error.to_string())
+            .and_then(|()| SharedCounters::of_policy(&policy, files, node));
+        let counters = match counters {
+            Ok(counters) => counters,
+            Err(error) => {
+                let why = self.waits.insert(error);
+                return if looked_at && told.as_ref() == Some(why) {
+                    Look::Same
+                } else {
+                    Look::Refused(why.clone())
+                };
+            }
+        };
         let warnings = self.needs_restart(&policy.server);
+        // Passwords and certificates may be others even if the policy says the same.
+        if asked || policy.counters.store != node.engine().policy().counters.store {
+            node.count_in(counters.map(|counters| counters as Arc<dyn Counters>));
+        }
         node.replace(policy);
         Look::Taken(warnings)
     }

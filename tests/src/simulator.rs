@@ -227,7 +227,7 @@ impl Simulator {
             let key = charge.key.as_bytes().to_vec();
             let terms = charge.limit.rule.terms(self.now);
             let state = self.counters.get(&key).copied();
-            let state = terms.refund(state, charge.limit.cost, period_end, self.now);
+            let state = terms.refund(state, charge.cost, period_end, self.now);
             self.counters.insert(key, state);
         }
         ended.report

@@ -8,8 +8,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use serde::Deserialize;
-use tidegate_core::limit::round::{self, Act, Answer};
-use tidegate_core::limit::{Charge, Quota, State, Terms, Verdict, Window};
+use tidegate_core::limit::{self, Act, Answer, Charge, Quota, State, Terms, Verdict, Window};
 use tidegate_core::{Millis, Timestamp};
 use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen::prelude::wasm_bindgen;
@@ -35,17 +34,18 @@ impl Ask {
         Self {
             act,
             terms: charge.limit.rule.terms(now),
-            cost: charge.limit.cost,
+            cost: charge.cost,
             now,
         }
     }
 
     /// Writes it as text.
     pub(crate) fn write(&self) -> String {
-        let (act, period_end) = match self.act {
+        let (act, number) = match self.act {
             Act::Peek => ("peek", 0),
-            Act::Charge => ("charge", 0),
+            Act::Charge { owed } => ("charge", owed),
             Act::Refund(period_end) => ("refund", period_end.as_millis()),
+            Act::Lease { most } => ("lease", most),
         };
         let (kind, terms) = match self.terms {
             Terms::Rate(Quota {
@@ -57,7 +57,7 @@ impl Ask {
             Terms::Slots(window) => ("slots", of_window(window)),
         };
         let mut text = [act, " ", kind].concat();
-        push_numbers(&mut text, &[period_end, self.cost, self.now.as_millis()]);
+        push_numbers(&mut text, &[number, self.cost, self.now.as_millis()]);
         push_numbers(&mut text, &terms);
         text
     }
@@ -65,11 +65,12 @@ impl Ask {
     fn read(text: &str) -> Option<Self> {
         let (act, rest) = text.split_once(' ')?;
         let (kind, numbers) = rest.split_once(' ')?;
-        let [period_end, cost, now, terms @ ..] = read_numbers::<8>(numbers)?;
+        let [number, cost, now, terms @ ..] = read_numbers::<8>(numbers)?;
         let act = match act {
             "peek" => Act::Peek,
-            "charge" => Act::Charge,
-            "refund" => Act::Refund(Timestamp::from_millis(period_end)),
+            "charge" => Act::Charge { owed: number },
+            "refund" => Act::Refund(Timestamp::from_millis(number)),
+            "lease" => Act::Lease { most: number },
             _ => return None,
         };
         let terms = match kind {
@@ -88,7 +89,7 @@ impl Ask {
 
     /// Does what is asked, on the state.
     fn act(&self, state: Option<State>) -> (Option<State>, Answer) {
-        round::act(self.act, &self.terms, self.cost, state, self.now)
+        limit::act(self.act, &self.terms, self.cost, state, self.now)
     }
 }
 
@@ -121,11 +122,12 @@ fn window([amount, begin, end, next_end, slides]: [u64; 5]) -> Window {
     }
 }
 
-/// Writes an answer as text: the numbers of both verdicts.
+/// Writes an answer as text: the numbers of both verdicts, and how much was taken.
 fn write_answer(answer: &Answer) -> String {
     let mut text = String::new();
     push_numbers(&mut text, &of_verdict(&answer.checked));
     push_numbers(&mut text, &of_verdict(&answer.charged));
+    push_numbers(&mut text, &[answer.taken]);
     text
 }
 
@@ -149,11 +151,13 @@ fn of_verdict(verdict: &Verdict) -> [u64; 5] {
 
 /// Reads what a counter has answered.
 pub(crate) fn read_answer(text: &str) -> Option<Answer> {
-    let numbers: [u64; 10] = read_numbers(text)?;
-    let (checked, charged) = numbers.split_first_chunk()?;
+    let numbers: [u64; 11] = read_numbers(text)?;
+    let (checked, rest) = numbers.split_first_chunk()?;
+    let (charged, rest) = rest.split_first_chunk()?;
     Some(Answer {
         checked: verdict(*checked),
-        charged: verdict(charged.try_into().ok()?),
+        charged: verdict(*charged),
+        taken: *rest.first()?,
     })
 }
 

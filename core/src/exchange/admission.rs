@@ -6,8 +6,8 @@ use super::hold::Ended;
 use super::state::Exchange;
 use super::step::{AwaitVerdict, Step};
 use super::{finish, lookup};
-use crate::limit::key::{CounterKey, Keys};
-use crate::limit::{Charge, Charged, Limit, OnStoreError, Rule, Slot, Verdict, key};
+use crate::limit::key::{Counter, Keys};
+use crate::limit::{Charge, Charged, Limit, Rule, Slot, StoreFault, key};
 use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::report::{Happening, LimitKind, LimitOutcome, LimitReport};
@@ -42,17 +42,21 @@ fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
                 continue;
             }
             let keys = counted(limit, &exchange.request, route)?;
-            charges.extend(keys.into_iter().map(|key| Charge {
-                limit: Arc::clone(limit),
-                key,
-            }));
+            for (key, home) in keys {
+                charges.push(Charge {
+                    limit: Arc::clone(limit),
+                    key,
+                    home,
+                    cost: limit.cost,
+                });
+            }
         }
     }
     Ok(charges)
 }
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
-fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<CounterKey>, Refusal> {
+fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<Counter>, Refusal> {
     if !limit.methods.is_empty() && !limit.methods.contains(&request.head.method) {
         return Ok(Vec::new());
     }
@@ -85,7 +89,7 @@ impl AwaitVerdict {
         let answers = answers
             .iter()
             .copied()
-            .chain(std::iter::repeat(Charged::Unavailable));
+            .chain(std::iter::repeat(Charged::Unavailable(StoreFault::Broken)));
         let mut reports: Vec<LimitReport> = Vec::with_capacity(charges.len());
         for (charge, answer) in charges.iter().zip(answers) {
             exchange.slots.extend(slot(charge, answer));
@@ -106,6 +110,7 @@ impl AwaitVerdict {
                 LimitOutcome::Rejected => rejected = true,
                 LimitOutcome::UnavailableDenied => unavailable = true,
                 LimitOutcome::Allowed
+                | LimitOutcome::Unasked
                 | LimitOutcome::WouldReject
                 | LimitOutcome::UnavailableAllowed => continue,
             }
@@ -127,40 +132,35 @@ impl AwaitVerdict {
 
 /// Returns the slot that was taken, if one was.
 fn slot(charge: &Charge, answer: Charged) -> Option<Slot> {
-    match (&charge.limit.rule, answer) {
-        (Rule::Slots(_), Charged::Verdict(Verdict { period_end, .. }))
-            if period_end != Timestamp::default() =>
-        {
-            Some(Slot {
-                charge: charge.clone(),
-                period_end,
-            })
-        }
-        _ => None,
+    if !matches!(charge.limit.rule, Rule::Slots(_)) {
+        return None;
     }
+    let (charge, verdict) = match answer {
+        Charged::Verdict(verdict) => (charge.clone(), verdict),
+        Charged::Local(verdict, _) => (charge.instead()?, verdict),
+        Charged::Unavailable(_) | Charged::Unasked => return None,
+    };
+    (verdict.period_end != Timestamp::default()).then_some(Slot {
+        charge,
+        period_end: verdict.period_end,
+    })
 }
 
 fn report(charge: &Charge, answer: Charged) -> LimitReport {
     let limit = &charge.limit;
-    let (outcome, verdict) = match answer {
-        Charged::Verdict(verdict) if verdict.allowed => (LimitOutcome::Allowed, verdict),
-        Charged::Verdict(verdict) if limit.dry_run => (LimitOutcome::WouldReject, verdict),
-        Charged::Verdict(verdict) => (LimitOutcome::Rejected, verdict),
-        Charged::Unavailable => {
-            let nothing = Verdict {
-                allowed: false,
-                remaining: 0,
-                reset: 0,
-                retry_after: 0,
-                period_end: Timestamp::default(),
-            };
-            match limit.on_store_error {
-                OnStoreError::Deny if !limit.dry_run => (LimitOutcome::UnavailableDenied, nothing),
-                OnStoreError::Deny | OnStoreError::Allow => {
-                    (LimitOutcome::UnavailableAllowed, nothing)
-                }
-            }
-        }
+    let (verdict, store_fault) = match answer {
+        Charged::Verdict(verdict) => (Some(verdict), None),
+        Charged::Local(verdict, fault) => (Some(verdict), Some(fault)),
+        Charged::Unavailable(fault) => (None, Some(fault)),
+        Charged::Unasked => (None, None),
+    };
+    let outcome = match verdict {
+        Some(verdict) if verdict.allowed => LimitOutcome::Allowed,
+        Some(_) if limit.dry_run => LimitOutcome::WouldReject,
+        Some(_) => LimitOutcome::Rejected,
+        None if answer == Charged::Unasked => LimitOutcome::Unasked,
+        None if charge.refuses(answer) => LimitOutcome::UnavailableDenied,
+        None => LimitOutcome::UnavailableAllowed,
     };
     LimitReport {
         name: Arc::clone(&limit.name),
@@ -171,8 +171,9 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
         },
         outcome,
         dry_run: limit.dry_run,
-        remaining: verdict.remaining,
-        reset_ms: verdict.reset,
-        retry_after_ms: verdict.retry_after,
+        remaining: verdict.map_or(0, |verdict| verdict.remaining),
+        reset_ms: verdict.map_or(0, |verdict| verdict.reset),
+        retry_after_ms: verdict.map_or(0, |verdict| verdict.retry_after),
+        store_fault,
     }
 }

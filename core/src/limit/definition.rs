@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::rule::Rule;
-
 use crate::packed::{packed_enum, packed_struct};
 
 /// One limit of a policy.
@@ -25,6 +24,8 @@ pub struct Limit {
     pub cost: u64,
     /// Whether the limit only reports.
     pub dry_run: bool,
+    /// How exactly it counts where several nodes count it.
+    pub mode: Mode,
     /// What happens when the counter cannot be reached.
     pub on_store_error: OnStoreError,
     /// By which header fields clients are told of it.
@@ -39,6 +40,7 @@ packed_struct!(Limit {
     methods,
     cost,
     dry_run,
+    mode,
     on_store_error,
     told_by
 });
@@ -63,6 +65,22 @@ packed_enum!(ToldBy {
     3 = Nothing,
 });
 
+/// How exactly a limit counts where several nodes count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All of them ask one counter for each request.
+    Exact,
+    /// Each takes some of it in advance, at most so much at once.
+    Leased {
+        /// At least what one request uses.
+        most: u64,
+    },
+    /// Each counts for itself.
+    Local,
+}
+
+packed_enum!(Mode { 0 = Exact, 1 = Leased { most }, 2 = Local });
+
 /// What a limit does without its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStoreError {
@@ -70,9 +88,14 @@ pub enum OnStoreError {
     Allow,
     /// Requests are refused.
     Deny,
+    /// Each node counts for itself.
+    Local {
+        /// How much of the quota one node may let pass, in percent: 1 to 100.
+        share: u8,
+    },
 }
 
-packed_enum!(OnStoreError { 0 = Allow, 1 = Deny });
+packed_enum!(OnStoreError { 0 = Allow, 1 = Deny, 2 = Local { share } });
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]

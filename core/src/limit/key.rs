@@ -22,9 +22,10 @@ use sha2::{Digest, Sha256};
 
 use super::definition::{Absent, KeyPart, Limit};
 use super::rule::{Rule, Windows};
+use crate::hash;
 use crate::message::request::Request;
 use crate::message::{cookie, plain, query};
-use crate::parts::push_part;
+use crate::parts::{first_part, push_part};
 
 /// Most counts that one request is charged to by one limit.
 const KEYS_MAX: usize = 8;
@@ -59,17 +60,20 @@ impl std::fmt::Debug for CounterKey {
     }
 }
 
+/// A counter: its key, and a hash of the first part of it.
+pub(crate) type Counter = (CounterKey, u16);
+
 /// To which counts a limit charges a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Keys {
     /// These.
-    Of(Vec<CounterKey>),
+    Of(Vec<Counter>),
     /// None: what the limit counts by is absent, and the limit does not apply then.
     Skipped,
     /// None: what the limit counts by is absent.
     Absent,
     /// More than are charged: the request names too many callers.
-    TooMany(Vec<CounterKey>),
+    TooMany(Vec<Counter>),
 }
 
 /// Says to which counts a limit charges a request.
@@ -77,6 +81,7 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     let mut start = Vec::with_capacity(64);
     push_part(&mut start, Some(limit.name.as_bytes()));
     push_shape(&mut start, &limit.rule);
+    let before_parts = if limit.key.is_empty() { 0 } else { start.len() };
     let mut all = vec![start];
     let mut too_many = false;
     for part in &limit.key {
@@ -103,13 +108,24 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
         too_many |= all.len() * values.len() > KEYS_MAX;
         all = multiplied(all, &values);
     }
-    let mut keys: Vec<CounterKey> = all.iter().map(|bytes| CounterKey::of(bytes)).collect();
+    let mut keys: Vec<Counter> = Vec::with_capacity(all.len());
+    for bytes in &all {
+        keys.push((CounterKey::of(bytes), home(bytes, before_parts)));
+    }
     keys.dedup();
     if too_many {
         Keys::TooMany(keys)
     } else {
         Keys::Of(keys)
     }
+}
+
+/// Returns a hash of the first part of a key, which begins there. Limits of the same caller thus have
+/// a home in common, also where one of them counts by more.
+fn home(bytes: &[u8], from: usize) -> u16 {
+    let parts = bytes.get(from..).unwrap_or_default();
+    let hash = hash::stable(first_part(parts));
+    u16::try_from(hash & 0xffff).unwrap_or(0)
 }
 
 /// Appends what a state must not be shared with: windows of another kind, length or zone end at other

@@ -1,86 +1,112 @@
-//! A round over counters that each live somewhere else and must be asked: all of them are charged, or
-//! none.
+//! A round over counters that live in several places: all of them are charged, or none.
 //!
 //! Why: counters that are apart cannot be checked and charged in one go. Charged all at once and
-//! given back, refused requests would refuse innocents of a limit that they share. So the first
-//! counter is charged while the others are looked at; only when all of them allow the request are
-//! those charged too, one after the other. What was used for a request that another limit then
-//! refuses is given back. It costs one round trip for each limit.
+//! given back, refused requests would refuse innocents of a limit that they share. So counters form
+//! groups, each of which can be charged in one go. Those of this node come first, since they answer
+//! at once. Of the others the first is charged while the rest are looked at; only when all of them
+//! allow the request are those charged too, one after the other. What was used for a request that
+//! another limit then refuses is given back. It costs one round trip for each group that is not
+//! here, and one group is the usual case.
 //!
 //! A shell asks what [`Round::asks`] says, all of it at once, tells the answers, and goes on until
 //! nothing is left to ask.
 
 use std::cmp::Reverse;
 
-use super::charge::{Charge, Charged};
-use super::definition::Limit;
-use super::quota::Verdict;
-use super::rule::Terms;
-use super::state::State;
+use super::act::{Act, Answer};
+use super::charge::{Charge, Charged, StoreFault};
+use super::definition::{Limit, Mode};
 use crate::sorting::sort_by;
-use crate::time::Timestamp;
 
-/// What a counter is asked to do.
+/// Where a counter lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In this node.
+    Here,
+    /// In this node as far as a lease goes, and elsewhere beyond it.
+    Leased(usize),
+    /// Elsewhere; counters of the same number can be charged in one go.
+    Apart(usize),
+}
+
+impl Place {
+    fn is_near(self) -> bool {
+        !matches!(self, Self::Apart(_))
+    }
+}
+
+/// Which counters elsewhere can be charged in one go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// Says what a charge would be answered.
-    Peek,
-    /// Takes the cost, if it is available.
+pub enum Layout {
+    /// All of them.
+    Together,
+    /// Those whose keys have the first part in common.
+    ByHome,
+    /// None: each lives by itself.
+    Each,
+}
+
+/// What a group is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// To say what a charge would be answered.
+    Look,
+    /// To charge all of its counters, or none.
     Charge,
-    /// Takes the cost back that was charged in the period which ends then.
-    Refund(Timestamp),
+    /// To take back what was charged.
+    GiveBack,
 }
 
-/// What a counter answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    /// Before anything was consumed.
-    pub checked: Verdict,
-    /// Afterwards.
-    pub charged: Verdict,
-}
-
-/// One counter to ask.
+/// One group to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
-    /// Position among the charges.
-    pub at: usize,
+    /// Number of the group.
+    pub group: usize,
+    /// Where it lives.
+    pub place: Place,
     /// What it is asked to do.
-    pub act: Act,
+    pub errand: Errand,
 }
 
-/// Does what a counter is asked, and returns its new state.
-pub fn act(
-    act: Act,
-    terms: &Terms,
-    cost: u64,
-    state: Option<State>,
-    now: Timestamp,
-) -> (Option<State>, Answer) {
-    let checked = terms.peek(state, cost, now);
-    let (next, charged) = match act {
-        Act::Peek => (terms.clamped(state, now), checked),
-        Act::Charge => {
-            let (next, charged) = terms.charge(state, cost, now);
-            (Some(next), charged)
-        }
-        // Who has used nothing has nothing to get back.
-        Act::Refund(period_end) => {
-            let refund = |state| terms.refund(Some(state), cost, period_end, now);
-            (state.map(refund), checked)
-        }
-    };
-    (next, Answer { checked, charged })
+/// Counters that are charged in one go.
+#[derive(Debug)]
+struct Group {
+    place: Place,
+    members: Vec<Member>,
+    /// Why its counters could not be asked.
+    fault: Option<StoreFault>,
+    /// Why this node counts instead of those that could not be asked.
+    instead_of: Option<StoreFault>,
+}
+
+/// A counter.
+#[derive(Debug)]
+struct Member {
+    /// Position among the charges of the request.
+    at: usize,
+    charge: Charge,
+    /// What this node has let pass while the counter could not be asked.
+    owed: u64,
+    answer: Option<Answer>,
+}
+
+impl Member {
+    fn is_allowed(&self) -> bool {
+        self.answer.is_some_and(|answer| answer.charged.allowed)
+    }
+
+    fn refuses(&self) -> bool {
+        let Some(answer) = self.answer else {
+            return false;
+        };
+        self.charge.refuses(Charged::Verdict(answer.charged))
+    }
 }
 
 /// How far a round has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing was asked yet.
-    Begins,
-    /// The first is charged, the others are looked at.
-    Looks,
-    /// They are charged one by one; this position of the order comes next.
+    /// This group comes next.
     Charges(usize),
     /// There is nothing left to decide.
     Over,
@@ -88,98 +114,155 @@ enum Stage {
 
 /// A round of charges for one request.
 #[derive(Debug)]
-pub struct Round<'a> {
-    charges: &'a [Charge],
-    /// Positions in the order of charging.
-    order: Vec<usize>,
-    /// What each counter has answered; none if it could not be reached.
-    answers: Vec<Option<Answer>>,
-    /// Counters that were charged.
-    taken: Vec<usize>,
+pub struct Round {
+    /// In the order of charging.
+    groups: Vec<Group>,
+    /// How many charges there are.
+    count: usize,
     stage: Stage,
+    /// Whether groups that are apart were looked at.
+    has_looked: bool,
+    /// Groups that were charged.
+    taken: Vec<usize>,
 }
 
-impl<'a> Round<'a> {
-    /// Makes a round in which nothing was asked yet.
-    pub fn new(charges: &'a [Charge]) -> Self {
+impl Round {
+    /// Makes a round in which nothing was asked yet. `owed` says what this node has let pass by
+    /// itself while a counter could not be asked; the counter is told when it is charged.
+    pub fn new(charges: &[Charge], layout: Layout, owed: impl Fn(&Charge) -> u64) -> Self {
+        let mut groups: Vec<Group> = Vec::with_capacity(1);
+        for (at, charge) in charges.iter().enumerate() {
+            let place = place(charge, at, layout);
+            let member = Member {
+                at,
+                charge: charge.clone(),
+                owed: owed(charge),
+                answer: None,
+            };
+            match groups.iter_mut().find(|group| group.place == place) {
+                Some(group) => group.members.push(member),
+                None => groups.push(Group {
+                    place,
+                    members: vec![member],
+                    fault: None,
+                    instead_of: None,
+                }),
+            }
+        }
+        sort_by(&mut groups, |one, other| {
+            order_of_charging(one).cmp(&order_of_charging(other))
+        });
         Self {
-            charges,
-            order: order_of_charging(charges),
-            answers: vec![None; charges.len()],
+            groups,
+            count: charges.len(),
+            stage: Stage::Charges(0),
+            has_looked: false,
             taken: Vec::new(),
-            stage: Stage::Begins,
         }
     }
 
-    /// Says which counters to ask now, all of them at once. Nothing is left to ask if there are
-    /// none.
+    /// Says which groups to ask now, all of them at once. Nothing is left to ask if there are none.
     pub fn asks(&mut self) -> Vec<Ask> {
         match self.stage {
-            Stage::Begins => {
-                self.stage = Stage::Looks;
-                self.look()
-            }
-            Stage::Looks => self.go_on(1),
             Stage::Charges(next) => self.go_on(next),
             Stage::Over => Vec::new(),
         }
     }
 
-    /// Takes a counter's answer; `None` if it could not be reached.
-    pub fn answer(&mut self, ask: Ask, answer: Option<Answer>) {
-        // What a counter says of what it got back changes nothing.
-        if matches!(ask.act, Act::Refund(_)) {
+    /// Says what each counter of a group is asked to do.
+    pub fn acts(&self, ask: Ask) -> Vec<(Charge, Act)> {
+        let Some(group) = self.groups.get(ask.group) else {
+            return Vec::new();
+        };
+        let mut acts = Vec::with_capacity(group.members.len());
+        for member in &group.members {
+            let act = match ask.errand {
+                Errand::Look => Act::Peek,
+                Errand::Charge => Act::Charge { owed: member.owed },
+                Errand::GiveBack => match member.answer {
+                    Some(answer) if answer.charged.allowed => {
+                        Act::Refund(answer.charged.period_end)
+                    }
+                    Some(_) | None => continue,
+                },
+            };
+            acts.push((member.charge.clone(), act));
+        }
+        acts
+    }
+
+    /// Takes a group's answers, one for each counter in the order of [`Round::acts`]; or why there
+    /// are none.
+    pub fn answer(&mut self, ask: Ask, answers: Result<Vec<Answer>, StoreFault>) {
+        // What counters say of what they got back changes nothing.
+        if ask.errand == Errand::GiveBack {
             return;
         }
-        if let Some(place) = self.answers.get_mut(ask.at) {
-            *place = answer;
+        let Some(group) = self.groups.get_mut(ask.group) else {
+            return;
+        };
+        match answers {
+            Ok(answers) if answers.len() == group.members.len() => {
+                for (member, answer) in group.members.iter_mut().zip(answers) {
+                    member.answer = Some(answer);
+                }
+            }
+            Ok(_) => self.do_without(ask.group, StoreFault::Broken),
+            Err(fault) => self.do_without(ask.group, fault),
         }
     }
 
     /// Returns the answers of a round that is over, in the order of the charges.
     pub fn finish(self) -> Vec<Charged> {
-        let refused = self.is_refused();
-        let told = |answer: &Option<Answer>| match answer {
-            // A refused request has used nothing.
-            Some(answer) if refused => Charged::Verdict(answer.checked),
-            Some(answer) => Charged::Verdict(answer.charged),
-            None => Charged::Unavailable,
-        };
-        self.answers.iter().map(told).collect()
-    }
-
-    /// Charges the first counter, and looks at the others.
-    fn look(&mut self) -> Vec<Ask> {
-        let first = self.order.first().copied();
-        self.taken.extend(first);
-        let mut asks = Vec::with_capacity(self.charges.len());
-        for at in 0..self.charges.len() {
-            let act = if first == Some(at) {
-                Act::Charge
-            } else {
-                Act::Peek
-            };
-            asks.push(Ask { at, act });
+        let is_refused = self.is_refused();
+        let mut told = vec![Charged::Unasked; self.count];
+        for group in &self.groups {
+            for member in &group.members {
+                let Some(place) = told.get_mut(member.at) else {
+                    continue;
+                };
+                *place = match (member.answer, group.fault) {
+                    (_, Some(fault)) => Charged::Unavailable(fault),
+                    (None, None) => continue,
+                    (Some(answer), None) => {
+                        // A refused request has used nothing.
+                        let verdict = if is_refused {
+                            answer.checked
+                        } else {
+                            answer.charged
+                        };
+                        match group.instead_of {
+                            Some(fault) => Charged::Local(verdict, fault),
+                            None => Charged::Verdict(verdict),
+                        }
+                    }
+                };
+            }
         }
-        asks
+        told
     }
 
-    /// Charges the next counter in the order, or ends the round.
+    /// Charges the next group, or ends the round.
     fn go_on(&mut self, from: usize) -> Vec<Ask> {
         if self.is_refused() {
             return self.give_back();
         }
-        for (position, at) in self.order.iter().copied().enumerate().skip(from) {
-            // One that has not answered is not waited for again, and a dry run that refuses uses
-            // nothing.
-            if self.allows(at) {
-                self.stage = Stage::Charges(position + 1);
-                self.taken.push(at);
-                return vec![Ask {
-                    at,
-                    act: Act::Charge,
-                }];
+        for position in from..self.groups.len() {
+            if !self.is_to_be_charged(position) {
+                continue;
             }
+            self.stage = Stage::Charges(position + 1);
+            self.taken.push(position);
+            let mut asks = Vec::with_capacity(1);
+            asks.extend(self.ask(position, Errand::Charge));
+            let is_near = self.groups.get(position).is_none_or(|g| g.place.is_near());
+            if !is_near && !self.has_looked {
+                self.has_looked = true;
+                for later in position + 1..self.groups.len() {
+                    asks.extend(self.ask(later, Errand::Look));
+                }
+            }
+            return asks;
         }
         self.stage = Stage::Over;
         Vec::new()
@@ -188,27 +271,88 @@ impl<'a> Round<'a> {
     fn give_back(&mut self) -> Vec<Ask> {
         self.stage = Stage::Over;
         let mut asks = Vec::new();
-        for at in self.taken.iter().copied() {
-            let answer = self.answers.get(at).copied().flatten();
-            if let Some(answer) = answer.filter(|answer| answer.charged.allowed) {
-                let act = Act::Refund(answer.charged.period_end);
-                asks.push(Ask { at, act });
+        for position in self.taken.iter().copied() {
+            let is_charged = self
+                .groups
+                .get(position)
+                .is_some_and(|group| group.members.iter().any(Member::is_allowed));
+            // A group that refuses has used nothing: all of it is charged, or none.
+            let refuses = self
+                .groups
+                .get(position)
+                .is_none_or(|group| group.members.iter().any(Member::refuses));
+            if is_charged && !refuses {
+                asks.extend(self.ask(position, Errand::GiveBack));
             }
         }
         asks
     }
 
-    fn allows(&self, at: usize) -> bool {
-        let answer = self.answers.get(at).copied().flatten();
-        answer.is_some_and(|answer| answer.charged.allowed)
+    fn ask(&self, group: usize, errand: Errand) -> Option<Ask> {
+        let place = self.groups.get(group)?.place;
+        Some(Ask {
+            group,
+            place,
+            errand,
+        })
+    }
+
+    /// A group that has not answered is not waited for again, and one of dry runs that refuse would
+    /// use nothing.
+    fn is_to_be_charged(&self, position: usize) -> bool {
+        let Some(group) = self.groups.get(position) else {
+            return false;
+        };
+        let is_known = group.members.iter().any(|member| member.answer.is_some());
+        let is_allowed = group.members.iter().any(Member::is_allowed);
+        group.fault.is_none() && (!is_known || is_allowed)
     }
 
     fn is_refused(&self) -> bool {
-        let mut answers = self.charges.iter().zip(&self.answers);
-        answers.any(|(charge, answer)| {
-            let charged = answer.map_or(Charged::Unavailable, |a| Charged::Verdict(a.charged));
-            charge.refuses(charged)
+        self.groups.iter().any(|group| match group.fault {
+            Some(fault) => {
+                let answer = Charged::Unavailable(fault);
+                group.members.iter().any(|m| m.charge.refuses(answer))
+            }
+            None => group.members.iter().any(Member::refuses),
         })
+    }
+
+    /// Notes that a group cannot be asked. Where limits say so, this node counts instead.
+    fn do_without(&mut self, position: usize, fault: StoreFault) {
+        let Some(group) = self.groups.get_mut(position) else {
+            return;
+        };
+        group.fault = Some(fault);
+        let mut members = Vec::new();
+        for member in &group.members {
+            if let Some(charge) = member.charge.instead() {
+                members.push(Member {
+                    at: member.at,
+                    charge,
+                    owed: member.owed,
+                    answer: None,
+                });
+            }
+        }
+        if !members.is_empty() {
+            self.groups.push(Group {
+                place: Place::Here,
+                members,
+                fault: None,
+                instead_of: Some(fault),
+            });
+        }
+    }
+}
+
+fn place(charge: &Charge, at: usize, layout: Layout) -> Place {
+    match (charge.limit.mode, layout) {
+        (Mode::Local, _) => Place::Here,
+        (Mode::Leased { .. }, _) => Place::Leased(at),
+        (Mode::Exact, Layout::Together) => Place::Apart(0),
+        (Mode::Exact, Layout::ByHome) => Place::Apart(charge.home.into()),
+        (Mode::Exact, Layout::Each) => Place::Apart(at),
     }
 }
 
@@ -217,132 +361,19 @@ fn daily(limit: &Limit) -> u64 {
     limit.rule.amount().saturating_mul(86_400_000) / limit.rule.period().max(1)
 }
 
-/// Says in which order counters that must be asked one by one are charged: those of few callers
-/// before those of many, so that a request which a narrow limit refuses has used nothing of a wide
-/// one, not even for a moment. Returns positions in `charges`.
-fn order_of_charging(charges: &[Charge]) -> Vec<usize> {
-    let mut order: Vec<(Reverse<usize>, u64, usize)> = charges
-        .iter()
-        .enumerate()
-        .map(|(at, charge)| (Reverse(charge.limit.key.len()), daily(&charge.limit), at))
-        .collect();
-    sort_by(&mut order, Ord::cmp);
-    order.into_iter().map(|(_, _, at)| at).collect()
+/// Says in which order groups are charged: those of this node before others, and counters of few
+/// callers before those of many, so that a request which a narrow limit refuses has used nothing of
+/// a wide one, not even for a moment.
+fn order_of_charging(group: &Group) -> (bool, Option<(Reverse<usize>, u64, usize)>) {
+    let members = group.members.iter();
+    let narrowest = members
+        .map(|member| {
+            let limit = &member.charge.limit;
+            (Reverse(limit.key.len()), daily(limit), member.at)
+        })
+        .min();
+    (!group.place.is_near(), narrowest)
 }
 
 #[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use std::sync::Arc;
-
-    use super::super::charge_all;
-    use super::super::definition::{Absent, OnStoreError, ToldBy};
-    use super::super::key::CounterKey;
-    use super::super::quota::Quota;
-    use super::super::rule::Rule;
-    use super::*;
-    use crate::hash;
-
-    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-    fn charge(name: &str, burst: u64, dry_run: bool, on_store_error: OnStoreError) -> Charge {
-        let limit = Limit {
-            name: name.into(),
-            rule: Rule::Rate(Quota {
-                amount: burst,
-                period: 60_000,
-                burst,
-            }),
-            key: vec![],
-            absent: Absent::Share,
-            methods: vec![],
-            cost: 1,
-            dry_run,
-            on_store_error,
-            told_by: ToldBy::Ietf,
-        };
-        Charge {
-            limit: Arc::new(limit),
-            key: CounterKey::of(name.as_bytes()),
-        }
-    }
-
-    /// Carries a round out over counters that can all be reached but one.
-    fn carry_out(
-        charges: &[Charge],
-        states: &mut [Option<State>],
-        lost: Option<usize>,
-        now: Timestamp,
-    ) -> Vec<Charged> {
-        let mut round = Round::new(charges);
-        loop {
-            let asks = round.asks();
-            if asks.is_empty() {
-                return round.finish();
-            }
-            for ask in asks {
-                let limit = &charges[ask.at].limit;
-                let state = &mut states[ask.at];
-                let answer = (lost != Some(ask.at)).then(|| {
-                    let (next, answer) =
-                        act(ask.act, &limit.rule.terms(now), limit.cost, *state, now);
-                    *state = next;
-                    answer
-                });
-                round.answer(ask, answer);
-            }
-        }
-    }
-
-    #[test]
-    fn a_round_says_and_does_what_charging_all_at_once_does() {
-        let allow = OnStoreError::Allow;
-        for seed in 0..500 {
-            let draw = |n: u64| hash::draw(seed, n);
-            let count = 1 + draw(0) % 4;
-            let charges: Vec<Charge> = (0..count)
-                .map(|i| {
-                    let dry_run = draw(10 + i) % 4 == 0;
-                    charge(&i.to_string(), 1 + draw(20 + i) % 4, dry_run, allow)
-                })
-                .collect();
-            let mut apart = vec![None; charges.len()];
-            let mut together = apart.clone();
-            for step in 0..12 {
-                let now = NOW.plus(step * (draw(30) % 30_000));
-                let expected = charge_all(&charges, &mut together, now);
-                let told = carry_out(&charges, &mut apart, None, now);
-                let expected: Vec<Charged> = expected.into_iter().map(Charged::Verdict).collect();
-                assert_eq!(told, expected, "seed {seed}, step {step}");
-                for (charge, (one, other)) in charges.iter().zip(apart.iter().zip(&together)) {
-                    // A state that is spent says the same as none.
-                    let terms = charge.limit.rule.terms(now);
-                    let said = |state: &Option<State>| terms.peek(*state, charge.limit.cost, now);
-                    assert_eq!(said(one), said(other), "seed {seed}, step {step}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_counter_that_cannot_be_reached_is_asked_once_and_counts_as_its_limit_says() {
-        for (on_store_error, used) in [(OnStoreError::Allow, 1), (OnStoreError::Deny, 0)] {
-            let charges = [
-                charge("reached", 4, false, OnStoreError::Allow),
-                charge("lost", 4, false, on_store_error),
-            ];
-            let mut states = [None, None];
-            let told = carry_out(&charges, &mut states, Some(1), NOW);
-            assert_eq!(told[1], Charged::Unavailable);
-            let left = charges[0]
-                .limit
-                .rule
-                .terms(NOW)
-                .peek(states[0], 1, NOW)
-                .remaining;
-            assert_eq!(left, 4 - used, "{on_store_error:?}");
-        }
-    }
-}
+mod tests;

@@ -111,6 +111,27 @@ impl Rule {
         }
     }
 
+    /// Returns the rule for one of several nodes: so many percent of it, but never less than what one
+    /// request uses.
+    pub(super) fn shared(&self, percent: u8, cost: u64) -> Self {
+        let part = |amount: u64| (amount.saturating_mul(percent.into()) / 100).max(cost);
+        match self {
+            Self::Rate(quota) => Self::Rate(Quota {
+                amount: part(quota.amount),
+                burst: part(quota.burst),
+                ..*quota
+            }),
+            Self::Budget(budget) => Self::Budget(Budget {
+                amount: part(budget.amount),
+                windows: budget.windows.clone(),
+            }),
+            Self::Slots(slots) => Self::Slots(Slots {
+                amount: part(slots.amount),
+                ..*slots
+            }),
+        }
+    }
+
     /// Returns whether the amount is one for each month, which have no length in common.
     pub fn is_monthly(&self) -> bool {
         matches!(

@@ -89,7 +89,10 @@ impl Window {
     /// Adds what was used elsewhere, as far as the amount goes.
     pub(super) fn owe(&self, state: Option<State>, cost: u64, now: Timestamp) -> State {
         let mut used = self.place(state, now);
-        used.used = used.used.saturating_add(cost).min(self.amount.max(used.used));
+        used.used = used
+            .used
+            .saturating_add(cost)
+            .min(self.amount.max(used.used));
         self.state(used)
     }
 

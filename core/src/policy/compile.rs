@@ -13,7 +13,7 @@ use crate::policy::error::{PolicyError, Source};
 use crate::policy::reading;
 use crate::policy::sections::routes::Sections;
 use crate::policy::sections::{
-    breakers, cache, client, limits, origins, pools, retry, routes, server, store,
+    breakers, cache, client, counters, limits, origins, pools, retry, routes, server, store,
 };
 use crate::policy::settings::OnFailure;
 use crate::route::{Route, Steering};
@@ -35,6 +35,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let server = server::compile(&mut c, &raw.server);
     let client = client::compile(&mut c, &raw.client);
     let store = store::compile(&mut c, &raw.store);
+    let counters = counters::compile(&mut c, &raw.counters);
     let origins = origins::compile(&mut c, &raw.origins);
     let sections = Sections {
         pools: pools::compile(&mut c, &raw.pools, &origins),
@@ -53,6 +54,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
         server,
         client,
         store,
+        counters,
         on_failure: raw.edge.on_failure.unwrap_or(OnFailure::Closed),
         origins: origins.all(),
         breakers: sections.breakers.all(),

@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use super::settings::{OnFailure, Server, StoreBounds};
 use crate::breaker::BreakerPolicy;
 use crate::cache::{Mode, Profile};
+use crate::limit::Counters;
 use crate::message::client::ClientPolicy;
 use crate::message::plain;
 use crate::message::request::Request;
@@ -21,6 +22,8 @@ pub struct Policy {
     pub client: ClientPolicy,
     /// Bounds of the memory store.
     pub store: StoreBounds,
+    /// Where pods count limits.
+    pub counters: Counters,
     /// What a request gets when the Worker itself fails.
     pub on_failure: OnFailure,
     /// All origins; each knows its position.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::sections::breakers::RawBreaker;
 use super::sections::cache::RawProfile;
 use super::sections::client::RawClient;
+use super::sections::counters::RawCounters;
 use super::sections::edge::RawEdge;
 use super::sections::limits::RawLimit;
 use super::sections::origins::RawOrigin;
@@ -31,6 +32,8 @@ pub struct RawPolicy {
     pub client: RawClient,
     /// The memory store of responses in a pod.
     pub store: RawStore,
+    /// Where limits are counted.
+    pub counters: RawCounters,
     /// How the Worker behaves.
     pub edge: RawEdge,
     /// Upstream addresses by name.

@@ -65,6 +65,7 @@ impl Policy {
         self.server.pack(into);
         self.client.pack(into);
         self.store.pack(into);
+        self.counters.pack(into);
         self.on_failure.pack(into);
         self.passed.pack(into);
         let mut tables = Tables {
@@ -86,6 +87,7 @@ impl Policy {
         let server = Packed::unpack(from);
         let client = Packed::unpack(from);
         let store = Packed::unpack(from);
+        let counters = Packed::unpack(from);
         let on_failure = Packed::unpack(from);
         let passed = Packed::unpack(from);
         let tables = Tables::unpack(from)?;
@@ -97,6 +99,7 @@ impl Policy {
             server,
             client,
             store,
+            counters,
             on_failure,
             origins: tables.origins,
             breakers: tables.breakers,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use crate::limit::StoreFault;
 use crate::time::Millis;
 
 /// What one limit said.
@@ -26,6 +27,10 @@ pub struct LimitReport {
     pub reset_ms: Millis,
     /// Until the request would be allowed, or is worth to be tried again; 0 when it was.
     pub retry_after_ms: Millis,
+    /// Why the counter could not be asked; absent if it was. Where the limit is counted by each node
+    /// then, the numbers are those of this node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_fault: Option<StoreFault>,
 }
 
 impl LimitReport {
@@ -33,7 +38,7 @@ impl LimitReport {
     /// what allows, then what leaves least.
     pub(crate) fn tightness(&self) -> (u8, std::cmp::Reverse<u64>, Millis) {
         let outcome = match self.outcome {
-            LimitOutcome::Allowed => 0,
+            LimitOutcome::Unasked | LimitOutcome::Allowed => 0,
             LimitOutcome::UnavailableAllowed => 1,
             LimitOutcome::WouldReject => 2,
             LimitOutcome::UnavailableDenied => 3,
@@ -76,4 +81,6 @@ pub enum LimitOutcome {
     UnavailableAllowed,
     /// The counter could not be reached; the policy refuses the request.
     UnavailableDenied,
+    /// It was not asked: another limit had refused the request before.
+    Unasked,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tidegate::{Admin, Look, Node, Phase, PolicyFile, Server, TlsFiles};
+use tidegate::{Admin, Counters, Look, Node, Phase, PolicyFile, Server, SharedCounters, TlsFiles};
 use tidegate_core::operations::{CHARACTERS_MIN, Token};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,6 +47,13 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let (listen, admin) = (policy.server.listen.clone(), policy.server.admin.clone());
     let node = Arc::new(Node::with_random_seed(policy));
     keep_secret(&node);
+    let counters = SharedCounters::of_policy(node.engine().policy(), &files, &node)
+        .map_err(|error| format!("tidegate: {error}"))?;
+    node.count_in(
+        counters
+            .clone()
+            .map(|counters| counters as Arc<dyn Counters>),
+    );
     // The admin address first: a process that cannot have it must not have served anybody.
     let admin = match admin {
         Some(address) => Some(
@@ -62,6 +69,9 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         .build();
     let runtime = runtime.map_err(|error| format!("tidegate: {error}"))?;
     write_log(&node)?;
+    if let Some(counters) = counters {
+        runtime.spawn(async move { counters.greet().await });
+    }
     let outcome = runtime.block_on(look_after(&node, &files, file, &server, admin));
     // What runs here, such as a sweep, needs no end of its own.
     drop(runtime);

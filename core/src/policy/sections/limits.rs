@@ -6,11 +6,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::limit::calendar::{Calendar, Unit, Zone};
-use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Slots, ToldBy, Windows};
+use crate::limit::{
+    Absent, Budget, Limit, Mode, OnStoreError, Quota, Rule, Slots, ToldBy, Windows,
+};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
 use crate::policy::{units, zones};
+use crate::time::Millis;
 
 /// A limit.
 #[derive(Debug, Deserialize)]
@@ -67,9 +70,25 @@ pub struct RawLimit {
     /// Counts and reports, but refuses nothing. Default: false.
     #[serde(default)]
     pub dry_run: bool,
-    /// What happens when the counter cannot be reached: "allow" or "deny". Default: "allow".
+    /// How exactly it counts where several nodes count it, in Redis or in Durable Objects. "exact":
+    /// all of them ask one counter for each request. "leased": each takes some of it in advance,
+    /// sized by demand, and gives back what it has not used after a second; so a busy key costs few
+    /// questions, and at most `lease_max` for each node passes too much at once. "local": each node
+    /// counts for itself. Default: "exact".
+    #[serde(default)]
+    pub mode: Option<RawMode>,
+    /// Of a leased limit: most that a node takes in advance. Default: a twentieth of the burst, or
+    /// of a budget's amount.
+    #[serde(default)]
+    pub lease_max: Option<u64>,
+    /// What happens when the counter cannot be asked: "allow", "deny", or "local": each node counts
+    /// for itself then. Default: "allow".
     #[serde(default)]
     pub on_store_error: Option<RawOnStoreError>,
+    /// With `on_store_error = "local"`: how much of the quota one node lets pass then, in percent: 25
+    /// with four nodes. Default: 100.
+    #[serde(default)]
+    pub local_share: Option<u8>,
     /// By which header fields clients are told of the limit, where it is the one that refuses or
     /// leaves least. "ietf": `RateLimit-Policy` and `RateLimit`. "draft03": `RateLimit-Limit`,
     /// `RateLimit-Remaining` and `RateLimit-Reset`. "legacy": the same with `X-` before them; seconds
@@ -147,6 +166,21 @@ pub enum RawOnStoreError {
     Allow,
     /// Requests are refused.
     Deny,
+    /// Each node counts for itself.
+    Local,
+}
+
+/// How exactly a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawMode {
+    /// One counter is asked for each request.
+    Exact,
+    /// Nodes take some of it in advance.
+    Leased,
+    /// Each node counts for itself.
+    Local,
 }
 
 pub(in crate::policy) fn compile(
@@ -214,10 +248,8 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         },
         cost,
         dry_run: raw.dry_run,
-        on_store_error: match raw.on_store_error {
-            None | Some(RawOnStoreError::Allow) => OnStoreError::Allow,
-            Some(RawOnStoreError::Deny) => OnStoreError::Deny,
-        },
+        mode: mode(c, &at, raw, cost, most.1),
+        on_store_error: on_store_error(c, &at, raw),
         told_by: match raw.headers {
             RawHeaders::Ietf => ToldBy::Ietf,
             RawHeaders::Draft03 => ToldBy::Draft03,
@@ -225,6 +257,52 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
             RawHeaders::None => ToldBy::Nothing,
         },
     })
+}
+
+fn mode(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, cost: u64, most: u64) -> Mode {
+    let mode = raw.mode.unwrap_or(RawMode::Exact);
+    if mode != RawMode::Leased && raw.lease_max.is_some() {
+        let message = "only a leased limit is taken in advance: write mode = \"leased\" too, or leave this out";
+        c.wrong(&at.key("lease_max"), message);
+    }
+    match mode {
+        RawMode::Exact => Mode::Exact,
+        RawMode::Local => Mode::Local,
+        RawMode::Leased => {
+            if raw.kind == RawKind::Concurrency {
+                let message = "slots are given back one by one, so they cannot be taken in advance: write mode = \"exact\" or \"local\"";
+                c.wrong(&at.key("mode"), message);
+            }
+            let lease_max = raw.lease_max.unwrap_or_else(|| (most / 20).max(cost));
+            if most > 0 && !(cost..=most.max(cost)).contains(&lease_max) {
+                let message = format!(
+                    "lease_max goes from the cost of a request ({cost}) to what may be used at once ({most})"
+                );
+                c.wrong(&at.key("lease_max"), message);
+            }
+            Mode::Leased { most: lease_max }
+        }
+    }
+}
+
+fn on_store_error(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> OnStoreError {
+    let share = raw.local_share.unwrap_or(100);
+    if !(1..=100).contains(&share) {
+        c.wrong(
+            &at.key("local_share"),
+            "a share is a percentage from 1 to 100",
+        );
+    }
+    let is_local = raw.on_store_error == Some(RawOnStoreError::Local);
+    if raw.local_share.is_some() && !is_local {
+        let message = "a node has a share only where it counts for itself: write on_store_error = \"local\" too, or leave this out";
+        c.wrong(&at.key("local_share"), message);
+    }
+    match raw.on_store_error {
+        None | Some(RawOnStoreError::Allow) => OnStoreError::Allow,
+        Some(RawOnStoreError::Deny) => OnStoreError::Deny,
+        Some(RawOnStoreError::Local) => OnStoreError::Local { share },
+    }
 }
 
 /// Reads what a limit allows; an error is about its quota.
@@ -281,12 +359,23 @@ fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: U
     if burst == 0 || burst > 1_000_000_000 {
         c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
     }
+    let period = unit.usual_length();
+    // Counters do with sixty bits for times, and nobody waits so long.
+    if burst / amount > CENTURY / period {
+        c.wrong(
+            &at.key("burst"),
+            "a burst like this would take more than a hundred years to come back; write less, or a larger quota",
+        );
+    }
     Rule::Rate(Quota {
         amount,
-        period: unit.usual_length(),
+        period,
         burst,
     })
 }
+
+/// A hundred years.
+const CENTURY: Millis = 100 * 365 * 86_400_000;
 
 /// Why nothing but the calendar knows months.
 const NO_LENGTH: &str = "months have no length in common: write kind = \"budget\" and window = \"calendar\" too, or an amount for each day or week";
