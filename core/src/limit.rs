@@ -11,6 +11,7 @@ mod charge;
 mod definition;
 pub mod gcra;
 pub mod key;
+pub mod lease;
 mod quota;
 mod rate;
 pub mod round;

@@ -23,6 +23,11 @@ pub trait Counters: Debug + Send + Sync {
     /// Gives back slots, as [`tidegate_core::limit::Terms::refund`] says. Nobody waits for it.
     fn release(&self, slots: &[Slot], now: Timestamp);
 
+    /// Gives back what is held in advance: the node ends.
+    fn end(&self) -> Ending {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Says how often counters could not be asked, and why.
     fn faults(&self) -> Vec<(StoreFault, u64)> {
         Vec::new()
@@ -37,6 +42,9 @@ pub trait Counters: Debug + Send + Sync {
 /// Answers that come later. An exchange waits for a second at most, and drops the future then, or
 /// when its client leaves.
 pub type Later = Pin<Box<dyn Future<Output = Vec<Charged>> + Send>>;
+
+/// The end of what is held in advance.
+pub type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What counters answer, one answer for each charge.
 pub enum Charging {

@@ -58,7 +58,7 @@ pub use attempts::Upstream;
 pub use body::Body;
 pub use box_error::BoxError;
 pub use clock::Clock;
-pub use counters::{Charging, Counters, Later};
+pub use counters::{Charging, Counters, Ending, Later};
 pub use layer::{PeerAddress, Tidegate, TidegateLayer};
 pub use limits::Limits;
 pub use metrics::Metrics;

@@ -85,6 +85,18 @@ impl Limits {
         found.ok().map(|entry| entry.remove().0.state)
     }
 
+    /// Puts a counter back that was taken, unless there is one that says more.
+    pub(crate) fn put_back(&self, key: CounterKey, state: State, now: Timestamp) {
+        self.change(std::iter::once(&key), now, |states| {
+            for known in states {
+                let is_more = known.is_none_or(|known| known.until < state.until);
+                if is_more {
+                    *known = Some(state);
+                }
+            }
+        });
+    }
+
     /// Has the states of counters changed, while nobody else can read or change them.
     fn change<'a, T>(
         &self,

@@ -119,7 +119,7 @@ impl Node {
     }
 
     /// Returns where limits are counted, if not in this process.
-    pub(crate) fn counters(&self) -> Option<Arc<dyn Counters>> {
+    pub fn counters(&self) -> Option<Arc<dyn Counters>> {
         let counting = self.counters.load();
         counting.as_ref().map(|counting| Arc::clone(&counting.0))
     }

@@ -4,27 +4,39 @@
 //! [`tidegate_core::limit::round::Round`]; what a node may count for itself is counted in its memory.
 
 mod connection;
+mod leases;
 mod store;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use tidegate_core::limit::round::{Ask, Layout, Place, Round};
+use futures_util::future::join_all;
+use scopeguard::{ScopeGuard, guard};
+use tidegate_core::limit::key::CounterKey;
+use tidegate_core::limit::lease::Leased;
+use tidegate_core::limit::round::{Ask, Errand, Layout, Place, Round};
 use tidegate_core::limit::{
-    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, Slot, StoreFault, StoreKind,
+    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, Rule, Slot, State, StoreFault,
+    StoreKind,
 };
 use tidegate_core::{Policy, Timestamp};
 use tokio::runtime::Handle;
 
 use crate::clock::Clock;
-use crate::counters::{Charging, Counters};
+use crate::counters::{Charging, Counters, Ending, Later};
 use crate::limits::Limits;
 use crate::node::Node;
 use crate::tls::{TlsError, TlsFiles};
 use connection::Connector;
+use leases::Leases;
 use store::Store;
 
 pub use connection::Credentials;
+
+/// How often leases are looked after that nobody uses.
+const LOOKED_AFTER_EVERY: Duration = Duration::from_millis(250);
 
 /// Counters that pods share.
 #[derive(Debug)]
@@ -36,6 +48,10 @@ struct Inner {
     layout: Layout,
     /// What this node counts for itself.
     here: Arc<Limits>,
+    /// What this node holds in advance.
+    leases: Leases,
+    /// Whether somebody looks after them.
+    is_looked_after: AtomicBool,
     /// Whether this node has counted for itself what is counted in the store.
     has_stood_in: AtomicBool,
     clock: Clock,
@@ -83,6 +99,8 @@ impl SharedCounters {
             store: Store::new(connector, policy, clock.clone()),
             layout,
             here,
+            leases: Leases::default(),
+            is_looked_after: AtomicBool::new(false),
             has_stood_in: AtomicBool::new(false),
             clock,
         })))
@@ -103,7 +121,13 @@ impl Counters for SharedCounters {
         }
         let inner = Arc::clone(&self.0);
         let charges = charges.to_vec();
-        Charging::Later(Box::pin(async move { inner.charge(&charges).await }))
+        let mut answers: Later = Box::pin(async move { inner.charge(&charges).await });
+        // Where leases are enough, there is nothing to wait for.
+        let mut nobody = Context::from_waker(Waker::noop());
+        match answers.as_mut().poll(&mut nobody) {
+            Poll::Ready(answers) => Charging::Now(answers),
+            Poll::Pending => Charging::Later(answers),
+        }
     }
 
     fn release(&self, slots: &[Slot], now: Timestamp) {
@@ -124,6 +148,11 @@ impl Counters for SharedCounters {
         }
     }
 
+    fn end(&self) -> Ending {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.give_back(true).await })
+    }
+
     fn faults(&self) -> Vec<(StoreFault, u64)> {
         self.0.store.faults()
     }
@@ -133,10 +162,21 @@ impl Counters for SharedCounters {
     }
 }
 
+/// A counter of this node that stood in for one in the store.
+type StoodIn = (CounterKey, State);
+
 impl Inner {
-    async fn charge(&self, charges: &[Charge]) -> Vec<Charged> {
+    async fn charge(self: &Arc<Self>, charges: &[Charge]) -> Vec<Charged> {
         let now = self.clock.now();
-        let mut round = Round::new(charges, self.layout, |charge| self.owed(charge, now));
+        let stood_in = self.take_what_stood_in(charges);
+        let mut owed = Vec::new();
+        for charge in charges {
+            let state = stood_in.iter().find(|(key, _)| *key == charge.key);
+            owed.push(state.map_or(0, |(_, state)| charge.owed(*state, now)));
+        }
+        // What the store is not told is still owed, also when nobody waits any more.
+        let mut stood_in = guard(stood_in, |stood_in| self.put_back(stood_in));
+        let mut round = Round::new(charges, self.layout, &owed);
         loop {
             let asks = round.asks();
             if asks.is_empty() {
@@ -145,15 +185,26 @@ impl Inner {
             let mut asked = Vec::with_capacity(asks.len());
             for ask in asks {
                 let acts = round.acts(ask);
-                asked.push(async move { (ask, self.answer(ask, acts).await) });
+                asked.push(async move { (ask, self.answer(ask, &acts).await, acts) });
             }
-            for (ask, answers) in futures_util::future::join_all(asked).await {
+            for (ask, answers, acts) in join_all(asked).await {
+                let is_asked = |(key, _): &mut StoodIn| {
+                    ask.errand == Errand::Charge && acts.iter().any(|(c, _)| c.key == *key)
+                };
+                let asked = stood_in.extract_if(.., is_asked).collect();
+                if answers.is_err() {
+                    self.put_back(asked);
+                }
                 round.answer(ask, answers);
             }
         }
     }
 
-    async fn answer(&self, ask: Ask, acts: Vec<(Charge, Act)>) -> Result<Vec<Answer>, StoreFault> {
+    async fn answer(
+        self: &Arc<Self>,
+        ask: Ask,
+        acts: &[(Charge, Act)],
+    ) -> Result<Vec<Answer>, StoreFault> {
         match ask.place {
             Place::Here => {
                 let stands_in = |(charge, _): &(Charge, Act)| {
@@ -162,24 +213,115 @@ impl Inner {
                 if acts.iter().any(stands_in) {
                     self.has_stood_in.store(true, Ordering::Relaxed);
                 }
-                Ok(self.here.act(&acts, self.clock.now()))
+                Ok(self.here.act(acts, self.clock.now()))
             }
-            Place::Leased(_) | Place::Apart(_) => self.store.ask(&acts).await,
+            Place::Leased(_) => {
+                let mut answers = Vec::with_capacity(acts.len());
+                for (charge, act) in acts {
+                    answers.push(self.leased(*act, charge).await?);
+                }
+                Ok(answers)
+            }
+            Place::Apart(_) => self.store.ask(acts).await,
         }
     }
 
-    /// Returns what this node has let pass by itself; the store is told when it is charged. While the
-    /// store is not asked, nobody could tell it.
-    fn owed(&self, charge: &Charge, now: Timestamp) -> u64 {
-        let may_owe = matches!(charge.limit.on_store_error, OnStoreError::Local { .. })
-            && charge.limit.mode != Mode::Local
-            && self.has_stood_in.load(Ordering::Relaxed)
-            && !self.store.is_lost();
-        if !may_owe {
-            return 0;
+    /// Does what a counter is asked of which this node holds something, or takes more of it.
+    async fn leased(self: &Arc<Self>, act: Act, charge: &Charge) -> Result<Answer, StoreFault> {
+        let more = match self.leases.act(act, charge, self.clock.now()) {
+            Leased::Known(answer) => {
+                self.ask_ahead(charge);
+                return Ok(answer);
+            }
+            Leased::Ask(more) => more,
+        };
+        self.look_after_leases();
+        // Whoever leaves has not been answered.
+        let more = guard(more, |more| self.leases.unanswered(charge, more));
+        let lease = Act::Lease { most: more.most };
+        let answers = self.store.ask(&[(charge.clone(), lease)]).await?;
+        let given = answers.first().ok_or(StoreFault::Broken)?;
+        let more = ScopeGuard::into_inner(more);
+        let now = self.clock.now();
+        Ok(self.leases.answered(act, charge, more, given, now))
+    }
+
+    /// Takes more of a counter before it is needed.
+    fn ask_ahead(self: &Arc<Self>, charge: &Charge) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let Some(more) = self.leases.ask_ahead(charge, self.clock.now()) else {
+            return;
+        };
+        let (inner, charge) = (Arc::clone(self), charge.clone());
+        runtime.spawn(async move {
+            let lease = Act::Lease { most: more.most };
+            let answers = inner.store.ask(&[(charge.clone(), lease)]).await;
+            match answers.as_deref() {
+                Ok([given]) => inner
+                    .leases
+                    .take_in(&charge, more, given, inner.clock.now()),
+                Ok(_) | Err(_) => inner.leases.unanswered(&charge, more),
+            }
+        });
+    }
+
+    /// Has what is not used given back, until nothing is held any more.
+    fn look_after_leases(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if self.is_looked_after.swap(true, Ordering::Relaxed) {
+            return;
         }
-        let state = self.here.take(&charge.key);
-        state.map_or(0, |state| charge.owed(state, now))
+        let inner = Arc::clone(self);
+        runtime.spawn(async move {
+            // A runtime that ends takes this with it; the next lease begins it anew.
+            let _ended = guard((), |()| {
+                inner.is_looked_after.store(false, Ordering::Relaxed);
+            });
+            while !inner.leases.is_empty() {
+                tokio::time::sleep(LOOKED_AFTER_EVERY).await;
+                inner.give_back(false).await;
+            }
+        });
+    }
+
+    /// Gives back what was not used for a while, or all that is held. What the store does not hear of
+    /// stays used.
+    async fn give_back(&self, all: bool) {
+        let rests = self.leases.rests(self.clock.now(), all);
+        let given_back = rests.into_iter().map(|rest| async move {
+            // The store has said already that it is lost.
+            let _ = self.store.ask(&[rest]).await;
+        });
+        join_all(given_back).await;
+    }
+
+    /// Takes the counters of this node that stood in for those of the store, and still count. While
+    /// the store is not asked, nobody could tell it of them.
+    fn take_what_stood_in(&self, charges: &[Charge]) -> Vec<StoodIn> {
+        let mut stood_in = Vec::new();
+        if !self.has_stood_in.load(Ordering::Relaxed) || self.store.is_resting() {
+            return stood_in;
+        }
+        for charge in charges {
+            let may_stand_in = matches!(charge.limit.on_store_error, OnStoreError::Local { .. })
+                && charge.limit.mode != Mode::Local
+                // Slots that this node has given come back to it.
+                && !matches!(charge.limit.rule, Rule::Slots(_));
+            let state = may_stand_in.then(|| self.here.take(&charge.key)).flatten();
+            stood_in.extend(state.map(|state| (charge.key, state)));
+        }
+        stood_in
+    }
+
+    /// Puts counters back that were taken. What was charged meanwhile is the lesser part.
+    fn put_back(&self, stood_in: Vec<StoodIn>) {
+        for (key, state) in stood_in {
+            self.here.put_back(key, state, self.clock.now());
+        }
     }
 
     /// Gives slots back. What the store does not hear of expires.
@@ -189,6 +331,6 @@ impl Inner {
             // The store has said already that it is lost.
             let _ = self.store.ask(&[(slot.charge, act)]).await;
         });
-        futures_util::future::join_all(released).await;
+        join_all(released).await;
     }
 }

@@ -66,7 +66,8 @@ impl Counted {
             may_answer: Arc::clone(&may_answer),
             asked: Arc::clone(&asked),
         };
-        let node = Node::new(parse(&policy), 1).counting_in(Arc::new(counters));
+        let node = Node::new(parse(&policy), 1);
+        node.count_in(Some(Arc::new(counters)));
         Self {
             proxy: Proxy::of(node, "."),
             limits,

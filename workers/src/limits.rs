@@ -1,8 +1,8 @@
 //! Limits are charged: one Durable Object counts one key, with the core's own function.
 
 use futures_util::future::join_all;
-use tidegate_core::limit::round::{self, Act, Answer, Round};
-use tidegate_core::limit::{Charge, Charged, Slot};
+use tidegate_core::limit::round::{Layout, Round};
+use tidegate_core::limit::{Act, Answer, Charge, Charged, Slot, StoreFault};
 use tidegate_core::{Millis, Timestamp};
 use worker::Env;
 
@@ -15,17 +15,36 @@ const PATIENCE: Millis = 1000;
 
 /// Charges all limits or, if one refuses the request, none, as [`Round`] says.
 pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec<Charged> {
-    let mut round = Round::new(charges);
+    let mut round = Round::new(charges, Layout::Each, &[]);
     loop {
         let asks = round.asks();
         if asks.is_empty() {
             return round.finish();
         }
-        let asked = asks.iter().map(|next| ask(env, charges, *next, now));
-        for (next, answer) in asks.iter().zip(join_all(asked).await) {
-            round.answer(*next, answer);
+        let asked = asks.iter().map(|ask| answer(env, round.acts(*ask), now));
+        for (ask, answers) in asks.iter().zip(join_all(asked).await) {
+            round.answer(*ask, answers);
         }
     }
+}
+
+/// Does what the counters of a group are asked. Each of them lives by itself here.
+async fn answer(
+    env: &Env,
+    acts: Vec<(Charge, Act)>,
+    now: Timestamp,
+) -> Result<Vec<Answer>, StoreFault> {
+    let mut answers = Vec::with_capacity(acts.len());
+    for (charge, act) in acts {
+        match request(env, &charge, act, now).await {
+            Ok(answer) => answers.push(answer),
+            Err(error) => {
+                worker::console_error!("counter of {}: {error}", charge.limit.name);
+                return Err(StoreFault::Unreachable);
+            }
+        }
+    }
+    Ok(answers)
 }
 
 /// Gives back slots. One that cannot be given back expires.
@@ -38,18 +57,6 @@ pub(crate) async fn release(env: &Env, slots: &[Slot], now: Timestamp) {
         }
     });
     join_all(released).await;
-}
-
-/// Asks one counter; `None` if it does not answer in time.
-async fn ask(env: &Env, charges: &[Charge], next: round::Ask, now: Timestamp) -> Option<Answer> {
-    let charge = charges.get(next.at)?;
-    match request(env, charge, next.act, now).await {
-        Ok(answer) => Some(answer),
-        Err(error) => {
-            worker::console_error!("counter of {}: {error}", charge.limit.name);
-            None
-        }
-    }
 }
 
 async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result<Answer, String> {

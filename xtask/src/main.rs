@@ -6,6 +6,7 @@ mod modules;
 mod npm;
 mod rfc;
 mod schema;
+mod servers;
 mod shell;
 mod steps;
 mod test;

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::shell::{Result, WASM_TARGET, cargo, command, output};
 use crate::steps::Outcome::{self, Passed};
 use crate::steps::Steps;
-use crate::{checks, javascript, modules, npm, rfc, schema, shell, wasm, worker};
+use crate::{checks, javascript, modules, npm, rfc, schema, servers, shell, wasm, worker};
 
 /// Runs every step in order, or those whose names contain `only`, and stops at the first that
 /// fails.
@@ -30,6 +30,7 @@ fn all(steps: &mut Steps) -> Result<()> {
     steps.run("advisories", checks::advisories)?;
     steps.run("schemas", schema::check)?;
     steps.run("citations of RFC 9111", rfc::check)?;
+    steps.run("Redis for tests", || Ok(servers::install()))?;
     steps.run("native tests", native)?;
     steps.run("core tests on wasm", core_on_wasm)?;
     steps.run("build of the Worker", worker::deploy_dry)?;
@@ -41,7 +42,11 @@ fn all(steps: &mut Steps) -> Result<()> {
 }
 
 fn native() -> Result<Outcome> {
-    shell::run(&mut cargo(&["test", "--quiet", "--workspace"]))?;
+    let mut tests = cargo(&["test", "--quiet", "--workspace"]);
+    if !servers::has_redis() {
+        tests.env(servers::WITHOUT_REDIS, "1");
+    }
+    shell::run(&mut tests)?;
     Ok(Passed)
 }
 

@@ -47,16 +47,18 @@ pub fn act(
 ) -> (Option<State>, Answer) {
     let state = with_owed(act, terms, state, now);
     let checked = terms.peek(state, cost, now);
+    // Who has used nothing before and is refused leaves nothing behind.
+    let after = |taken: u64, next: State| Some(next).filter(|_| taken > 0 || state.is_some());
     let (next, charged, taken) = match act {
         Act::Peek => (terms.clamped(state, now), checked, 0),
         Act::Charge { .. } => {
             let (next, charged) = terms.charge(state, cost, now);
             let taken = if charged.allowed { cost } else { 0 };
-            (Some(next), charged, taken)
+            (after(taken, next), charged, taken)
         }
         Act::Lease { most } => {
             let (next, charged, taken) = terms.lease(state, most, cost, now);
-            (Some(next), charged, taken)
+            (after(taken, next), charged, taken)
         }
         // Who has used nothing has nothing to get back.
         Act::Refund(period_end) => {

@@ -127,16 +127,17 @@ pub struct Round {
 }
 
 impl Round {
-    /// Makes a round in which nothing was asked yet. `owed` says what this node has let pass by
-    /// itself while a counter could not be asked; the counter is told when it is charged.
-    pub fn new(charges: &[Charge], layout: Layout, owed: impl Fn(&Charge) -> u64) -> Self {
+    /// Makes a round in which nothing was asked yet. `owed` says for each charge what this node has
+    /// let pass by itself while the counter could not be asked, 0 beyond its end. The counter is told
+    /// when it is charged; this node goes on owing it if the counter cannot be asked again.
+    pub fn new(charges: &[Charge], layout: Layout, owed: &[u64]) -> Self {
         let mut groups: Vec<Group> = Vec::with_capacity(1);
         for (at, charge) in charges.iter().enumerate() {
             let place = place(charge, at, layout);
             let member = Member {
                 at,
                 charge: charge.clone(),
-                owed: owed(charge),
+                owed: owed.get(at).copied().unwrap_or(0),
                 answer: None,
             };
             match groups.iter_mut().find(|group| group.place == place) {
@@ -330,7 +331,7 @@ impl Round {
                 members.push(Member {
                     at: member.at,
                     charge,
-                    owed: member.owed,
+                    owed: 0,
                     answer: None,
                 });
             }

@@ -157,6 +157,13 @@ impl StoreHealth {
         self.breaker.state() != StateName::Closed
     }
 
+    /// Returns whether it is left alone at the moment.
+    pub fn is_resting(&self, now: Timestamp) -> bool {
+        let is_open = self.breaker.state() == StateName::Open;
+        let until = self.breaker.poll_timeout(&self.rule);
+        is_open && until.is_some_and(|until| until > now)
+    }
+
     /// Returns the time by which counters are charged: this node's, unless that is too far from the
     /// store's.
     pub fn time(&self, now: Timestamp) -> Timestamp {
@@ -206,6 +213,7 @@ mod tests {
         assert_eq!(asked(&mut health, slow, NOW), Some(StoreChange::Lost));
         assert_eq!(health.ask(20, NOW.plus(999)), Err(StoreFault::Resting));
         let later = NOW.plus(1000);
+        assert!(health.is_resting(NOW.plus(999)) && !health.is_resting(later));
         let permit = health.ask(20, later).unwrap();
         assert_eq!(health.ask(20, later), Err(StoreFault::Resting));
         assert_eq!(health.ended(permit, Some(slow), later), None);

@@ -73,11 +73,15 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         runtime.spawn(async move { counters.greet().await });
     }
     let outcome = runtime.block_on(look_after(&node, &files, file, &server, admin));
-    // What runs here, such as a sweep, needs no end of its own.
-    drop(runtime);
     if outcome.is_ok() {
         server.join();
     }
+    // What this pod holds of limits in advance is of use to others.
+    if let Some(counters) = node.counters() {
+        runtime.block_on(counters.end());
+    }
+    // What else runs here, such as a sweep, needs no end of its own.
+    drop(runtime);
     node.access_log.flush(&mut io::stdout().lock());
     outcome
 }

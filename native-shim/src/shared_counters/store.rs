@@ -34,6 +34,8 @@ pub(super) struct Store {
     links: [Mutex<Connection>; STRIPES],
     health: Mutex<StoreHealth>,
     faults: [AtomicU64; StoreFault::COUNT],
+    /// What it has last said that was no answer.
+    complaint: Mutex<String>,
     clock: Clock,
 }
 
@@ -65,6 +67,7 @@ impl Store {
             links: Default::default(),
             health: Mutex::default(),
             faults: Default::default(),
+            complaint: Mutex::default(),
             clock,
         }
     }
@@ -102,6 +105,11 @@ impl Store {
         self.health().is_lost()
     }
 
+    /// Returns whether it is not asked at the moment.
+    pub(super) fn is_resting(&self) -> bool {
+        self.health().is_resting(self.clock.now())
+    }
+
     /// Returns how many questions had no answer, and why.
     pub(super) fn faults(&self) -> Vec<(StoreFault, u64)> {
         let mut faults = Vec::with_capacity(StoreFault::COUNT);
@@ -129,10 +137,11 @@ impl Store {
                 for link in &self.links {
                     *lock(link) = Connection::None;
                 }
-                let why: &str = fault.into();
+                let fault: &str = fault.into();
                 eprintln!(
-                    "tidegate: the counters' store at {} has failed several times ({why}); limits do as on_store_error says until it answers again",
-                    self.name
+                    "tidegate: the counters' store at {} has failed several times ({fault}{}); limits do as on_store_error says until it answers again",
+                    self.name,
+                    self.complaint()
                 );
             }
             (Some(StoreChange::Back), _) => {
@@ -146,7 +155,21 @@ impl Store {
     }
 
     async fn run(&self, acts: &[(Charge, Act)]) -> Result<Vec<Answer>, StoreFault> {
-        let mut link = self.link().await?;
+        let (link, is_kept) = self.link().await?;
+        let answers = self.run_on(link, acts).await;
+        // A connection that was kept may have been closed long ago, and nobody has seen it.
+        if is_kept && answers == Err(StoreFault::Unreachable) {
+            let (link, _) = self.link().await?;
+            return self.run_on(link, acts).await;
+        }
+        answers
+    }
+
+    async fn run_on(
+        &self,
+        mut link: Link,
+        acts: &[(Charge, Act)],
+    ) -> Result<Vec<Answer>, StoreFault> {
         let mut is_first = true;
         loop {
             let now = self.health().time(self.clock.now());
@@ -183,6 +206,7 @@ impl Store {
         }
         answer.map_err(|error| {
             let fault = fault(&error);
+            *self.complaint() = format!(": {error}");
             if fault == StoreFault::Unreachable {
                 *lock(&self.links[stripe()]) = Connection::None;
             }
@@ -240,13 +264,14 @@ impl Store {
         (read.len() == count).then(|| Said::States(health.time(now), read))
     }
 
-    /// Returns this thread's connection. Making one goes on when nobody waits for it any more.
-    async fn link(&self) -> Result<Link, StoreFault> {
+    /// Returns this thread's connection, and whether it was there before. Making one goes on when
+    /// nobody waits for it any more.
+    async fn link(&self) -> Result<(Link, bool), StoreFault> {
         let place = &self.links[stripe()];
         let mut coming = {
             let mut connection = lock(place);
             match &*connection {
-                Connection::Ready(link) => return Ok(link.clone()),
+                Connection::Ready(link) => return Ok((link.clone(), true)),
                 Connection::Coming(coming) => coming.clone(),
                 Connection::None => {
                     let (made, coming) = watch::channel(None);
@@ -269,7 +294,13 @@ impl Store {
             Ok(link) => Connection::Ready(link.clone()),
             Err(_) => Connection::None,
         };
-        made
+        made.map(|link| (link, false))
+    }
+
+    fn complaint(&self) -> MutexGuard<'_, String> {
+        self.complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn health(&self) -> MutexGuard<'_, StoreHealth> {

@@ -7,5 +7,11 @@
     reason = "tests may fail"
 )]
 
+mod exact;
+mod faults;
+mod leased;
+mod pods;
 mod script;
 mod servers;
+#[path = "../support/mod.rs"]
+mod support;

@@ -126,7 +126,7 @@ fn run(
 ) -> Vec<Option<State>> {
     let mut arguments = script::arguments(acts, now, None);
     // The times of this test are not those of the server, so nothing may expire.
-    arguments[3] = "1000000000".to_owned();
+    "100000000000000".clone_into(&mut arguments[3]);
     let mut invocation = script.prepare_invoke();
     for (charge, _) in acts {
         invocation.key(format!("{{}}{:?}", charge.key));
@@ -197,7 +197,11 @@ fn the_script_does_what_the_core_does() {
             let now = Timestamp::from_millis(clock - behind);
             let errand = draw(seed, n + 4) % 8;
             let first = usize::try_from(draw(seed, n + 5) % 5).unwrap();
-            let count = if errand > 2 { 1 + draw(seed, n + 6) % 3 } else { 1 };
+            let count = if errand > 2 {
+                1 + draw(seed, n + 6) % 3
+            } else {
+                1
+            };
             let mut acts = Vec::new();
             let mut places = Vec::new();
             for i in 0..count {
@@ -206,7 +210,7 @@ fn the_script_does_what_the_core_does() {
                 let m = n + 10 + i * 8;
                 let cost = 1 + draw(seed, m + 4) % 3;
                 let act = act(errand, counter, cost, seed, m + 5);
-                let dry_run = draw(seed, m + 6) % 4 == 0;
+                let dry_run = draw(seed, m + 6).is_multiple_of(4);
                 let rule = counter.rule(seed, m);
                 acts.push((charge(rule, counter.key, cost, dry_run), act));
                 places.push(place);
@@ -237,5 +241,8 @@ fn the_script_does_what_the_core_does() {
             assert_eq!(found, [plain(counter.state)], "seed {seed}, at the end");
         }
     }
-    assert!(allowed * 10 > done && refused * 10 > done, "{allowed} {refused}");
+    assert!(
+        allowed * 10 > done && refused * 10 > done,
+        "{allowed} {refused}"
+    );
 }

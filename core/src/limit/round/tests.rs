@@ -68,8 +68,7 @@ impl Counters {
     }
 
     fn carry_out(&mut self, charges: &[Charge], layout: Layout, now: Timestamp) -> Vec<Charged> {
-        let owed = self.owed;
-        let mut round = Round::new(charges, layout, |_| owed);
+        let mut round = Round::new(charges, layout, &[self.owed]);
         loop {
             let asks = round.asks();
             if asks.is_empty() {
