@@ -12,6 +12,8 @@ mod definition;
 pub mod gcra;
 pub mod key;
 pub mod lease;
+pub mod leases;
+pub mod owing;
 mod quota;
 mod rate;
 pub mod round;

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use scopeguard::{ScopeGuard, guard};
-use tidegate_core::limit::key::CounterKey;
 use tidegate_core::limit::lease::Leased;
-use tidegate_core::limit::round::{Ask, Errand, Layout, Place, Round};
+use tidegate_core::limit::leases::LOOKED_AT_EVERY;
+use tidegate_core::limit::owing::{Owing, StoodIn};
+use tidegate_core::limit::round::{Ask, Layout, Place, Round};
 use tidegate_core::limit::{
-    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, Rule, Slot, State, StoreFault,
-    StoreKind,
+    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, Slot, StoreFault, StoreKind,
 };
 use tidegate_core::{Policy, Timestamp};
 use tokio::runtime::Handle;
@@ -30,13 +30,13 @@ use crate::limits::Limits;
 use crate::node::Node;
 use crate::tls::{TlsError, TlsFiles};
 use connection::Connector;
-use leases::Leases;
+use leases::Shards;
 use store::Store;
 
 pub use connection::Credentials;
 
 /// How often leases are looked after that nobody uses.
-const LOOKED_AFTER_EVERY: Duration = Duration::from_millis(250);
+const LOOKED_AFTER_EVERY: Duration = Duration::from_millis(LOOKED_AT_EVERY);
 
 /// Counters that pods share.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Inner {
     /// What this node counts for itself.
     here: Arc<Limits>,
     /// What this node holds in advance.
-    leases: Leases,
+    leases: Shards,
     /// Whether somebody looks after them.
     is_looked_after: AtomicBool,
     /// Whether this node has counted for itself what is counted in the store.
@@ -99,7 +99,7 @@ impl SharedCounters {
             store: Store::new(connector, policy, clock.clone()),
             layout,
             here,
-            leases: Leases::default(),
+            leases: Shards::default(),
             is_looked_after: AtomicBool::new(false),
             has_stood_in: AtomicBool::new(false),
             clock,
@@ -162,20 +162,11 @@ impl Counters for SharedCounters {
     }
 }
 
-/// A counter of this node that stood in for one in the store.
-type StoodIn = (CounterKey, State);
-
 impl Inner {
     async fn charge(self: &Arc<Self>, charges: &[Charge]) -> Vec<Charged> {
-        let now = self.clock.now();
-        let stood_in = self.take_what_stood_in(charges);
-        let mut owed = Vec::new();
-        for charge in charges {
-            let state = stood_in.iter().find(|(key, _)| *key == charge.key);
-            owed.push(state.map_or(0, |(_, state)| charge.owed(*state, now)));
-        }
         // What the store is not told is still owed, also when nobody waits any more.
-        let mut stood_in = guard(stood_in, |stood_in| self.put_back(stood_in));
+        let mut owing = guard(self.owing(charges), |owing| self.put_back(owing.untold()));
+        let owed = owing.amounts(charges, self.clock.now());
         let mut round = Round::new(charges, self.layout, &owed);
         loop {
             let asks = round.asks();
@@ -188,13 +179,7 @@ impl Inner {
                 asked.push(async move { (ask, self.answer(ask, &acts).await, acts) });
             }
             for (ask, answers, acts) in join_all(asked).await {
-                let is_asked = |(key, _): &mut StoodIn| {
-                    ask.errand == Errand::Charge && acts.iter().any(|(c, _)| c.key == *key)
-                };
-                let asked = stood_in.extract_if(.., is_asked).collect();
-                if answers.is_err() {
-                    self.put_back(asked);
-                }
+                self.put_back(owing.asked(ask, &acts, answers.is_ok()));
                 round.answer(ask, answers);
             }
         }
@@ -228,7 +213,10 @@ impl Inner {
 
     /// Does what a counter is asked of which this node holds something, or takes more of it.
     async fn leased(self: &Arc<Self>, act: Act, charge: &Charge) -> Result<Answer, StoreFault> {
-        let more = match self.leases.act(act, charge, self.clock.now()) {
+        let now = self.clock.now();
+        // The lock ends with this line.
+        let known = self.leases.of(&charge.key).act(act, charge, now);
+        let more = match known {
             Leased::Known(answer) => {
                 self.ask_ahead(charge);
                 return Ok(answer);
@@ -237,13 +225,16 @@ impl Inner {
         };
         self.look_after_leases();
         // Whoever leaves has not been answered.
-        let more = guard(more, |more| self.leases.unanswered(charge, more));
+        let more = guard(more, |more| {
+            self.leases.of(&charge.key).unanswered(charge, more);
+        });
         let lease = Act::Lease { most: more.most };
         let answers = self.store.ask(&[(charge.clone(), lease)]).await?;
         let given = answers.first().ok_or(StoreFault::Broken)?;
         let more = ScopeGuard::into_inner(more);
         let now = self.clock.now();
-        Ok(self.leases.answered(act, charge, more, given, now))
+        let mut leases = self.leases.of(&charge.key);
+        Ok(leases.answered(act, charge, more, given, now))
     }
 
     /// Takes more of a counter before it is needed.
@@ -251,18 +242,21 @@ impl Inner {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let Some(more) = self.leases.ask_ahead(charge, self.clock.now()) else {
+        let Some(more) = self
+            .leases
+            .of(&charge.key)
+            .ask_ahead(charge, self.clock.now())
+        else {
             return;
         };
         let (inner, charge) = (Arc::clone(self), charge.clone());
         runtime.spawn(async move {
             let lease = Act::Lease { most: more.most };
             let answers = inner.store.ask(&[(charge.clone(), lease)]).await;
+            let mut leases = inner.leases.of(&charge.key);
             match answers.as_deref() {
-                Ok([given]) => inner
-                    .leases
-                    .take_in(&charge, more, given, inner.clock.now()),
-                Ok(_) | Err(_) => inner.leases.unanswered(&charge, more),
+                Ok([given]) => leases.take_in(&charge, more, given, inner.clock.now()),
+                Ok(_) | Err(_) => leases.unanswered(&charge, more),
             }
         });
     }
@@ -299,25 +293,14 @@ impl Inner {
         join_all(given_back).await;
     }
 
-    /// Takes the counters of this node that stood in for those of the store, and still count. While
-    /// the store is not asked, nobody could tell it of them.
-    fn take_what_stood_in(&self, charges: &[Charge]) -> Vec<StoodIn> {
-        let mut stood_in = Vec::new();
+    /// Takes what this node owes to counters. While the store is not asked, nobody could tell it.
+    fn owing(&self, charges: &[Charge]) -> Owing {
         if !self.has_stood_in.load(Ordering::Relaxed) || self.store.is_resting() {
-            return stood_in;
+            return Owing::default();
         }
-        for charge in charges {
-            let may_stand_in = matches!(charge.limit.on_store_error, OnStoreError::Local { .. })
-                && charge.limit.mode != Mode::Local
-                // Slots that this node has given come back to it.
-                && !matches!(charge.limit.rule, Rule::Slots(_));
-            let state = may_stand_in.then(|| self.here.take(&charge.key)).flatten();
-            stood_in.extend(state.map(|state| (charge.key, state)));
-        }
-        stood_in
+        Owing::take(charges, |key| self.here.take(key))
     }
 
-    /// Puts counters back that were taken. What was charged meanwhile is the lesser part.
     fn put_back(&self, stood_in: Vec<StoodIn>) {
         for (key, state) in stood_in {
             self.here.put_back(key, state, self.clock.now());

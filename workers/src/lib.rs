@@ -18,6 +18,7 @@ mod client;
 mod clock;
 mod convert;
 mod drive;
+mod isolate_counters;
 mod limit_counter;
 mod limits;
 mod node;

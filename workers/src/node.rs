@@ -16,7 +16,7 @@ use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::Context;
 use worker::{Env, Result, js_sys};
 
-use crate::{clock, operations, tasks};
+use crate::{clock, limits, operations, tasks};
 
 /// The key of the policy, and that of the last valid one.
 const KEY: &str = "policy";
@@ -61,8 +61,22 @@ pub(crate) async fn engine(env: &Env, ctx: Option<&Context>) -> Result<Engine> {
     };
     if let Some(ctx) = ctx {
         look_after(env, ctx, due)?;
+        give_back(env, ctx, now)?;
     }
     Ok(engine)
+}
+
+/// Gives back in the background what this isolate holds of limits in advance and does not use.
+fn give_back(env: &Env, ctx: &Context, now: Timestamp) -> Result<()> {
+    let rests = limits::rests(now);
+    if rests.is_empty() {
+        return Ok(());
+    }
+    let env = env.clone();
+    tasks::keep_alive(
+        ctx,
+        async move { limits::give_back(&env, rests, now).await },
+    )
 }
 
 /// Does in the background what has to be done: asks KV again, and keeps what is good.
