@@ -11,7 +11,7 @@ use std::sync::Arc;
 use divan::{Bencher, black_box};
 use http::{HeaderValue, Request, request};
 use tidegate_core::cache::Stored;
-use tidegate_core::limit::{Charged, StoreFault};
+use tidegate_core::limit::{Charge, Charged, StoreFault, Verdict};
 use tidegate_core::{
     Answer, Client, Engine, FillKind, Policy, RequestBody, Scheme, Step, Timestamp,
 };
@@ -74,14 +74,22 @@ fn client() -> Client {
     }
 }
 
+fn verdict(charge: &Charge) -> Verdict {
+    charge
+        .limit
+        .rule
+        .terms(NOW)
+        .charge(None, charge.cost, NOW)
+        .1
+}
+
 /// Drives one exchange; what it stores is returned.
 fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Option<Arc<Stored>> {
     let mut step = engine.begin(head, client(), NOW);
     loop {
         step = match step {
             Step::Charge(next) => {
-                let limit = next.charges().first().map(|c| Arc::clone(&c.limit));
-                let charged = limit.map(|l| l.rule.terms(NOW).charge(None, l.cost, NOW).1);
+                let charged = next.charges().first().map(verdict);
                 let answer =
                     charged.map_or(Charged::Unavailable(StoreFault::Broken), Charged::Verdict);
                 next.resume(&[answer], NOW)

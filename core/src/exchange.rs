@@ -38,6 +38,7 @@ mod settle;
 mod state;
 mod step;
 mod store;
+mod taken;
 mod under_way;
 mod wait;
 
@@ -58,7 +59,7 @@ use state::{Exchange, new_report};
 pub use attempt::{Answer, Attempt, Failure, FailureKind};
 pub use background::Background;
 pub use fill::{Fill, FillKind};
-pub use hold::{BodySeen, Ended, Hold};
+pub use hold::{BodySeen, Ended, Hold, Settlement};
 pub use reply::{Reply, Source};
 pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Event, Step};
 
@@ -90,7 +91,9 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         request,
         report,
         call: None,
-        slots: Vec::new(),
+        taken: Vec::new(),
+        // Whoever warms the store is an operator.
+        is_charged_at_origin: kind != Kind::Request,
     });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming {

@@ -8,6 +8,7 @@
 mod act;
 pub mod calendar;
 mod charge;
+mod cost;
 mod definition;
 pub mod gcra;
 pub mod key;
@@ -29,7 +30,8 @@ use smallvec::SmallVec;
 use crate::time::Timestamp;
 
 pub use act::{Act, Answer, act, act_all};
-pub use charge::{Charge, Charged, Slot, StoreFault};
+pub use charge::{Charge, Charged, StoreFault};
+pub use cost::{Cost, Known, Measure};
 pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, ToldBy};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
@@ -89,16 +91,8 @@ mod tests {
             burst: amount,
         };
         let limit = Limit {
-            name: name.into(),
-            rule: Rule::Rate(quota),
-            key: vec![],
-            absent: Absent::Share,
-            methods: vec![],
-            cost: 1,
             dry_run,
-            mode: Mode::Exact,
-            on_store_error: OnStoreError::Allow,
-            told_by: ToldBy::Ietf,
+            ..Limit::new(name, Rule::Rate(quota))
         };
         Charge {
             limit: Arc::new(limit),

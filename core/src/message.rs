@@ -8,6 +8,7 @@ pub mod framing;
 pub mod geo;
 pub(crate) mod hop_by_hop;
 pub(crate) mod location;
+pub mod matching;
 pub(crate) mod names;
 pub(crate) mod path;
 pub(crate) mod plain;

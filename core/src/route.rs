@@ -1,6 +1,5 @@
 //! Routes, pools and origins: where a request may go.
 
-pub mod matching;
 mod pool;
 pub mod steering;
 
@@ -13,7 +12,7 @@ use crate::cache::Profile;
 use crate::limit::Limit;
 use crate::retry::RetryPolicy;
 
-pub use matching::{HostPattern, Matcher, PathPattern};
+pub use crate::message::matching::{HostPattern, Matcher, PathPattern};
 pub use pool::{Origin, OriginTls, Pool, Steering, Timeouts};
 
 /// What applies to the requests that match.

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tidegate_core::Timestamp;
-use tidegate_core::limit::{Charge, Charged, Slot, StoreFault};
+use tidegate_core::exchange::Settlement;
+use tidegate_core::limit::{Charge, Charged, StoreFault};
 
 /// How long an exchange waits for counters. What has not answered then counts as unavailable, as the
 /// limit's `on_store_error` says.
@@ -20,8 +21,9 @@ pub trait Counters: Debug + Send + Sync {
     /// future is dropped, what it has charged is not given back: slots of concurrency expire.
     fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging;
 
-    /// Gives back slots, as [`tidegate_core::limit::Terms::refund`] says. Nobody waits for it.
-    fn release(&self, slots: &[Slot], now: Timestamp);
+    /// Does what counters are asked when an exchange has ended: gives back, or adds. Nobody waits for
+    /// it.
+    fn settle(&self, settlements: &[Settlement], now: Timestamp);
 
     /// Gives back what is held in advance: the node ends.
     fn end(&self) -> Ending {

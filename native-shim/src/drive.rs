@@ -121,6 +121,9 @@ impl Drive {
         let Step::Charge(next) = self.step else {
             return self;
         };
+        if let Some(key) = next.leads() {
+            self.wake = self.wake.or_else(|| Some(node.waiters.guard(key)));
+        }
         let next = guard(next, |next| node.end(next.abandon(node.now())));
         // Boxed, since it would make the future of every request larger.
         let answers = Box::pin(tokio::time::timeout(counters::PATIENCE, later)).await;

@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use tidegate_core::Timestamp;
+use tidegate_core::exchange::Settlement;
 use tidegate_core::limit::key::CounterKey;
-use tidegate_core::limit::{self, Act, Answer, Charge, Charged, Slot, State, charge_all};
+use tidegate_core::limit::{self, Act, Answer, Charge, Charged, State, charge_all};
 
 const SHARDS: usize = 64;
 
@@ -125,19 +126,10 @@ impl Limits {
         changed
     }
 
-    /// Gives back slots.
-    pub fn release(&self, slots: &[Slot], now: Timestamp) {
-        for Slot { charge, period_end } in slots {
-            let hash = self.hasher.hash_one(charge.key);
-            let mut shard = self.shards[position(hash)]
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let terms = charge.limit.rule.terms(now);
-            // One that was forgotten has nothing to get back.
-            if let Some(known) = shard.find(&charge.key, hash) {
-                let cost = charge.cost;
-                known.state = terms.refund(Some(known.state), cost, *period_end, now);
-            }
+    /// Does what counters are asked when an exchange has ended.
+    pub fn settle(&self, settlements: &[Settlement], now: Timestamp) {
+        for settlement in settlements {
+            self.act(std::slice::from_ref(settlement), now);
         }
     }
 
@@ -301,7 +293,7 @@ impl Shard {
 mod tests {
     use std::sync::Arc;
 
-    use tidegate_core::limit::{Absent, Limit, Mode, OnStoreError, Quota, Rule, ToldBy};
+    use tidegate_core::limit::{Limit, Quota, Rule};
 
     use super::*;
 
@@ -311,20 +303,7 @@ mod tests {
             period: 60_000,
             burst: amount,
         };
-        let on_store_error = OnStoreError::Allow;
-        let absent = Absent::Share;
-        let limit = Limit {
-            name: name.into(),
-            rule: Rule::Rate(quota),
-            key: vec![],
-            absent,
-            methods: vec![],
-            cost: 1,
-            dry_run: false,
-            mode: Mode::Exact,
-            on_store_error,
-            told_by: ToldBy::Ietf,
-        };
+        let limit = Limit::new(name, Rule::Rate(quota));
         Charge {
             limit: Arc::new(limit),
             key: CounterKey::of(format!("{name}/{key}").as_bytes()),

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::request;
-use tidegate_core::limit::{Charge, Slot};
+use tidegate_core::exchange::Settlement;
+use tidegate_core::limit::Charge;
 use tidegate_core::operations::Token;
 use tidegate_core::purge::{self, Purge};
 use tidegate_core::{Ended, Engine, Policy, Reply, Step, Timestamp};
@@ -214,19 +215,22 @@ impl Node {
 
     /// Records an exchange that has ended, and gives back what it held.
     pub(crate) fn end(&self, ended: Ended) {
-        let Ended { report, slots } = ended;
-        if !slots.is_empty() {
-            self.release(&slots);
+        let Ended {
+            report,
+            settlements,
+        } = ended;
+        if !settlements.is_empty() {
+            self.settle(&settlements);
         }
         self.metrics.record(&report);
         self.access_log.write(&report);
     }
 
-    fn release(&self, slots: &[Slot]) {
+    fn settle(&self, settlements: &[Settlement]) {
         let now = self.now();
         match &*self.counters.load() {
-            Some(counting) => counting.0.release(slots, now),
-            None => self.limits.release(slots, now),
+            Some(counting) => counting.0.settle(settlements, now),
+            None => self.limits.settle(settlements, now),
         }
     }
 }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use scopeguard::{ScopeGuard, guard};
+use tidegate_core::exchange::Settlement;
 use tidegate_core::limit::lease::Leased;
 use tidegate_core::limit::leases::LOOKED_AT_EVERY;
 use tidegate_core::limit::owing::{Owing, StoodIn};
 use tidegate_core::limit::round::{Ask, Layout, Place, Round};
 use tidegate_core::limit::{
-    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, Slot, StoreFault, StoreKind,
+    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, StoreFault, StoreKind,
 };
 use tidegate_core::{Policy, Timestamp};
 use tokio::runtime::Handle;
@@ -130,21 +131,26 @@ impl Counters for SharedCounters {
         }
     }
 
-    fn release(&self, slots: &[Slot], now: Timestamp) {
+    fn settle(&self, settlements: &[Settlement], now: Timestamp) {
         let mut elsewhere = Vec::new();
-        for slot in slots {
-            if slot.charge.limit.mode == Mode::Local {
-                self.0.here.release(std::slice::from_ref(slot), now);
-            } else {
-                elsewhere.push(slot.clone());
+        for settlement in settlements {
+            let (charge, act) = settlement;
+            match (charge.limit.mode, act) {
+                (Mode::Local, _) => self.0.here.settle(std::slice::from_ref(settlement), now),
+                // What was taken of a lease goes back to it.
+                (Mode::Leased { .. }, Act::Refund(_)) => {
+                    let mut leases = self.0.leases.of(&charge.key);
+                    leases.act(*act, charge, now);
+                }
+                (Mode::Leased { .. } | Mode::Exact, _) => elsewhere.push(settlement.clone()),
             }
         }
-        // Where no runtime is left, this process ends, and what it holds expires.
+        // Where no runtime is left, this process ends. What it holds expires.
         if let Ok(runtime) = Handle::try_current()
             && !elsewhere.is_empty()
         {
             let inner = Arc::clone(&self.0);
-            runtime.spawn(async move { inner.release(elsewhere).await });
+            runtime.spawn(async move { inner.ask_each(elsewhere).await });
         }
     }
 
@@ -285,12 +291,17 @@ impl Inner {
     /// Gives back what was not used for a while, or all that is held. What the store does not hear of
     /// stays used.
     async fn give_back(&self, all: bool) {
-        let rests = self.leases.rests(self.clock.now(), all);
-        let given_back = rests.into_iter().map(|rest| async move {
-            // The store has said already that it is lost.
-            let _ = self.store.ask(&[rest]).await;
+        self.ask_each(self.leases.rests(self.clock.now(), all))
+            .await;
+    }
+
+    /// Has each counter do something of which nobody waits for the answer. The store has said already
+    /// if it is lost.
+    async fn ask_each(&self, acts: Vec<(Charge, Act)>) {
+        let asked = acts.into_iter().map(|act| async move {
+            let _ = self.store.ask(&[act]).await;
         });
-        join_all(given_back).await;
+        join_all(asked).await;
     }
 
     /// Takes what this node owes to counters. While the store is not asked, nobody could tell it.
@@ -305,15 +316,5 @@ impl Inner {
         for (key, state) in stood_in {
             self.here.put_back(key, state, self.clock.now());
         }
-    }
-
-    /// Gives slots back. What the store does not hear of expires.
-    async fn release(&self, slots: Vec<Slot>) {
-        let released = slots.into_iter().map(|slot| async move {
-            let act = Act::Refund(slot.period_end);
-            // The store has said already that it is lost.
-            let _ = self.store.ask(&[(slot.charge, act)]).await;
-        });
-        join_all(released).await;
     }
 }

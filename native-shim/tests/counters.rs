@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use support::{Origin, Proxy, parse, until};
 use tidegate::{Charging, Counters, Limits, Node};
 use tidegate_core::Timestamp;
-use tidegate_core::limit::{Charge, Slot};
+use tidegate_core::exchange::Settlement;
+use tidegate_core::limit::Charge;
 use tokio::sync::Semaphore;
 
 /// Counters that answer as soon as they may.
@@ -27,8 +28,8 @@ struct Slow {
 }
 
 impl Counters for Slow {
-    fn release(&self, slots: &[Slot], now: Timestamp) {
-        self.limits.release(slots, now);
+    fn settle(&self, settlements: &[Settlement], now: Timestamp) {
+        self.limits.settle(settlements, now);
     }
 
     fn charge(&self, charges: &[Charge], now: Timestamp) -> Charging {

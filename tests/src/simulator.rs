@@ -8,7 +8,7 @@ use http::{request, response};
 use tidegate_core::cache::range::Piece;
 use tidegate_core::cache::variants::{Put, put};
 use tidegate_core::cache::{CacheKey, Stored};
-use tidegate_core::limit::{Charged, Slot, State, charge_all};
+use tidegate_core::limit::{Charged, State, act, charge_all};
 use tidegate_core::{
     Attempt, BodyEnd, BodySeen, Client, Ended, Engine, Failure, Fill, FillKind, Policy, Reply,
     Report, Source, Step, Timestamp,
@@ -221,14 +221,16 @@ impl Simulator {
         }
     }
 
-    /// Gives back what an exchange held, and returns its record.
+    /// Settles what an exchange was charged, and returns its record.
     fn end(&mut self, ended: Ended) -> Box<Report> {
-        for Slot { charge, period_end } in ended.slots {
+        for (charge, what) in ended.settlements {
             let key = charge.key.as_bytes().to_vec();
             let terms = charge.limit.rule.terms(self.now);
             let state = self.counters.get(&key).copied();
-            let state = terms.refund(state, charge.cost, period_end, self.now);
-            self.counters.insert(key, state);
+            let (next, _) = act(what, &terms, charge.cost, state, self.now);
+            if let Some(next) = next {
+                self.counters.insert(key, next);
+            }
         }
         ended.report
     }

@@ -131,7 +131,7 @@ impl Fetched {
     /// some 100 microseconds (`bench/README.md`).
     fn watch(answer: Option<&Answer>, hold: &Hold, log: bool) -> Self {
         let body = answer.and_then(|answer| answer.response.body());
-        let is_told = hold.awaits_origin() && (log || hold.has_circuit() || hold.has_slots());
+        let is_told = hold.awaits_origin() && (log || hold.has_circuit() || hold.settles());
         let watched = body
             .as_ref()
             .filter(|_| is_told)
@@ -191,14 +191,14 @@ impl Record {
         if log {
             write_log(&ended.report);
         }
-        if !ended.slots.is_empty() {
-            limits::release(env, &ended.slots, clock::now()).await;
+        if !ended.settlements.is_empty() {
+            limits::settle(env, &ended.settlements, clock::now()).await;
         }
     }
 
     /// Records at once, if nothing is to be waited for.
     pub(crate) fn or_at_once(self, env: &Env) -> Option<Self> {
-        if self.ending.is_some() || self.hold.has_slots() {
+        if self.ending.is_some() || self.hold.settles() {
             return Some(self);
         }
         // Nothing in it waits.

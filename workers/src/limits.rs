@@ -1,10 +1,11 @@
 //! Limits are charged: one Durable Object counts one key, with the core's own function.
 
 use futures_util::future::join_all;
+use tidegate_core::exchange::Settlement;
 use tidegate_core::limit::lease::Leased;
 use tidegate_core::limit::owing::Owing;
 use tidegate_core::limit::round::{Ask, Layout, Place, Round};
-use tidegate_core::limit::{Act, Answer, Charge, Charged, Mode, Slot, StoreFault};
+use tidegate_core::limit::{Act, Answer, Charge, Charged, Mode, StoreFault};
 use tidegate_core::{Millis, Timestamp};
 use worker::Env;
 
@@ -112,18 +113,25 @@ pub(crate) async fn give_back(env: &Env, rests: Vec<(Charge, Act)>, now: Timesta
     join_all(given_back).await;
 }
 
-/// Gives back slots. One that cannot be given back expires.
-pub(crate) async fn release(env: &Env, slots: &[Slot], now: Timestamp) {
-    let released = slots.iter().map(|slot| async move {
-        let act = Act::Refund(slot.period_end);
-        if slot.charge.limit.mode == Mode::Local {
-            isolate_counters::act(&[(slot.charge.clone(), act)], now);
-        } else if let Err(error) = request(env, &slot.charge, act, now).await {
-            let name = &slot.charge.limit.name;
-            worker::console_error!("a slot of {name} is not given back: {error}");
+/// Does what counters are asked when an exchange has ended. A slot that cannot be given back expires.
+pub(crate) async fn settle(env: &Env, settlements: &[Settlement], now: Timestamp) {
+    let settled = settlements.iter().map(|settlement| async move {
+        let (charge, act) = settlement;
+        match (charge.limit.mode, act) {
+            (Mode::Local, _) => {
+                isolate_counters::act(std::slice::from_ref(settlement), now);
+            }
+            // What was taken of a lease goes back to it.
+            (Mode::Leased { .. }, Act::Refund(_)) => {
+                with_leases(|leases| leases.act(*act, charge, now));
+            }
+            (Mode::Leased { .. } | Mode::Exact, _) => {
+                // What went wrong is in the log.
+                let _ = counter(env, *act, charge, now).await;
+            }
         }
     });
-    join_all(released).await;
+    join_all(settled).await;
 }
 
 async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result<Answer, String> {

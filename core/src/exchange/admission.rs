@@ -1,53 +1,96 @@
-//! Admission: the route's limits are charged, all of them or none.
+//! Admission: the route's limits are charged, all of them or none. Those that count what is sent to an
+//! origin are charged when that is about to happen, the others when the request comes.
 
 use std::sync::Arc;
 
 use super::hold::Ended;
-use super::state::Exchange;
-use super::step::{AwaitVerdict, Step};
-use super::{finish, lookup};
+use super::reply::Refused;
+use super::state::{Caching, Exchange};
+use super::step::{Admitted, AwaitVerdict, Step};
+use super::taken::Taken;
+use super::{fetch, finish, lookup, settle};
+use crate::cache::{CacheKey, stale};
 use crate::limit::key::{Counter, Keys};
-use crate::limit::{Charge, Charged, Limit, Rule, Slot, StoreFault, key};
+use crate::limit::{Charge, Charged, Limit, Rule, StoreFault, key};
 use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::report::{Happening, LimitKind, LimitOutcome, LimitReport};
 use crate::route::Route;
 use crate::time::Timestamp;
 
-pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
-    let charges = match charges(&exchange) {
+/// Charges what counts every request.
+pub(super) fn start(exchange: Box<Exchange>, now: Timestamp) -> Step {
+    charge(exchange, Admitted::LookUp, now)
+}
+
+/// Charges what counts requests to origins, if anything does.
+pub(super) fn at_origin(
+    mut exchange: Box<Exchange>,
+    caching: Option<Caching>,
+    now: Timestamp,
+) -> Step {
+    exchange.is_charged_at_origin = true;
+    charge(exchange, Admitted::Fetch(caching), now)
+}
+
+fn charge(mut exchange: Box<Exchange>, then: Admitted, now: Timestamp) -> Step {
+    let at_origin = matches!(then, Admitted::Fetch(_));
+    let charges = match charges(&exchange, at_origin) {
         Ok(charges) => charges,
         Err(refusal) => return finish::refuse(exchange, refusal, now),
     };
     if charges.is_empty() {
-        return lookup::start(exchange, now);
+        return then.go_on(exchange, now);
     }
     exchange.report.note(Happening::Charge, now);
-    Step::Charge(AwaitVerdict { exchange, charges })
+    Step::Charge(AwaitVerdict {
+        exchange,
+        charges,
+        then,
+    })
+}
+
+impl Admitted {
+    fn go_on(self, exchange: Box<Exchange>, now: Timestamp) -> Step {
+        match self {
+            Self::LookUp => lookup::start(exchange, now),
+            Self::Fetch(caching) => fetch::start(exchange, caching, now),
+        }
+    }
+}
+
+impl Exchange {
+    /// Returns whether limits are still to be charged before an origin is asked.
+    pub(super) fn is_to_be_charged_at_origin(&self) -> bool {
+        if self.is_charged_at_origin {
+            return false;
+        }
+        let counts = |route: &Arc<Route>| route.limits.iter().any(|limit| limit.counts_at_origin);
+        counts(&self.route) || self.read_as.as_ref().is_some_and(counts)
+    }
 }
 
 /// Lists what a request is charged: by its route, and by the one that it takes when its path is
 /// read otherwise.
-fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
+fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal> {
     let mut charges: Vec<Charge> = Vec::with_capacity(exchange.route.limits.len());
     for route in [Some(&exchange.route), exchange.read_as.as_ref()]
         .into_iter()
         .flatten()
     {
         for limit in &route.limits {
-            if charges
+            let is_known = charges
                 .iter()
-                .any(|charge| Arc::ptr_eq(&charge.limit, limit))
-            {
+                .any(|charge| Arc::ptr_eq(&charge.limit, limit));
+            if is_known || limit.counts_at_origin != at_origin {
                 continue;
             }
-            let keys = counted(limit, &exchange.request, route)?;
-            for (key, home) in keys {
+            for (key, home) in counted(limit, &exchange.request, route)? {
                 charges.push(Charge {
                     limit: Arc::clone(limit),
                     key,
                     home,
-                    cost: limit.cost,
+                    cost: limit.cost.of(&exchange.request),
                 });
             }
         }
@@ -57,7 +100,7 @@ fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
 fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<Counter>, Refusal> {
-    if !limit.methods.is_empty() && !limit.methods.contains(&request.head.method) {
+    if !counts(limit, request) {
         return Ok(Vec::new());
     }
     match key::keys(limit, request, &route.name) {
@@ -69,10 +112,31 @@ fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<Counte
     }
 }
 
+/// Returns whether a limit counts requests like this one.
+fn counts(limit: &Limit, request: &Request) -> bool {
+    let method = &request.head.method;
+    if !limit.methods.is_empty() && !limit.methods.contains(method) {
+        return false;
+    }
+    let (host, path) = (request.host(), request.path());
+    let fields = &request.head.headers;
+    let mut except = limit.except.iter();
+    !except.any(|matcher| matcher.matches(method, host, path, fields))
+}
+
 impl AwaitVerdict {
     /// Returns what to charge, in the order in which answers are expected.
     pub fn charges(&self) -> &[Charge] {
         &self.charges
+    }
+
+    /// Returns the key for which this request fetches on behalf of all others, if it does. They may
+    /// be woken when the exchange has ended in any way.
+    pub fn leads(&self) -> Option<&CacheKey> {
+        let Admitted::Fetch(Some(caching)) = &self.then else {
+            return None;
+        };
+        caching.lead.as_ref().map(|_| &caching.key)
     }
 
     /// Ends the exchange without an answer: its client has gone, or this node stops.
@@ -85,14 +149,16 @@ impl AwaitVerdict {
         let Self {
             mut exchange,
             charges,
+            then,
         } = self;
         let answers = answers
             .iter()
             .copied()
             .chain(std::iter::repeat(Charged::Unavailable(StoreFault::Broken)));
         let mut reports: Vec<LimitReport> = Vec::with_capacity(charges.len());
+        let mut taken = Vec::new();
         for (charge, answer) in charges.iter().zip(answers) {
-            exchange.slots.extend(slot(charge, answer));
+            taken.extend(Taken::of(charge, answer));
             let report = report(charge, answer);
             match reports
                 .last_mut()
@@ -116,34 +182,26 @@ impl AwaitVerdict {
             }
             refusing.push(Arc::clone(&report.name));
         }
-        exchange.report.limits = reports;
+        exchange.report.limits.extend(reports);
         if !rejected && !unavailable {
-            return lookup::start(exchange, now);
+            exchange.taken.extend(taken);
+            return then.go_on(exchange, now);
         }
         let refusal = if rejected {
             Refusal::LimitExceeded
         } else {
             Refusal::LimitUnavailable
         };
+        // What is stored needs no origin, and is better than a refusal.
+        if let Admitted::Fetch(Some(caching)) = then
+            && let Some(candidate) = &caching.candidate
+            && stale::usable_when_disconnected(candidate, now)
+        {
+            return settle::failed(exchange, Some(caching), Refused::from(refusal), now);
+        }
         let names: Vec<&str> = refusing.iter().map(|name| &**name).collect();
         finish::refuse_naming(exchange, refusal.into(), &names, now)
     }
-}
-
-/// Returns the slot that was taken, if one was.
-fn slot(charge: &Charge, answer: Charged) -> Option<Slot> {
-    if !matches!(charge.limit.rule, Rule::Slots(_)) {
-        return None;
-    }
-    let (charge, verdict) = match answer {
-        Charged::Verdict(verdict) => (charge.clone(), verdict),
-        Charged::Local(verdict, _) => (charge.instead()?, verdict),
-        Charged::Unavailable(_) | Charged::Unasked => return None,
-    };
-    (verdict.period_end != Timestamp::default()).then_some(Slot {
-        charge,
-        period_end: verdict.period_end,
-    })
 }
 
 fn report(charge: &Charge, answer: Charged) -> LimitReport {

@@ -35,7 +35,9 @@ impl Background {
             request,
             report,
             call: None,
-            slots: Vec::new(),
+            taken: Vec::new(),
+            // It is no client's request.
+            is_charged_at_origin: true,
         });
         Self { exchange, caching }
     }

@@ -8,10 +8,10 @@ use http::{HeaderMap, StatusCode, header, response};
 use super::attempt::Attempt;
 use super::fetching::{Fetching, Next};
 use super::reply::Refused;
-use super::settle;
 use super::state::{Answered, Caching, Exchange};
 use super::step::{AwaitEvent, AwaitResponse, Step};
 use super::under_way::{Attempts, UnderWay};
+use super::{admission, settle};
 use crate::breaker::Permit;
 use crate::cache::{SentAt, validation};
 use crate::forward;
@@ -26,6 +26,9 @@ const RESPONSE_FIELDS: usize = 256;
 
 /// Asks the origins of the route, for the client or for the store.
 pub(super) fn start(exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Step {
+    if exchange.is_to_be_charged_at_origin() {
+        return admission::at_origin(exchange, caching, now);
+    }
     next(Fetching::new(exchange, caching), None, now)
 }
 

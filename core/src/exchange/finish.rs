@@ -57,10 +57,7 @@ pub(super) fn abandoned(exchange: Exchange, now: Timestamp) -> Ended {
     report.refusal = Some(Refusal::Abandoned);
     report.status = Refusal::Abandoned.status().as_u16();
     report.note_end(BodyEnd::Unwanted, Some(0), now);
-    Ended {
-        report,
-        slots: exchange.slots.into(),
-    }
+    Ended::new(report, exchange.taken, None)
 }
 
 pub(super) fn body_for(method: &Method, body: Vec<u8>) -> Source {
@@ -78,7 +75,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
         read_as,
         mut report,
         call,
-        slots,
+        taken,
         ..
     } = *exchange;
     let headers = &mut draft.head.headers;
@@ -98,6 +95,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
             routes().find_map(|route| route.rate_limit_policy.as_ref()),
             &routes().flat_map(|route| &route.limits),
             &report.limits,
+            report.refusal.is_some(),
         );
     }
     if matches!(
@@ -108,7 +106,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
     }
     report.note_reply(now);
     let reads_body = reads_body(&draft);
-    let mut reply = Box::new(draft.reply(report, call, slots));
+    let mut reply = Box::new(draft.reply(report, call, taken));
     if !reads_body {
         reply
             .hold

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
+use super::taken::Taken;
 use crate::breaker::{BreakerPolicy, Permit};
-use crate::limit::Slot;
+use crate::limit::{Act, Charge};
 use crate::message::syntax;
 use crate::node::Node;
 use crate::report::{AttemptOutcome, BodyEnd, Report};
@@ -31,18 +32,34 @@ pub struct Hold {
     call: Option<Box<Call>>,
     /// Bytes that the reply announces, if its body is the origin's.
     reply_announces: Option<u64>,
-    /// What limits get back.
-    slots: Box<[Slot]>,
+    /// What was taken of limits, and may have been another amount.
+    taken: Box<[Taken]>,
 }
 
 /// An exchange that has ended, with its bodies.
 #[derive(Debug)]
-#[must_use = "the report is to be recorded, and slots are to be given back"]
+#[must_use = "the report is to be recorded, and limits are to be settled"]
 pub struct Ended {
     /// Every decision and its reason. It is complete.
     pub report: Box<Report>,
-    /// What the shell gives back to whoever counts.
-    pub slots: Box<[Slot]>,
+    /// What the shell has done by whoever counts.
+    pub settlements: Vec<Settlement>,
+}
+
+/// A counter, and what it is asked to do: to take something back, or to add something.
+pub type Settlement = (Charge, Act);
+
+impl Ended {
+    pub(super) fn new(report: Box<Report>, taken: Vec<Taken>, bytes: Option<u64>) -> Self {
+        let mut settlements = Vec::new();
+        for taken in taken {
+            settlements.extend(taken.settlement(bytes));
+        }
+        Self {
+            report,
+            settlements,
+        }
+    }
 }
 
 /// The call of an origin whose body is still to come.
@@ -92,12 +109,12 @@ impl BodySeen {
 }
 
 impl Hold {
-    pub(super) fn new(report: Box<Report>, call: Option<Call>, slots: Vec<Slot>) -> Self {
+    pub(super) fn new(report: Box<Report>, call: Option<Call>, taken: Vec<Taken>) -> Self {
         Self {
             report,
             call: call.map(Box::new),
             reply_announces: None,
-            slots: slots.into(),
+            taken: taken.into(),
         }
     }
 
@@ -138,18 +155,21 @@ impl Hold {
     pub fn end(mut self, end: BodyEnd, bytes: Option<u64>, now: Timestamp) -> Ended {
         let end = unless_short(end, bytes, self.reply_announces);
         self.report.note_end(end, bytes, now);
-        self.unseen()
+        self.settle(bytes)
     }
 
     /// Ends a reply of whose body the shell sees nothing.
     pub fn unseen(self) -> Ended {
-        let Self { report, slots, .. } = self;
-        Ended { report, slots }
+        self.settle(None)
     }
 
-    /// Returns whether limits get something back at the end, so that it is worth to wait for it.
-    pub fn has_slots(&self) -> bool {
-        !self.slots.is_empty()
+    fn settle(self, bytes: Option<u64>) -> Ended {
+        Ended::new(self.report, self.taken.into(), bytes)
+    }
+
+    /// Returns whether limits are settled at the end, so that it is worth to wait for it.
+    pub fn settles(&self) -> bool {
+        !self.taken.is_empty()
     }
 }
 

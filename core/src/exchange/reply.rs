@@ -8,9 +8,9 @@ use http::response;
 use super::background::Background;
 use super::fill::Fill;
 use super::hold::{Call, Hold};
+use super::taken::Taken;
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored};
-use crate::limit::Slot;
 use crate::problem::Refusal;
 use crate::purge::Purge;
 use crate::report::Report;
@@ -97,7 +97,7 @@ impl Draft {
         self,
         mut report: Box<Report>,
         call: Option<Call>,
-        slots: Vec<Slot>,
+        taken: Vec<Taken>,
     ) -> Reply {
         let Self {
             head,
@@ -108,7 +108,7 @@ impl Draft {
             background,
         } = self;
         report.status = head.status.as_u16();
-        let mut hold = Hold::new(report, call, slots);
+        let mut hold = Hold::new(report, call, taken);
         if source == Source::Origin {
             hold.replies_with_origin();
         }

@@ -26,6 +26,9 @@ pub(super) fn from_origin(answered: Answered, now: Timestamp) -> Step {
     if let Some(report) = &mut exchange.report.cache {
         report.fetched_status = Some(head.status.as_u16());
     }
+    for taken in &mut exchange.taken {
+        taken.answered(&head.headers, head.status.is_server_error());
+    }
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         hop_by_hop::strip_hop_by_hop(&mut head.headers);
     }
@@ -85,6 +88,9 @@ pub(super) fn failed(
     now: Timestamp,
 ) -> Step {
     exchange.report.retry_after_ms = refused.retry_after;
+    for taken in &mut exchange.taken {
+        taken.failed();
+    }
     let Some(mut caching) = caching else {
         return finish::refuse(exchange, refused, now);
     };

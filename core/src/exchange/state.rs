@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::{StatusCode, response};
 
 use super::hold::Call;
+use super::taken::Taken;
 use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
-use crate::limit::Slot;
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
@@ -29,8 +29,10 @@ pub(crate) struct Exchange {
     pub(crate) report: Box<Report>,
     /// Of the origin whose response is being answered with.
     pub(crate) call: Option<Call>,
-    /// What limits get back when the exchange has ended.
-    pub(crate) slots: Vec<Slot>,
+    /// What was taken of limits, and may turn out to have been another amount.
+    pub(crate) taken: Vec<Taken>,
+    /// Whether limits were charged that count what is sent to an origin.
+    pub(crate) is_charged_at_origin: bool,
 }
 
 /// What the stages share when the route caches and nothing bypasses the store.

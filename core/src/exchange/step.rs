@@ -35,6 +35,16 @@ pub enum Step {
 pub struct AwaitVerdict {
     pub(super) exchange: Box<Exchange>,
     pub(super) charges: Vec<Charge>,
+    pub(super) then: Admitted,
+}
+
+/// What to do when limits allow the request.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// Ask the store.
+    LookUp,
+    /// Ask an origin.
+    Fetch(Option<Caching>),
 }
 
 /// Waits for the store's answer.

@@ -55,15 +55,6 @@ pub enum StoreFault {
     Resting,
 }
 
-/// A slot that a request has taken. Whoever counts gets it back when the request has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// What it was charged.
-    pub charge: Charge,
-    /// The end of the period in which it was taken.
-    pub period_end: Timestamp,
-}
-
 impl Charge {
     /// Returns whether this answer refuses the request.
     pub fn refuses(&self, answer: Charged) -> bool {

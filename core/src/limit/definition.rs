@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use super::cost::{Cost, Measure};
 use super::rule::Rule;
+use crate::message::matching::Matcher;
 use crate::packed::{packed_enum, packed_struct};
 
 /// One limit of a policy.
@@ -21,7 +23,11 @@ pub struct Limit {
     /// The methods that it counts; all if there are none.
     pub methods: Vec<Method>,
     /// What one request uses; at most what may be used at once.
-    pub cost: u64,
+    pub cost: Cost,
+    /// Whether only requests count that are sent to an origin.
+    pub counts_at_origin: bool,
+    /// Requests that do not count.
+    pub except: Vec<Matcher>,
     /// Whether the limit only reports.
     pub dry_run: bool,
     /// How exactly it counts where several nodes count it.
@@ -39,11 +45,43 @@ packed_struct!(Limit {
     absent,
     methods,
     cost,
+    counts_at_origin,
+    except,
     dry_run,
     mode,
     on_store_error,
     told_by
 });
+
+impl Limit {
+    /// Makes a limit of one count for all requests, each of which uses one.
+    pub fn new(name: &str, rule: Rule) -> Self {
+        Self {
+            name: name.into(),
+            rule,
+            key: Vec::new(),
+            absent: Absent::Share,
+            methods: Vec::new(),
+            cost: Cost::fixed(1),
+            counts_at_origin: false,
+            except: Vec::new(),
+            dry_run: false,
+            mode: Mode::Exact,
+            on_store_error: OnStoreError::Allow,
+            told_by: ToldBy::Ietf,
+        }
+    }
+
+    /// Lists the request header fields that it reads, besides those of its key.
+    pub(crate) fn read_fields(&self) -> impl Iterator<Item = &HeaderName> {
+        let conditions = self.except.iter().flat_map(|matcher| &matcher.headers);
+        let estimate = match &self.cost.estimate {
+            Some(Measure::Header(name)) => Some(name),
+            Some(Measure::Body { .. }) | None => None,
+        };
+        conditions.map(|(name, _)| name).chain(estimate)
+    }
+}
 
 /// By which header fields clients are told of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

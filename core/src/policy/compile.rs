@@ -77,6 +77,7 @@ fn passed(
         names.extend(route.matcher.headers.iter().map(|(name, _)| name.clone()));
         for limit in &route.limits {
             names.extend(limit.key.iter().filter_map(named_field));
+            names.extend(limit.read_fields().cloned());
         }
         if let Steering::Weighted { affinity } = &route.pool.steering {
             names.extend(affinity.iter().filter_map(named_field));

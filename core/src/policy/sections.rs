@@ -4,6 +4,7 @@
 pub mod breakers;
 pub mod cache;
 pub mod client;
+pub mod conditions;
 pub mod counters;
 pub mod edge;
 pub mod limits;

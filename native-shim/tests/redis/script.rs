@@ -5,8 +5,7 @@ use tidegate_core::hash::draw;
 use tidegate_core::limit::calendar::{Calendar, Unit, Zone};
 use tidegate_core::limit::key::CounterKey;
 use tidegate_core::limit::{
-    Absent, Act, Budget, Charge, Limit, Mode, OnStoreError, Quota, Rule, Slots, State, ToldBy,
-    Windows, act_all, script,
+    Act, Budget, Charge, Limit, Quota, Rule, Slots, State, Windows, act_all, script,
 };
 use tidegate_core::{Millis, Timestamp};
 
@@ -96,16 +95,8 @@ impl Counter {
 fn charge(rule: Rule, key: CounterKey, cost: u64, dry_run: bool) -> Charge {
     Charge {
         limit: Arc::new(Limit {
-            name: "l".into(),
-            rule,
-            key: vec![],
-            absent: Absent::Share,
-            methods: vec![],
-            cost,
             dry_run,
-            mode: Mode::Exact,
-            on_store_error: OnStoreError::Allow,
-            told_by: ToldBy::Ietf,
+            ..Limit::new("l", rule)
         }),
         key,
         home: 0,

@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::sync::Arc;
 
 use super::super::act::act;
-use super::super::definition::{Absent, Limit, OnStoreError, ToldBy};
+use super::super::definition::Limit;
 use super::super::key::CounterKey;
 use super::super::quota::Quota;
 use super::super::rule::{Budget, Rule, Windows};
@@ -16,16 +16,8 @@ const START: Timestamp = Timestamp::from_millis(1_700_000_040_000);
 
 fn charge(rule: Rule, most: u64, cost: u64) -> Charge {
     let limit = Limit {
-        name: "l".into(),
-        rule,
-        key: vec![],
-        absent: Absent::Share,
-        methods: vec![],
-        cost,
-        dry_run: false,
         mode: Mode::Leased { most },
-        on_store_error: OnStoreError::Allow,
-        told_by: ToldBy::Ietf,
+        ..Limit::new("l", rule)
     };
     Charge {
         limit: Arc::new(limit),

@@ -3,7 +3,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use std::sync::Arc;
 
-use super::super::definition::{Absent, OnStoreError, ToldBy};
+use super::super::definition::OnStoreError;
 use super::super::key::CounterKey;
 use super::super::quota::Quota;
 use super::super::rule::Rule;
@@ -17,21 +17,14 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const LAYOUTS: [Layout; 3] = [Layout::Together, Layout::ByHome, Layout::Each];
 
 fn limit(name: &str, burst: u64, on_store_error: OnStoreError) -> Limit {
+    let rule = Rule::Rate(Quota {
+        amount: burst,
+        period: 60_000,
+        burst,
+    });
     Limit {
-        name: name.into(),
-        rule: Rule::Rate(Quota {
-            amount: burst,
-            period: 60_000,
-            burst,
-        }),
-        key: vec![],
-        absent: Absent::Share,
-        methods: vec![],
-        cost: 1,
-        dry_run: false,
-        mode: Mode::Exact,
         on_store_error,
-        told_by: ToldBy::Ietf,
+        ..Limit::new(name, rule)
     }
 }
 

@@ -1,14 +1,20 @@
 //! `[limits]`: rates, budgets and concurrency.
 
+mod cost;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use cost::{RawCost, RawMeasured};
+
+use super::conditions::{RawConditions, matcher};
 use crate::limit::calendar::{Calendar, Unit, Zone};
 use crate::limit::{
     Absent, Budget, Limit, Mode, OnStoreError, Quota, Rule, Slots, ToldBy, Windows,
 };
+use crate::message::matching::Matcher;
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
@@ -64,9 +70,16 @@ pub struct RawLimit {
     /// The methods that it counts. Default: all.
     #[serde(default)]
     pub methods: Option<Vec<String>>,
-    /// What one request uses. Default: 1.
+    /// What counts: "every" request of the route, what is served from the store too, or only what is
+    /// sent to an "origin". Default: "every".
     #[serde(default)]
-    pub cost: Option<u64>,
+    pub count: Option<RawCount>,
+    /// Requests that do not count, such as `[{ path = "/health" }]`. Default: none.
+    #[serde(default)]
+    pub except: Vec<RawConditions>,
+    /// What one request uses: a number, or a table of what says it. Default: 1.
+    #[serde(default)]
+    pub cost: Option<RawCost>,
     /// Counts and reports, but refuses nothing. Default: false.
     #[serde(default)]
     pub dry_run: bool,
@@ -170,6 +183,17 @@ pub enum RawOnStoreError {
     Local,
 }
 
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawCount {
+    /// Every request.
+    Every,
+    /// What is sent to an origin.
+    Origin,
+}
+
 /// How exactly a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -215,16 +239,13 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         Rule::Budget(budget) => ("quota", budget.amount),
         Rule::Slots(slots) => ("quota", slots.amount),
     };
-    let cost = raw.cost.unwrap_or(1);
-    if most.1 > 0 && (cost == 0 || cost > most.1) {
-        c.wrong(
-            &at.key("cost"),
-            format!(
-                "cost goes from 1 to the {} ({}): a request that costs more could never pass",
-                most.0, most.1
-            ),
-        );
+    let cost = cost::compile(c, &at.key("cost"), raw.cost.as_ref(), most);
+    if matches!(rule, Rule::Slots(_)) && cost.settles() {
+        let message = "a slot comes back when the request has ended, whatever it was: leave out what settles a cost";
+        c.wrong(&at.key("cost"), message);
     }
+    let mode = mode(c, &at, raw, cost.usual, most.1);
+    let on_store_error = on_store_error(c, &at, raw);
     Some(Limit {
         name: name.into(),
         rule,
@@ -247,9 +268,11 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
             Some(list) => c.methods(&at.key("methods"), list),
         },
         cost,
+        counts_at_origin: raw.count == Some(RawCount::Origin),
+        except: except(c, &at, raw),
         dry_run: raw.dry_run,
-        mode: mode(c, &at, raw, cost, most.1),
-        on_store_error: on_store_error(c, &at, raw),
+        mode,
+        on_store_error,
         told_by: match raw.headers {
             RawHeaders::Ietf => ToldBy::Ietf,
             RawHeaders::Draft03 => ToldBy::Draft03,
@@ -257,6 +280,20 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
             RawHeaders::None => ToldBy::Nothing,
         },
     })
+}
+
+fn except(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Matcher> {
+    let mut except = Vec::new();
+    for (index, raw) in raw.except.iter().enumerate() {
+        let at = at.key("except").index(index);
+        let matcher = matcher(c, &at, &raw.conditions());
+        if matcher == Matcher::default() {
+            let message = "without conditions this is every request: write some, or leave this out";
+            c.wrong(&at, message);
+        }
+        except.push(matcher);
+    }
+    except
 }
 
 fn mode(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, cost: u64, most: u64) -> Mode {

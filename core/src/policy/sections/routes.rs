@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::conditions::{Conditions, matcher};
 use super::pools;
 use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
@@ -16,8 +17,7 @@ use crate::policy::list::OneOrMany;
 use crate::policy::settings::StoreBounds;
 use crate::report::fields::rate_limit;
 use crate::retry::RetryPolicy;
-use crate::route::matching::Glob;
-use crate::route::{HostPattern, Matcher, PathPattern, Pool, Route, Timeouts};
+use crate::route::{Matcher, Pool, Route, Timeouts};
 
 /// What applies to the requests that match. Conditions of different kinds must all hold; within a
 /// list one is enough.
@@ -50,6 +50,19 @@ pub struct RawRoute {
     pub breaker: Option<String>,
     /// The retry rule. Default: an origin that cannot be reached is skipped, nothing is sent twice.
     pub retry: Option<String>,
+}
+
+impl RawRoute {
+    fn conditions(&self) -> Conditions<'_> {
+        Conditions {
+            host: &self.host,
+            path: &self.path,
+            path_prefix: &self.path_prefix,
+            path_glob: &self.path_glob,
+            method: &self.method,
+            header: &self.header,
+        }
+    }
 }
 
 /// The sections that routes name parts of.
@@ -102,7 +115,7 @@ fn route(
     name: &str,
     sections: &Sections,
 ) -> Option<Route> {
-    let matcher = matcher(c, at, raw);
+    let matcher = matcher(c, at, &raw.conditions());
     let cache = named_by(c, &at.key("cache"), &sections.profiles, raw.cache.as_ref());
     let breaker = named_by(
         c,
@@ -176,82 +189,6 @@ fn further_for_a_pool(sections: &Sections) -> String {
         return String::new();
     }
     format!(", then {}", pools::how_to_define("main"))
-}
-
-type MakePattern = fn(String) -> PathPattern;
-
-fn matcher(c: &mut Compiler<'_>, at: &KeyPath, route: &RawRoute) -> Matcher {
-    let list = |many: &Option<OneOrMany>| many.as_ref().map(|m| m.0.clone()).unwrap_or_default();
-    let mut hosts = Vec::new();
-    for text in list(&route.host) {
-        match host(&text) {
-            Some(pattern) => hosts.push(pattern),
-            None => c.wrong(
-                &at.key("host"),
-                format!(
-                    "`{text}` is not a host; write shop.example or *.shop.example, without port"
-                ),
-            ),
-        }
-    }
-    let mut paths: Vec<PathPattern> = Vec::new();
-    let kinds: [(&str, &Option<OneOrMany>, MakePattern); 3] = [
-        ("path", &route.path, PathPattern::Exact),
-        ("path_prefix", &route.path_prefix, PathPattern::Prefix),
-        ("path_glob", &route.path_glob, |p| {
-            PathPattern::Glob(Glob::new(&p))
-        }),
-    ];
-    for (key, texts, make) in kinds {
-        for text in list(texts) {
-            let begins_well = text.starts_with('/') || text.starts_with('*');
-            if !begins_well || text.contains('?') || text.len() > 2000 {
-                let message = format!(
-                    "`{text}` is not a path; it begins with / and has no query and at most 2000 bytes"
-                );
-                c.wrong(&at.key(key), message);
-            } else if key != "path_glob" && text.contains('*') {
-                c.wrong(
-                    &at.key(key),
-                    format!("`{text}` has a star; patterns go to path_glob"),
-                );
-            }
-            paths.push(make(text));
-        }
-    }
-    let mut headers = Vec::new();
-    for (name, value) in &route.header {
-        if let Some(name) = c.header_name(&at.key("header").key(name), name) {
-            headers.push((name, (value != "*").then(|| value.clone())));
-        }
-    }
-    let methods = c.methods(&at.key("method"), &list(&route.method));
-    Matcher {
-        hosts,
-        paths,
-        methods,
-        headers,
-    }
-}
-
-fn host(text: &str) -> Option<HostPattern> {
-    let valid = |name: &str| {
-        !name.is_empty()
-            && !name.starts_with('.')
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
-    };
-    let lower = text.to_ascii_lowercase();
-    match lower.strip_prefix("*.") {
-        Some(rest) => valid(rest).then(|| HostPattern::Suffix(format!(".{rest}"))),
-        None => (valid(&lower) || is_bracketed(&lower)).then_some(HostPattern::Exact(lower)),
-    }
-}
-
-fn is_bracketed(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// Lists routes that no request reaches, or that do not do what they say.

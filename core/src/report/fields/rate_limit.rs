@@ -42,12 +42,14 @@ fn window(rule: &Rule) -> Option<u64> {
 }
 
 /// Adds what the limits said to a reply. Of several limits the one with least remaining is told,
-/// which a refusing one has. `limits` are those of the routes.
+/// which a refusing one has. `limits` are those of the routes; `is_refusal` says whether the reply
+/// refuses the request.
 pub fn write<'a>(
     headers: &mut HeaderMap,
     policy: Option<&HeaderValue>,
     limits: &(impl Iterator<Item = &'a Arc<Limit>> + Clone),
     reports: &[LimitReport],
+    is_refusal: bool,
 ) {
     let told = reports.iter().filter_map(|report| {
         let is_told = matches!(
@@ -70,6 +72,10 @@ pub fn write<'a>(
     });
     if let Some((limit, report)) = tightest {
         write_one(headers, policy, limit, report);
+    }
+    // What is stored may have been answered with instead.
+    if !is_refusal {
+        return;
     }
     // With several refusals the longest wait is the true one.
     let wait = reports
