@@ -31,6 +31,7 @@ mod hold;
 mod invalidate;
 mod lead;
 mod lookup;
+mod pacing;
 mod reply;
 mod response;
 mod serve;
@@ -91,6 +92,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         report,
         call: None,
         slots: Vec::new(),
+        paces: Vec::new(),
     });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming {

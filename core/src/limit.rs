@@ -1,15 +1,18 @@
-//! Limits: rates, budgets and slots.
+//! Limits: rates, budgets, slots and bandwidth.
 //!
 //! Why: one client must not use what belongs to all. A rate trips when its key has used its quota
 //! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
 //! and recovers when its window ends. Slots bound what is under way at once. All limits of a route are checked first
-//! and only then consumed, so a refused request uses nothing.
+//! and only then consumed, so a refused request uses nothing. Bandwidth is not charged to requests:
+//! it paces their bodies.
 
+pub mod bandwidth;
 pub mod calendar;
 mod charge;
 mod definition;
 pub mod gcra;
 pub mod key;
+mod paces;
 mod quota;
 pub mod round;
 mod rule;
@@ -21,8 +24,10 @@ use smallvec::SmallVec;
 
 use crate::time::Timestamp;
 
+pub use bandwidth::{Bandwidth, ByteRate, Direction, Pace};
 pub use charge::{Charge, Charged, Slot};
 pub use definition::{Absent, KeyPart, Limit, OnStoreError, ToldBy};
+pub use paces::Paces;
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::State;

@@ -6,6 +6,7 @@
 //! network, queries, cookies and field values stay out, keys appear as fingerprints.
 
 mod attempts;
+mod bandwidth;
 mod cache;
 pub mod fields;
 mod limits;
@@ -26,6 +27,7 @@ use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
 pub use attempts::{AttemptOutcome, AttemptReport};
+pub use bandwidth::BandwidthReport;
 pub use cache::{Bypass, CacheOutcome, CacheReport};
 pub use limits::{LimitKind, LimitOutcome, LimitReport};
 pub use timeline::{Entry, Happening, Timeline};
@@ -72,6 +74,9 @@ pub struct Report {
     /// What each limit said, in the route's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitReport>,
+    /// What limits of bandwidth did to the bodies, in the route's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bandwidth: Vec<BandwidthReport>,
     /// What the cache did; absent when the route has no profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheReport>,
@@ -139,6 +144,7 @@ impl Report {
             country,
             route: None,
             limits: Vec::new(),
+            bandwidth: Vec::new(),
             cache: None,
             origins: Vec::new(),
             attempts: Vec::new(),

@@ -1,11 +1,11 @@
-//! Admission: the route's limits are charged, all of them or none.
+//! Admission: the route's limits are charged, all of them or none; those of bandwidth are found.
 
 use std::sync::Arc;
 
 use super::hold::Ended;
 use super::state::Exchange;
 use super::step::{AwaitVerdict, Step};
-use super::{finish, lookup};
+use super::{finish, lookup, pacing};
 use crate::limit::key::{CounterKey, Keys};
 use crate::limit::{Charge, Charged, Limit, OnStoreError, Rule, Slot, Verdict, key};
 use crate::message::request::Request;
@@ -15,6 +15,7 @@ use crate::route::Route;
 use crate::time::Timestamp;
 
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
+    pacing::begin(&mut exchange);
     let charges = match charges(&exchange) {
         Ok(charges) => charges,
         Err(refusal) => return finish::refuse(exchange, refusal, now),

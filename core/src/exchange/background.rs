@@ -36,6 +36,7 @@ impl Background {
             report,
             call: None,
             slots: Vec::new(),
+            paces: Vec::new(),
         });
         Self { exchange, caching }
     }

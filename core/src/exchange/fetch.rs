@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header, response};
 
 use super::attempt::Attempt;
 use super::fetching::{Fetching, Next};
+use super::pacing;
 use super::reply::Refused;
 use super::settle;
 use super::state::{Answered, Caching, Exchange};
@@ -112,6 +113,7 @@ pub(super) fn attempt(
         head,
         body: request.body != RequestBody::Empty,
         body_bytes_max: policy.server.bounds.body_bytes_max,
+        paces: pacing::of_request(exchange),
         upgrade: request.websocket,
         idempotent,
         repeatable: idempotent || exchange.route.retry.methods.contains(&request.head.method),

@@ -8,7 +8,7 @@ use http::{StatusCode, response};
 use super::hold::Call;
 use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
-use crate::limit::Slot;
+use crate::limit::{Pace, Slot};
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
@@ -31,6 +31,8 @@ pub(crate) struct Exchange {
     pub(crate) call: Option<Call>,
     /// What limits get back when the exchange has ended.
     pub(crate) slots: Vec<Slot>,
+    /// What paces its bodies.
+    pub(crate) paces: Vec<Pace>,
 }
 
 /// What the stages share when the route caches and nothing bypasses the store.

@@ -76,6 +76,9 @@ fn passed(
         for limit in &route.limits {
             names.extend(limit.key.iter().filter_map(named_field));
         }
+        for limit in &route.bandwidths {
+            names.extend(limit.key.iter().filter_map(named_field));
+        }
         if let Steering::Weighted { affinity } = &route.pool.steering {
             names.extend(affinity.iter().filter_map(named_field));
         }

@@ -1,6 +1,7 @@
 //! The sections of a policy: each file has what is written there, what it is compiled to, and what
 //! is doubtful in it. A new section is a new file, a line here, and one in `raw.rs`.
 
+pub mod bandwidth;
 pub mod breakers;
 pub mod cache;
 pub mod client;

@@ -41,6 +41,8 @@ pub(super) async fn fetch(
         mut head,
         body: has_body,
         body_bytes_max,
+        // The body has them already.
+        paces: _,
         upgrade,
         idempotent,
         repeatable,

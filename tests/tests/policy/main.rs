@@ -7,6 +7,7 @@
 )]
 
 mod advice;
+mod bandwidth;
 
 use http::Method;
 use tidegate_core::Policy;
