@@ -16,6 +16,7 @@ use crate::counters::{Charging, Counters};
 use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::pacing::PaceTable;
 use crate::random;
 use crate::reservation::Reserved;
 use crate::seats::Seats;
@@ -32,6 +33,8 @@ pub struct Node {
     pub limits: Limits,
     /// Counters that are asked instead.
     counters: Option<Arc<dyn Counters>>,
+    /// Paces of bodies in this process.
+    pub(crate) paces: PaceTable,
     /// What is counted.
     pub metrics: Metrics,
     /// Where reports are written.
@@ -90,6 +93,7 @@ impl Node {
             store: Store::new(policy.store),
             limits: Limits::default(),
             counters: None,
+            paces: PaceTable::default(),
             metrics: Metrics::new(&policy),
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
@@ -191,6 +195,7 @@ impl Node {
         self.handle_timeout();
         self.store.sweep(now);
         self.limits.sweep(now);
+        self.paces.sweep(now);
     }
 
     pub(crate) fn begin(
