@@ -175,8 +175,8 @@ const FILES: [&str; 2] = [
 
 /// Most bytes that the files may have together, each in gzip: every isolate that starts loads and
 /// compiles them. What makes the Worker larger than this must be worth it, and say why it is: it was
-/// 250 KiB before budgets and concurrency, which have five.
-const GZIP_BYTES_MAX: u64 = 261_000;
+/// 250 KiB before budgets and concurrency, which have five, and bandwidth, which has five more.
+const GZIP_BYTES_MAX: u64 = 265_000;
 
 /// The size of one file.
 #[derive(Deserialize)]
