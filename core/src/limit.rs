@@ -12,7 +12,7 @@ mod charge;
 mod definition;
 pub mod gcra;
 pub mod key;
-mod paces;
+pub mod paces;
 mod quota;
 pub mod round;
 mod rule;
@@ -24,10 +24,10 @@ use smallvec::SmallVec;
 
 use crate::time::Timestamp;
 
-pub use bandwidth::{Bandwidth, ByteRate, Direction, Pace};
+pub use bandwidth::{Bandwidth, ByteRate, Direction};
 pub use charge::{Charge, Charged, Slot};
 pub use definition::{Absent, KeyPart, Limit, OnStoreError, ToldBy};
-pub use paces::Paces;
+pub use paces::{Pace, Paces};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::State;

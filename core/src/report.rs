@@ -20,6 +20,7 @@ use http::{Method, Uri};
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use crate::limit::paces::Waits;
 use crate::message::geo::Code;
 use crate::message::request::Scheme;
 use crate::message::trace::TraceId;
@@ -174,6 +175,15 @@ impl Report {
     pub(crate) fn note_attempt(&mut self, event: Happening, attempt: u8, now: Timestamp) {
         let at = now.since(self.time);
         self.timeline.push(at, event, Some(attempt));
+    }
+
+    /// Notes for how long bodies have waited, more than before, for the limits in `bandwidth`.
+    pub fn note_paced(&mut self, waits: &Waits) {
+        for wait in waits.iter() {
+            if let Some(limit) = self.bandwidth.get_mut(wait.entry) {
+                limit.paced_ms = limit.paced_ms.saturating_add(wait.millis);
+            }
+        }
     }
 
     /// Notes that the reply's head is decided.

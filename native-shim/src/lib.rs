@@ -37,6 +37,7 @@ mod layer;
 mod limits;
 mod metrics;
 mod node;
+mod pace_table;
 mod pacing;
 mod random;
 mod recording;

@@ -16,7 +16,7 @@ use crate::counters::{Charging, Counters};
 use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::pacing::PaceTable;
+use crate::pace_table::PaceTable;
 use crate::random;
 use crate::reservation::Reserved;
 use crate::seats::Seats;

@@ -8,88 +8,29 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tidegate_core::limit::bandwidth::{Wait, chunk};
-use tidegate_core::limit::{Pace, Paces};
-use tidegate_core::{Millis, Report, Timestamp};
+use tidegate_core::Report;
+use tidegate_core::limit::Pace;
+use tidegate_core::limit::paces::{Wait, Waits, chunk};
 
 use crate::deadline::Deadline;
 use crate::node::Node;
 
-const SHARDS: usize = 16;
-
-/// Most keys of one shard whose pace is remembered; beyond it the one that is nearest to its rest is
-/// forgotten. 4 MiB in all.
-const KEYS_MAX: usize = 4096;
-
-/// The paces of all keys in this process.
-#[derive(Debug)]
-pub(crate) struct PaceTable {
-    shards: [Mutex<Paces>; SHARDS],
-    hasher: ahash::RandomState,
-}
-
-impl Default for PaceTable {
-    fn default() -> Self {
-        // Seeded, so that nobody can choose keys for one shard.
-        Self {
-            shards: std::array::from_fn(|_| Mutex::new(Paces::bounded(KEYS_MAX))),
-            hasher: ahash::RandomState::new(),
-        }
-    }
-}
-
-impl PaceTable {
-    /// Forgets keys that owe nothing.
-    pub(crate) fn sweep(&self, now: Timestamp) {
-        for shard in &self.shards {
-            lock(shard).sweep(now);
-        }
-    }
-
-    /// Takes bytes of all limits; the longest wait counts.
-    fn take(&self, paces: &[Pace], bytes: u64, now: Timestamp) -> Wait {
-        let mut longest = Wait::default();
-        for pace in paces {
-            longest = longest.or_longer(self.shard(pace).take(pace, bytes, now));
-        }
-        longest
-    }
-
-    fn give_back(&self, paces: &[Pace], bytes: u64) {
-        for pace in paces {
-            self.shard(pace).give_back(pace, bytes);
-        }
-    }
-
-    fn shard(&self, pace: &Pace) -> MutexGuard<'_, Paces> {
-        let hash = self.hasher.hash_one(pace.key);
-        let position = usize::try_from(hash & 0xffff).unwrap_or(0) % SHARDS;
-        lock(&self.shards[position])
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// For how long the bodies of one exchange have waited, and for which limits.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Vec<(usize, Millis)>>);
+pub(crate) struct Tally(Mutex<Waits>);
 
 impl Tally {
     fn add(&self, wait: Wait) {
-        let mut waited = lock(&self.0);
-        match waited.iter_mut().find(|(entry, _)| *entry == wait.entry) {
-            Some((_, millis)) => *millis = millis.saturating_add(wait.millis),
-            None => waited.push((wait.entry, wait.millis)),
-        }
+        self.waits().add(wait);
     }
 
     /// Completes the report of the exchange.
     pub(crate) fn note(&self, report: &mut Report) {
-        for (entry, waited) in lock(&self.0).iter() {
-            report.note_paced(*entry, *waited);
-        }
+        report.note_paced(&self.waits());
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -212,6 +212,25 @@ async fn what_clients_send_goes_on_at_its_pace() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_whose_rate_changes_begins_anew_and_others_go_on() {
+    let origin = five_thousand().await;
+    let policy = policy(&origin, "1000B/sec", "response");
+    let mut world = Virtual::start(&policy);
+    for (quota, expected) in [
+        ("1000B/sec", 4000),
+        ("1000B/sec", 5000),
+        // The burst is there again.
+        ("2000B/sec", 1500),
+        ("2000B/sec", 2500),
+    ] {
+        let changed = policy.replace("1000B/sec", quota);
+        world.proxy.node.replace(parse(&changed));
+        assert_eq!(world.proxy.get("/").await.body.len(), 5000);
+        assert_eq!(world.passed(), expected, "{quota}");
+    }
+}
+
 /// Sends a request, and reads so many bytes of the body.
 async fn begin(proxy: &Proxy, path: &str, bytes: usize) -> Client<TcpStream> {
     let mut client = proxy.client().await;
@@ -322,4 +341,25 @@ async fn an_origin_is_not_late_because_it_gets_its_request_at_a_pace() {
     let reply = client.reply().await;
     assert_eq!((reply.status, reply.text()), (200, "taken"));
     assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn explain_names_what_paces_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tidegate.toml");
+    std::fs::write(
+        &path,
+        "[limits.downloads]\nkind = \"bandwidth\"\nquota = \"1MiB/sec\"\nkey = [\"ip\"]\n\
+         [origins.a]\nurl = \"http://a.example\"\n[pools.main]\norigins = [\"a\"]\n\
+         [[routes]]\npool = \"main\"\nlimits = [\"downloads\"]\n",
+    )
+    .unwrap();
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["explain", "GET", "http://shop.example/", "--policy"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(said.stdout).unwrap();
+    let line = "bandwidth  downloads: the response is paced";
+    assert!(text.lines().any(|said| said == line), "{text}");
 }

@@ -1,21 +1,21 @@
 //! Bodies that limits of bandwidth pace, in virtual time: a wait moves the clock.
 
-use tidegate_core::limit::bandwidth::{Wait, chunk};
+use tidegate_core::limit::paces::{Wait, Waits, chunk};
 use tidegate_core::limit::{Pace, Paces};
-use tidegate_core::{Millis, Report, Timestamp};
+use tidegate_core::{Report, Timestamp};
 
 /// The paces of a simulated node, and how long the bodies of the exchange under way have waited.
 #[derive(Debug)]
 pub(crate) struct Pacing {
     paces: Paces,
-    waited: Vec<(usize, Millis)>,
+    waits: Waits,
 }
 
 impl Pacing {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             paces: Paces::bounded(1000),
-            waited: Vec::new(),
+            waits: Waits::default(),
         }
     }
 
@@ -31,7 +31,7 @@ impl Pacing {
             for pace in paces {
                 longest = longest.or_longer(self.paces.take(pace, taken, *now));
             }
-            self.waited.push((longest.entry, longest.millis));
+            self.waits.add(longest);
             *now = now.plus(longest.millis);
             left -= taken;
         }
@@ -39,8 +39,6 @@ impl Pacing {
 
     /// Completes the report of an exchange that has ended.
     pub(crate) fn note(&mut self, report: &mut Report) {
-        for (entry, waited) in self.waited.drain(..) {
-            report.note_paced(entry, waited);
-        }
+        report.note_paced(&std::mem::take(&mut self.waits));
     }
 }

@@ -12,10 +12,10 @@ use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
 use crate::origin::{self, Answer};
-use crate::pacing::{self, Tally};
+use crate::pacer::Tally;
 use crate::store::{self, Found};
 use crate::streams::{self, ClientBody, Ending};
-use crate::{attempts, clock, limits, purges};
+use crate::{attempts, clock, limits, pacing, purges};
 
 /// One exchange's way to the platform.
 pub(crate) struct Shell {

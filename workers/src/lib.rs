@@ -24,6 +24,7 @@ mod node;
 mod objects;
 mod operations;
 mod origin;
+mod pacer;
 mod pacing;
 mod purge_log;
 mod purges;

@@ -10,7 +10,7 @@ use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys::{AbortController, ReadableStream};
 
-use crate::pacing::Pacer;
+use crate::pacer::Pacer;
 use crate::tasks;
 
 #[wasm_bindgen(module = "/js/streams.mjs")]

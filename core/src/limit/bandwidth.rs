@@ -14,13 +14,12 @@ use std::sync::Arc;
 use http::Method;
 
 use super::definition::{Absent, KeyPart};
-use super::key::CounterKey;
 use crate::packed::{packed_enum, packed_struct};
 use crate::time::{Millis, Timestamp};
 
 /// Fewest and most bytes that a stream takes at once.
 const CHUNK_MIN: u64 = 256;
-const CHUNK_MAX: u64 = 64 << 10;
+pub(super) const CHUNK_MAX: u64 = 64 << 10;
 
 /// In this part of a second a stream takes one chunk, so that its pace is even.
 const CHUNKS_A_SECOND: u64 = 10;
@@ -171,45 +170,6 @@ impl ByteRate {
             .saturating_add((millis / rate).saturating_mul(NANOS_A_MILLI))
             .saturating_add(nanos)
     }
-}
-
-/// What paces a body: one limit, for one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pace {
-    /// The limit.
-    pub limit: Arc<Bandwidth>,
-    /// Whose pace.
-    pub key: CounterKey,
-    /// Position in [`crate::Report::bandwidth`].
-    pub entry: usize,
-}
-
-/// How long bytes wait, and for which limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wait {
-    /// So long; 0 if they go at once.
-    pub millis: Millis,
-    /// Position in [`crate::Report::bandwidth`] of the limit for which they wait.
-    pub entry: usize,
-}
-
-impl Wait {
-    /// Of several limits the slowest counts.
-    #[must_use]
-    pub fn or_longer(self, other: Self) -> Self {
-        if other.millis > self.millis {
-            other
-        } else {
-            self
-        }
-    }
-}
-
-/// Returns how many bytes a stream that all of these pace takes at once at most; at least 1.
-pub fn chunk(paces: &[Pace]) -> usize {
-    let chunks = paces.iter().map(|pace| pace.limit.rate.chunk());
-    let chunk = chunks.min().unwrap_or(CHUNK_MAX);
-    usize::try_from(chunk).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -1,9 +1,72 @@
-//! The paces of all keys in one process or isolate: a bounded table.
+//! What paces bodies, and the paces of all keys in one process or isolate: a bounded table.
 
-use super::bandwidth::{Pace, PaceState, Wait};
+use std::sync::Arc;
+
+use super::bandwidth::{Bandwidth, CHUNK_MAX, PaceState};
 use super::key::CounterKey;
 use crate::map::Map;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
+
+/// What paces a body: one limit, for one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// The limit.
+    pub limit: Arc<Bandwidth>,
+    /// Whose pace.
+    pub key: CounterKey,
+    /// Position in [`crate::Report::bandwidth`].
+    pub entry: usize,
+}
+
+/// How long bytes wait, and for which limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// So long; 0 if they go at once.
+    pub millis: Millis,
+    /// Position in [`crate::Report::bandwidth`] of the limit for which they wait.
+    pub entry: usize,
+}
+
+impl Wait {
+    /// Of several limits the slowest counts.
+    #[must_use]
+    pub fn or_longer(self, other: Self) -> Self {
+        if other.millis > self.millis {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// For how long the bodies of an exchange have waited, and for which limits.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Waits(Vec<Wait>);
+
+impl Waits {
+    /// Adds a wait that is over.
+    pub fn add(&mut self, wait: Wait) {
+        if wait.millis == 0 {
+            return;
+        }
+        match self.0.iter_mut().find(|known| known.entry == wait.entry) {
+            Some(known) => known.millis = known.millis.saturating_add(wait.millis),
+            None => self.0.push(wait),
+        }
+    }
+
+    /// Lists how long each limit has made bodies wait, if any has.
+    pub fn iter(&self) -> impl Iterator<Item = Wait> {
+        self.0.iter().copied()
+    }
+}
+
+/// Returns how many bytes a stream that all of these pace takes at once at most; at least 1.
+pub fn chunk(paces: &[Pace]) -> usize {
+    let chunks = paces.iter().map(|pace| pace.limit.rate.chunk());
+    let chunk = chunks.min().unwrap_or(CHUNK_MAX);
+    usize::try_from(chunk).unwrap_or(usize::MAX)
+}
 
 /// How far each key has taken bytes ahead of their time. Keys that have taken none are not in it.
 #[derive(Debug)]
@@ -75,13 +138,11 @@ impl Paces {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::limit::bandwidth::{Bandwidth, ByteRate, Direction};
+    use crate::limit::bandwidth::{ByteRate, Direction};
     use crate::limit::definition::Absent;
 
     fn pace(key: &str) -> Pace {

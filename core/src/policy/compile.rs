@@ -13,7 +13,7 @@ use crate::policy::error::{PolicyError, Source};
 use crate::policy::reading;
 use crate::policy::sections::routes::Sections;
 use crate::policy::sections::{
-    breakers, cache, client, limits, origins, pools, retry, routes, server, store,
+    breakers, cache, client, origins, pools, retry, route_limits, routes, server, store,
 };
 use crate::policy::settings::OnFailure;
 use crate::route::{Route, Steering};
@@ -39,7 +39,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let sections = Sections {
         pools: pools::compile(&mut c, &raw.pools, &origins),
         profiles: cache::compile(&mut c, &raw.cache),
-        limits: limits::compile(&mut c, &raw.limits),
+        limits: route_limits::compile(&mut c, &raw.limits),
         breakers: breakers::compile(&mut c, &raw.breakers),
         retries: retry::compile(&mut c, &raw.retry),
     };

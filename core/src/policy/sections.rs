@@ -10,6 +10,7 @@ pub mod limits;
 pub mod origins;
 pub mod pools;
 pub mod retry;
+pub mod route_limits;
 pub mod routes;
 pub mod server;
 pub mod store;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Report;
 use crate::limit::Direction;
 use crate::time::Millis;
 
@@ -18,14 +17,4 @@ pub struct BandwidthReport {
     pub direction: Direction,
     /// For how long the body has waited for this limit in all; 0 if it never had to.
     pub paced_ms: Millis,
-}
-
-impl Report {
-    /// Notes for how long a body has waited, more than before, for the limit at a position in
-    /// [`Report::bandwidth`].
-    pub fn note_paced(&mut self, entry: usize, waited: Millis) {
-        if let Some(limit) = self.bandwidth.get_mut(entry) {
-            limit.paced_ms = limit.paced_ms.saturating_add(waited);
-        }
-    }
 }

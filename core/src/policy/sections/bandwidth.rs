@@ -1,79 +1,16 @@
 //! `[limits]` of `kind = "bandwidth"`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
-
-use super::limits::{self, RawAbsent, RawKind, RawLimit};
+use super::limits::{self, RawAbsent, RawDirection, RawKind, RawLimit};
 use crate::limit::{Bandwidth, ByteRate, Direction};
+use crate::policy::burst::RawBurst;
 use crate::policy::compiler::Compiler;
 use crate::policy::error::{KeyPath, Problem, Source};
 use crate::policy::units;
 
 /// Slower than this, in bytes a second, a page takes minutes.
 const SLOW: u64 = 1 << 10;
-
-/// Which way the bytes of a bandwidth limit go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum RawDirection {
-    /// From the client to an origin.
-    Request,
-    /// To the client.
-    Response,
-}
-
-/// What may be used at once: a number, of bytes a size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RawBurst {
-    /// So many requests.
-    Number(u64),
-    /// So many bytes, as they are written.
-    Size(String),
-}
-
-impl<'de> Deserialize<'de> for RawBurst {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl Visitor<'_> for Either {
-            type Value = RawBurst;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number such as 300, or of bytes a size such as \"4MiB\"")
-            }
-
-            fn visit_i64<E: Error>(self, value: i64) -> Result<RawBurst, E> {
-                // What is negative is refused as nothing is.
-                Ok(RawBurst::Number(u64::try_from(value).unwrap_or(0)))
-            }
-
-            fn visit_u64<E: Error>(self, value: u64) -> Result<RawBurst, E> {
-                Ok(RawBurst::Number(value))
-            }
-
-            fn visit_str<E: Error>(self, value: &str) -> Result<RawBurst, E> {
-                Ok(RawBurst::Size(value.to_owned()))
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for RawBurst {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "RawBurst".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string" }]
-        })
-    }
-}
 
 pub(super) fn compile(
     c: &mut Compiler<'_>,

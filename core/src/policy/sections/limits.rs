@@ -1,18 +1,14 @@
-//! `[limits]`: rates, budgets and concurrency; bandwidth is a file of its own.
+//! `[limits]`: what is written there, and rates, budgets and concurrency.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
 use serde::Deserialize;
 
-use super::bandwidth::{self, RawBurst, RawDirection};
 use crate::limit::calendar::{Calendar, Unit, Zone};
-use crate::limit::{
-    Absent, Bandwidth, Budget, Limit, OnStoreError, Quota, Rule, Slots, ToldBy, Windows,
-};
+use crate::limit::{Absent, Budget, Limit, OnStoreError, Quota, Rule, Slots, ToldBy, Windows};
+use crate::policy::burst::RawBurst;
 use crate::policy::compiler::Compiler;
-use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
 use crate::policy::{units, zones};
 
@@ -120,6 +116,17 @@ pub enum RawKind {
     Bandwidth,
 }
 
+/// Which way the bytes of a bandwidth limit go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawDirection {
+    /// From the client to an origin.
+    Request,
+    /// To the client.
+    Response,
+}
+
 /// When the windows of a budget begin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -161,52 +168,12 @@ pub enum RawOnStoreError {
     Deny,
 }
 
-/// What a route may name as a limit.
-pub(in crate::policy) enum RouteLimit {
-    /// What requests are charged.
-    Charged(Arc<Limit>),
-    /// What paces bodies.
-    Paced(Arc<Bandwidth>),
-}
-
-impl RouteLimit {
-    pub(in crate::policy) fn name(&self) -> &Arc<str> {
-        match self {
-            Self::Charged(limit) => &limit.name,
-            Self::Paced(limit) => &limit.name,
-        }
-    }
-}
-
-pub(in crate::policy) fn compile(
+pub(super) fn charged(
     c: &mut Compiler<'_>,
-    raw: &BTreeMap<String, RawLimit>,
-) -> Defined<RouteLimit> {
-    Defined::new("limit", how_to_define, raw, |_, name, raw| {
-        limit(c, name, raw)
-    })
-}
-
-fn how_to_define(name: &str) -> String {
-    format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out")
-}
-
-fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<RouteLimit> {
-    let at = KeyPath::of(&["limits", name]);
-    if !is_token(name) {
-        let message = "a limit's name is sent to clients; use letters, digits, hyphens and underscores, here and in the routes that name it";
-        c.wrong(&at, message);
-    }
-    check_kind(c, &at, raw);
-    if raw.kind == RawKind::Bandwidth {
-        let paced = bandwidth::compile(c, &at, name, raw)?;
-        return Some(RouteLimit::Paced(Arc::new(paced)));
-    }
-    let charged = charged(c, &at, name, raw)?;
-    Some(RouteLimit::Charged(Arc::new(charged)))
-}
-
-fn charged(c: &mut Compiler<'_>, at: &KeyPath, name: &str, raw: &RawLimit) -> Option<Limit> {
+    at: &KeyPath,
+    name: &str,
+    raw: &RawLimit,
+) -> Option<Limit> {
     let key = c.key_parts(&at.key("key"), &raw.key);
     let rule = match rule(c, at, raw) {
         Ok(rule) => rule,
@@ -275,7 +242,7 @@ pub(super) fn methods(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec
 }
 
 /// Refuses what says something of another kind only.
-fn check_kind(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
+pub(super) fn check_kind(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
     if raw.kind != RawKind::Budget {
         let message = "only a budget has windows: write kind = \"budget\" too, or leave this out";
         if raw.window.is_some() {
@@ -387,11 +354,4 @@ fn zone(c: &mut Compiler<'_>, at: &KeyPath, name: Option<&str>) -> Arc<Zone> {
             Arc::new(Zone::utc())
         }
     }
-}
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

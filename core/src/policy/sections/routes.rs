@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::limits::RouteLimit;
 use super::pools;
+use super::route_limits::RouteLimit;
 use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
 use crate::limit::{Bandwidth, Limit};
