@@ -73,6 +73,17 @@ fn a_clock_that_is_set_back_makes_no_stream_wait_longer() {
 }
 
 #[test]
+fn a_clock_that_goes_back_little_by_little_holds_nobody_up() {
+    let rate = rate(1000, 1000, 1000);
+    let (mut state, _) = rate.take(None, 1000, at(6000));
+    for step in 1..=10 {
+        let (next, wait) = rate.take(Some(state), 1, at(6000 - 600 * step));
+        assert!(wait <= 1000 + step, "{wait} in step {step}");
+        state = next;
+    }
+}
+
+#[test]
 fn clocks_that_are_a_little_apart_earn_nothing() {
     let rate = rate(1_000_000, 1000, 1000);
     let mut state = None;
