@@ -31,6 +31,7 @@ mod hold;
 mod invalidate;
 mod lead;
 mod lookup;
+mod pacing;
 mod reply;
 mod response;
 mod serve;
@@ -94,6 +95,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         taken: Vec::new(),
         // Whoever warms the store is an operator.
         is_charged_at_origin: kind != Kind::Request,
+        paces: Vec::new(),
     });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming {

@@ -1,11 +1,13 @@
-//! Limits: rates, budgets and slots.
+//! Limits: rates, budgets, slots and bandwidth.
 //!
 //! Why: one client must not use what belongs to all. A rate trips when its key has used its quota
 //! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
 //! and recovers when its window ends. Slots bound what is under way at once. All limits of a route
-//! are checked first and only then consumed, so a refused request uses nothing.
+//! are checked first and only then consumed, so a refused request uses nothing. Bandwidth is not
+//! charged to requests: it paces their bodies.
 
 mod act;
+pub mod bandwidth;
 pub mod calendar;
 mod charge;
 mod cost;
@@ -15,6 +17,7 @@ pub mod key;
 pub mod lease;
 pub mod leases;
 pub mod owing;
+pub mod paces;
 mod quota;
 mod rate;
 pub mod round;
@@ -30,9 +33,11 @@ use smallvec::SmallVec;
 use crate::time::Timestamp;
 
 pub use act::{Act, Answer, act, act_all};
+pub use bandwidth::{Bandwidth, ByteRate, Direction};
 pub use charge::{Charge, Charged, StoreFault};
 pub use cost::{Cost, Known, Measure};
 pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, ToldBy};
+pub use paces::{Pace, Paces};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::{SKEW_MAX, State};

@@ -5,6 +5,8 @@
 //! it: it reads what was published, of which nothing can be wrong but that it is another text.
 
 #[cfg(feature = "source")]
+mod burst;
+#[cfg(feature = "source")]
 mod compile;
 mod compiled;
 #[cfg(feature = "source")]

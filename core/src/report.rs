@@ -6,6 +6,7 @@
 //! network, queries, cookies and field values stay out, keys appear as fingerprints.
 
 mod attempts;
+mod bandwidth;
 mod cache;
 pub mod fields;
 mod limits;
@@ -19,6 +20,7 @@ use http::{Method, Uri};
 use serde::Serialize;
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
+use crate::limit::paces::Waits;
 use crate::message::geo::Code;
 use crate::message::request::Scheme;
 use crate::message::trace::TraceId;
@@ -26,6 +28,7 @@ use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
 pub use attempts::{AttemptOutcome, AttemptReport};
+pub use bandwidth::BandwidthReport;
 pub use cache::{Bypass, CacheOutcome, CacheReport};
 pub use limits::{LimitKind, LimitOutcome, LimitReport};
 pub use timeline::{Entry, Happening, Timeline};
@@ -72,6 +75,9 @@ pub struct Report {
     /// What each limit said, in the route's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitReport>,
+    /// What limits of bandwidth did to the bodies, in the route's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bandwidth: Vec<BandwidthReport>,
     /// What the cache did; absent when the route has no profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheReport>,
@@ -139,6 +145,7 @@ impl Report {
             country,
             route: None,
             limits: Vec::new(),
+            bandwidth: Vec::new(),
             cache: None,
             origins: Vec::new(),
             attempts: Vec::new(),
@@ -168,6 +175,15 @@ impl Report {
     pub(crate) fn note_attempt(&mut self, event: Happening, attempt: u8, now: Timestamp) {
         let at = now.since(self.time);
         self.timeline.push(at, event, Some(attempt));
+    }
+
+    /// Notes for how long bodies have waited, more than before, for the limits in `bandwidth`.
+    pub fn note_paced(&mut self, waits: &Waits) {
+        for wait in waits.iter() {
+            if let Some(limit) = self.bandwidth.get_mut(wait.entry) {
+                limit.paced_ms = limit.paced_ms.saturating_add(wait.millis);
+            }
+        }
     }
 
     /// Notes that the reply's head is decided.

@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
-use crate::limit::Limit;
+use crate::limit::{Bandwidth, Limit};
 use crate::retry::RetryPolicy;
 
 pub use crate::message::matching::{HostPattern, Matcher, PathPattern};
@@ -28,6 +28,8 @@ pub struct Route {
     pub cache: Option<Arc<Profile>>,
     /// Limits, all of which must allow.
     pub limits: Vec<Arc<Limit>>,
+    /// What paces bodies.
+    pub bandwidths: Vec<Arc<Bandwidth>>,
     /// `RateLimit-Policy` of the limits.
     pub rate_limit_policy: Option<HeaderValue>,
     /// The breaker of each origin.

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tidegate_core::BodyEnd;
 
 use crate::box_error::BoxError;
+use crate::pacing::Pacer;
 use crate::recording::{ReplyWatch, end_of};
 use crate::shared_body::Reader;
 use crate::watched::Watched;
@@ -36,6 +37,17 @@ pin_project! {
         Origin { #[pin] body: Watched<B> },
         // A body that is on its way into the store.
         Shared { reader: Reader },
+        // Any of these that a limit paces; in a box, since most bodies go as fast as they can.
+        Paced { body: Pin<Box<Paced<B>>> },
+    }
+}
+
+pin_project! {
+    // A body and what paces it.
+    struct Paced<B> {
+        #[pin]
+        kind: Kind<B>,
+        pacer: Pacer,
     }
 }
 
@@ -83,7 +95,7 @@ impl<B> Body<B> {
     pub(crate) async fn is_stored(&mut self) -> bool {
         match &mut self.kind {
             Kind::Empty | Kind::Full { .. } => true,
-            Kind::Origin { .. } => false,
+            Kind::Origin { .. } | Kind::Paced { .. } => false,
             Kind::Shared { reader } => poll_fn(|cx| reader.poll_stored(cx)).await,
         }
     }
@@ -92,10 +104,12 @@ impl<B> Body<B> {
     pub(crate) fn into_origin(self) -> Result<Watched<B>, Self> {
         match self.kind {
             Kind::Origin { body } => Ok(body),
-            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Shared { .. }) => Err(Self {
-                kind,
-                watch: self.watch,
-            }),
+            kind @ (Kind::Empty | Kind::Full { .. } | Kind::Shared { .. } | Kind::Paced { .. }) => {
+                Err(Self {
+                    kind,
+                    watch: self.watch,
+                })
+            }
         }
     }
 
@@ -110,6 +124,17 @@ impl<B> Body<B> {
             self.watch = Some(watch);
         }
     }
+
+    /// Lets the body go at a pace from here on.
+    pub(crate) fn pace(&mut self, pacer: Pacer) {
+        if let Kind::Shared { reader } = &mut self.kind {
+            reader.is_paced();
+        }
+        let kind = std::mem::replace(&mut self.kind, Kind::Empty);
+        self.kind = Kind::Paced {
+            body: Box::pin(Paced { kind, pacer }),
+        };
+    }
 }
 
 impl<B> fmt::Debug for Body<B> {
@@ -119,6 +144,7 @@ impl<B> fmt::Debug for Body<B> {
             Kind::Full { .. } => "Body::Full",
             Kind::Origin { .. } => "Body::Origin",
             Kind::Shared { .. } => "Body::Shared",
+            Kind::Paced { .. } => "Body::Paced",
         })
     }
 }
@@ -155,14 +181,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
-            Kind::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Origin { body } => body.size_hint(),
-            Kind::Shared { reader } => reader
-                .left()
-                .map_or_else(SizeHint::default, SizeHint::with_exact),
-        }
+        self.kind.size_hint()
     }
 }
 
@@ -193,9 +212,22 @@ where
             Kinds::Full { bytes } => std::mem::take(bytes),
             Kinds::Origin { body } => return body.poll_frame(cx),
             Kinds::Shared { reader } => return reader.poll(cx).map_ok(Frame::data),
+            Kinds::Paced { body } => return body.as_mut().poll(cx),
         };
         self.set(Kind::Empty);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Self::Origin { body } => body.size_hint(),
+            Self::Shared { reader } => reader
+                .left()
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Paced { body } => body.size_hint(),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -204,6 +236,28 @@ where
             Kind::Full { .. } => false,
             Kind::Origin { body } => body.is_end_stream(),
             Kind::Shared { reader } => reader.is_over(),
+            Kind::Paced { body } => body.pacer.held() == 0 && body.kind.is_end_stream(),
+        }
+    }
+}
+
+impl<B> Paced<B>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Polled> {
+        let this = self.project();
+        let mut kind = this.kind;
+        this.pacer.poll_frame(cx, |cx| kind.as_mut().poll(cx))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.kind.size_hint();
+        match (self.pacer.held() as u64, hint.exact()) {
+            (0, _) => hint,
+            (held, Some(bytes)) => SizeHint::with_exact(held + bytes),
+            (_, None) => SizeHint::default(),
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum Clock {
     System,
     /// A number that a test moves. Waiting for time to pass moves it too.
     Manual(Arc<AtomicU64>),
+    /// The time of the runtime since then, which a test may pause.
+    #[cfg(test)]
+    Paused(tokio::time::Instant),
 }
 
 impl Clock {
@@ -33,6 +36,11 @@ impl Clock {
         match self {
             Self::System => Timestamp::from_millis(STEADY.now()),
             Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::Relaxed)),
+            #[cfg(test)]
+            Self::Paused(since) => {
+                let passed = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                Timestamp::from_millis(1_800_000_000_000 + passed)
+            }
         }
     }
 
@@ -40,6 +48,8 @@ impl Clock {
     pub fn advance_to(&self, to: Timestamp) {
         match self {
             Self::System => {}
+            #[cfg(test)]
+            Self::Paused(_) => {}
             Self::Manual(millis) => {
                 millis.fetch_max(to.as_millis(), Ordering::Relaxed);
             }
@@ -50,8 +60,16 @@ impl Clock {
     pub(crate) async fn sleep_until(&self, until: Timestamp) {
         match self {
             Self::System => tokio::time::sleep(self.remaining(until)).await,
+            #[cfg(test)]
+            Self::Paused(_) => tokio::time::sleep(self.remaining(until)).await,
             Self::Manual(_) => self.advance_to(until),
         }
+    }
+
+    /// Moves a manual clock at once, and returns whether it is one: nobody need wait.
+    pub(crate) fn jumps_to(&self, until: Timestamp) -> bool {
+        self.advance_to(until);
+        matches!(self, Self::Manual(_))
     }
 
     pub(crate) fn remaining(&self, until: Timestamp) -> Duration {

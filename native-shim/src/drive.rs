@@ -17,7 +17,8 @@ use crate::body::Body;
 use crate::counters::{self, Charging, Later};
 use crate::filling;
 use crate::node::{Node, Work};
-use crate::recording::{Recording, ReplyWatch};
+use crate::pacing::{Pacer, Tally};
+use crate::recording::{self, Recording, ReplyWatch};
 use crate::request_body::RequestBody;
 use crate::shared_body::SharedBody;
 use crate::store::{self, Entry};
@@ -148,11 +149,17 @@ impl Drive {
                 this = this.charged(node).await;
             }
             let (step, now) = match this.step {
-                Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
+                Step::Fetch(mut attempt, next) if next.hedge_at().is_none() => {
                     drop(answer.take());
+                    if !attempt.paces.is_empty() {
+                        body.pace(node, std::mem::take(&mut attempt.paces));
+                    }
                     this.wake = this.wake.or_else(|| wake_guard(node, &next));
                     let number = attempt.number;
-                    let next = guard(next, |next| node.end(next.abandon(node.now())));
+                    let next = guard(next, |next| {
+                        let ended = next.abandon(node.now());
+                        recording::end(node, ended, body.paced().as_deref());
+                    });
                     let result = upstream.fetch(attempt, body.clone()).await;
                     let result = result.map(|response| {
                         let (head, fetched) = response.into_parts();
@@ -190,6 +197,7 @@ impl Drive {
                         found: this.found,
                         answer,
                         wake: this.wake,
+                        paced: body.paced(),
                     }
                     .reply(*reply);
                 }
@@ -255,6 +263,8 @@ struct Finish<'a, U: Upstream> {
     found: Found,
     answer: Option<Watched<U::Body>>,
     wake: Option<WakeGuard>,
+    /// How long the client's body has waited for its pace.
+    paced: Option<Arc<Tally>>,
 }
 
 impl<U: Upstream> Finish<'_, U> {
@@ -266,9 +276,13 @@ impl<U: Upstream> Finish<'_, U> {
             fill,
             invalidate,
             background,
+            paces,
             hold,
             ..
         } = reply;
+        if !paces.is_empty() {
+            self.paced.get_or_insert_default();
+        }
         if hold.report().kind == Kind::Warming {
             let warmed = Warmed::of(&head, hold.report());
             head.extensions.insert(warmed);
@@ -280,11 +294,14 @@ impl<U: Upstream> Finish<'_, U> {
             hold.report().kind == Kind::Request && head.status != StatusCode::SWITCHING_PROTOCOLS;
         let origin = self.answer.as_mut().filter(|_| hold.awaits_origin());
         let watch = if let Some(origin) = origin {
-            let recording = Recording::new(self.node, hold);
+            let recording = Recording::new(self.node, hold, self.paced.clone());
             origin.watch(Arc::clone(&recording));
             client_reads.then(|| ReplyWatch::shared(recording))
         } else if client_reads {
-            Some(ReplyWatch::alone(hold, Arc::clone(self.node)))
+            Some(match self.paced.clone() {
+                None => ReplyWatch::alone(hold, Arc::clone(self.node)),
+                paced => ReplyWatch::shared(Recording::new(self.node, hold, paced)),
+            })
         } else {
             self.node.end(hold.unseen());
             None
@@ -301,6 +318,9 @@ impl<U: Upstream> Finish<'_, U> {
         }
         if let Some(watch) = watch {
             body.watch(watch);
+        }
+        if let Some(tally) = self.paced.take().filter(|_| !paces.is_empty()) {
+            body.pace(Pacer::new(self.node, paces, tally));
         }
         if let Some(background) = background {
             self.background(background);
@@ -392,6 +412,7 @@ pub(crate) fn begin<U: Upstream>(
             found,
             answer: None,
             wake: None,
+            paced: None,
         }
         .reply(*reply)),
         step @ (Step::Charge(_)

@@ -89,6 +89,7 @@ impl Metrics {
         let mut page = Page(String::with_capacity(8192));
         metrics.requests(&mut page);
         metrics.limits(&mut page);
+        metrics.bandwidths(&mut page);
         metrics.origins(&mut page);
         circuits(&mut page, node);
         metrics.process(&mut page, node);
@@ -160,6 +161,18 @@ impl Metrics {
                     counters.get(i),
                 );
             }
+        }
+    }
+
+    fn bandwidths(&self, page: &mut Page) {
+        let name = "tidegate_paced_seconds_total";
+        page.family(
+            name,
+            "counter",
+            "Time that bodies have waited for limits of bandwidth, by limit; of several bodies at once, that of each.",
+        );
+        for (limit, counters) in &self.tables.load().bandwidths.0 {
+            page.sample(name, &[("limit", limit)], seconds(counters.get(0)));
         }
     }
 

@@ -37,6 +37,8 @@ mod layer;
 mod limits;
 mod metrics;
 mod node;
+mod pace_table;
+mod pacing;
 mod random;
 mod recording;
 mod request_body;

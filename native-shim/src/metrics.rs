@@ -93,6 +93,8 @@ pub(crate) struct Tables {
     pub(crate) routes: Named<RouteCounters>,
     pub(crate) origins: Named<OriginCounters>,
     pub(crate) limits: Named<Counters<{ LimitOutcome::COUNT }>>,
+    /// Milliseconds that bodies have waited for limits of bandwidth.
+    pub(crate) bandwidths: Named<Counters<1>>,
 }
 
 /// Counters by name. Reports share their names with the policy, so the first look compares
@@ -173,6 +175,14 @@ impl Metrics {
             .collect();
         limits.sort();
         limits.dedup();
+        let mut bandwidths: Vec<Arc<str>> = policy
+            .routes
+            .iter()
+            .flat_map(|r| &r.bandwidths)
+            .map(|l| Arc::clone(&l.name))
+            .collect();
+        bandwidths.sort();
+        bandwidths.dedup();
         self.tables.store(Arc::new(Tables {
             routes: old
                 .routes
@@ -181,6 +191,7 @@ impl Metrics {
                 .origins
                 .follow(policy.origins.iter().map(|o| Arc::clone(&o.name))),
             limits: old.limits.follow(limits.into_iter()),
+            bandwidths: old.bandwidths.follow(bandwidths.into_iter()),
         }));
     }
 
@@ -230,6 +241,11 @@ impl Metrics {
         for limit in &report.limits {
             if let Some(counters) = tables.limits.find(&limit.name) {
                 counters.add(limit.outcome as usize, 1);
+            }
+        }
+        for limit in &report.bandwidth {
+            if let Some(counters) = tables.bandwidths.find(&limit.name) {
+                counters.add(0, limit.paced_ms);
             }
         }
         for attempt in &report.attempts {

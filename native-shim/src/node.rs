@@ -17,6 +17,7 @@ use crate::counters::{Charging, Counters};
 use crate::in_flight::InFlight;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::pace_table::PaceTable;
 use crate::random;
 use crate::reservation::Reserved;
 use crate::seats::Seats;
@@ -33,6 +34,8 @@ pub struct Node {
     pub limits: Arc<Limits>,
     /// Counters that are asked instead.
     counters: ArcSwapOption<Counting>,
+    /// Paces of bodies in this process.
+    pub(crate) paces: PaceTable,
     /// What is counted.
     pub metrics: Metrics,
     /// Where reports are written.
@@ -95,6 +98,7 @@ impl Node {
             store: Store::new(policy.store),
             limits: Arc::default(),
             counters: ArcSwapOption::empty(),
+            paces: PaceTable::default(),
             metrics: Metrics::new(&policy),
             access_log: AccessLog::new(policy.server.access_log),
             engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
@@ -202,6 +206,7 @@ impl Node {
         self.handle_timeout();
         self.store.sweep(now);
         self.limits.sweep(now);
+        self.paces.sweep(now);
     }
 
     pub(crate) fn begin(

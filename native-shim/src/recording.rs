@@ -3,15 +3,18 @@
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tidegate_core::{BodyEnd, BodySeen, Hold, Timestamp};
+use tidegate_core::{BodyEnd, BodySeen, Ended, Hold, Timestamp};
 
 use crate::box_error::BoxError;
 use crate::node::Node;
+use crate::pacing::Tally;
 
 /// What is recorded when the last who watches a body of the exchange has let go of this.
 #[derive(Debug)]
 pub(crate) struct Recording {
     node: Arc<Node>,
+    /// How long the bodies have waited for their pace, if anything paces them.
+    paced: Option<Arc<Tally>>,
     state: Mutex<State>,
 }
 
@@ -24,9 +27,10 @@ struct State {
 }
 
 impl Recording {
-    pub(crate) fn new(node: &Arc<Node>, hold: Hold) -> Arc<Self> {
+    pub(crate) fn new(node: &Arc<Node>, hold: Hold, paced: Option<Arc<Tally>>) -> Arc<Self> {
         Arc::new(Self {
             node: Arc::clone(node),
+            paced,
             state: Mutex::new(State {
                 hold: Some(hold),
                 reply: None,
@@ -64,8 +68,16 @@ impl Drop for Recording {
             Some((end, bytes, at)) => hold.end(end, Some(bytes), at),
             None => hold.unseen(),
         };
-        self.node.end(ended);
+        end(&self.node, ended, self.paced.as_deref());
     }
+}
+
+/// Records an exchange that has ended, and how long its bodies have waited for their pace.
+pub(crate) fn end(node: &Node, mut ended: Ended, paced: Option<&Tally>) {
+    if let Some(tally) = paced {
+        tally.note(&mut ended.report);
+    }
+    node.end(ended);
 }
 
 /// Watches the body of a reply until it has ended: at its end, or when nobody wants the rest.
@@ -94,7 +106,7 @@ impl ReplyWatch {
         }
     }
 
-    /// Watches a reply beside an origin's body.
+    /// Watches a reply beside an origin's body, or one that a limit paces.
     pub(crate) fn shared(recording: Arc<Recording>) -> Self {
         Self {
             record: Some(Record::Shared(recording)),
@@ -108,13 +120,13 @@ impl ReplyWatch {
     }
 
     /// The body has ended.
-    pub(crate) fn end(&mut self, end: BodyEnd) {
+    pub(crate) fn end(&mut self, how: BodyEnd) {
         match self.record.take() {
             Some(Record::Own(hold, node)) => {
-                let ended = hold.end(end, Some(self.bytes), node.now());
+                let ended = hold.end(how, Some(self.bytes), node.now());
                 node.end(ended);
             }
-            Some(Record::Shared(recording)) => recording.reply_ended(end, self.bytes),
+            Some(Record::Shared(recording)) => recording.reply_ended(how, self.bytes),
             None => {}
         }
     }

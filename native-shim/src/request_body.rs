@@ -1,26 +1,26 @@
-//! The client's body on its way to an origin: streamed, counted, held to a least rate, and kept for
-//! the next attempt while it is small.
+//! The client's body on its way to an origin: streamed, counted, held to a least rate, paced, and
+//! kept for the next attempt while it is small.
+
+mod least_rate;
 
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tidegate_core::FailureKind;
-use tokio::time::Instant;
+use tidegate_core::limit::Pace;
 
-use crate::deadline::Deadline;
 use crate::kept::Kept;
+use crate::node::Node;
+use crate::pacing::{Pacer, Tally};
+use least_rate::LeastRate;
 
 /// Most bytes of a body that are kept, so that it can be sent once more.
 pub(crate) const KEPT_MAX: usize = 64 << 10;
-
-/// How long a client may send too slowly, or nothing, before it is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client's body. Clones are handles of the same body, each for one attempt: it begins with what
 /// is kept of the body.
@@ -51,7 +51,10 @@ struct Stream<B> {
     stage: Stage,
     /// All that has come, unless it has become too much.
     kept: Option<Kept>,
-    pace: Pace,
+    rate: LeastRate,
+    /// What holds the client's bytes back, if a limit does. What is kept has gone once already, and
+    /// goes again at once.
+    pacer: Option<Box<Pacer>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,20 +64,11 @@ enum Stage {
     /// The client is not waited for: nobody has asked for the body yet, or the client's bytes have
     /// been handed on.
     Handed,
+    /// The client's bytes wait for their pace: neither the client nor the origin is waited for.
+    Paced,
     /// The body has been handed on whole.
     Ended,
     Failed(FailureKind),
-}
-
-/// How long the client has been waited for, against how much it has sent.
-#[derive(Debug)]
-struct Pace {
-    /// Bytes a second; 0 asks for none.
-    least: u64,
-    bytes: u64,
-    waited: Duration,
-    waiting_since: Option<Instant>,
-    deadline: Option<Deadline>,
 }
 
 /// Why a body cannot be sent.
@@ -112,13 +106,8 @@ impl<B: Body> RequestBody<B> {
             progress: 0,
             stage: Stage::Handed,
             kept: Some(Kept::default()),
-            pace: Pace {
-                least: 0,
-                bytes: 0,
-                waited: Duration::ZERO,
-                waiting_since: None,
-                deadline: None,
-            },
+            rate: LeastRate::default(),
+            pacer: None,
         };
         Self::Streamed(Handle {
             stream: Arc::new(Mutex::new(stream)),
@@ -163,7 +152,28 @@ impl<B> RequestBody<B> {
     /// some patience; 0 asks for nothing.
     pub(crate) fn hold_to(&self, least: u64) {
         if let Self::Streamed(handle) = self {
-            handle.lock().pace.least = least;
+            handle.lock().rate.hold_to(least);
+        }
+    }
+
+    /// Lets the body go at the pace of these limits; the first who says so counts.
+    pub(crate) fn pace(&self, node: &Arc<Node>, paces: Vec<Pace>) {
+        if let Self::Streamed(handle) = self {
+            handle
+                .lock()
+                .pacer
+                .get_or_insert_with(|| Box::new(Pacer::new(node, paces, Arc::default())));
+        }
+    }
+
+    /// Returns how long the body waits for its pace, if anything paces it.
+    pub(crate) fn paced(&self) -> Option<Arc<Tally>> {
+        match self {
+            Self::Empty => None,
+            Self::Streamed(handle) => {
+                let stream = handle.lock();
+                stream.pacer.as_ref().map(|pacer| Arc::clone(pacer.tally()))
+            }
         }
     }
 
@@ -200,19 +210,20 @@ impl<B> RequestBody<B> {
             Self::Empty => None,
             Self::Streamed(handle) => match handle.lock().stage {
                 Stage::Failed(kind) => Some(kind),
-                Stage::Waiting | Stage::Handed | Stage::Ended => None,
+                Stage::Waiting | Stage::Handed | Stage::Paced | Stage::Ended => None,
             },
         }
     }
 
     /// Says whose fault it is that the time for a response has passed; nobody's if the body has
-    /// moved since `seen`, which is brought up to date: then the time begins anew.
+    /// moved since `seen`, which is brought up to date, or waits for its pace: then the time begins
+    /// anew.
     pub(crate) fn overdue(&self, seen: &mut u64) -> Option<FailureKind> {
         let Self::Streamed(handle) = self else {
             return Some(FailureKind::ResponseTimeout);
         };
         let stream = handle.lock();
-        if stream.progress != *seen {
+        if stream.progress != *seen || stream.stage == Stage::Paced {
             *seen = stream.progress;
             return None;
         }
@@ -262,12 +273,15 @@ impl<B: Body<Data = Bytes>> Stream<B> {
         match self.stage {
             Stage::Ended => return Poll::Ready(None),
             Stage::Failed(kind) => return Poll::Ready(Some(Err(BodyFault(kind)))),
-            Stage::Waiting | Stage::Handed => {}
+            Stage::Waiting | Stage::Handed | Stage::Paced => {}
+        }
+        if self.pacer.as_ref().is_some_and(|pacer| pacer.held() > 0) {
+            return self.poll_held(taken, cx);
         }
         loop {
             self.stage = Stage::Waiting;
             let Poll::Ready(frame) = self.body.as_mut().poll_frame(cx) else {
-                if self.pace.is_too_slow(cx) {
+                if self.rate.is_too_slow(cx) {
                     return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooSlow))));
                 }
                 return Poll::Pending;
@@ -286,17 +300,42 @@ impl<B: Body<Data = Bytes>> Stream<B> {
             // they mean.
             let Ok(piece) = piece else { continue };
             let bytes = u64::try_from(piece.len()).unwrap_or(u64::MAX);
-            self.pace.moved(bytes);
+            self.rate.moved(bytes);
             match self.bytes_left.checked_sub(bytes) {
                 Some(left) => self.bytes_left = left,
                 None => return Poll::Ready(Some(Err(self.fail(FailureKind::BodyTooLarge)))),
             }
-            if self.body.is_end_stream() {
-                self.stage = Stage::Ended;
+            if let Some(pacer) = self.pacer.as_mut().filter(|_| bytes > 0) {
+                pacer.hold(piece);
+                return self.poll_held(taken, cx);
             }
-            self.keep(&piece, taken);
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+            return Poll::Ready(Some(Ok(self.hand_on(piece, taken))));
         }
+    }
+
+    /// Gives the next chunk of the client's that waits for its pace.
+    fn poll_held(
+        &mut self,
+        taken: &mut usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        self.stage = Stage::Paced;
+        let Some(pacer) = &mut self.pacer else {
+            return Poll::Pending;
+        };
+        let chunk = ready!(pacer.poll_chunk(cx));
+        self.stage = Stage::Handed;
+        self.progress += 1;
+        Poll::Ready(Some(Ok(self.hand_on(chunk, taken))))
+    }
+
+    fn hand_on(&mut self, piece: Bytes, taken: &mut usize) -> Frame<Bytes> {
+        let held = self.pacer.as_ref().map_or(0, |pacer| pacer.held());
+        if held == 0 && self.body.is_end_stream() {
+            self.stage = Stage::Ended;
+        }
+        self.keep(&piece, taken);
+        Frame::data(piece)
     }
 
     fn keep(&mut self, piece: &Bytes, taken: &mut usize) {
@@ -311,34 +350,6 @@ impl<B: Body<Data = Bytes>> Stream<B> {
     fn fail(&mut self, kind: FailureKind) -> BodyFault {
         self.stage = Stage::Failed(kind);
         BodyFault(kind)
-    }
-}
-
-impl Pace {
-    /// Returns whether the client has been waited for too long; wakes the task when it will have
-    /// been.
-    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.least == 0 {
-            return false;
-        }
-        let now = Instant::now();
-        let since = *self.waiting_since.get_or_insert(now);
-        let waited = self.waited + now.duration_since(since);
-        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / self.least);
-        let left = (PATIENCE + earned).saturating_sub(waited);
-        if left.is_zero() {
-            return true;
-        }
-        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(left));
-        deadline.set(left);
-        deadline.poll(cx).is_ready()
-    }
-
-    fn moved(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
-        }
     }
 }
 

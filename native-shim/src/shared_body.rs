@@ -53,6 +53,8 @@ struct Arrived {
 #[derive(Default)]
 struct Position {
     read_to: u64,
+    /// Whether it is a limit that makes it slow, and not its client.
+    is_paced: bool,
     waker: Option<Waker>,
 }
 
@@ -209,13 +211,15 @@ impl SharedBody {
         Poll::Ready(Some(()))
     }
 
-    /// Breaks the reply of the slowest reader off, if others wait for it.
+    /// Breaks the reply of the slowest reader off, if others wait for it. One that is paced goes on:
+    /// bandwidth refuses nobody.
     pub(crate) fn cut_slowest(&self) {
         let mut arrived = self.lock();
         let slowest = arrived
             .readers
             .iter()
             .min_by_key(|(_, position)| position.read_to)
+            .filter(|(_, position)| !position.is_paced)
             .map(|(number, _)| *number);
         if arrived.readers.len() > 1
             && let Some(position) = slowest.and_then(|number| arrived.readers.remove(&number))
@@ -357,6 +361,13 @@ impl Reader {
                     Poll::Pending
                 }
             };
+        }
+    }
+
+    /// Says that a limit paces what is read.
+    pub(crate) fn is_paced(&mut self) {
+        if let Some(position) = self.shared.lock().readers.get_mut(&self.number) {
+            position.is_paced = true;
         }
     }
 

@@ -13,6 +13,7 @@
 
 pub mod fixture;
 pub mod fuzzed;
+mod paced;
 pub mod script;
 pub mod simulator;
 pub mod text;

@@ -11,8 +11,10 @@ use tidegate_core::cache::{CacheKey, Stored};
 use tidegate_core::limit::{Charged, State, act, charge_all};
 use tidegate_core::{
     Attempt, BodyEnd, BodySeen, Client, Ended, Engine, Failure, Fill, FillKind, Policy, Reply,
-    Report, Source, Step, Timestamp,
+    Report, RequestBody, Source, Step, Timestamp,
 };
+
+use crate::paced::Pacing;
 
 /// What an origin says: a head and a body, or why there is none.
 pub type Answer = Result<(response::Parts, Bytes), Failure>;
@@ -28,6 +30,7 @@ pub struct Simulator {
     engine: Engine,
     stored: BTreeMap<Vec<u8>, Vec<(Arc<Stored>, Bytes)>>,
     counters: BTreeMap<Vec<u8>, State>,
+    pacing: Pacing,
     now: Timestamp,
 }
 
@@ -53,6 +56,7 @@ impl Simulator {
             engine: Engine::new(policy, 7),
             stored: BTreeMap::new(),
             counters: BTreeMap::new(),
+            pacing: Pacing::new(),
             now: Timestamp::from_millis(0),
         }
     }
@@ -91,8 +95,9 @@ impl Simulator {
         origins: &mut impl Origins,
     ) -> Outcome {
         self.pass_time(at);
+        let sent = client.body;
         let step = self.engine.begin(head, client, self.now);
-        let (mut reply, found, body) = self.drive(step, origins);
+        let (mut reply, found, body) = self.drive(step, sent, origins);
         self.engine.apply_purges(&mut reply);
         origin_ended(&mut reply, self.now);
         let Reply {
@@ -101,6 +106,7 @@ impl Simulator {
             fill,
             invalidate,
             background,
+            paces,
             hold,
             ..
         } = reply;
@@ -118,12 +124,15 @@ impl Simulator {
             Source::Origin => body.clone(),
         };
         let length = served.len() as u64;
+        self.pacing.send(&paces, length, &mut self.now);
         let ended = hold.end(BodyEnd::Whole, Some(length), self.now);
-        let report = self.end(ended);
+        let mut report = self.end(ended);
+        self.pacing.note(&mut report);
         self.invalidate(&invalidate);
         self.fill(fill, &body);
         let background = background.map(|work| {
-            let (mut reply, _, body) = self.drive(work.begin(self.now), origins);
+            let (mut reply, _, body) =
+                self.drive(work.begin(self.now), RequestBody::Empty, origins);
             origin_ended(&mut reply, self.now);
             self.invalidate(&reply.invalidate);
             self.fill(reply.fill, &body);
@@ -142,6 +151,7 @@ impl Simulator {
     fn drive(
         &mut self,
         mut step: Step,
+        sent: RequestBody,
         origins: &mut impl Origins,
     ) -> (Reply, Vec<(Arc<Stored>, Bytes)>, Bytes) {
         let (mut found, mut body) = (Vec::new(), Bytes::new());
@@ -180,6 +190,9 @@ impl Simulator {
                     next.resume(&heads, self.now)
                 }
                 Step::Fetch(attempt, next) => {
+                    if let RequestBody::Sized(bytes) = sent {
+                        self.pacing.send(&attempt.paces, bytes, &mut self.now);
+                    }
                     let mut comes = self.now;
                     let answer = origins.answer(&attempt, &mut comes);
                     under_way.push(UnderWay {

@@ -3,6 +3,9 @@
 // Most bytes of a body that are kept, so that it can be sent once more: as many as in a pod.
 const KEPT_MAX = 65536;
 
+// The longest time that the platform's timers know: 24 days.
+const TIMER_MAX = 2 ** 31 - 1;
+
 // A client's request body on its way to an origin: bounded, and known to be whole or not.
 //
 // An origin takes it chunk by chunk. As long as all that has been taken is kept, another attempt can send it from the start.
@@ -20,6 +23,11 @@ export class ClientBody {
   // Which attempt sends; an earlier one takes no more.
   #attempt = 0;
   #moved = false;
+  // What holds the client's bytes back, if a limit does; what of the held chunk may go by now, and the waiting for it, which no attempt ends either.
+  // What is kept has gone once already, and goes again at once.
+  #pacer;
+  #due;
+  #pacing;
   intact = true;
   // Whether the client is waited for.
   waits = false;
@@ -39,8 +47,15 @@ export class ClientBody {
     return through.readable;
   }
 
+  // The first who says so counts.
+  pace(pacer) {
+    if (this.#pacer === undefined) this.#pacer = pacer;
+    else pacer.free();
+  }
+
+  // What waits for its pace waits neither for the client nor for the origin.
   moved() {
-    const moved = this.#moved;
+    const moved = this.#moved || this.#pacing !== undefined;
     this.#moved = false;
     return moved;
   }
@@ -53,11 +68,14 @@ export class ClientBody {
         if (this.#held === undefined) await (this.#reading ??= this.#next());
         if (number !== this.#attempt) return;
         if (this.#held === undefined) break;
-        const chunk = this.#held;
+        if (this.#pacer !== undefined && this.#due === undefined) await (this.#pacing ??= this.#wait());
+        if (number !== this.#attempt) return;
+        const chunk = this.#due ?? this.#held;
         // Settles when the origin has taken the chunk: these streams keep none.
         await writer.write(chunk);
         if (number !== this.#attempt) return;
-        this.#held = undefined;
+        this.#due = undefined;
+        this.#held = chunk.byteLength < this.#held.byteLength ? this.#held.subarray(chunk.byteLength) : undefined;
         this.#keep(chunk);
         this.#moved = true;
       }
@@ -66,6 +84,14 @@ export class ClientBody {
       // An origin that wants no more of the body is no failure of the body.
       if (this.failure !== "") attempt.abort(error);
     }
+  }
+
+  // Waits for the time of what goes next of the held chunk.
+  async #wait() {
+    const chunk = this.#held.subarray(0, this.#pacer.chunk);
+    await itsTime(this.#pacer, chunk.byteLength);
+    this.#due = chunk;
+    this.#pacing = undefined;
   }
 
   #keep(chunk) {
@@ -119,6 +145,63 @@ async function whoseFault(stream) {
 
 export function split(stream) {
   return stream.tee();
+}
+
+// Waits until the next so many bytes may go.
+async function itsTime(pacer, bytes) {
+  const wait = pacer.take(bytes);
+  if (wait > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(wait, TIMER_MAX)));
+  pacer.waited();
+}
+
+// A stream of the same bytes at the pace that `pacer` says: an array of the stream to read and a promise of "whole", "broken" or "unwanted". The
+// source is a stream or a Uint8Array. With a length its Content-Length stays.
+export function paced(source, length, pacer) {
+  const through = length === undefined ? new IdentityTransformStream() : new FixedLengthStream(length);
+  const reader = source instanceof Uint8Array ? readerOf(source) : source.getReader();
+  return [through.readable, pass(reader, through.writable.getWriter(), pacer).finally(() => pacer.free())];
+}
+
+function readerOf(bytes) {
+  let next = { done: false, value: bytes };
+  return {
+    async read() {
+      const read = next;
+      next = { done: true };
+      return read;
+    },
+    async cancel() {},
+  };
+}
+
+async function pass(reader, writer, pacer) {
+  let fault;
+  try {
+    for (;;) {
+      fault = "broken";
+      const { done, value } = await reader.read();
+      if (done) break;
+      fault = "unwanted";
+      await send(value, writer, pacer);
+    }
+    await writer.close();
+    return "whole";
+  } catch (error) {
+    writer.abort(error).catch(() => {});
+    reader.cancel().catch(() => {});
+    return fault;
+  }
+}
+
+// That the client has gone shows when a piece is written: the platform does not tell before.
+async function send(bytes, writer, pacer) {
+  const { chunk } = pacer;
+  for (let at = 0; at < bytes.byteLength; at += chunk) {
+    const piece = bytes.subarray(at, at + chunk);
+    await itsTime(pacer, piece.byteLength);
+    await writer.write(piece);
+    pacer.replied(piece.byteLength);
+  }
 }
 
 // All bytes of a stream; rejects when it breaks off, or has more than `max` bytes.

@@ -1,5 +1,8 @@
 //! The loop: what the core asks for is done, and the core is told.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use futures_util::FutureExt;
 use futures_util::future::join;
 use tidegate_core::{
@@ -9,15 +12,18 @@ use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
 use crate::origin::{self, Answer};
+use crate::pacer::Tally;
 use crate::store::{self, Found};
 use crate::streams::{self, ClientBody, Ending};
-use crate::{attempts, clock, limits, purges};
+use crate::{attempts, clock, limits, pacing, purges};
 
 /// One exchange's way to the platform.
 pub(crate) struct Shell {
     pub(crate) env: Env,
     pub(crate) engine: Engine,
     pub(crate) body: Option<ClientBody>,
+    /// How long bodies have waited for their pace, if any is paced.
+    pub(crate) paced: OnceCell<Rc<Tally>>,
 }
 
 /// How an exchange ended.
@@ -27,6 +33,8 @@ pub(crate) struct Ended {
     pub(crate) found: Found,
     /// The last answer of an origin.
     pub(crate) answer: Option<Answer>,
+    /// How long bodies have waited for their pace, if any is paced.
+    pub(crate) paced: Option<Rc<Tally>>,
 }
 
 impl Shell {
@@ -49,9 +57,10 @@ impl Shell {
                         next.forgo(clock::now())
                     }
                 }
-                Step::Fetch(attempt, next) if next.hedge_at().is_none() => {
+                Step::Fetch(mut attempt, next) if next.hedge_at().is_none() => {
                     origin::discard(answer.take());
                     let body = self.body.as_ref();
+                    pacing::request(body, &mut attempt, &self.paced);
                     let fetched = origin::fetch(&attempt, body).await;
                     let told = origin::told(&fetched, body);
                     answer = fetched.ok();
@@ -77,6 +86,7 @@ impl Shell {
                         reply: *reply,
                         found,
                         answer,
+                        paced: self.paced.get().map(Rc::clone),
                     };
                 }
             }
@@ -97,6 +107,8 @@ pub(crate) async fn fill_alone(env: &Env, ended: Ended, log: bool) -> bool {
         reply,
         found,
         answer,
+        // Nothing of a client's is in it.
+        paced: _,
     } = ended;
     invalidate(&reply.invalidate).await;
     let fetched = Fetched::watch(answer.as_ref(), &reply.hold, log);
@@ -104,6 +116,7 @@ pub(crate) async fn fill_alone(env: &Env, ended: Ended, log: bool) -> bool {
         hold: reply.hold,
         ending: fetched.ending,
         reply: ReplyBody::Unseen,
+        paced: None,
         log,
     };
     let body = fetched.body;
@@ -152,6 +165,8 @@ enum ReplyBody {
     Given(u64, Timestamp),
     /// It ends as the origin's body does; so long if it ends well.
     Origin(Option<u64>),
+    /// It is paced, and ends so.
+    Paced(Ending),
     /// The runtime moves the bytes, and does not tell.
     Unseen,
 }
@@ -162,6 +177,7 @@ pub(crate) struct Record {
     /// None if there is no body of an origin.
     ending: Option<Ending>,
     reply: ReplyBody,
+    paced: Option<Rc<Tally>>,
     log: bool,
 }
 
@@ -172,6 +188,7 @@ impl Record {
             mut hold,
             ending,
             reply,
+            paced,
             log,
         } = self;
         let end = match ending {
@@ -180,14 +197,22 @@ impl Record {
         };
         let now = clock::now();
         hold.origin_ended(BodySeen::only(end), now);
-        let ended = match reply {
+        let mut ended = match reply {
             ReplyBody::Given(bytes, at) => hold.end(BodyEnd::Whole, Some(bytes), at),
             ReplyBody::Origin(length) => {
                 let bytes = length.filter(|_| end == BodyEnd::Whole);
                 hold.end(end, bytes, now)
             }
+            ReplyBody::Paced(ending) => {
+                let end = ending.reached().await;
+                let bytes = paced.as_ref().map(|tally| tally.replied());
+                hold.end(end, bytes, clock::now())
+            }
             ReplyBody::Unseen => hold.unseen(),
         };
+        if let Some(tally) = paced {
+            tally.note(&mut ended.report);
+        }
         if log {
             write_log(&ended.report);
         }
@@ -198,7 +223,8 @@ impl Record {
 
     /// Records at once, if nothing is to be waited for.
     pub(crate) fn or_at_once(self, env: &Env) -> Option<Self> {
-        if self.ending.is_some() || self.hold.settles() {
+        let is_paced = matches!(self.reply, ReplyBody::Paced(_));
+        if self.ending.is_some() || self.hold.settles() || is_paced {
             return Some(self);
         }
         // Nothing in it waits.
@@ -213,16 +239,24 @@ pub(crate) fn respond(env: &Env, ended: Ended, log: bool) -> Result<(web_sys::Re
         reply,
         mut found,
         answer,
+        mut paced,
     } = ended;
     let Reply {
         head,
         source,
         fill,
         background,
+        paces,
         hold,
         ..
     } = reply;
+    if !paces.is_empty() {
+        paced.get_or_insert_default();
+    }
+    let tally = paced.clone();
     let length = hold.announced();
+    // Whether anybody learns how a reply ends that is paced.
+    let is_told = log || hold.settles();
     let Fetched {
         body: fetched,
         ending,
@@ -233,6 +267,7 @@ pub(crate) fn respond(env: &Env, ended: Ended, log: bool) -> Result<(web_sys::Re
             hold,
             ending,
             reply,
+            paced,
             log,
         }
         .or_at_once(env)
@@ -275,10 +310,15 @@ pub(crate) fn respond(env: &Env, ended: Ended, log: bool) -> Result<(web_sys::Re
             (body, fetched.filter(|_| filling))
         }
     };
-    let seen = match body.length() {
-        Some(bytes) => ReplyBody::Given(bytes, clock::now()),
-        None if streams_origin => ReplyBody::Origin(length),
-        None => ReplyBody::Unseen,
+    let (body, paced_ending) = match tally.filter(|_| !paces.is_empty()) {
+        Some(tally) => pacing::reply(body, &head.headers, paces, &tally)?,
+        None => (body, None),
+    };
+    let seen = match (body.length(), paced_ending) {
+        (Some(bytes), _) => ReplyBody::Given(bytes, clock::now()),
+        (None, Some(ending)) if is_told => ReplyBody::Paced(ending),
+        (None, None) if streams_origin => ReplyBody::Origin(length),
+        (None, _) => ReplyBody::Unseen,
     };
     Ok((
         convert::response(&head, body)?,

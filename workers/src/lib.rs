@@ -25,11 +25,15 @@ mod node;
 mod objects;
 mod operations;
 mod origin;
+mod pacer;
+mod pacing;
 mod purge_log;
 mod purges;
 mod store;
 mod streams;
 mod tasks;
+
+use std::cell::OnceCell;
 
 use futures_util::future::join;
 use http::Method;
@@ -69,6 +73,7 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
         env,
         engine: engine.clone(),
         body,
+        paced: OnceCell::new(),
     };
     let step = match head {
         Some(head) => engine.begin(head, client, clock::now()),
@@ -133,6 +138,7 @@ async fn finish(shell: Shell, rest: Rest, log: bool) {
         // The client's body belongs to the client's exchange.
         let shell = Shell {
             body: None,
+            paced: OnceCell::new(),
             ..shell
         };
         shell.revalidate(work, log).await;

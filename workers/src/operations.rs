@@ -1,6 +1,6 @@
 //! What operators do at the Worker's own address, if they show its token.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::IpAddr;
 
 use futures_util::future::join_all;
@@ -162,6 +162,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
         fresh_trace: u128::from_le_bytes(clock::random()),
     };
     let shell = Shell {
+        paced: OnceCell::new(),
         env: env.clone(),
         engine: engine.clone(),
         body: None,

@@ -10,6 +10,7 @@ use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{JsCast, JsValue};
 use worker::web_sys::{AbortController, ReadableStream};
 
+use crate::pacer::Pacer;
 use crate::tasks;
 
 #[wasm_bindgen(module = "/js/streams.mjs")]
@@ -37,7 +38,11 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     pub(crate) fn intact(this: &ClientBody) -> bool;
 
-    /// Whether some of the body has been taken since this was last asked.
+    /// Lets the body go at a pace.
+    #[wasm_bindgen(method)]
+    pub(crate) fn pace(this: &ClientBody, pacer: Pacer);
+
+    /// Whether some of the body has been taken, or had to wait for its pace, since this was last asked.
     #[wasm_bindgen(method)]
     pub(crate) fn moved(this: &ClientBody) -> bool;
 
@@ -96,6 +101,11 @@ pub(crate) async fn collect(
 pub(crate) struct Ending(JsValue);
 
 impl Ending {
+    /// Takes a promise of "whole", "broken" or "unwanted".
+    pub(crate) fn of(promise: JsValue) -> Self {
+        Self(promise)
+    }
+
     /// Waits for the end.
     pub(crate) async fn reached(self) -> BodyEnd {
         let how = tasks::wait(&self.0).await;

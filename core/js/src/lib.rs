@@ -34,6 +34,7 @@ export interface Report {
   path: string;
   route?: string;
   limits?: { name: string; kind: "rate" | "budget" | "concurrency"; outcome: string; remaining: number; reset_ms: number; retry_after_ms: number }[];
+  bandwidth?: { name: string; direction: "request" | "response"; paced_ms: number }[];
   cache?: { profile: string; outcome: string; bypass?: string; stored: boolean; not_stored?: string };
   origins?: string[];
   refusal?: string;

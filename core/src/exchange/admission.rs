@@ -1,5 +1,6 @@
-//! Admission: the route's limits are charged, all of them or none. Those that count what is sent to an
-//! origin are charged when that is about to happen, the others when the request comes.
+//! Admission: the route's limits are charged, all of them or none; those of bandwidth are found. Those
+//! that count what is sent to an origin are charged when that is about to happen, the others when the
+//! request comes.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use super::reply::Refused;
 use super::state::{Caching, Exchange};
 use super::step::{Admitted, AwaitVerdict, Step};
 use super::taken::Taken;
-use super::{fetch, finish, lookup, settle};
+use super::{fetch, finish, lookup, pacing, settle};
 use crate::cache::{CacheKey, stale};
 use crate::limit::key::{Counter, Keys};
 use crate::limit::{Charge, Charged, Limit, Rule, StoreFault, key};
@@ -19,7 +20,8 @@ use crate::route::Route;
 use crate::time::Timestamp;
 
 /// Charges what counts every request.
-pub(super) fn start(exchange: Box<Exchange>, now: Timestamp) -> Step {
+pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
+    pacing::begin(&mut exchange);
     charge(exchange, Admitted::LookUp, now)
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{request, response};
 
+use crate::limit::Pace;
 use crate::route::Origin;
 
 /// One request to send to one origin.
@@ -23,6 +24,8 @@ pub struct Attempt {
     pub body: bool,
     /// Most bytes of that body; beyond it the attempt fails with [`FailureKind::BodyTooLarge`].
     pub body_bytes_max: u64,
+    /// What paces that body.
+    pub paces: Vec<Pace>,
     /// Whether the client asks for another protocol: a 101 hands both connections over.
     pub upgrade: bool,
     /// Whether the method is idempotent (RFC 9110, section 9.2.2): a shell may send the request

@@ -38,6 +38,7 @@ impl Background {
             taken: Vec::new(),
             // It is no client's request.
             is_charged_at_origin: true,
+            paces: Vec::new(),
         });
         Self { exchange, caching }
     }

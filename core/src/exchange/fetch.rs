@@ -7,6 +7,7 @@ use http::{HeaderMap, StatusCode, header, response};
 
 use super::attempt::Attempt;
 use super::fetching::{Fetching, Next};
+use super::pacing;
 use super::reply::Refused;
 use super::state::{Answered, Caching, Exchange};
 use super::step::{AwaitEvent, AwaitResponse, Step};
@@ -115,6 +116,7 @@ pub(super) fn attempt(
         head,
         body: request.body != RequestBody::Empty,
         body_bytes_max: policy.server.bounds.body_bytes_max,
+        paces: pacing::of_request(exchange),
         upgrade: request.websocket,
         idempotent,
         repeatable: idempotent || exchange.route.retry.methods.contains(&request.head.method),

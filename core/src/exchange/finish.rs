@@ -1,9 +1,10 @@
 //! The reply is written, with what the shell does besides.
 
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::fill::FillKind;
 use super::hold::{BodySeen, Ended};
+use super::pacing;
 use super::reply::{Draft, Refused, Reply, Source};
 use super::state::Exchange;
 use super::step::Step;
@@ -76,6 +77,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
         mut report,
         call,
         taken,
+        paces,
         ..
     } = *exchange;
     let headers = &mut draft.head.headers;
@@ -106,7 +108,13 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
     }
     report.note_reply(now);
     let reads_body = reads_body(&draft);
+    // Nothing is paced where there is no body, or where two connections are joined.
+    let has_body =
+        draft.source != Source::Empty && draft.head.status != StatusCode::SWITCHING_PROTOCOLS;
     let mut reply = Box::new(draft.reply(report, call, taken));
+    if has_body {
+        reply.paces = pacing::of_reply(paces);
+    }
     if !reads_body {
         reply
             .hold

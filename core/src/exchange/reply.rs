@@ -11,6 +11,7 @@ use super::hold::{Call, Hold};
 use super::taken::Taken;
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored};
+use crate::limit::Pace;
 use crate::problem::Refusal;
 use crate::purge::Purge;
 use crate::report::Report;
@@ -34,6 +35,8 @@ pub struct Reply {
     pub purges: Vec<Purge>,
     /// Another exchange to drive, after the client has its answer.
     pub background: Option<Background>,
+    /// What paces the body on its way to the client. What is stored of it is not paced.
+    pub paces: Vec<Pace>,
     /// What ends with the body, the report with every decision and its reason among it. The shell
     /// tells it how the bodies ended, and records the report then.
     pub hold: Hold,
@@ -119,6 +122,7 @@ impl Draft {
             invalidate,
             purges,
             background,
+            paces: Vec::new(),
             hold,
         }
     }

@@ -9,6 +9,7 @@ use super::hold::Call;
 use super::taken::Taken;
 use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
+use crate::limit::Pace;
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) taken: Vec<Taken>,
     /// Whether limits were charged that count what is sent to an origin.
     pub(crate) is_charged_at_origin: bool,
+    /// What paces its bodies.
+    pub(crate) paces: Vec<Pace>,
 }
 
 /// What the stages share when the route caches and nothing bypasses the store.

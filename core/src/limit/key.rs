@@ -20,6 +20,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::{HeaderName, header};
 use sha2::{Digest, Sha256};
 
+use super::bandwidth::{Bandwidth, ByteRate, Direction};
 use super::definition::{Absent, KeyPart, Limit};
 use super::rule::{Rule, Windows};
 use crate::hash;
@@ -81,14 +82,37 @@ pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
     let mut start = Vec::with_capacity(64);
     push_part(&mut start, Some(limit.name.as_bytes()));
     push_shape(&mut start, &limit.rule);
-    let before_parts = if limit.key.is_empty() { 0 } else { start.len() };
+    keys_from(start, &limit.key, limit.absent, request, route)
+}
+
+/// Says whose paces hold for a request's bodies. One that names too many callers has the paces of
+/// the first of them.
+pub(crate) fn pace_keys(limit: &Bandwidth, request: &Request, route: &str) -> Vec<CounterKey> {
+    let mut start = Vec::with_capacity(64);
+    push_part(&mut start, Some(limit.name.as_bytes()));
+    push_pace(&mut start, &limit.rate, limit.direction);
+    match keys_from(start, &limit.key, limit.absent, request, route) {
+        Keys::Of(keys) | Keys::TooMany(keys) => keys.into_iter().map(|(key, _)| key).collect(),
+        Keys::Skipped | Keys::Absent => Vec::new(),
+    }
+}
+
+/// Goes on with a key that says which limit counts.
+fn keys_from(
+    start: Vec<u8>,
+    parts: &[KeyPart],
+    absent: Absent,
+    request: &Request,
+    route: &str,
+) -> Keys {
+    let before_parts = if parts.is_empty() { 0 } else { start.len() };
     let mut all = vec![start];
     let mut too_many = false;
-    for part in &limit.key {
+    for part in parts {
         let values = values(part, request, route);
         // An empty value names nobody, as little as none at all.
         if values.iter().all(|value| names_nobody(part, value)) {
-            match limit.absent {
+            match absent {
                 Absent::Skip => return Keys::Skipped,
                 Absent::Refuse => return Keys::Absent,
                 Absent::Share => {
@@ -148,6 +172,20 @@ fn push_shape(key: &mut Vec<u8>, rule: &Rule) {
     push_part(key, Some(kind.as_bytes()));
     push_part(key, Some(&length.to_le_bytes()));
     push_part(key, Some(zone.as_bytes()));
+}
+
+/// Appends what a pace must not be shared with: what was taken at another rate would be earned at
+/// this one. So a limit whose rate changes begins anew.
+fn push_pace(key: &mut Vec<u8>, rate: &ByteRate, direction: Direction) {
+    let direction = match direction {
+        Direction::Request => "request",
+        Direction::Response => "response",
+    };
+    push_part(key, Some(b"bandwidth"));
+    push_part(key, Some(direction.as_bytes()));
+    for number in [rate.bytes, rate.period, rate.burst] {
+        push_part(key, Some(&number.to_le_bytes()));
+    }
 }
 
 /// Returns whether clients name nobody by this value.

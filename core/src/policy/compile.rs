@@ -13,7 +13,7 @@ use crate::policy::error::{PolicyError, Source};
 use crate::policy::reading;
 use crate::policy::sections::routes::Sections;
 use crate::policy::sections::{
-    breakers, cache, client, counters, limits, origins, pools, retry, routes, server, store,
+    breakers, cache, client, counters, origins, pools, retry, route_limits, routes, server, store,
 };
 use crate::policy::settings::OnFailure;
 use crate::route::{Route, Steering};
@@ -40,7 +40,7 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     let sections = Sections {
         pools: pools::compile(&mut c, &raw.pools, &origins),
         profiles: cache::compile(&mut c, &raw.cache),
-        limits: limits::compile(&mut c, &raw.limits),
+        limits: route_limits::compile(&mut c, &raw.limits),
         breakers: breakers::compile(&mut c, &raw.breakers),
         retries: retry::compile(&mut c, &raw.retry),
     };
@@ -78,6 +78,9 @@ fn passed(
         for limit in &route.limits {
             names.extend(limit.key.iter().filter_map(named_field));
             names.extend(limit.read_fields().cloned());
+        }
+        for limit in &route.bandwidths {
+            names.extend(limit.key.iter().filter_map(named_field));
         }
         if let Steering::Weighted { affinity } = &route.pool.steering {
             names.extend(affinity.iter().filter_map(named_field));

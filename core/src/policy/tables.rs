@@ -8,7 +8,7 @@ use http::HeaderValue;
 use super::compiled::Policy;
 use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
-use crate::limit::Limit;
+use crate::limit::{Bandwidth, Limit};
 use crate::packed::{Packed, Unpacking, packed_struct};
 use crate::retry::RetryPolicy;
 use crate::route::{Matcher, Origin, Pool, Route, Steering};
@@ -20,6 +20,7 @@ struct Tables {
     pools: Vec<Arc<Pool>>,
     profiles: Vec<Arc<Profile>>,
     limits: Vec<Arc<Limit>>,
+    bandwidths: Vec<Arc<Bandwidth>>,
     retries: Vec<Arc<RetryPolicy>>,
 }
 
@@ -43,6 +44,7 @@ struct RouteRow {
     pool: usize,
     cache: Option<usize>,
     limits: Vec<usize>,
+    bandwidths: Vec<usize>,
     rate_limit_policy: Option<HeaderValue>,
     breaker: Option<usize>,
     retry: usize,
@@ -54,6 +56,7 @@ packed_struct!(RouteRow {
     pool,
     cache,
     limits,
+    bandwidths,
     rate_limit_policy,
     breaker,
     retry
@@ -74,6 +77,7 @@ impl Policy {
             pools: Vec::new(),
             profiles: Vec::new(),
             limits: Vec::new(),
+            bandwidths: Vec::new(),
             retries: Vec::new(),
         };
         let rows: Vec<RouteRow> = self.routes.iter().map(|route| tables.row(route)).collect();
@@ -115,6 +119,7 @@ impl Tables {
         self.breakers.pack(into);
         self.profiles.pack(into);
         self.limits.pack(into);
+        self.bandwidths.pack(into);
         self.retries.pack(into);
         let pools: Vec<PoolRow> = self.pools.iter().map(|pool| pool_row(pool)).collect();
         pools.pack(into);
@@ -126,6 +131,7 @@ impl Tables {
             breakers: Packed::unpack(from),
             profiles: Packed::unpack(from),
             limits: Packed::unpack(from),
+            bandwidths: Packed::unpack(from),
             retries: Packed::unpack(from),
             pools: Vec::new(),
         };
@@ -142,6 +148,10 @@ impl Tables {
         for limit in &route.limits {
             limits.push(place(&mut self.limits, limit));
         }
+        let mut bandwidths = Vec::new();
+        for limit in &route.bandwidths {
+            bandwidths.push(place(&mut self.bandwidths, limit));
+        }
         RouteRow {
             name: Arc::clone(&route.name),
             matcher: route.matcher.clone(),
@@ -151,6 +161,7 @@ impl Tables {
                 .as_ref()
                 .map(|profile| place(&mut self.profiles, profile)),
             limits,
+            bandwidths,
             rate_limit_policy: route.rate_limit_policy.clone(),
             breaker: route.breaker.as_ref().map(|breaker| breaker.index),
             retry: place(&mut self.retries, &route.retry),
@@ -172,6 +183,7 @@ impl Tables {
             pool: at(&self.pools, row.pool)?,
             cache,
             limits: all_at(&self.limits, &row.limits)?,
+            bandwidths: all_at(&self.bandwidths, &row.bandwidths)?,
             rate_limit_policy: row.rate_limit_policy,
             breaker,
             retry: at(&self.retries, row.retry)?,

@@ -1,5 +1,6 @@
 //! The small values of a policy file: durations, sizes, quotas, percentages.
 
+use crate::limit::ByteRate;
 use crate::limit::calendar::Unit;
 use crate::time::Millis;
 
@@ -89,6 +90,35 @@ pub fn quota(text: &str) -> Result<(u64, Unit), String> {
     }
 }
 
+/// Reads bytes a second or a minute, such as "1MiB/sec". Returns bytes, and the period in
+/// milliseconds.
+///
+/// # Errors
+/// Says what is wrong with the text and how to write it.
+pub fn byte_rate(text: &str) -> Result<(u64, Millis), String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a bandwidth; write a size and sec or min: 64KiB/sec, 1MiB/sec, 600MB/min"
+        )
+    };
+    let (size, period) = text.split_once('/').ok_or_else(wrong)?;
+    let size = bytes(size).map_err(|_| wrong())?;
+    let period = match period.trim() {
+        "s" | "sec" | "second" => 1000,
+        "m" | "min" | "minute" => 60_000,
+        _ => return Err(wrong()),
+    };
+    match size {
+        0 => Err(format!(
+            "`{text}` lets nothing through, and bodies would never end; write at least 1KiB/sec"
+        )),
+        1..=ByteRate::BYTES_MAX => Ok((size, period)),
+        _ => Err(format!(
+            "`{text}` is more than 256GiB a period; write less, or leave this limit out"
+        )),
+    }
+}
+
 fn split_number(text: &str) -> (Option<u64>, &str) {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -101,7 +131,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{Unit, bytes, duration, quota};
+    use super::{Unit, byte_rate, bytes, duration, quota};
 
     #[test]
     fn durations_have_units() {
@@ -127,6 +157,22 @@ mod tests {
         assert_eq!(bytes("1 MB"), Ok(1_000_000));
         for wrong in ["64", "64k", "KiB", "99999999999GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bandwidths_are_sizes_a_second_or_a_minute() {
+        assert_eq!(byte_rate("1MiB/sec"), Ok((1 << 20, 1000)));
+        assert_eq!(byte_rate("600 MB / min"), Ok((600_000_000, 60_000)));
+        for wrong in [
+            "1MiB",
+            "1000/sec",
+            "1MiB/hour",
+            "0B/sec",
+            "257GiB/sec",
+            "/sec",
+        ] {
+            assert!(byte_rate(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -162,7 +162,11 @@ fn readable(report: &Report) -> String {
     for limit in &report.limits {
         line("limit", &limit_line(limit));
     }
-    if report.route.is_some() && report.limits.is_empty() {
+    for limit in &report.bandwidth {
+        let paced = format!("{}: the {} is paced", limit.name, name_of(&limit.direction));
+        line("bandwidth", &paced);
+    }
+    if report.route.is_some() && report.limits.is_empty() && report.bandwidth.is_empty() {
         line("limit", "none");
     }
     line(

@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use http_body_util::BodyExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::*;
 
@@ -91,4 +93,56 @@ async fn a_small_body_can_be_sent_again_from_wherever_it_stopped() {
     assert!(large.is_intact(), "nothing of it is gone yet");
     large.clone().collect().await.unwrap();
     assert!(!large.is_intact());
+}
+
+/// A body of so many bytes at hand, whose pace is 256 bytes a second.
+fn paced(bytes: usize) -> RequestBody<http_body_util::Full<Bytes>> {
+    let body = RequestBody::new(http_body_util::Full::new(vec![b'x'; bytes].into()));
+    let pace = crate::pacing::tests::pace(256, 1, "a", 0);
+    body.pace(&crate::pacing::tests::node(), vec![pace]);
+    body
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_waits_for_its_pace_is_nobodys_fault() {
+    let body = paced(256 * 30);
+    body.hold_to(1 << 20);
+    let mut handle = body.clone();
+    let (since, mut seen) = (Instant::now(), 0);
+    let mut bytes = 0;
+    while let Some(frame) = {
+        let frame = handle.frame();
+        let mut frame = std::pin::pin!(frame);
+        loop {
+            match tokio::time::timeout(Duration::from_millis(100), frame.as_mut()).await {
+                Ok(frame) => break frame,
+                Err(_) => assert_eq!(body.overdue(&mut seen), None),
+            }
+        }
+    } {
+        bytes += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(bytes, 256 * 30);
+    // Less the burst of one byte.
+    assert_eq!(since.elapsed().as_millis(), 29_997);
+    assert_eq!(body.fault(), None);
+    assert!(body.is_spent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_body_can_be_sent_again_and_what_has_gone_goes_at_once() {
+    let body = paced(1024);
+    let mut first = body.clone();
+    first.frame().await.unwrap().unwrap();
+    first.frame().await.unwrap().unwrap();
+    let waits = tokio::time::timeout(Duration::from_millis(500), first.frame());
+    assert!(waits.await.is_err());
+    drop(first);
+    assert!(body.is_intact());
+    let since = Instant::now();
+    let whole = body.clone().collect().await.unwrap().to_bytes();
+    assert_eq!((whole.len(), since.elapsed().as_millis()), (1024, 1500));
+    let since = Instant::now();
+    assert_eq!(body.clone().collect().await.unwrap().to_bytes().len(), 1024);
+    assert_eq!(since.elapsed(), Duration::ZERO);
 }

@@ -81,3 +81,19 @@ fn one_who_holds_up_others_is_cut_off_and_one_alone_is_not() {
     assert!(matches!(read(&mut slow), Poll::Ready(Some(Err(_)))));
     assert!(read(&mut quick).is_pending());
 }
+
+#[test]
+fn a_reader_that_is_paced_is_not_cut_for_others() {
+    let shared = shared();
+    let mut fast = shared.read_all();
+    let mut slow = shared.read_all();
+    shared.push(Bytes::from(vec![0; SMALL]));
+    assert!(matches!(read(&mut fast), Poll::Ready(Some(Ok(_)))));
+    slow.is_paced();
+    shared.cut_slowest();
+    assert!(matches!(read(&mut slow), Poll::Ready(Some(Ok(_)))));
+    shared.push(Bytes::from(vec![0; SMALL]));
+    assert!(matches!(read(&mut slow), Poll::Ready(Some(Ok(_)))));
+    shared.cut_slowest();
+    assert!(matches!(read(&mut fast), Poll::Ready(Some(Err(_)))));
+}

@@ -191,10 +191,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Value, StoreFault> {
         // Tests have times of their own.
-        let skew = match self.clock {
-            Clock::System => Some(SKEW_OF_CALLER),
-            Clock::Manual(_) => None,
-        };
+        let skew = matches!(self.clock, Clock::System).then_some(SKEW_OF_CALLER);
         let arguments = script::arguments(acts, now, skew);
         let by_hash = self.command("EVALSHA", SCRIPT.get_hash(), acts, &arguments);
         let mut answer = link.send(&by_hash).await;

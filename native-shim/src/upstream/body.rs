@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tidegate_core::Millis;
 
 use super::link::Link;
 use super::pool::Idle;
@@ -26,7 +27,10 @@ pub struct OriginBody {
     /// When a pause is too long, if a task drives the connection.
     detached: Option<Box<Deadline>>,
     /// Longest pause.
-    pause_max: Duration,
+    pause_max: Millis,
+    /// Whether the origin is waited for: its pause counts from then on, and not from its last bytes,
+    /// which somebody may take long to pass on.
+    waits: bool,
 }
 
 impl fmt::Debug for OriginBody {
@@ -42,29 +46,29 @@ impl OriginBody {
         incoming: Incoming,
         link: Box<Link>,
         home: Arc<Idle>,
-        pause_max: Duration,
+        pause_max: Millis,
     ) -> Self {
         let mut body = Self {
             incoming,
             link: Some((link, home)),
             detached: None,
             pause_max,
+            waits: false,
         };
         if body.incoming.is_end_stream() {
             body.release();
-        } else if let Some((link, _)) = &mut body.link {
-            link.deadline.set(pause_max);
         }
         body
     }
 
     /// Makes the body of a connection that somebody else drives.
-    pub(super) fn detached(incoming: Incoming, pause_max: Duration) -> Self {
+    pub(super) fn detached(incoming: Incoming, pause_max: Millis) -> Self {
         Self {
             incoming,
             link: None,
-            detached: Some(Box::new(Deadline::after(pause_max))),
+            detached: Some(Box::new(Deadline::after(Duration::from_millis(pause_max)))),
             pause_max,
+            waits: false,
         }
     }
 
@@ -76,19 +80,28 @@ impl OriginBody {
 
     fn take_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        self.waits = false;
         match &frame {
-            Some(Ok(_)) if !self.incoming.is_end_stream() => {
-                if let Some((link, _)) = &mut self.link {
-                    link.deadline.set(self.pause_max);
-                } else if let Some(deadline) = &mut self.detached {
-                    deadline.set(self.pause_max);
-                }
-            }
+            Some(Ok(_)) if !self.incoming.is_end_stream() => {}
             Some(Ok(_)) | None => self.release(),
             Some(Err(_)) => self.link = None,
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
+}
+
+/// Returns ready when the origin has been waited for too long; the first call begins to wait.
+fn poll_pause(
+    deadline: &mut Deadline,
+    waits: &mut bool,
+    pause_max: Millis,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if !*waits {
+        *waits = true;
+        deadline.set(Duration::from_millis(pause_max));
+    }
+    deadline.poll(cx)
 }
 
 fn too_long() -> BoxError {
@@ -106,27 +119,39 @@ impl Body for OriginBody {
         if let Poll::Ready(frame) = self.take_frame(cx) {
             return Poll::Ready(frame);
         }
-        let Some((link, _)) = &mut self.link else {
-            let paused = self
-                .detached
+        let Self {
+            link,
+            detached,
+            pause_max,
+            waits,
+            ..
+        } = &mut *self;
+        let Some((driven, _)) = link else {
+            let paused = detached
                 .as_mut()
-                .is_some_and(|deadline| deadline.poll(cx).is_ready());
+                .is_some_and(|deadline| poll_pause(deadline, waits, *pause_max, cx).is_ready());
             return if paused {
                 Poll::Ready(Some(Err(too_long())))
             } else {
                 Poll::Pending
             };
         };
-        link.drive(cx);
-        let over = link.is_over();
+        driven.drive(cx);
+        let over = driven.is_over();
         if let Poll::Ready(frame) = self.take_frame(cx) {
             return Poll::Ready(frame);
         }
-        let Some((link, _)) = &mut self.link else {
+        let Self {
+            link,
+            pause_max,
+            waits,
+            ..
+        } = &mut *self;
+        let Some((driven, _)) = link else {
             return Poll::Pending;
         };
-        if over || link.deadline.poll(cx).is_ready() {
-            self.link = None;
+        if over || poll_pause(&mut driven.deadline, waits, *pause_max, cx).is_ready() {
+            *link = None;
             let closed =
                 || Error::new(ErrorKind::UnexpectedEof, "the origin closed the connection").into();
             return Poll::Ready(Some(Err(if over { closed() } else { too_long() })));

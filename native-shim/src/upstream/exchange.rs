@@ -41,6 +41,8 @@ pub(super) async fn fetch(
         mut head,
         body: has_body,
         body_bytes_max,
+        // The body has them already.
+        paces: _,
         upgrade,
         idempotent,
         repeatable,
@@ -81,9 +83,8 @@ pub(super) async fn fetch(
             Ok(response) => {
                 link.signals.is_answered();
                 link.heed(response.headers());
-                let pause_max = Duration::from_millis(timeouts.body);
                 return Ok(
-                    response.map(|incoming| OriginBody::new(incoming, link, idle, pause_max))
+                    response.map(|incoming| OriginBody::new(incoming, link, idle, timeouts.body))
                 );
             }
             // It was closed while it lay idle: another connection carries the same request. That is
@@ -210,6 +211,5 @@ async fn switch(
     });
     let response = response.await.map_err(failed)?;
     signals.is_answered();
-    let pause_max = Duration::from_millis(timeouts.body);
-    Ok(response.map(|incoming| OriginBody::detached(incoming, pause_max)))
+    Ok(response.map(|incoming| OriginBody::detached(incoming, timeouts.body)))
 }

@@ -7,7 +7,7 @@ use super::*;
 
 const EVERYTHING: &str = include_str!("everything.toml");
 
-/// What is published of it in format 3.
+/// What is published of it in format 4.
 const PUBLISHED: &str = include_str!("everything.4");
 
 fn everything() -> Policy {

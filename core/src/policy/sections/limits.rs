@@ -1,10 +1,10 @@
-//! `[limits]`: rates, budgets and concurrency.
+//! `[limits]`: what is written there, and rates, budgets and concurrency.
 
 mod cost;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::Method;
 use serde::Deserialize;
 
 pub use cost::{RawCost, RawMeasured};
@@ -15,8 +15,8 @@ use crate::limit::{
     Absent, Budget, Limit, Mode, OnStoreError, Quota, Rule, Slots, ToldBy, Windows,
 };
 use crate::message::matching::Matcher;
+use crate::policy::burst::RawBurst;
 use crate::policy::compiler::Compiler;
-use crate::policy::defined::Defined;
 use crate::policy::error::KeyPath;
 use crate::policy::{units, zones};
 use crate::time::Millis;
@@ -27,16 +27,23 @@ use crate::time::Millis;
 #[serde(deny_unknown_fields)]
 pub struct RawLimit {
     /// Amount and period: "10/sec", "1000/min", "5000/hour", "100000/day", "500000/week",
-    /// "2000000/month". Of concurrency an amount alone: "20".
+    /// "2000000/month". Of concurrency an amount alone: "20". Of bandwidth a size and "sec" or
+    /// "min": "1MiB/sec".
     pub quota: String,
     /// "rate": what is used comes back bit by bit, at the quota's pace. "budget": what is used is
     /// gone until the window ends, however fast it was used. "concurrency": how many requests may be
-    /// under way at once; what is used comes back when the reply's body has ended. Default: "rate".
+    /// under way at once; what is used comes back when the reply's body has ended. "bandwidth": bytes
+    /// in one direction; bodies go at this pace, and nobody is refused. Default: "rate".
     #[serde(default)]
     pub kind: RawKind,
-    /// Of a rate: most that may be used at once. Default: the quota's amount.
+    /// Of a rate: most that may be used at once. Default: the quota's amount. Of bandwidth: a size,
+    /// such as "4MiB"; so much goes as fast as it can. Default: what the quota allows in a second.
     #[serde(default)]
-    pub burst: Option<u64>,
+    pub burst: Option<RawBurst>,
+    /// Of bandwidth: which bodies are paced. "response": those of replies, wherever they come from.
+    /// "request": those of requests, on their way to an origin. Default: "response".
+    #[serde(default)]
+    pub direction: Option<RawDirection>,
     /// Of a budget: when its windows begin. "fixed": one after the other, counted from the Unix
     /// epoch. "sliding": the same, and what was used in the window before counts as far as a window
     /// that ends now would reach back into it. "calendar": days, weeks (from Monday) and months as
@@ -107,16 +114,15 @@ pub struct RawLimit {
     /// `RateLimit-Remaining` and `RateLimit-Reset`. "legacy": the same with `X-` before them; seconds
     /// until the reset, too. "none": by none but Retry-After. Default: "ietf".
     #[serde(default)]
-    pub headers: RawHeaders,
+    pub headers: Option<RawHeaders>,
 }
 
 /// By which header fields clients are told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RawHeaders {
     /// Those of draft-ietf-httpapi-ratelimit-headers-11.
-    #[default]
     Ietf,
     /// Those of its draft 03.
     Draft03,
@@ -138,6 +144,19 @@ pub enum RawKind {
     Budget,
     /// What is used comes back when the request has ended.
     Concurrency,
+    /// Bytes are paced.
+    Bandwidth,
+}
+
+/// Which way the bytes of a bandwidth limit go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawDirection {
+    /// From the client to an origin.
+    Request,
+    /// To the client.
+    Response,
 }
 
 /// When the windows of a budget begin.
@@ -207,27 +226,14 @@ pub enum RawMode {
     Local,
 }
 
-pub(in crate::policy) fn compile(
+pub(super) fn charged(
     c: &mut Compiler<'_>,
-    raw: &BTreeMap<String, RawLimit>,
-) -> Defined<Limit> {
-    Defined::new("limit", how_to_define, raw, |_, name, raw| {
-        limit(c, name, raw)
-    })
-}
-
-fn how_to_define(name: &str) -> String {
-    format!("write [limits.{name}] with quota = \"100/min\" and key = [\"ip\"], or leave this out")
-}
-
-fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
-    let at = KeyPath::of(&["limits", name]);
-    if !is_token(name) {
-        let message = "a limit's name is sent to clients; use letters, digits, hyphens and underscores, here and in the routes that name it";
-        c.wrong(&at, message);
-    }
+    at: &KeyPath,
+    name: &str,
+    raw: &RawLimit,
+) -> Option<Limit> {
     let key = c.key_parts(&at.key("key"), &raw.key);
-    let rule = match rule(c, &at, raw) {
+    let rule = match rule(c, at, raw) {
         Ok(rule) => rule,
         Err(message) => {
             c.wrong(&at.key("quota"), message);
@@ -244,40 +250,25 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<Limit> {
         let message = "a slot comes back when the request has ended, whatever it was: leave out what settles a cost";
         c.wrong(&at.key("cost"), message);
     }
-    let mode = mode(c, &at, raw, cost.usual, most.1);
-    let on_store_error = on_store_error(c, &at, raw);
+    let mode = mode(c, at, raw, cost.usual, most.1);
+    let on_store_error = on_store_error(c, at, raw);
     Some(Limit {
         name: name.into(),
         rule,
         key,
-        absent: match raw.absent {
-            RawAbsent::Address => Absent::Address {
-                ipv6_prefix: c.ipv6_prefix(),
-            },
-            RawAbsent::Share => Absent::Share,
-            RawAbsent::Skip => Absent::Skip,
-            RawAbsent::Refuse => Absent::Refuse,
-        },
-        methods: match &raw.methods {
-            None => Vec::new(),
-            Some(list) if list.is_empty() => {
-                let message = "a limit of no methods counts nothing: name some, or leave this out";
-                c.wrong(&at.key("methods"), message);
-                Vec::new()
-            }
-            Some(list) => c.methods(&at.key("methods"), list),
-        },
+        absent: absent(c, raw.absent),
+        methods: methods(c, at, raw),
         cost,
         counts_at_origin: raw.count == Some(RawCount::Origin),
-        except: except(c, &at, raw),
+        except: except(c, at, raw),
         dry_run: raw.dry_run,
         mode,
         on_store_error,
         told_by: match raw.headers {
-            RawHeaders::Ietf => ToldBy::Ietf,
-            RawHeaders::Draft03 => ToldBy::Draft03,
-            RawHeaders::Legacy => ToldBy::Legacy,
-            RawHeaders::None => ToldBy::Nothing,
+            None | Some(RawHeaders::Ietf) => ToldBy::Ietf,
+            Some(RawHeaders::Draft03) => ToldBy::Draft03,
+            Some(RawHeaders::Legacy) => ToldBy::Legacy,
+            Some(RawHeaders::None) => ToldBy::Nothing,
         },
     })
 }
@@ -342,8 +333,31 @@ fn on_store_error(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> OnStore
     }
 }
 
-/// Reads what a limit allows; an error is about its quota.
-fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, String> {
+pub(super) fn absent(c: &Compiler<'_>, raw: RawAbsent) -> Absent {
+    match raw {
+        RawAbsent::Address => Absent::Address {
+            ipv6_prefix: c.ipv6_prefix(),
+        },
+        RawAbsent::Share => Absent::Share,
+        RawAbsent::Skip => Absent::Skip,
+        RawAbsent::Refuse => Absent::Refuse,
+    }
+}
+
+/// Reads the methods that a limit counts; none stands for all.
+pub(super) fn methods(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Method> {
+    let Some(list) = &raw.methods else {
+        return Vec::new();
+    };
+    if list.is_empty() {
+        let message = "a limit of no methods counts nothing: name some, or leave this out";
+        c.wrong(&at.key("methods"), message);
+    }
+    c.methods(&at.key("methods"), list)
+}
+
+/// Refuses what says something of another kind only.
+pub(super) fn check_kind(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
     if raw.kind != RawKind::Budget {
         let message = "only a budget has windows: write kind = \"budget\" too, or leave this out";
         if raw.window.is_some() {
@@ -353,8 +367,10 @@ fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Stri
             c.wrong(&at.key("zone"), message);
         }
     }
-    if raw.kind != RawKind::Rate && raw.burst.is_some() {
-        let message = "all of it may be used at once: only a rate has a burst; leave this out";
+    let has_burst = matches!(raw.kind, RawKind::Rate | RawKind::Bandwidth);
+    if !has_burst && raw.burst.is_some() {
+        let message =
+            "all of it may be used at once: only rates and bandwidth have a burst; leave this out";
         c.wrong(&at.key("burst"), message);
     }
     if raw.kind != RawKind::Concurrency && raw.held_max.is_some() {
@@ -362,6 +378,15 @@ fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Stri
             "only concurrency is held: write kind = \"concurrency\" too, or leave this out";
         c.wrong(&at.key("held_max"), message);
     }
+    if raw.kind != RawKind::Bandwidth && raw.direction.is_some() {
+        let message =
+            "only bandwidth has a direction: write kind = \"bandwidth\" too, or leave this out";
+        c.wrong(&at.key("direction"), message);
+    }
+}
+
+/// Reads what a limit allows; an error is about its quota.
+fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, String> {
     if raw.kind == RawKind::Concurrency {
         return slots(c, at, raw);
     }
@@ -392,7 +417,15 @@ fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: U
     if unit == Unit::Month {
         c.wrong(&at.key("quota"), NO_LENGTH);
     }
-    let burst = raw.burst.unwrap_or(amount);
+    let burst = match &raw.burst {
+        None => amount,
+        Some(RawBurst::Number(burst)) => *burst,
+        Some(RawBurst::Size(_)) => {
+            let message = "the burst of a rate is a number of requests, such as 300; only bandwidth has a size here";
+            c.wrong(&at.key("burst"), message);
+            amount
+        }
+    };
     if burst == 0 || burst > 1_000_000_000 {
         c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
     }
@@ -447,11 +480,4 @@ fn zone(c: &mut Compiler<'_>, at: &KeyPath, name: Option<&str>) -> Arc<Zone> {
             Arc::new(Zone::utc())
         }
     }
-}
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

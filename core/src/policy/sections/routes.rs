@@ -7,9 +7,10 @@ use serde::Deserialize;
 
 use super::conditions::{Conditions, matcher};
 use super::pools;
+use super::route_limits::RouteLimit;
 use crate::breaker::BreakerPolicy;
 use crate::cache::Profile;
-use crate::limit::Limit;
+use crate::limit::{Bandwidth, Limit};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
 use crate::policy::error::{KeyPath, Problem, Source};
@@ -44,7 +45,7 @@ pub struct RawRoute {
     /// The cache profile. Default: none; nothing is stored, whatever the origin says, and replies
     /// have no Cache-Status.
     pub cache: Option<String>,
-    /// Limits, all of which must allow a request.
+    /// Limits, all of which must allow a request; those of bandwidth pace its bodies.
     pub limits: Vec<String>,
     /// The circuit breaker of the pool's origins. Default: none.
     pub breaker: Option<String>,
@@ -69,7 +70,7 @@ impl RawRoute {
 pub(in crate::policy) struct Sections {
     pub(in crate::policy) pools: Defined<Pool>,
     pub(in crate::policy) profiles: Defined<Profile>,
-    pub(in crate::policy) limits: Defined<Limit>,
+    pub(in crate::policy) limits: Defined<RouteLimit>,
     pub(in crate::policy) breakers: Defined<BreakerPolicy>,
     pub(in crate::policy) retries: Defined<RetryPolicy>,
 }
@@ -124,7 +125,7 @@ fn route(
         raw.breaker.as_ref(),
     );
     let retry = named_by(c, &at.key("retry"), &sections.retries, raw.retry.as_ref());
-    let limits = limits(c, &at.key("limits"), &raw.limits, &sections.limits);
+    let (limits, bandwidths) = limits(c, &at.key("limits"), &raw.limits, &sections.limits);
     if raw.pool.is_empty() {
         let names = sections.pools.names();
         let message = if names.is_empty() {
@@ -145,6 +146,7 @@ fn route(
         cache,
         rate_limit_policy: rate_limit::policy(limits.iter().map(|limit| &**limit)),
         limits,
+        bandwidths,
         breaker,
         retry: retry.unwrap_or_else(|| Arc::new(RetryPolicy::none())),
     })
@@ -160,27 +162,35 @@ fn named_by<T>(
     c.find(path, defined, name?)
 }
 
+/// Finds the limits that a route names: what its requests are charged, and what paces their bodies.
 fn limits(
     c: &mut Compiler<'_>,
     at: &KeyPath,
     names: &[String],
-    defined: &Defined<Limit>,
-) -> Vec<Arc<Limit>> {
-    let mut limits: Vec<Arc<Limit>> = Vec::new();
+    defined: &Defined<RouteLimit>,
+) -> (Vec<Arc<Limit>>, Vec<Arc<Bandwidth>>) {
+    let mut found: Vec<Arc<RouteLimit>> = Vec::new();
     for (i, name) in names.iter().enumerate() {
         let path = at.index(i);
-        let Some(found) = c.find(&path, defined, name) else {
+        let Some(limit) = c.find(&path, defined, name) else {
             continue;
         };
-        if limits.iter().any(|limit| limit.name == found.name) {
+        if found.iter().any(|earlier| earlier.name() == limit.name()) {
             c.wrong(
                 &path,
                 format!("`{name}` is listed twice; a request would be charged twice"),
             );
         }
-        limits.push(found);
+        found.push(limit);
     }
-    limits
+    let (mut limits, mut bandwidths) = (Vec::new(), Vec::new());
+    for limit in found {
+        match &*limit {
+            RouteLimit::Charged(limit) => limits.push(Arc::clone(limit)),
+            RouteLimit::Paced(limit) => bandwidths.push(Arc::clone(limit)),
+        }
+    }
+    (limits, bandwidths)
 }
 
 /// Says what else is to be written for a pool `main` to be there.
