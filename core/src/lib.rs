@@ -53,6 +53,7 @@ pub mod retry;
 pub mod route;
 pub mod sorting;
 pub mod time;
+pub mod token;
 
 pub use engine::Engine;
 pub use exchange::{
