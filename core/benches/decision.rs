@@ -79,6 +79,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
     let mut step = engine.begin(head, client(), NOW);
     loop {
         step = match step {
+            Step::Verify(next) => next.resume(false, NOW),
             Step::Charge(next) => {
                 let limit = next.charges().first().map(|c| Arc::clone(&c.limit));
                 let charged = limit.map(|l| l.rule.terms(NOW).charge(None, l.cost, NOW).1);

@@ -11,7 +11,8 @@ use crate::report::Report;
 use crate::time::Timestamp;
 
 /// Explains a request to a node that has seen nothing yet: every counter is full, nothing is
-/// stored, and the first origin answers 200 at once.
+/// stored, and the first origin answers 200 at once. Signatures are taken for right; keys that would
+/// have to be fetched are not known.
 pub fn explain(
     engine: &Engine,
     head: request::Parts,
@@ -21,6 +22,7 @@ pub fn explain(
     let mut step = engine.begin(head, client, now);
     loop {
         step = match step {
+            Step::Verify(next) => next.resume(true, now),
             Step::Charge(next) => {
                 let mut states = vec![None; next.charges().len()];
                 let answers: Vec<Charged> = charge_all(next.charges(), &mut states, now)

@@ -25,6 +25,7 @@ use crate::message::trace::TraceId;
 use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
+pub use crate::token::{ClaimReport, TokenOutcome, TokenReport};
 pub use attempts::{AttemptOutcome, AttemptReport};
 pub use cache::{Bypass, CacheOutcome, CacheReport};
 pub use limits::{LimitKind, LimitOutcome, LimitReport};
@@ -72,6 +73,9 @@ pub struct Report {
     /// What each limit said, in the route's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<LimitReport>,
+    /// What became of the client's token, if limits count by what it claims.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Box<TokenReport>>,
     /// What the cache did; absent when the route has no profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheReport>,
@@ -138,6 +142,7 @@ impl Report {
             network,
             country,
             route: None,
+            token: None,
             limits: Vec::new(),
             cache: None,
             origins: Vec::new(),
@@ -247,5 +252,6 @@ mod tests {
         is_named_alike::<StateName>();
         is_named_alike::<NotStored>();
         is_named_alike::<Refusal>();
+        is_named_alike::<crate::token::TokenOutcome>();
     }
 }

@@ -22,7 +22,6 @@ mod pem;
 mod rule;
 
 pub use algorithm::Algorithm;
-pub use claims::Claim;
 pub use keys::{Key, KeySet, Material, Unusable};
 pub use outcome::{ClaimReport, TokenOutcome, TokenReport};
 pub use rule::{KeySource, Place, TokenRule};

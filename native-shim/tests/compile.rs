@@ -42,12 +42,12 @@ fn a_valid_policy_is_written_and_named_by_its_hash() {
     assert_eq!(Policy::read_published(&written), Ok(policy.clone()));
     let published = policy.publish(POLICY);
     assert_eq!(written, published.text);
-    let hash = format!("compiled into format 3 from SHA-256 {}\n", published.source);
+    let hash = format!("compiled into format 4 from SHA-256 {}\n", published.source);
     assert_eq!(text(&said.stdout), format!("p.toml is valid\n{hash}"));
     let json = compile(folder.path(), &["p.toml", "--json", "-o", "p.policy"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let compiled =
-        serde_json::json!({ "format": 3, "sha256": published.source, "file": "p.policy" });
+        serde_json::json!({ "format": 4, "sha256": published.source, "file": "p.policy" });
     assert_eq!(json["compiled"], compiled);
 }
 

@@ -32,6 +32,6 @@ test("what is wrong is said", () => {
 });
 
 test("a policy is compiled into what the Worker reads", () => {
-  assert.match(compile(policy), /^tidegate-policy 3 [0-9a-f]{64} [0-9a-f]+ [0-9a-f]{16}\n$/);
+  assert.match(compile(policy), /^tidegate-policy 4 [0-9a-f]{64} [0-9a-f]+ [0-9a-f]{16}\n$/);
   assert.throws(() => compile('[[routes]]\npool = "none"\n'), { message: /^policy:2:1: routes\[0\]\.pool: / });
 });

@@ -53,7 +53,7 @@ fn charges(exchange: &Exchange) -> Result<Vec<Charge>, Refusal> {
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
 fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<CounterKey>, Refusal> {
-    if !limit.methods.is_empty() && !limit.methods.contains(&request.head.method) {
+    if !limit.counts(&request.head.method) {
         return Ok(Vec::new());
     }
     match key::keys(limit, request, &route.name) {

@@ -31,6 +31,13 @@ pub struct Limit {
     pub told_by: ToldBy,
 }
 
+impl Limit {
+    /// Returns whether it counts requests with this method.
+    pub(crate) fn counts(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
+}
+
 packed_struct!(Limit {
     name,
     rule,
@@ -94,6 +101,12 @@ pub enum KeyPart {
     Route,
     /// The client's country.
     Country,
+    /// A claim of the client's token, once it is verified.
+    Claim(Arc<str>),
+    /// The number of the client's network (autonomous system).
+    Asn,
+    /// Whom the client's certificate names, once it is verified.
+    TlsSubject,
 }
 
 packed_enum!(KeyPart {
@@ -104,9 +117,12 @@ packed_enum!(KeyPart {
     4 = Path,
     5 = Route,
     6 = Country,
+    7 = Claim(name),
+    8 = Asn,
+    9 = TlsSubject,
 });
 
-/// What takes the place of a header field, cookie or query parameter that a request does not have.
+/// What takes the place of a part of a key that a request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
     /// The client's address; IPv6 cut to this many leading bits.

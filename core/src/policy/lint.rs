@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compile;
 use super::error::{KeyPath, Problem, Source};
 use super::raw::RawPolicy;
-use super::sections::{cache, pools, routes};
+use super::sections::{cache, pools, routes, token};
 
 /// Lists what is surely not meant.
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
@@ -18,6 +18,7 @@ pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
     let source = Source::new(file, text);
     let mut problems = unused(&raw, &source);
     problems.extend(routes::lint(&policy.routes, policy.store, &source));
+    problems.extend(token::lint(policy.token.as_deref(), &source));
     problems.extend(pools::lint(&raw.pools, &raw.origins, &source));
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems

@@ -20,7 +20,7 @@ use crate::hash;
 use crate::packed::Unpacking;
 
 /// The number of the form. Whoever changes what is packed raises it.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 const NAME: &str = "tidegate-policy";
 

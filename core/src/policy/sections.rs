@@ -12,3 +12,4 @@ pub mod retry;
 pub mod routes;
 pub mod server;
 pub mod store;
+pub mod token;

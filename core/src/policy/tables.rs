@@ -64,6 +64,7 @@ impl Policy {
     pub(super) fn pack(&self, into: &mut Vec<u8>) {
         self.server.pack(into);
         self.client.pack(into);
+        self.token.pack(into);
         self.store.pack(into);
         self.on_failure.pack(into);
         self.passed.pack(into);
@@ -85,6 +86,7 @@ impl Policy {
     pub(super) fn unpack(from: &mut Unpacking<'_>) -> Option<Self> {
         let server = Packed::unpack(from);
         let client = Packed::unpack(from);
+        let token = Packed::unpack(from);
         let store = Packed::unpack(from);
         let on_failure = Packed::unpack(from);
         let passed = Packed::unpack(from);
@@ -96,6 +98,7 @@ impl Policy {
         Some(Self {
             server,
             client,
+            token,
             store,
             on_failure,
             origins: tables.origins,

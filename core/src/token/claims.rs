@@ -6,17 +6,8 @@ use super::compact::Compact;
 use super::json::Json;
 use super::outcome::TokenOutcome;
 use super::rule::TokenRule;
+use crate::message::claim::Claim;
 use crate::time::Timestamp;
-
-/// A claim of a verified token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Its name, as the policy writes it.
-    pub name: Arc<str>,
-    /// Its value as text: numbers as the issuer has written them, `true` and `false`. It may be
-    /// empty, which is a value as others are.
-    pub value: Box<str>,
-}
 
 impl Compact {
     /// Returns the claims that the rule names and the token has. Only to be called once the

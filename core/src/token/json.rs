@@ -336,7 +336,7 @@ mod tests {
                         ),
                         // A member that is there twice is what others do not refuse.
                         Ok(value) => {
-                            assert!(ours.is_none_or(|ours| is_same(&ours, &value)), "{changed}")
+                            assert!(ours.is_none_or(|ours| is_same(&ours, &value)), "{changed}");
                         }
                     }
                 }

@@ -7,8 +7,8 @@ use super::*;
 
 const EVERYTHING: &str = include_str!("everything.toml");
 
-/// What is published of it in format 3.
-const PUBLISHED: &str = include_str!("everything.3");
+/// What is published of it in format 4.
+const PUBLISHED: &str = include_str!("everything.4");
 
 fn everything() -> Policy {
     Policy::parse("everything.toml", EVERYTHING).unwrap()
@@ -55,8 +55,8 @@ fn another_text_and_another_format_are_told_apart() {
     for text in ["", " ", "{}", EVERYTHING] {
         assert_eq!(refused(text), Unpublished::Unknown, "{text}");
     }
-    let later = PUBLISHED.replacen(" 3 ", " 4 ", 1);
-    assert_eq!(refused(&later), Unpublished::OtherFormat("4".to_owned()));
+    let later = PUBLISHED.replacen(" 4 ", " 5 ", 1);
+    assert_eq!(refused(&later), Unpublished::OtherFormat("5".to_owned()));
     for message in [refused(""), refused(&later), refused(&PUBLISHED[..90])] {
         assert!(
             message
@@ -86,7 +86,7 @@ fn whatever_is_damaged_is_refused() {
             );
         }
     }
-    let longer = text.replacen(" 3 ", " 3 0", 1);
+    let longer = text.replacen(" 4 ", " 4 0", 1);
     assert_eq!(Policy::read_published(&longer), Err(Unpublished::Damaged));
 }
 
