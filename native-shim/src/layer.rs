@@ -21,6 +21,7 @@ use http::uri::Scheme as UriScheme;
 use http::{Extensions, HeaderValue, Request, Response, Uri, header};
 use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
+use tidegate_core::message::tls_subject::TlsSubject;
 use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -157,6 +158,8 @@ where
             .extensions
             .get::<PeerAddress>()
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
+        // Whoever ends TLS may have left it there, as the address.
+        let tls_subject = head.extensions.get::<TlsSubject>().cloned();
         let inner = Inner {
             service: self.inner.clone(),
             uri: head.uri.clone(),
@@ -168,6 +171,9 @@ where
             extensions: std::mem::take(&mut head.extensions),
             _body: std::marker::PhantomData,
         };
+        if let Some(subject) = tls_subject {
+            head.extensions.insert(subject);
+        }
         let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) {
             Scheme::Https
         } else {

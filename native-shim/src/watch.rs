@@ -9,7 +9,7 @@ use tidegate_core::Policy;
 use tidegate_core::policy::{Server, verdict};
 
 use crate::node::Node;
-use crate::tls::TlsFiles;
+use crate::tls::{Finding, TlsFiles};
 
 /// A policy file and what was last read from it.
 #[derive(Debug)]
@@ -60,6 +60,13 @@ impl PolicyFile {
             },
             policy,
         ))
+    }
+
+    /// Says where in the file what a node has found out is about, and what.
+    pub fn told(&self, finding: &Finding) -> String {
+        let keys: Vec<&str> = finding.keys.iter().map(String::as_str).collect();
+        let name = self.path.display().to_string();
+        Policy::problem(&name, &self.text, &keys, finding.message.clone()).to_string()
     }
 
     /// Returns the folder that file names in the policy are relative to.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request, response};
 use serde::Deserialize;
 use tidegate_core::message::geo::{Code, Geo, Position};
+use tidegate_core::message::tls_subject::TlsSubject;
 use tidegate_core::{Client, RequestBody, Scheme, Timestamp};
 
 /// The clock of every fixture starts here: 2027-01-15T08:00:00Z.
@@ -49,6 +50,12 @@ pub struct Scripted {
     pub client: Option<IpAddr>,
     /// Where the platform says that the client is.
     pub geo: Option<ScriptedGeo>,
+    /// The subject of the client's certificate, which somebody has verified.
+    pub tls_subject: Option<String>,
+    /// Whether the signature of the client's token is not by the key that it should be by: pods and
+    /// the edge find that out.
+    #[serde(default)]
+    pub forged: bool,
     /// The origins' answers, in the order in which they are asked; those of a background
     /// revalidation come last.
     #[serde(default)]
@@ -67,6 +74,8 @@ pub struct ScriptedGeo {
     pub latitude: Option<f64>,
     /// Degrees east.
     pub longitude: Option<f64>,
+    /// The number of its network.
+    pub asn: Option<u32>,
 }
 
 /// An origin's answer.
@@ -155,6 +164,9 @@ impl Scripted {
             head.headers
                 .insert("traceparent", HeaderValue::from_static(TRACE));
         }
+        if let Some(subject) = &self.tls_subject {
+            head.extensions.insert(TlsSubject(subject.as_str().into()));
+        }
         head.uri = url
             .path_and_query()
             .expect("a path")
@@ -195,6 +207,7 @@ impl ScriptedGeo {
                 .latitude
                 .zip(self.longitude)
                 .and_then(|(lat, lon)| Position::from_degrees(lat, lon)),
+            asn: self.asn,
         }
     }
 }

@@ -37,7 +37,7 @@ async fn open(origin: &Origin, files: &TlsFiles) -> Result<Stream, FailureKind> 
         .strip_prefix('[')
         .and_then(|h| h.strip_suffix(']'))
         .unwrap_or(host);
-    let stream = tcp(host, port)
+    let stream = dial(host, port)
         .await
         .map_err(|_| FailureKind::Unreachable)?;
     let _ = stream.set_nodelay(true);
@@ -60,7 +60,8 @@ async fn open(origin: &Origin, files: &TlsFiles) -> Result<Stream, FailureKind> 
     Ok(Stream::Tls(Box::new(stream)))
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+/// Connects to a host, whichever of its addresses answers.
+pub(crate) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return TcpStream::connect(SocketAddr::new(address, port)).await;
     }
