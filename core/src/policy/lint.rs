@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compile;
 use super::error::{KeyPath, Problem, Source};
 use super::raw::RawPolicy;
-use super::sections::{cache, pools, routes, token};
+use super::sections::{cache, client, pools, routes, token};
 
 /// Lists what is surely not meant.
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
@@ -32,7 +32,9 @@ pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
     let Ok(raw) = toml::from_str::<RawPolicy>(text) else {
         return Vec::new();
     };
-    let mut notes = cache::notes(&raw.cache, &Source::new(file, text));
+    let source = Source::new(file, text);
+    let mut notes = cache::notes(&raw.cache, &source);
+    notes.extend(client::notes(&raw.client, &raw.limits, &source));
     notes.sort_by_key(|note| (note.line, note.column));
     notes
 }

@@ -7,6 +7,7 @@
 )]
 
 mod advice;
+mod token;
 
 use http::Method;
 use tidegate_core::Policy;
@@ -68,7 +69,7 @@ fn errors_name_file_line_key_and_fix() {
         &[
             "tidegate.toml:8:8: cache.c: mode = \"override\" needs a ttl, such as ttl = \"60s\"",
             "tidegate.toml:13:1: limits.l.cost: cost goes from 1 to the burst (5): a request that costs more could never pass",
-            "tidegate.toml:14:8: limits.l.key[0]: `ip/200` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace",
+            "tidegate.toml:14:8: limits.l.key[0]: `ip/200` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, asn, user, workspace, claim:NAME or tls_subject",
         ],
     );
     check(

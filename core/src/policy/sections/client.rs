@@ -1,12 +1,15 @@
 //! `[client]`: where facts about the client come from.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::limit::KeyPart;
 use crate::message::client::{ClientPolicy, Nat64, Network};
 use crate::message::names;
 use crate::policy::compiler::{Compiler, Identity, key_part};
-use crate::policy::error::KeyPath;
+use crate::policy::error::{KeyPath, Problem, Source};
+use crate::policy::sections::limits::RawLimit;
 use crate::policy::sections::token::RawToken;
 
 /// Where facts about the client come from.
@@ -132,4 +135,28 @@ pub(in crate::policy) fn compile(c: &mut Compiler<'_>, raw: &RawClient) -> Clien
         tls_subject_header,
         nat64,
     }
+}
+
+/// Lists parts of keys that nobody says in a pod.
+pub(in crate::policy) fn notes(
+    raw: &RawClient,
+    limits: &BTreeMap<String, RawLimit>,
+    source: &Source<'_>,
+) -> Vec<Problem> {
+    let mut notes = Vec::new();
+    for (name, limit) in limits {
+        for (position, part) in limit.key.iter().enumerate() {
+            let field = match part.as_str() {
+                "asn" if raw.asn_header.is_none() => "asn_header",
+                "tls_subject" if raw.tls_subject_header.is_none() => "tls_subject_header",
+                _ => continue,
+            };
+            let message = format!(
+                "in a pod this is always absent, as nobody says it; name the header field in which a trusted proxy does by {field} in [client]. At the edge the platform says it"
+            );
+            let at = KeyPath::of(&["limits", name, "key"]).index(position);
+            notes.push(source.problem(&at, message));
+        }
+    }
+    notes
 }
