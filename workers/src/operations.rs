@@ -164,6 +164,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
     let shell = Shell {
         env: env.clone(),
         engine: engine.clone(),
+        ctx: None,
         body: None,
     };
     let ended = shell.drive(engine.warm(head, client, clock::now())).await;
