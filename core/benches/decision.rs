@@ -68,6 +68,7 @@ fn client() -> Client {
     Client {
         peer,
         geo: None,
+        tls_subject: None,
         scheme: Scheme::Http,
         body: RequestBody::Empty,
         fresh_trace: 1,

@@ -46,6 +46,7 @@ use crate::{exchange, purge};
 /// let client = Client {
 ///     peer: [192, 0, 2, 1].into(),
 ///     geo: None,
+///     tls_subject: None,
 ///     scheme: Scheme::Http,
 ///     body: RequestBody::Empty,
 ///     fresh_trace: 1,

@@ -29,6 +29,7 @@ mod fill;
 mod finish;
 mod hold;
 mod identify;
+mod identifying;
 mod invalidate;
 mod lead;
 mod lookup;

@@ -29,7 +29,7 @@ pub use rule::{KeySource, Place, TokenRule};
 pub(crate) use compact::{Compact, find};
 
 /// What a shell verifies: whether somebody who has the key's secret part has signed the input.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Signed<'a> {
     /// By which algorithm. The key is made for it.
     pub algorithm: Algorithm,

@@ -41,7 +41,8 @@ use crate::request_body::RequestBody;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// Puts the exchange around services. Clones share one [`Node`].
+/// Puts the exchange around services. Whoever ends TLS and verifies certificates of clients may put
+/// [`TlsSubject`] among the extensions of a request, as [`PeerAddress`] is. Clones share one [`Node`].
 ///
 /// ```
 /// use axum::Router;
@@ -171,9 +172,6 @@ where
             extensions: std::mem::take(&mut head.extensions),
             _body: std::marker::PhantomData,
         };
-        if let Some(subject) = tls_subject {
-            head.extensions.insert(subject);
-        }
         let scheme = if head.uri.scheme() == Some(&UriScheme::HTTPS) {
             Scheme::Https
         } else {
@@ -182,6 +180,7 @@ where
         let client = Client {
             peer,
             geo: None,
+            tls_subject,
             scheme,
             body: body.announced(),
             fresh_trace: random::fresh_trace(),

@@ -27,6 +27,7 @@ mod box_error;
 mod clock;
 mod counters;
 mod deadline;
+mod dial;
 mod drive;
 mod exposition;
 mod filling;

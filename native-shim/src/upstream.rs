@@ -25,7 +25,6 @@ use crate::request_body::RequestBody;
 use crate::tls::TlsFiles;
 
 pub use body::OriginBody;
-pub(crate) use connect::dial;
 use pool::Pool;
 
 /// A thread's connections to all origins.

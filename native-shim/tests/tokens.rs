@@ -19,9 +19,11 @@ use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use support::{Call, Origin, Proxy, parse, until};
-use tidegate::{Clock, Node, RequestBody, TidegateLayer};
+use tidegate::{Clock, Node, RequestBody, TidegateLayer, TlsFiles};
 use tidegate_core::Timestamp;
 use tidegate_core::message::tls_subject::TlsSubject;
+use tidegate_core::policy::ServerTls;
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tower::{Layer, ServiceExt};
 
@@ -376,6 +378,43 @@ async fn an_issuer_that_hangs_holds_a_request_for_a_second_at_most() {
     );
     assert!(began.elapsed().as_secs() < 4, "{:?}", began.elapsed());
     assert_eq!(issuer.count(), 1);
+}
+
+#[tokio::test]
+async fn keys_by_https_come_from_whom_a_public_authority_knows() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("c.pem"), made.cert.pem()).unwrap();
+    std::fs::write(
+        folder.path().join("k.pem"),
+        made.signing_key.serialize_pem(),
+    )
+    .unwrap();
+    let identity = ServerTls {
+        certificate: "c.pem".into(),
+        key: "k.pem".into(),
+    };
+    let mut config = TlsFiles::new(folder.path()).server(&identity).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepted = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        acceptor.accept(stream).await.is_ok()
+    });
+    let key = Key::new("1");
+    let source = format!("jwks_url = \"https://localhost:{port}/jwks\"");
+    let proxy = Proxy::start(&policy(&service().await, &source));
+    let mut told = Vec::new();
+    until("a finding", || {
+        told.extend(findings(&proxy));
+        !told.is_empty()
+    })
+    .await;
+    assert!(told[0].contains("certificate"), "{told:?}");
+    assert!(!accepted.await.unwrap(), "whoever asks does not go on");
+    assert_eq!(outcome(&proxy, &key.of("joe")).await, "keys_unavailable");
 }
 
 #[tokio::test]

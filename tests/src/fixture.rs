@@ -139,6 +139,7 @@ impl Fixture {
 pub const CLIENT: Client = Client {
     peer: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
     geo: None,
+    tls_subject: None,
     scheme: Scheme::Http,
     body: RequestBody::Empty,
     fresh_trace: 1,
@@ -164,9 +165,6 @@ impl Scripted {
             head.headers
                 .insert("traceparent", HeaderValue::from_static(TRACE));
         }
-        if let Some(subject) = &self.tls_subject {
-            head.extensions.insert(TlsSubject(subject.as_str().into()));
-        }
         head.uri = url
             .path_and_query()
             .expect("a path")
@@ -182,6 +180,10 @@ impl Scripted {
         Client {
             peer: self.client.unwrap_or(CLIENT.peer),
             geo: self.geo.as_ref().map(ScriptedGeo::geo),
+            tls_subject: self
+                .tls_subject
+                .as_deref()
+                .map(|name| TlsSubject(name.into())),
             scheme: if self.request.contains(" https://") {
                 Scheme::Https
             } else {

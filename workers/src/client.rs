@@ -33,6 +33,9 @@ pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Clien
     let client = Client {
         peer: peer(&fields),
         geo: geo(country, continent, latitude, longitude, asn),
+        tls_subject: subject
+            .strip_prefix('=')
+            .map(|name| TlsSubject(name.into())),
         scheme: if url.starts_with("http:") {
             Scheme::Http
         } else {
@@ -41,11 +44,7 @@ pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Clien
         body: body(!body_mark.is_empty(), &fields),
         fresh_trace: u128::from_le_bytes(clock::random()),
     };
-    let mut head = head(method, url, fields, protocol);
-    if let (Some(head), Some(subject)) = (&mut head, subject.strip_prefix('=')) {
-        head.extensions.insert(TlsSubject(subject.into()));
-    }
-    (head, client)
+    (head(method, url, fields, protocol), client)
 }
 
 fn next_lines<'a, const N: usize>(lines: &mut impl Iterator<Item = &'a str>) -> [&'a str; N] {

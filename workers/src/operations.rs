@@ -153,6 +153,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
     let client = Client {
         peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         geo: None,
+        tls_subject: None,
         scheme: if url.scheme_str() == Some("https") {
             Scheme::Https
         } else {

@@ -175,8 +175,9 @@ const FILES: [&str; 2] = [
 
 /// Most bytes that the files may have together, each in gzip: every isolate that starts loads and
 /// compiles them. What makes the Worker larger than this must be worth it, and say why it is: it was
-/// 250 KiB before budgets and concurrency, which have five.
-const GZIP_BYTES_MAX: u64 = 261_000;
+/// 250 KiB before budgets and concurrency, which have five, and tokens, which have twelve: reading
+/// them and their keys strictly, and when keys are fetched.
+const GZIP_BYTES_MAX: u64 = 273_500;
 
 /// The size of one file.
 #[derive(Deserialize)]

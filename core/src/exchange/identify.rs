@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::hold::Ended;
+use super::identifying::Identifying;
 use super::state::Exchange;
 use super::step::{AwaitEvent, AwaitSignature, Step, Then};
 use super::{admission, finish};
@@ -12,22 +13,14 @@ use crate::limit::KeyPart;
 use crate::message::claim::Claim;
 use crate::report::Happening;
 use crate::time::{Millis, Timestamp};
-use crate::token::{
-    self, ClaimReport, Compact, KeySet, Signed, TokenOutcome, TokenReport, TokenRule,
-};
+use crate::token::{self, ClaimReport, Compact, KeySet, Signed, TokenOutcome, TokenReport};
+
+/// With how many keys a token is tried that does not say by which it is signed: whoever makes tokens up
+/// must not have all keys of a large set tried.
+const TRIES_MAX: u8 = 8;
 
 /// How long an exchange waits for keys, as for counters.
 const PATIENCE: Millis = 1000;
-
-/// What is known of the token of a request.
-#[derive(Debug)]
-pub(super) struct Identifying {
-    pub(super) exchange: Box<Exchange>,
-    rule: Arc<TokenRule>,
-    token: Compact,
-    /// Whether keys have been waited for already.
-    waited: bool,
-}
 
 pub(super) fn start(exchange: Box<Exchange>, now: Timestamp) -> Step {
     let Some(rule) = &exchange.node.policy().token else {
@@ -43,6 +36,7 @@ pub(super) fn start(exchange: Box<Exchange>, now: Timestamp) -> Step {
             exchange,
             rule,
             token,
+            tries: 0,
             waited: false,
         }
         .choose(now),
@@ -90,6 +84,10 @@ impl Identifying {
     fn verify(mut self, keys: Arc<KeySet>, from: usize, now: Timestamp) -> Step {
         let (algorithm, id) = (self.token.algorithm, self.token.key.as_deref());
         if let Some((at, _)) = keys.candidate(from, algorithm, id) {
+            if self.tries == TRIES_MAX {
+                return conclude(self.exchange, TokenOutcome::BadSignature, Vec::new(), now);
+            }
+            self.tries += 1;
             self.exchange.report.note(Happening::Verify, now);
             return Step::Verify(AwaitSignature {
                 identifying: self,
@@ -117,12 +115,6 @@ impl Identifying {
             until: now.plus(PATIENCE),
             then: Then::Identify(Box::new(self)),
         })
-    }
-
-    /// Returns whether no keys are being fetched any more.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        let ring = self.exchange.node.keyring();
-        ring.is_none_or(|ring| ring.is_settled(now))
     }
 
     /// Goes on after the wait.

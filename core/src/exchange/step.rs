@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attempt::Attempt;
 use super::fetching::Fetching;
-use super::identify::Identifying;
+use super::identifying::Identifying;
 use super::reply::Reply;
 use super::state::{Caching, Exchange};
 use super::under_way::Attempts;

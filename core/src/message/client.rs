@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::geo::Geo;
 use super::syntax;
+use super::tls_subject::TlsSubject;
 use crate::packed::packed_struct;
 
 /// Where facts about the client come from.
@@ -172,6 +173,15 @@ impl ClientPolicy {
             .and_then(|field| syntax::only(headers, field))
             .and_then(Geo::read_asn);
         geo
+    }
+
+    /// Returns whom the client's certificate names, as far as a header field says it; only for
+    /// trusted peers. An empty field says nothing: proxies write one for clients without a
+    /// certificate.
+    pub(crate) fn tls_subject(&self, headers: &HeaderMap) -> Option<TlsSubject> {
+        let field = self.tls_subject_header.as_ref()?;
+        let value = syntax::only(headers, field)?.trim();
+        (!value.is_empty()).then(|| TlsSubject(value.into()))
     }
 
     fn node<'a>(&self, member: &'a [u8]) -> Option<&'a [u8]> {

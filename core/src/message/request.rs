@@ -15,13 +15,16 @@ use crate::message::{authority, framing, hop_by_hop, names, path};
 use crate::problem::Refusal;
 
 /// What a shell knows of a request besides its head.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Client {
     /// The address that the connection, or at the edge the platform, names.
     pub peer: IpAddr,
     /// Where the client is, if the platform says so. Otherwise trusted proxies may say it in header
     /// fields.
     pub geo: Option<Geo>,
+    /// Whom the client's certificate names, if this node or its platform has verified one. Otherwise
+    /// trusted proxies may say it in a header field.
+    pub tls_subject: Option<TlsSubject>,
     /// How the client reached this node.
     pub scheme: Scheme,
     /// Whether a body follows.
@@ -138,7 +141,10 @@ impl Request {
             let fields = from_trusted_peer.then_some(&head.headers);
             fields.map(|fields| clients.geo(fields)).unwrap_or_default()
         });
-        let tls_subject = TlsSubject::of(clients, &mut head, from_trusted_peer);
+        let tls_subject = client.tls_subject.or_else(|| {
+            let fields = from_trusted_peer.then_some(&head.headers);
+            fields.and_then(|fields| clients.tls_subject(fields))
+        });
         let scheme = if from_trusted_peer {
             forwarded_scheme(clients, &head).unwrap_or(client.scheme)
         } else {

@@ -97,9 +97,14 @@ impl Keyring {
         }
     }
 
-    /// Returns whether it is one for this source.
+    /// Returns whether it knows more than what this source says by itself: keys from the same URL, or
+    /// the same secret.
     pub(super) fn is_of(&self, source: &KeySource) -> bool {
-        self.source == *source
+        match (&self.source, source) {
+            (KeySource::Url(known), KeySource::Url(other))
+            | (KeySource::Secret(known), KeySource::Secret(other)) => known == other,
+            (KeySource::Given(_) | KeySource::Url(_) | KeySource::Secret(_), _) => false,
+        }
     }
 
     /// Returns the keys, if any are known.

@@ -11,14 +11,14 @@ use super::base64url;
 use super::json::Json;
 use crate::packed::{packed_enum, packed_struct};
 
-/// Most keys of a set that are used, and most that one token is tried with.
+/// Most keys of a set that are used.
 const KEYS_MAX: usize = 64;
 
 /// Fewest bytes of a secret (RFC 7518, section 3.2).
 const SECRET_BYTES_MIN: usize = 32;
 
 /// A key.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// The name by which tokens may ask for it.
     pub id: Option<String>,
@@ -29,7 +29,7 @@ pub struct Key {
 packed_struct!(Key { id, material });
 
 /// What a key consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Material {
     /// A secret of 32 bytes at least.
     Secret {
@@ -62,21 +62,27 @@ packed_enum!(Material {
     3 = Ed25519 { point },
 });
 
-impl fmt::Debug for Key {
+impl fmt::Debug for Material {
     /// A secret is in no debug output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({:?}, {})", self.id, self.algorithm().as_str())
+        f.write_str(self.algorithm().as_str())
     }
 }
 
 impl Key {
     /// Returns the one algorithm that the key is for.
     pub fn algorithm(&self) -> Algorithm {
-        match self.material {
-            Material::Secret { .. } => Algorithm::Hs256,
-            Material::Rsa { .. } => Algorithm::Rs256,
-            Material::P256 { .. } => Algorithm::Es256,
-            Material::Ed25519 { .. } => Algorithm::EdDsa,
+        self.material.algorithm()
+    }
+}
+
+impl Material {
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Secret { .. } => Algorithm::Hs256,
+            Self::Rsa { .. } => Algorithm::Rs256,
+            Self::P256 { .. } => Algorithm::Es256,
+            Self::Ed25519 { .. } => Algorithm::EdDsa,
         }
     }
 }

@@ -132,6 +132,7 @@ fn client(arguments: &Arguments) -> Result<Client, String> {
     Ok(Client {
         peer: arguments.client,
         geo,
+        tls_subject: None,
         scheme: if secure { Scheme::Https } else { Scheme::Http },
         body: RequestBody::Empty,
         fresh_trace: 1,

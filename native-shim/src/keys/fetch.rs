@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
 use crate::box_error::BoxError;
+use crate::dial::dial;
 use crate::tls::TlsFiles;
-use crate::upstream;
 
 type Answer = (response::Parts, Bytes);
 
@@ -35,7 +35,7 @@ async fn ask(url: &str, tls: &TlsFiles) -> Result<Answer, BoxError> {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let stream = upstream::dial(host, port).await?;
+    let stream = dial(host, port).await?;
     if !secure {
         return exchange(stream, &uri).await;
     }

@@ -70,6 +70,7 @@ fn begin(engine: &Engine, method: &str, header: &str, payload: &str) -> Step {
     let client = Client {
         peer: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         geo: None,
+        tls_subject: None,
         scheme: Scheme::Http,
         body: RequestBody::Empty,
         fresh_trace: 1,
@@ -152,6 +153,16 @@ fn only_what_is_verified_is_counted_by() {
     for (step, why) in refused {
         assert_eq!(told(step), (why, nobody.clone(), false));
     }
+}
+
+#[test]
+fn a_token_without_a_key_is_tried_with_few() {
+    let keys: Vec<String> = (0..20).map(|n| key(&format!("\"kid\":\"{n}\","))).collect();
+    let engine = engine(&format!("keys = '{{\"keys\":[{}]}}'", keys.join(",")), "");
+    let step = verified(begin(&engine, "GET", ANY, JOE), &[false; 8]);
+    assert_eq!(told(step).0, TokenOutcome::BadSignature);
+    let step = verified(begin(&engine, "GET", ONE, JOE), &[false]);
+    assert_eq!(told(step).0, TokenOutcome::BadSignature);
 }
 
 #[test]
