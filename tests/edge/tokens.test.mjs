@@ -127,9 +127,14 @@ test("keys that cannot be fetched are told once, and those that are known stay",
   assert.match(works.told.join(), /are known again/);
   answer = { status: 500 };
   // Nobody waits for a set that is only old.
-  const old = await ask(joe, 700);
+  const old = await ask(joe, 640);
   assert.deepEqual([old.outcome, asked], ["verified", 5]);
   assert.match(old.told.join(), /are used meanwhile/);
+  answer = { body: set(key) };
+  assert.match((await ask(joe, 680)).told.join(), /are known again/);
+  // A set that is long over is waited for: the issuer has taken this key back.
+  answer = { body: set(makeKey("2")) };
+  assert.equal(await outcome(joe, 9000), "unknown_key");
 });
 
 test("an issuer that hangs holds a request for a second at most", async () => {

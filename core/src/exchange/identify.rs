@@ -73,8 +73,11 @@ fn counts_by_claims(exchange: &Exchange) -> bool {
 impl Identifying {
     /// Has the signature verified by the first key that may have made it.
     fn choose(self, now: Timestamp) -> Step {
-        let keys = self.exchange.node.keyring().and_then(|ring| ring.keys());
-        match keys {
+        let ring = self.exchange.node.keyring();
+        if !self.waited && ring.is_some_and(|ring| ring.is_late(now)) {
+            return self.wait(now);
+        }
+        match ring.and_then(|ring| ring.keys()) {
             Some(keys) => self.verify(keys, 0, now),
             None => self.wait_or(TokenOutcome::KeysUnavailable, now),
         }
@@ -104,11 +107,15 @@ impl Identifying {
     }
 
     /// Waits for keys that are being fetched, if that may change anything.
-    fn wait_or(mut self, outcome: TokenOutcome, now: Timestamp) -> Step {
+    fn wait_or(self, outcome: TokenOutcome, now: Timestamp) -> Step {
         let ring = self.exchange.node.keyring();
         if self.waited || !ring.is_some_and(|ring| ring.want(now)) {
             return conclude(self.exchange, outcome, Vec::new(), now);
         }
+        self.wait(now)
+    }
+
+    fn wait(mut self, now: Timestamp) -> Step {
         self.waited = true;
         self.exchange.report.note(Happening::WaitForKeys, now);
         Step::Wait(AwaitEvent {

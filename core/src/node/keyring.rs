@@ -7,6 +7,10 @@
 //! good as before; without any set no token is verified. How it recovers: the fetch is made again
 //! after half a minute, or after five seconds if there is no set at all.
 //!
+//! A set whose time has just ended is used while it is fetched. One that nobody has looked at for
+//! longer, because no request came, may lack a key that the issuer has taken back since: whoever comes
+//! first waits for the next one.
+//!
 //! One fetch serves all who wait for it. Whoever waits does so for a second at most, and once.
 
 use std::fmt;
@@ -22,6 +26,9 @@ use crate::token::{KeySet, KeySource, Unusable};
 const LIFETIME: Millis = 600_000;
 const LIFETIME_MIN: Millis = 60_000;
 const LIFETIME_MAX: Millis = 86_400_000;
+
+/// For how long a set is used after its time without waiting for the next one.
+const GRACE: Millis = 60_000;
 
 /// How far apart fetches are that fail, or are made because a key is not known.
 const APART: Millis = 30_000;
@@ -143,6 +150,14 @@ impl Keyring {
             state.due = now;
         }
         may_fetch
+    }
+
+    /// Returns whether the set is so old that the next one is waited for. One that cannot be fetched
+    /// is not: the old one is all there is.
+    pub(crate) fn is_late(&self, now: Timestamp) -> bool {
+        let state = self.lock();
+        let is_fetched = matches!(self.source, KeySource::Url(_)) && state.keys.is_some();
+        is_fetched && !state.fails && now.since(state.due) >= GRACE
     }
 
     /// Returns whether nothing is under way or due.
@@ -376,6 +391,20 @@ mod tests {
             "it is counted from where the last began"
         );
         assert!(keyring.want(at(60)));
+    }
+
+    #[test]
+    fn a_set_that_is_long_over_is_waited_for_unless_it_cannot_be_fetched() {
+        let keyring = keyring();
+        assert!(!keyring.is_late(at(0)), "there is none");
+        fetch(&keyring, &answer(200, &[]), KEYS, at(0));
+        assert!(!keyring.is_late(at(659)) && keyring.is_late(at(660)));
+        fetch(&keyring, &answer(500, &[]), "", at(660));
+        assert!(!keyring.is_late(at(10_000)));
+        fetch(&keyring, &answer(200, &[]), KEYS, at(10_000));
+        assert!(!keyring.is_late(at(10_000)) && keyring.is_late(at(10_660)));
+        let keys = Arc::new(KeySet::read(KEYS).unwrap());
+        assert!(!Keyring::new(KeySource::Given(keys)).is_late(at(0)));
     }
 
     #[test]

@@ -59,6 +59,10 @@ fn with_keys(limits: &str) -> Engine {
 }
 
 fn begin(engine: &Engine, method: &str, header: &str, payload: &str) -> Step {
+    begin_at(engine, method, header, payload, NOW)
+}
+
+fn begin_at(engine: &Engine, method: &str, header: &str, payload: &str, now: Timestamp) -> Step {
     let (mut head, ()) = http::Request::new(()).into_parts();
     head.method = method.parse().unwrap();
     head.headers
@@ -75,7 +79,7 @@ fn begin(engine: &Engine, method: &str, header: &str, payload: &str) -> Step {
         body: RequestBody::Empty,
         fresh_trace: 1,
     };
-    engine.begin(head, client, NOW)
+    engine.begin(head, client, now)
 }
 
 /// Ends an exchange that charges, and says what became of the token, what is charged, and whether
@@ -211,6 +215,14 @@ fn keys_are_waited_for_once_and_not_for_long() {
     assert_eq!(outcome, TokenOutcome::UnknownKey);
     let (outcome, ..) = told(verified(begin(&engine, "GET", ANY, JOE), &[false]));
     assert_eq!(outcome, TokenOutcome::BadSignature);
+    // A set that nobody has looked at for long is waited for, and used if there is no other.
+    let late = NOW.plus(660_000);
+    let Step::Wait(next) = begin_at(&engine, "GET", ONE, JOE, late) else {
+        panic!("it is waited for")
+    };
+    drop(engine.keys_due(late).expect("it is asked for"));
+    assert!(next.is_over(late));
+    assert!(matches!(next.resume(late), Step::Verify(_)));
     // Another policy keeps the keys that come from the same place.
     let same = engine.with_policy(engine.policy().clone());
     assert!(matches!(begin(&same, "GET", ONE, JOE), Step::Verify(_)));
