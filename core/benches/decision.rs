@@ -68,6 +68,7 @@ fn client() -> Client {
     Client {
         peer,
         geo: None,
+        tls_subject: None,
         scheme: Scheme::Http,
         body: RequestBody::Empty,
         fresh_trace: 1,
@@ -88,6 +89,7 @@ fn drive(engine: &Engine, head: request::Parts, stored: &[Arc<Stored>]) -> Optio
     let mut step = engine.begin(head, client(), NOW);
     loop {
         step = match step {
+            Step::Verify(next) => next.resume(false, NOW),
             Step::Charge(next) => {
                 let charged = next.charges().first().map(verdict);
                 let answer =

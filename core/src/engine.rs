@@ -8,12 +8,13 @@ use crate::breaker::StateName;
 use crate::cache::CacheKey;
 use crate::exchange::{Fill, Reply, Step};
 use crate::message::request::Client;
-use crate::node::Node;
+use crate::node::{KeyFetch, Node};
 use crate::operations::Token;
 use crate::policy::Policy;
 use crate::purge::{NumberedPurge, Purge};
 use crate::report::Kind;
 use crate::time::Timestamp;
+use crate::token::KeySet;
 use crate::{exchange, purge};
 
 /// Decides. Cheap to clone; clones share their state.
@@ -45,6 +46,7 @@ use crate::{exchange, purge};
 /// let client = Client {
 ///     peer: [192, 0, 2, 1].into(),
 ///     geo: None,
+///     tls_subject: None,
 ///     scheme: Scheme::Http,
 ///     body: RequestBody::Empty,
 ///     fresh_trace: 1,
@@ -53,6 +55,7 @@ use crate::{exchange, purge};
 /// let mut step = engine.begin(head, client, now);
 /// let reply = loop {
 ///     step = match step {
+///         Step::Verify(next) => next.resume(false, now),
 ///         Step::Charge(next) => {
 ///             let mut counters = vec![None; next.charges().len()];
 ///             let verdicts = charge_all(next.charges(), &mut counters, now);
@@ -93,8 +96,9 @@ impl Engine {
         Self(self.0.keeping(token))
     }
 
-    /// Makes an engine for another policy that keeps the history of this one: fetches under way,
-    /// and the circuits of origins whose address and rule are the same, and purges.
+    /// Makes an engine for another policy that keeps the history of this one: fetches under way, the
+    /// circuits of origins whose address and rule are the same, purges, and keys that come from the
+    /// same place.
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         Self(self.0.with_policy(policy))
@@ -130,6 +134,38 @@ impl Engine {
     /// forgotten. A shell that has no timer need not call it; requests see the same without.
     pub fn handle_timeout(&self, now: Timestamp) {
         self.0.handle_timeout(now);
+    }
+
+    /// Begins a fetch of the keys by which tokens are verified, if it is time for one and nobody else
+    /// fetches them. A shell asks for it when an exchange waits for [`crate::exchange::Event::KeysCome`],
+    /// and now and then: each second, or with each request.
+    pub fn keys_due(&self, now: Timestamp) -> Option<KeyFetch> {
+        self.0.keyring()?.begin(now)
+    }
+
+    /// Returns under which name the shell finds the secret of tokens, if there is to be one.
+    pub fn secret_name(&self) -> Option<&str> {
+        self.0.keyring()?.secret_name()
+    }
+
+    /// Takes the secret that the shell has found under that name.
+    ///
+    /// # Errors
+    /// If there is none, or it is none: no token is verified then.
+    pub fn know_secret(&self, secret: Option<&str>) -> Result<(), String> {
+        let Some(keyring) = self.0.keyring() else {
+            return Ok(());
+        };
+        let read = match secret {
+            None => Err("it is not set".to_owned()),
+            Some(text) => KeySet::read_secret(text).map_err(|why| why.to_string()),
+        };
+        let (keys, known) = match read {
+            Ok(keys) => (Some(keys), Ok(())),
+            Err(why) => (None, Err(why)),
+        };
+        keyring.know(keys);
+        known
     }
 
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.

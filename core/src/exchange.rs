@@ -1,7 +1,7 @@
 //! The life of one request. Start reading here.
 //!
 //! ```text
-//! begin -> Charge -> Lookup -> Fetch -> Finish
+//! begin -> Charge -> Lookup -> Fetch -> Finish      (Verify, Wait: before Charge, if limits count by claims)
 //!            |        |  ^      |  ^
 //!            |        v  |      v  |
 //!            |        Wait      Wait, Await   (another fetch of the same key; backoff; other attempts)
@@ -13,8 +13,8 @@
 //! without limits charges nothing. Work after the reply (revalidation in the background) is another
 //! exchange, driven by the same loop.
 //!
-//! The stages: [`request`](crate::message::request) reads and bounds the request, `admission`
-//! charges limits, `lookup` uses the store, `fetch` asks origins, `response` takes what they answer, `settle` draws the conclusions
+//! The stages: [`request`](crate::message::request) reads and bounds the request, `identify`
+//! verifies who the client is, `admission` charges limits, `lookup` uses the store, `fetch` asks origins, `response` takes what they answer, `settle` draws the conclusions
 //! from what they say (`store` stores, `serve` serves from the store, `invalidate` says what a change reaches),
 //! `finish` writes the reply.
 
@@ -28,6 +28,8 @@ mod fetching;
 mod fill;
 mod finish;
 mod hold;
+mod identify;
+mod identifying;
 mod invalidate;
 mod lead;
 mod lookup;
@@ -62,7 +64,7 @@ pub use background::Background;
 pub use fill::{Fill, FillKind};
 pub use hold::{BodySeen, Ended, Hold, Settlement};
 pub use reply::{Reply, Source};
-pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Event, Step};
+pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitSignature, AwaitVerdict, Event, Step};
 
 /// Begins an exchange: bounds, then route, then limits.
 pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: Timestamp) -> Step {
@@ -101,7 +103,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
     if kind == Kind::Warming {
         lookup::start(exchange, now)
     } else {
-        admission::start(exchange, now)
+        identify::start(exchange, now)
     }
 }
 

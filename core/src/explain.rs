@@ -9,18 +9,25 @@ use crate::limit::{Charged, charge_all};
 use crate::message::request::Client;
 use crate::report::Report;
 use crate::time::Timestamp;
+use crate::token::Signed;
 
 /// Explains a request to a node that has seen nothing yet: every counter is full, nothing is
-/// stored, and the first origin answers 200 at once.
+/// stored, and the first origin answers 200 at once. `is_right` verifies the signature of a token,
+/// or says what is assumed of it; keys that would have to be fetched are not known.
 pub fn explain(
     engine: &Engine,
     head: request::Parts,
     client: Client,
     now: Timestamp,
+    is_right: impl Fn(&Signed<'_>) -> bool,
 ) -> Box<Report> {
     let mut step = engine.begin(head, client, now);
     loop {
         step = match step {
+            Step::Verify(next) => {
+                let right = next.signed().is_some_and(|signed| is_right(&signed));
+                next.resume(right, now)
+            }
             Step::Charge(next) => {
                 let mut states = vec![None; next.charges().len()];
                 let answers: Vec<Charged> = charge_all(next.charges(), &mut states, now)

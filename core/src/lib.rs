@@ -53,14 +53,16 @@ pub mod retry;
 pub mod route;
 pub mod sorting;
 pub mod time;
+pub mod token;
 
 pub use engine::Engine;
 pub use exchange::{
-    Answer, Attempt, AwaitEvent, AwaitLookup, AwaitResponse, AwaitVerdict, Background, BodySeen,
-    Ended, Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
+    Answer, Attempt, AwaitEvent, AwaitLookup, AwaitResponse, AwaitSignature, AwaitVerdict,
+    Background, BodySeen, Ended, Failure, FailureKind, Fill, FillKind, Hold, Reply, Source, Step,
 };
 pub use flight::Lead;
 pub use message::request::{Client, RequestBody, Scheme};
+pub use node::{KeyFetch, KeyNews};
 pub use policy::Policy;
 #[cfg(feature = "source")]
 pub use policy::{PolicyError, Problem};

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 pub mod bounds;
+pub mod claim;
 pub mod client;
 pub(crate) mod cookie;
 pub mod framing;
@@ -16,5 +17,6 @@ pub(crate) mod query;
 pub mod request;
 pub(crate) mod structured;
 pub(crate) mod syntax;
+pub mod tls_subject;
 pub mod trace;
 pub(crate) mod unkeyed;

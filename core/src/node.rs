@@ -1,6 +1,7 @@
 //! What a node knows besides its policy: circuits, fetches under way, purges, and what queries do
 //! not matter.
 
+mod keyring;
 mod origin;
 
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use crate::route::Origin;
 use crate::time::{Millis, Timestamp};
 use origin::OriginState;
 
+pub(crate) use keyring::Keyring;
+pub use keyring::{KeyFetch, KeyNews};
+
 /// A policy together with the node's own state. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct Node(Arc<Inner>);
@@ -32,6 +36,8 @@ struct Inner {
     rules: Arc<Rules>,
     /// What no origin may see.
     token: Option<Arc<Token>>,
+    /// By which tokens of clients are verified, if any are.
+    keyring: Option<Arc<Keyring>>,
 }
 
 impl Node {
@@ -39,7 +45,9 @@ impl Node {
     /// nobody outside may know it.
     pub(crate) fn new(policy: Policy, seed: u64) -> Self {
         let origins = states(&policy, &[]);
+        let keyring = keyring(&policy, None);
         Self(Arc::new(Inner {
+            keyring,
             policy,
             seed,
             origins,
@@ -61,6 +69,7 @@ impl Node {
             purges,
             rules,
             token: _,
+            keyring,
         } = &*self.0;
         Self(Arc::new(Inner {
             policy: policy.clone(),
@@ -70,14 +79,18 @@ impl Node {
             purges: Arc::clone(purges),
             rules: Arc::clone(rules),
             token: token.map(Arc::new),
+            keyring: keyring.clone(),
         }))
     }
 
     /// Makes a node for another policy that keeps the history of this one: fetches under way, and
-    /// the circuits of origins whose address and rule are the same, and purges.
+    /// the circuits of origins whose address and rule are the same, purges, and keys that come from
+    /// the same place.
     pub(crate) fn with_policy(&self, policy: Policy) -> Self {
         let origins = states(&policy, &self.0.origins);
+        let keyring = keyring(&policy, self.0.keyring.as_ref());
         Self(Arc::new(Inner {
+            keyring,
             policy,
             seed: self.0.seed,
             origins,
@@ -133,6 +146,11 @@ impl Node {
             .token
             .as_ref()
             .is_some_and(|token| token.is_in(&head.headers))
+    }
+
+    /// Returns the keys by which tokens of clients are verified, if any are.
+    pub(crate) fn keyring(&self) -> Option<&Arc<Keyring>> {
+        self.0.keyring.as_ref()
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -224,4 +242,13 @@ fn states(policy: &Policy, old: &[OriginState]) -> Vec<OriginState> {
     origins
         .map(|origin| OriginState::new(origin, &policy.breakers, old))
         .collect()
+}
+
+/// Makes the keyring of a policy, if it reads tokens; the old one if its keys come from the same
+/// place.
+fn keyring(policy: &Policy, old: Option<&Arc<Keyring>>) -> Option<Arc<Keyring>> {
+    let rule = policy.token.as_ref()?;
+    let same = old.filter(|old| old.is_of(&rule.keys));
+    let keyring = || Arc::new(Keyring::new(rule.keys.clone()));
+    Some(same.map_or_else(keyring, Arc::clone))
 }

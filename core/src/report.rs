@@ -27,6 +27,7 @@ use crate::message::trace::TraceId;
 use crate::problem::Refusal;
 use crate::time::{Millis, Timestamp};
 
+pub use crate::token::{ClaimReport, TokenOutcome, TokenReport};
 pub use attempts::{AttemptOutcome, AttemptReport};
 pub use bandwidth::BandwidthReport;
 pub use cache::{Bypass, CacheOutcome, CacheReport};
@@ -78,6 +79,9 @@ pub struct Report {
     /// What limits of bandwidth did to the bodies, in the route's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bandwidth: Vec<BandwidthReport>,
+    /// What became of the client's token, if limits count by what it claims.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Box<TokenReport>>,
     /// What the cache did; absent when the route has no profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheReport>,
@@ -144,6 +148,7 @@ impl Report {
             network,
             country,
             route: None,
+            token: None,
             limits: Vec::new(),
             bandwidth: Vec::new(),
             cache: None,
@@ -265,5 +270,6 @@ mod tests {
         is_named_alike::<StateName>();
         is_named_alike::<NotStored>();
         is_named_alike::<Refusal>();
+        is_named_alike::<crate::token::TokenOutcome>();
     }
 }

@@ -50,6 +50,7 @@ fn keys(numbers: std::ops::Range<usize>) -> Vec<CacheKey> {
         let client = Client {
             peer,
             geo: None,
+            tls_subject: None,
             scheme: Scheme::Http,
             body: RequestBody::Empty,
             fresh_trace: 1,

@@ -8,6 +8,7 @@ use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::cache::Stored;
 use tidegate_core::cache::range::Piece;
+use tidegate_core::exchange::Event;
 use tidegate_core::operations::Warmed;
 use tidegate_core::report::Kind;
 use tidegate_core::{AwaitResponse, Background, Fill, FillKind, Reply, Source, Step, Timestamp};
@@ -49,6 +50,14 @@ fn advance(
 ) -> Step {
     loop {
         step = match step {
+            Step::Verify(next) => {
+                // A layer has no server that keeps time.
+                node.fetch_keys();
+                let is_right = next
+                    .signed()
+                    .is_some_and(|signed| node.keys.is_right(&signed));
+                next.resume(is_right, now)
+            }
             Step::Charge(next) => match node.charge(next.charges(), now) {
                 Charging::Now(charged) => next.resume(&charged, now),
                 Charging::Later(later) => {
@@ -107,6 +116,7 @@ impl Drive {
         let now = node.now();
         node.end(match self.step {
             Step::Charge(next) => next.abandon(now),
+            Step::Verify(next) => next.abandon(now),
             Step::Fetch(_, next) | Step::Await(next) => next.abandon(now),
             Step::Wait(next) => next.abandon(now),
             // These are not left to others to drive.
@@ -184,6 +194,9 @@ impl Drive {
                     (step, node.now())
                 }
                 Step::Wait(next) => {
+                    if next.event() == Event::KeysCome {
+                        node.fetch_keys();
+                    }
                     let next = guard(next, |next| node.end(next.abandon(node.now())));
                     // Boxed likewise.
                     Box::pin(node.waiters.wait(&next, &node.clock)).await;
@@ -201,7 +214,7 @@ impl Drive {
                     }
                     .reply(*reply);
                 }
-                step @ (Step::Charge(_) | Step::Lookup(_)) => (step, node.now()),
+                step @ (Step::Verify(_) | Step::Charge(_) | Step::Lookup(_)) => (step, node.now()),
             };
             this.step = advance(step, node, &mut this.found, &mut this.charging, now);
         }
@@ -415,7 +428,8 @@ pub(crate) fn begin<U: Upstream>(
             paced: None,
         }
         .reply(*reply)),
-        step @ (Step::Charge(_)
+        step @ (Step::Verify(_)
+        | Step::Charge(_)
         | Step::Lookup(_)
         | Step::Fetch(..)
         | Step::Await(_)

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use strum::VariantArray;
 use tidegate_core::breaker::StateName;
 use tidegate_core::problem::Refusal;
-use tidegate_core::report::{AttemptOutcome, LimitOutcome};
+use tidegate_core::report::{AttemptOutcome, LimitOutcome, TokenOutcome};
 
 use crate::metrics::{
     BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS, cache_names, names,
@@ -90,6 +90,7 @@ impl Metrics {
         metrics.requests(&mut page);
         metrics.limits(&mut page);
         metrics.bandwidths(&mut page);
+        metrics.tokens(&mut page);
         metrics.origins(&mut page);
         circuits(&mut page, node);
         metrics.process(&mut page, node);
@@ -173,6 +174,18 @@ impl Metrics {
         );
         for (limit, counters) in &self.tables.load().bandwidths.0 {
             page.sample(name, &[("limit", limit)], seconds(counters.get(0)));
+        }
+    }
+
+    fn tokens(&self, page: &mut Page) {
+        let name = "tidegate_tokens_total";
+        page.family(
+            name,
+            "counter",
+            "Tokens of clients that limits count by, by what became of them.",
+        );
+        for (i, outcome) in names::<TokenOutcome>().enumerate() {
+            page.counter(name, &[("outcome", outcome)], self.tokens.get(i));
         }
     }
 

@@ -21,6 +21,7 @@ use http::uri::Scheme as UriScheme;
 use http::{Extensions, HeaderValue, Request, Response, Uri, header};
 use http_body::Body as HttpBody;
 use scopeguard::{ScopeGuard, guard};
+use tidegate_core::message::tls_subject::TlsSubject;
 use tidegate_core::{Attempt, Client, Failure, FailureKind, Policy, Scheme};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -40,7 +41,8 @@ use crate::request_body::RequestBody;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// Puts the exchange around services. Clones share one [`Node`].
+/// Puts the exchange around services. Whoever ends TLS and verifies certificates of clients may put
+/// [`TlsSubject`] among the extensions of a request, as [`PeerAddress`] is. Clones share one [`Node`].
 ///
 /// ```
 /// use axum::Router;
@@ -157,6 +159,8 @@ where
             .extensions
             .get::<PeerAddress>()
             .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
+        // Whoever ends TLS may have left it there, as the address.
+        let tls_subject = head.extensions.get::<TlsSubject>().cloned();
         let inner = Inner {
             service: self.inner.clone(),
             uri: head.uri.clone(),
@@ -176,6 +180,7 @@ where
         let client = Client {
             peer,
             geo: None,
+            tls_subject,
             scheme,
             body: body.announced(),
             fresh_trace: random::fresh_trace(),

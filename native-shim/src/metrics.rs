@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use strum::{EnumCount, VariantArray};
 use tidegate_core::problem::Refusal;
-use tidegate_core::report::{AttemptOutcome, CacheOutcome, Kind, LimitOutcome};
+use tidegate_core::report::{AttemptOutcome, CacheOutcome, Kind, LimitOutcome, TokenOutcome};
 use tidegate_core::{Millis, Policy, Report};
 
 use crate::stripes::{STRIPES, stripe};
@@ -134,6 +134,8 @@ pub struct Metrics {
     /// Requests that no route matched.
     pub(crate) unrouted: RouteCounters,
     pub(crate) refusals: Counters<{ Refusal::COUNT }>,
+    /// Tokens that limits count by.
+    pub(crate) tokens: Counters<{ TokenOutcome::COUNT }>,
     /// Open client connections.
     pub(crate) connections: AtomicI64,
     /// Connections closed at once, because there were too many.
@@ -154,6 +156,7 @@ impl Metrics {
             tables: ArcSwap::default(),
             unrouted: RouteCounters::default(),
             refusals: Counters::default(),
+            tokens: Counters::default(),
             connections: AtomicI64::new(0),
             connections_refused: AtomicU64::new(0),
             replies_cut: AtomicU64::new(0),
@@ -237,6 +240,9 @@ impl Metrics {
             }
             Kind::Revalidation => route.revalidations.add(class, 1),
             Kind::Warming => {}
+        }
+        if let Some(token) = &report.token {
+            self.tokens.add(token.outcome as usize, 1);
         }
         for limit in &report.limits {
             if let Some(counters) = tables.limits.find(&limit.name) {

@@ -15,6 +15,7 @@ use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::counters::{Charging, Counters};
 use crate::in_flight::InFlight;
+use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::pace_table::PaceTable;
@@ -22,6 +23,7 @@ use crate::random;
 use crate::reservation::Reserved;
 use crate::seats::Seats;
 use crate::store::Store;
+use crate::tls::Finding;
 use crate::waiters::Waiters;
 
 /// The engine, the store, the counters and the records of one process. Shared by all its threads.
@@ -44,6 +46,8 @@ pub struct Node {
     /// Who is connected.
     pub(crate) seats: Arc<Seats>,
     pub(crate) waiters: Arc<Waiters>,
+    /// What verifies tokens.
+    pub(crate) keys: Arc<Keys>,
     /// Responses on their way into the store.
     pub(crate) in_flight: InFlight,
     /// Room that they take.
@@ -94,20 +98,40 @@ impl Node {
 
     /// Makes a node with a clock of its own, for tests in virtual time.
     pub fn with_clock(policy: Policy, seed: u64, clock: Clock) -> Self {
+        let keys = Arc::new(Keys::new());
+        let (store, metrics) = (Store::new(policy.store), Metrics::new(&policy));
+        let access_log = AccessLog::new(policy.server.access_log);
+        let engine = Engine::new(policy, seed);
+        keys.know_secret(&engine);
         Self {
-            store: Store::new(policy.store),
+            store,
             limits: Arc::default(),
             counters: ArcSwapOption::empty(),
             paces: PaceTable::default(),
-            metrics: Metrics::new(&policy),
-            access_log: AccessLog::new(policy.server.access_log),
-            engine: ArcSwap::from_pointee(Engine::new(policy, seed)),
+            metrics,
+            access_log,
+            engine: ArcSwap::from_pointee(engine),
+            keys,
             clock,
             seats: Arc::default(),
             waiters: Arc::new(Waiters::new()),
             in_flight: InFlight::default(),
             reserved: Arc::default(),
             work: AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns what has been found about the keys of tokens since this was last asked: that they
+    /// cannot be fetched, that they can be again, that there is no secret.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.keys.findings()
+    }
+
+    /// Fetches the keys of tokens, if it is time for that. To be called within a runtime.
+    pub(crate) fn fetch_keys(&self) {
+        let now = self.now();
+        if let Some(fetch) = self.engine.load().keys_due(now) {
+            self.keys.fetch(fetch, &self.waiters, &self.clock);
         }
     }
 
@@ -143,8 +167,9 @@ impl Node {
         self.metrics.follow(&policy);
         self.store.resize(policy.store);
         self.access_log.set(policy.server.access_log);
-        self.engine
-            .store(Arc::new(self.engine.load().with_policy(policy)));
+        let engine = self.engine.load().with_policy(policy);
+        self.keys.know_secret(&engine);
+        self.engine.store(Arc::new(engine));
     }
 
     /// Refuses requests that show the operators' token from here on: no origin sees it. A policy

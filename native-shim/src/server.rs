@@ -281,6 +281,7 @@ async fn keep_time(shared: Arc<Shared>, registry: Arc<Registry>) {
         interval.tick().await;
         let tick = registry.tick();
         shared.node.handle_timeout();
+        shared.node.fetch_keys();
         if tick.is_multiple_of(LOOK_TICKS) {
             registry.look_over(&shared.node.engine().policy().server.bounds);
         }

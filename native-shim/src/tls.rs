@@ -34,7 +34,7 @@ impl std::error::Error for TlsError {}
 /// What [`TlsFiles::examine`] has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The way to the policy's value that names the file.
+    /// The way to the policy's value that names it.
     pub keys: Vec<String>,
     /// What is wrong and what to do.
     pub message: String,

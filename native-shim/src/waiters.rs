@@ -18,6 +18,8 @@ type Shard = Mutex<HashMap<Box<[u8]>, Arc<Notify>, ahash::RandomState>>;
 pub(crate) struct Waiters {
     shards: [Shard; SHARDS],
     hasher: ahash::RandomState,
+    /// Who waits for keys of tokens.
+    keys: Arc<Notify>,
 }
 
 /// Wakes all who wait for a key when dropped, in whatever way that happens.
@@ -32,6 +34,7 @@ impl Waiters {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: ahash::RandomState::new(),
+            keys: Arc::default(),
         }
     }
 
@@ -43,14 +46,22 @@ impl Waiters {
         }
     }
 
-    /// Waits until the time given or, if another exchange's fetch is waited for, until that has
-    /// ended.
+    /// Wakes all who wait for keys of tokens.
+    pub(crate) fn keys_have_come(&self) {
+        self.keys.notify_waiters();
+    }
+
+    /// Waits until the time given or, if a fetch is waited for, until that has ended.
     pub(crate) async fn wait(&self, wait: &AwaitEvent, clock: &Clock) {
         let key = match wait.event() {
             Event::Moment => return clock.sleep_until(wait.until()).await,
-            Event::FetchEnds(key) => key,
+            Event::FetchEnds(key) => Some(key),
+            Event::KeysCome => None,
         };
-        let bell = Arc::clone(self.shard(key).entry(key.as_bytes().into()).or_default());
+        let bell = match key {
+            Some(key) => Arc::clone(self.shard(key).entry(key.as_bytes().into()).or_default()),
+            None => Arc::clone(&self.keys),
+        };
         let rung = bell.notified();
         let mut rung = std::pin::pin!(rung);
         rung.as_mut().enable();
@@ -61,7 +72,9 @@ impl Waiters {
                 () = tokio::time::sleep(clock.remaining(wait.until())) => clock.advance_to(wait.until()),
             }
         }
-        self.leave(key, &bell);
+        if let Some(key) = key {
+            self.leave(key, &bell);
+        }
     }
 
     /// Forgets the key when its last waiter leaves.

@@ -11,7 +11,7 @@ use tidegate_core::policy::{Server, verdict};
 use crate::counters::Counters;
 use crate::node::Node;
 use crate::shared_counters::SharedCounters;
-use crate::tls::TlsFiles;
+use crate::tls::{Finding, TlsFiles};
 
 /// A policy file and what was last read from it.
 #[derive(Debug)]
@@ -62,6 +62,13 @@ impl PolicyFile {
             },
             policy,
         ))
+    }
+
+    /// Says where in the file what a node has found out is about, and what.
+    pub fn told(&self, finding: &Finding) -> String {
+        let keys: Vec<&str> = finding.keys.iter().map(String::as_str).collect();
+        let name = self.path.display().to_string();
+        Policy::problem(&name, &self.text, &keys, finding.message.clone()).to_string()
     }
 
     /// Returns the folder that file names in the policy are relative to.

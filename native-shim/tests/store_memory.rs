@@ -140,6 +140,7 @@ fn keys(count: u64) -> Vec<CacheKey> {
         let client = Client {
             peer,
             geo: None,
+            tls_subject: None,
             scheme: Scheme::Http,
             body: RequestBody::Empty,
             fresh_trace: 1,

@@ -49,15 +49,16 @@ function request(exchange, answers) {
   add("x-test-now", String(START + (exchange.at ?? 0)));
   add("x-test-client", exchange.client ?? "203.0.113.9");
   add("x-test-fetches", JSON.stringify(answers.map(({ after, fails }) => ({ after, hangs: fails === "timeout" }))));
-  if (exchange.geo) add("x-test-cf", JSON.stringify(geo(exchange.geo)));
+  if (exchange.geo || exchange.tls_subject) add("x-test-cf", JSON.stringify(cf(exchange)));
   if (exchange.body !== undefined) add("content-length", String(Buffer.byteLength(exchange.body)));
   return [path, { method, headers: lines.flat(), body: exchange.body }];
 }
 
-// The platform gives numbers as text.
-function geo({ latitude, longitude, ...codes }) {
+// The platform gives numbers as text, except that of the network.
+function cf({ geo: { latitude, longitude, ...codes } = {}, tls_subject }) {
   const text = (number) => (number === undefined ? undefined : String(number));
-  return { ...codes, latitude: text(latitude), longitude: text(longitude) };
+  const certificate = tls_subject && { certPresented: "1", certVerified: "SUCCESS", certRevoked: "0", certSubjectDNRFC2253: tls_subject };
+  return { ...codes, latitude: text(latitude), longitude: text(longitude), tlsClientAuth: certificate };
 }
 
 async function startOrigins(fixture, script) {

@@ -9,8 +9,8 @@ const { compile } = createRequire(import.meta.url)("../../core/js/pkg/tidegate_j
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 // Starts the Worker. What it logs goes to the test, not to the terminal. In real time it stands alone: no `begin` and no `log`.
-// `bare` leaves out what an operator sets up: the log of purges and the token.
-export async function startWorker({ realTime = false, bare = [] } = {}) {
+// `bare` leaves out what an operator sets up: the log of purges and the token. `secrets` are further secrets of the Worker.
+export async function startWorker({ realTime = false, bare = [], secrets = {} } = {}) {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: "tidegate",
@@ -27,7 +27,7 @@ export async function startWorker({ realTime = false, bare = [] } = {}) {
         LIMITS: { className: "LimitCounter", useSQLite: true },
         ...(bare.includes("log") ? {} : { PURGES: { className: "PurgeLog", useSQLite: true } }),
       },
-      bindings: bare.includes("token") ? {} : { TIDEGATE_ADMIN_TOKEN: "secret" },
+      bindings: { ...(bare.includes("token") ? {} : { TIDEGATE_ADMIN_TOKEN: "secret" }), ...secrets },
       cf: false,
       // Straight to the Worker: Miniflare's own entry would compress answers, which delays their chunks.
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request, response};
 use serde::Deserialize;
 use tidegate_core::message::geo::{Code, Geo, Position};
+use tidegate_core::message::tls_subject::TlsSubject;
 use tidegate_core::{Client, RequestBody, Scheme, Timestamp};
 
 /// The clock of every fixture starts here: 2027-01-15T08:00:00Z.
@@ -49,6 +50,12 @@ pub struct Scripted {
     pub client: Option<IpAddr>,
     /// Where the platform says that the client is.
     pub geo: Option<ScriptedGeo>,
+    /// The subject of the client's certificate, which somebody has verified.
+    pub tls_subject: Option<String>,
+    /// Whether the signature of the client's token is not by the key that it should be by: pods and
+    /// the edge find that out.
+    #[serde(default)]
+    pub forged: bool,
     /// The origins' answers, in the order in which they are asked; those of a background
     /// revalidation come last.
     #[serde(default)]
@@ -67,6 +74,8 @@ pub struct ScriptedGeo {
     pub latitude: Option<f64>,
     /// Degrees east.
     pub longitude: Option<f64>,
+    /// The number of its network.
+    pub asn: Option<u32>,
 }
 
 /// An origin's answer.
@@ -130,6 +139,7 @@ impl Fixture {
 pub const CLIENT: Client = Client {
     peer: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
     geo: None,
+    tls_subject: None,
     scheme: Scheme::Http,
     body: RequestBody::Empty,
     fresh_trace: 1,
@@ -170,6 +180,10 @@ impl Scripted {
         Client {
             peer: self.client.unwrap_or(CLIENT.peer),
             geo: self.geo.as_ref().map(ScriptedGeo::geo),
+            tls_subject: self
+                .tls_subject
+                .as_deref()
+                .map(|name| TlsSubject(name.into())),
             scheme: if self.request.contains(" https://") {
                 Scheme::Https
             } else {
@@ -195,6 +209,7 @@ impl ScriptedGeo {
                 .latitude
                 .zip(self.longitude)
                 .and_then(|(lat, lon)| Position::from_degrees(lat, lon)),
+            asn: self.asn,
         }
     }
 }

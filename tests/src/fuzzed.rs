@@ -6,6 +6,8 @@
     reason = "to panic is how a target says what it has found"
 )]
 
+mod tokens;
+
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -19,16 +21,19 @@ use tidegate_core::{Attempt, Policy, Timestamp};
 use crate::fixture::{CLIENT, START};
 use crate::simulator::{Answer, Origins, Outcome, Simulator};
 
+pub use tokens::tokens;
+
 /// A fuzzed function.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("cache_control", cache_control),
     ("dates", dates),
     ("structured_fields", structured_fields),
     ("ranges", ranges),
     ("policy", policy),
+    ("tokens", tokens),
 ];
 
 /// Lines of Cache-Control.

@@ -38,6 +38,7 @@ fn exchange(simulator: &mut Simulator, scripted: &Scripted) -> Expected {
         answers: scripted.origin.iter().cloned().collect(),
         seen: Vec::new(),
     };
+    simulator.forge(scripted.forged);
     let outcome = simulator.exchange(
         scripted.head(),
         scripted.client(),

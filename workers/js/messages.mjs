@@ -1,12 +1,19 @@
 // Heads of messages go over as one text of lines: what is called costs, and crossing little.
 // Imported by the wasm module.
 
-// Method, URL, whether there is a body, five members of `cf`, then names and values of the fields.
+// Method, URL, whether there is a body, seven lines of what `cf` says of the client, then names and values of the fields.
 export function describeRequest(request) {
   const { method, url, body } = request;
-  const { country, continent, latitude, longitude, httpProtocol } = request.cf ?? {};
-  const client = [country, continent, latitude, longitude, httpProtocol].map(line).join("\n");
+  const { country, continent, latitude, longitude, httpProtocol, asn, tlsClientAuth } = request.cf ?? {};
+  const members = [country, continent, latitude, longitude, httpProtocol, asn?.toString(), subject(tlsClientAuth)];
+  const client = members.map(line).join("\n");
   return `${method}\n${url}\n${body === null ? "" : "body"}\n${client}\n${fields(request.headers)}`;
+}
+
+// Whom the client's certificate names, behind a `=`, if the platform has verified it; it may name nobody.
+function subject(certificate) {
+  const { certVerified, certRevoked, certSubjectDNRFC2253 } = certificate ?? {};
+  return certVerified === "SUCCESS" && certRevoked !== "1" && typeof certSubjectDNRFC2253 === "string" ? `=${certSubjectDNRFC2253}` : undefined;
 }
 
 // The platform gives strings; nothing else is used.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request};
 use tidegate_core::message::geo::{Code, Geo, Position};
+use tidegate_core::message::tls_subject::TlsSubject;
 use tidegate_core::{Client, RequestBody, Scheme};
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::web_sys;
@@ -27,10 +28,14 @@ pub(crate) fn read(request: &web_sys::Request) -> (Option<request::Parts>, Clien
     let mut lines = text.split('\n');
     let [method, url, body_mark] = next_lines(&mut lines);
     let [country, continent, latitude, longitude, protocol] = next_lines(&mut lines);
+    let [asn, subject] = next_lines(&mut lines);
     let fields = convert::read_fields(lines);
     let client = Client {
         peer: peer(&fields),
-        geo: geo(country, continent, latitude, longitude),
+        geo: geo(country, continent, latitude, longitude, asn),
+        tls_subject: subject
+            .strip_prefix('=')
+            .map(|name| TlsSubject(name.into())),
         scheme: if url.starts_with("http:") {
             Scheme::Http
         } else {
@@ -99,14 +104,17 @@ fn version(protocol: &str, headers: &mut HeaderMap) -> Version {
 }
 
 /// Where the platform says that the client is; what it does not say is empty.
-fn geo(country: &str, continent: &str, latitude: &str, longitude: &str) -> Option<Geo> {
+fn geo(country: &str, continent: &str, latitude: &str, longitude: &str, asn: &str) -> Option<Geo> {
     let country = Code::of_country(country);
     let continent = Code::parse(continent);
     let position = Position::parse(latitude, longitude);
-    let known = country.is_some() || continent.is_some() || position.is_some();
+    let asn = Geo::read_asn(asn);
+    let is_placed = country.is_some() || continent.is_some() || position.is_some();
+    let known = is_placed || asn.is_some();
     known.then_some(Geo {
         country,
         continent,
         position,
+        asn,
     })
 }

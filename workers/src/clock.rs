@@ -76,10 +76,9 @@ fn draw_many() -> Vec<Draw> {
 pub(crate) async fn wait(next: &AwaitEvent) {
     let mut budget = next.until().since(now());
     while budget > 0 && !next.is_over(now()) {
-        let nap = if matches!(next.event(), Event::FetchEnds(_)) {
-            budget.min(POLL)
-        } else {
-            budget
+        let nap = match next.event() {
+            Event::FetchEnds(_) | Event::KeysCome => budget.min(POLL),
+            Event::Moment => budget,
         };
         tasks::sleep(nap).await;
         budget = budget.saturating_sub(nap);

@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use futures_util::FutureExt;
 use futures_util::future::join;
+use tidegate_core::exchange::Event;
 use tidegate_core::{
     Background, BodyEnd, BodySeen, Engine, FillKind, Hold, Reply, Report, Source, Step, Timestamp,
 };
+use worker::worker_sys::Context;
 use worker::{Env, Result, web_sys};
 
 use crate::convert::{self, Body};
@@ -15,12 +17,15 @@ use crate::origin::{self, Answer};
 use crate::pacer::Tally;
 use crate::store::{self, Found};
 use crate::streams::{self, ClientBody, Ending};
-use crate::{attempts, clock, limits, pacing, purges};
+use crate::{attempts, clock, keys, limits, pacing, purges};
 
 /// One exchange's way to the platform.
 pub(crate) struct Shell {
     pub(crate) env: Env,
     pub(crate) engine: Engine,
+    /// What keeps work alive that outlasts the request. None for operations, which no token is shown
+    /// to.
+    pub(crate) ctx: Option<Context>,
     pub(crate) body: Option<ClientBody>,
     /// How long bodies have waited for their pace, if any is paced.
     pub(crate) paced: OnceCell<Rc<Tally>>,
@@ -42,6 +47,11 @@ impl Shell {
         let (mut found, mut answer) = (Found::default(), None::<Answer>);
         loop {
             step = match step {
+                Step::Verify(next) => {
+                    keys::fetch(&self.engine, self.ctx.as_ref());
+                    let is_right = keys::is_right(&next).await;
+                    next.resume(is_right, clock::now())
+                }
                 Step::Charge(next) => {
                     let answers = limits::charge(&self.env, next.charges(), clock::now()).await;
                     next.resume(&answers, clock::now())
@@ -75,6 +85,9 @@ impl Shell {
                     step
                 }
                 Step::Wait(next) => {
+                    if next.event() == Event::KeysCome {
+                        keys::fetch(&self.engine, self.ctx.as_ref());
+                    }
                     clock::wait(&next).await;
                     next.resume(clock::now())
                 }

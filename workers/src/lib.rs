@@ -1,8 +1,8 @@
 //! The edge shell: a Cloudflare Worker that carries out what `tidegate-core` decides.
 //!
 //! `fetch` is the way of one request; `drive` is the loop over the core's steps. Everything else
-//! performs one kind of step: `limits` asks Durable Objects, `store` the Cache API, `origin` the
-//! origins; `purges` keeps isolates in step. `node` holds the policy. No policy is decided here.
+//! performs one kind of step: `keys` has tokens verified, `limits` asks Durable Objects, `store` the
+//! Cache API, `origin` the origins; `purges` keeps isolates in step. `node` holds the policy. No policy is decided here.
 //!
 //! `workers/js/entry.mjs` calls this module, and answers for it if it fails.
 
@@ -19,6 +19,7 @@ mod clock;
 mod convert;
 mod drive;
 mod isolate_counters;
+mod keys;
 mod limit_counter;
 mod limits;
 mod node;
@@ -69,9 +70,10 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     let policy = engine.policy();
     let log = policy.server.access_log == AccessLog::Json;
     let body = client_body(&request, &client, policy.server.bounds.body_bytes_max)?;
-    let shell = Shell {
+    let mut shell = Shell {
         env,
         engine: engine.clone(),
+        ctx: Some(ctx),
         body,
         paced: OnceCell::new(),
     };
@@ -88,7 +90,7 @@ async fn answer(request: web_sys::Request, env: Env, ctx: Context) -> Result<web
     purges::apply_purges(&shell.env, &engine, &mut ended.reply).await;
     drive::invalidate(&ended.reply.invalidate).await;
     let (response, rest) = drive::respond(&shell.env, ended, log)?;
-    if rest.is_some() {
+    if let Some(ctx) = shell.ctx.take().filter(|_| rest.is_some()) {
         tasks::keep_alive(&ctx, finish(shell, rest, log))?;
     }
     Ok(response)

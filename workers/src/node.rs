@@ -16,7 +16,7 @@ use worker::wasm_bindgen::JsValue;
 use worker::worker_sys::Context;
 use worker::{Env, Result, js_sys};
 
-use crate::{clock, limits, operations, tasks};
+use crate::{clock, keys, limits, operations, tasks};
 
 /// The key of the policy, and that of the last valid one.
 const KEY: &str = "policy";
@@ -89,7 +89,7 @@ fn look_after(env: &Env, ctx: &Context, due: bool) -> Result<()> {
     let work = async move {
         let mut good = unkept;
         if due && let Read::Value(text) = within_patience(&env, KEY).await {
-            good = replace(text).or(good);
+            good = replace(text, &env).or(good);
         }
         if let Some(good) = good {
             keep(&env, good).await;
@@ -128,8 +128,10 @@ async fn first(env: &Env, now: Timestamp) -> Result<Engine> {
     Ok(NODE.with_borrow_mut(|node| {
         let make = || {
             let engine = Engine::new(policy, u64::from_le_bytes(clock::random()));
+            let engine = engine.keeping(operations::token(env));
+            keys::know_secret(&engine, env);
             Node {
-                engine: engine.keeping(operations::token(env)),
+                engine,
                 text,
                 asked: now,
                 unkept,
@@ -226,7 +228,7 @@ async fn keep(env: &Env, good: String) {
 
 /// Goes over to another policy, if it is one. History that still applies is kept. Exchanges under
 /// way keep the engine that began them. Returns the text of a policy from KV that is new and valid.
-fn replace(text: Option<String>) -> Option<String> {
+fn replace(text: Option<String>, env: &Env) -> Option<String> {
     NODE.with_borrow_mut(|node| {
         let node = node.as_mut()?;
         if node.text == text {
@@ -235,6 +237,7 @@ fn replace(text: Option<String>) -> Option<String> {
         let good = match Policy::read_published(text.as_deref().unwrap_or(BUILT_IN)) {
             Ok(policy) => {
                 node.engine = node.engine.with_policy(policy);
+                keys::know_secret(&node.engine, env);
                 text.clone()
             }
             Err(error) => {

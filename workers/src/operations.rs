@@ -153,6 +153,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
     let client = Client {
         peer: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
         geo: None,
+        tls_subject: None,
         scheme: if url.scheme_str() == Some("https") {
             Scheme::Https
         } else {
@@ -165,6 +166,7 @@ async fn warm(env: &Env, engine: &Engine, url: &Uri) -> (Uri, Warmed) {
         paced: OnceCell::new(),
         env: env.clone(),
         engine: engine.clone(),
+        ctx: None,
         body: None,
     };
     let ended = shell.drive(engine.warm(head, client, clock::now())).await;

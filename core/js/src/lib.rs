@@ -33,6 +33,7 @@ export interface Report {
   host: string;
   path: string;
   route?: string;
+  token?: { outcome: string; claims: { name: string; present: boolean }[] };
   limits?: { name: string; kind: "rate" | "budget" | "concurrency"; outcome: string; remaining: number; reset_ms: number; retry_after_ms: number }[];
   bandwidth?: { name: string; direction: "request" | "response"; paced_ms: number }[];
   cache?: { profile: string; outcome: string; bypass?: string; stored: boolean; not_stored?: string };
@@ -57,6 +58,7 @@ extern "C" {
 
 /// Says what `policy`, the text of a `tidegate.toml`, decides for a request to a node that has seen
 /// nothing yet: every counter is full, nothing is stored, and the first origin answers 200 at once.
+/// A token's signature is taken for right, and keys that would have to be fetched are not known.
 ///
 /// Throws when the policy is wrong, saying where and why, and when the request is not one.
 #[wasm_bindgen]
@@ -72,7 +74,7 @@ pub fn evaluate(policy: &str, request: EvaluatedRequest) -> Result<Report, Error
         reason = "whole milliseconds after 1970"
     )]
     let now = Timestamp::from_millis(Date::now() as u64);
-    let report = explain::explain(&Engine::new(policy, 0), head, client, now);
+    let report = explain::explain(&Engine::new(policy, 0), head, client, now, |_| true);
     let json = serde_json::to_string(&report).map_err(|error| Error::new(&error.to_string()))?;
     let object: JsValue =
         JSON::parse(&json).map_err(|_| Error::new("the report cannot be read"))?;

@@ -79,6 +79,7 @@ fn client(
             country: Some(code),
             ..Geo::default()
         }),
+        tls_subject: None,
         scheme,
         body: RequestBody::Empty,
         fresh_trace: 1,

@@ -102,7 +102,7 @@ fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal>
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
 fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<Counter>, Refusal> {
-    if !counts(limit, request) {
+    if !limit.counts(request) {
         return Ok(Vec::new());
     }
     match key::keys(limit, request, &route.name) {
@@ -112,18 +112,6 @@ fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<Counte
         Keys::Absent if !limit.dry_run => Err(Refusal::UnknownCaller),
         Keys::Absent | Keys::Skipped => Ok(Vec::new()),
     }
-}
-
-/// Returns whether a limit counts requests like this one.
-fn counts(limit: &Limit, request: &Request) -> bool {
-    let method = &request.head.method;
-    if !limit.methods.is_empty() && !limit.methods.contains(method) {
-        return false;
-    }
-    let (host, path) = (request.host(), request.path());
-    let fields = &request.head.headers;
-    let mut except = limit.except.iter();
-    !except.any(|matcher| matcher.matches(method, host, path, fields))
 }
 
 impl AwaitVerdict {

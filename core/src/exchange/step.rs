@@ -1,7 +1,10 @@
 //! The steps of an exchange: what the shell must do, with the continuation that takes its answer.
 
+use std::sync::Arc;
+
 use super::attempt::Attempt;
 use super::fetching::Fetching;
+use super::identifying::Identifying;
 use super::reply::Reply;
 use super::state::{Caching, Exchange};
 use super::under_way::Attempts;
@@ -10,11 +13,14 @@ use crate::flight::Seen;
 use crate::limit::Charge;
 use crate::report::Happening;
 use crate::time::Timestamp;
+use crate::token::KeySet;
 
 /// The one thing the shell must do next.
 #[derive(Debug)]
 #[must_use = "an exchange that is not driven to its end answers nobody"]
 pub enum Step {
+    /// Verify the signature of the client's token, as [`AwaitSignature::signed`] says.
+    Verify(AwaitSignature),
     /// Charge the limits: check all, then consume all, as [`crate::limit::charge_all`] does.
     Charge(AwaitVerdict),
     /// Look up the responses stored under the key.
@@ -24,10 +30,20 @@ pub enum Step {
     /// Wait for the answers of the attempts under way: the first one that comes is told. If none has
     /// come by [`AwaitResponse::hedge_at`], that is told.
     Await(Box<AwaitResponse>),
-    /// Wait until something has happened, or for some time.
+    /// Wait until something has happened, or for some time. For [`Event::KeysCome`] the shell begins
+    /// what [`crate::Engine::keys_due`] says.
     Wait(AwaitEvent),
     /// Answer the client.
     Finish(Box<Reply>),
+}
+
+/// Waits for whether a signature is right.
+#[derive(Debug)]
+pub struct AwaitSignature {
+    pub(super) identifying: Identifying,
+    pub(super) keys: Arc<KeySet>,
+    /// The position of the key by which it is verified.
+    pub(super) at: usize,
 }
 
 /// Waits for the limits' answer.
@@ -69,6 +85,8 @@ pub enum Event<'a> {
     Moment,
     /// Another exchange's fetch for this key ends, in whatever way.
     FetchEnds(&'a CacheKey),
+    /// The keys by which tokens are verified have been fetched, or could not be.
+    KeysCome,
 }
 
 /// Waits for something to happen, or for time to pass.
@@ -85,6 +103,8 @@ pub(super) enum Then {
     LookUp(AwaitLookup),
     /// Try an origin again.
     TryAgain(Fetching),
+    /// Verify a token. In a box, since hardly any exchange waits for it.
+    Identify(Box<Identifying>),
 }
 
 /// Waits for an answer of the origins that were asked.

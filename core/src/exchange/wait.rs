@@ -1,4 +1,4 @@
-//! An exchange waits: for another one's fetch, or for the time to try an origin again.
+//! An exchange waits: for another one's fetch, for the time to try an origin again, or for keys.
 
 use super::hold::Ended;
 use super::step::{AwaitEvent, Event, Step, Then};
@@ -16,6 +16,7 @@ impl AwaitEvent {
         match &self.then {
             Then::LookUp(lookup) => Event::FetchEnds(lookup.key()),
             Then::TryAgain(..) => Event::Moment,
+            Then::Identify(_) => Event::KeysCome,
         }
     }
 
@@ -24,6 +25,7 @@ impl AwaitEvent {
         let ended = match &self.then {
             Then::LookUp(lookup) => !lookup.exchange.node.flights().is_led(lookup.key(), now),
             Then::TryAgain(..) => false,
+            Then::Identify(identifying) => identifying.is_over(now),
         };
         ended || now >= self.until
     }
@@ -33,6 +35,7 @@ impl AwaitEvent {
         let exchange = match self.then {
             Then::LookUp(lookup) => lookup.exchange,
             Then::TryAgain(fetching) => fetching.exchange,
+            Then::Identify(identifying) => identifying.exchange,
         };
         finish::abandoned(*exchange, now)
     }
@@ -42,6 +45,7 @@ impl AwaitEvent {
         match self.then {
             Then::LookUp(lookup) => lookup.ask_again(now),
             Then::TryAgain(fetching) => fetch::again(fetching, now),
+            Then::Identify(identifying) => identifying.again(now),
         }
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 use super::cost::{Cost, Measure};
 use super::rule::Rule;
 use crate::message::matching::Matcher;
+use crate::message::request::Request;
 use crate::packed::{packed_enum, packed_struct};
 
 /// One limit of a policy.
@@ -70,6 +71,18 @@ impl Limit {
             on_store_error: OnStoreError::Allow,
             told_by: ToldBy::Ietf,
         }
+    }
+
+    /// Returns whether it counts requests like this one.
+    pub(crate) fn counts(&self, request: &Request) -> bool {
+        let method = &request.head.method;
+        if !self.methods.is_empty() && !self.methods.contains(method) {
+            return false;
+        }
+        let (host, path) = (request.host(), request.path());
+        let fields = &request.head.headers;
+        let mut except = self.except.iter();
+        !except.any(|matcher| matcher.matches(method, host, path, fields))
     }
 
     /// Lists the request header fields that it reads, besides those of its key.
@@ -155,6 +168,30 @@ pub enum KeyPart {
     Route,
     /// The client's country.
     Country,
+    /// A claim of the client's token, once it is verified.
+    Claim(Arc<str>),
+    /// The number of the client's network (autonomous system).
+    Asn,
+    /// Whom the client's certificate names, once it is verified.
+    TlsSubject,
+}
+
+impl KeyPart {
+    /// Returns the claim that it is, if it is one.
+    pub(crate) fn claim(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Claim(name) => Some(name),
+            Self::Ip { .. }
+            | Self::Header(_)
+            | Self::Cookie(_)
+            | Self::Query(_)
+            | Self::Path
+            | Self::Route
+            | Self::Country
+            | Self::Asn
+            | Self::TlsSubject => None,
+        }
+    }
 }
 
 packed_enum!(KeyPart {
@@ -165,9 +202,12 @@ packed_enum!(KeyPart {
     4 = Path,
     5 = Route,
     6 = Country,
+    7 = Claim(name),
+    8 = Asn,
+    9 = TlsSubject,
 });
 
-/// What takes the place of a header field, cookie or query parameter that a request does not have.
+/// What takes the place of a part of a key that a request does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
     /// The client's address; IPv6 cut to this many leading bits.

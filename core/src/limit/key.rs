@@ -12,7 +12,8 @@
 //! A name that occurs several times with several values is charged for each of them, because which
 //! one counts is the application's choice. A cookie's value is charged as it is written and as it
 //! is read by those who end it at a comma, white space or a quote. An empty value names nobody: it
-//! counts as absent where there is no other one.
+//! counts as absent where there is no other one. Where an issuer speaks and not the client, in claims
+//! and in certificates, an empty value is one as others are, and differs from none.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
@@ -193,7 +194,14 @@ fn names_nobody(part: &KeyPart, value: &[u8]) -> bool {
     match part {
         KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_) => value.is_empty(),
         // The path `/` is empty without its slash.
-        KeyPart::Ip { .. } | KeyPart::Path | KeyPart::Route | KeyPart::Country => false,
+        KeyPart::Ip { .. }
+        | KeyPart::Path
+        | KeyPart::Route
+        | KeyPart::Country
+        | KeyPart::Asn
+        // What an issuer has written is a value, if it is empty too.
+        | KeyPart::Claim(_)
+        | KeyPart::TlsSubject => false,
     }
 }
 
@@ -237,6 +245,7 @@ pub(crate) fn affinity(parts: &[KeyPart], request: &Request, route: &str) -> Opt
 fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Cow<'a, [u8]>> {
     let fields = &request.head.headers;
     let one = |value: Cow<'a, [u8]>| vec![value];
+    let some = |value: Option<Cow<'a, [u8]>>| value.into_iter().collect();
     match part {
         KeyPart::Ip { ipv6_prefix } => {
             let mut bytes = Vec::with_capacity(16);
@@ -272,6 +281,18 @@ fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Co
             .into()),
         KeyPart::Route => one(route.as_bytes().into()),
         KeyPart::Country => one(request.geo.country_or_unknown().as_bytes().to_vec().into()),
+        KeyPart::Claim(name) => {
+            let claim = request.claims.iter().find(|claim| claim.name == *name);
+            some(claim.map(|claim| claim.value.as_bytes().into()))
+        }
+        KeyPart::Asn => {
+            let number = request.geo.asn;
+            some(number.map(|number| number.to_be_bytes().to_vec().into()))
+        }
+        KeyPart::TlsSubject => {
+            let subject = request.tls_subject.as_ref();
+            some(subject.map(|subject| subject.as_bytes().into()))
+        }
     }
 }
 

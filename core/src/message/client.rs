@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};
 
+use super::geo::Geo;
+use super::syntax;
+use super::tls_subject::TlsSubject;
 use crate::packed::packed_struct;
 
 /// Where facts about the client come from.
@@ -18,6 +21,10 @@ pub struct ClientPolicy {
     pub address_header: HeaderName,
     /// The field in which trusted proxies name the client's country.
     pub country_header: Option<HeaderName>,
+    /// The field in which trusted proxies name the number of the client's network.
+    pub asn_header: Option<HeaderName>,
+    /// The field in which trusted proxies name the subject of the client's certificate.
+    pub tls_subject_header: Option<HeaderName>,
     /// Networks of NAT64 gateways: an address inside is that of an IPv4 client.
     pub nat64: Vec<Nat64>,
 }
@@ -26,6 +33,8 @@ packed_struct!(ClientPolicy {
     trusted_proxies,
     address_header,
     country_header,
+    asn_header,
+    tls_subject_header,
     nat64
 });
 
@@ -153,6 +162,28 @@ impl ClientPolicy {
         client
     }
 
+    /// Returns where the client is, as far as header fields say it; only for trusted peers.
+    pub(crate) fn geo(&self, headers: &HeaderMap) -> Geo {
+        let country = self.country_header.as_ref();
+        let mut geo = country
+            .map(|field| Geo::from_headers(headers, field))
+            .unwrap_or_default();
+        let asn = self.asn_header.as_ref();
+        geo.asn = asn
+            .and_then(|field| syntax::only(headers, field))
+            .and_then(Geo::read_asn);
+        geo
+    }
+
+    /// Returns whom the client's certificate names, as far as a header field says it; only for
+    /// trusted peers. An empty field says nothing: proxies write one for clients without a
+    /// certificate.
+    pub(crate) fn tls_subject(&self, headers: &HeaderMap) -> Option<TlsSubject> {
+        let field = self.tls_subject_header.as_ref()?;
+        let value = syntax::only(headers, field)?.trim();
+        (!value.is_empty()).then(|| TlsSubject(value.into()))
+    }
+
     fn node<'a>(&self, member: &'a [u8]) -> Option<&'a [u8]> {
         if self.address_header == header::FORWARDED {
             forwarded::parameter(member, b"for")
@@ -237,6 +268,8 @@ mod tests {
             trusted_proxies,
             address_header: HeaderName::from_static(field),
             country_header: None,
+            asn_header: None,
+            tls_subject_header: None,
             nat64: vec![
                 Nat64::well_known(),
                 Nat64::parse("2001:db8:64::/48").unwrap(),

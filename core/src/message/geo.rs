@@ -1,4 +1,4 @@
-//! Where a client is, and how far that is from an origin.
+//! Where a client is, on the globe and on the internet, and how far that is from an origin.
 
 mod code;
 mod continents;
@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 
 use code::{EU, UNKNOWN};
 
-use super::names;
+use super::{names, syntax};
 
 use crate::packed::packed_struct;
 
@@ -26,6 +26,8 @@ pub struct Geo {
     pub continent: Option<Code>,
     /// Place on the globe.
     pub position: Option<Position>,
+    /// The number of its network (autonomous system, RFC 6793); never 0.
+    pub asn: Option<u32>,
 }
 
 impl Geo {
@@ -55,13 +57,7 @@ impl Geo {
     /// Cloudflare's also `cf-ipcontinent`, `cf-iplatitude` and `cf-iplongitude`. Only for trusted
     /// peers. A field that occurs twice says nothing.
     pub fn from_headers(headers: &HeaderMap, country: &HeaderName) -> Self {
-        let text = |name: &HeaderName| {
-            let mut lines = headers.get_all(name).iter();
-            lines
-                .next()
-                .filter(|_| lines.next().is_none())
-                .and_then(|value| value.to_str().ok())
-        };
+        let text = |name: &HeaderName| syntax::only(headers, name);
         let country_code = text(country).and_then(Code::of_country);
         if *country != names::CF_IPCOUNTRY {
             return Self {
@@ -76,7 +72,23 @@ impl Geo {
             position: latitude
                 .zip(longitude)
                 .and_then(|(latitude, longitude)| Position::parse(latitude, longitude)),
+            asn: None,
         }
+    }
+
+    /// Reads the number of a network, as `64496` or `AS64496`.
+    pub fn read_asn(text: &str) -> Option<u32> {
+        let text = text.trim();
+        let has_name = text
+            .get(..2)
+            .is_some_and(|name| name.eq_ignore_ascii_case("as"));
+        let digits = if has_name { text.get(2..)? } else { text };
+        // A sign would be read too.
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits
+            .parse()
+            .ok()
+            .filter(|number| is_number && *number > 0)
     }
 }
 

@@ -6,20 +6,25 @@ use http::{HeaderName, Method, header};
 use serde::Serialize;
 
 use crate::message::bounds::Bounds;
+use crate::message::claim::Claim;
 use crate::message::client::{ClientPolicy, unmapped};
 use crate::message::geo::Geo;
+use crate::message::tls_subject::TlsSubject;
 use crate::message::trace::Trace;
 use crate::message::{authority, framing, hop_by_hop, names, path};
 use crate::problem::Refusal;
 
 /// What a shell knows of a request besides its head.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Client {
     /// The address that the connection, or at the edge the platform, names.
     pub peer: IpAddr,
     /// Where the client is, if the platform says so. Otherwise trusted proxies may say it in header
     /// fields.
     pub geo: Option<Geo>,
+    /// Whom the client's certificate names, if this node or its platform has verified one. Otherwise
+    /// trusted proxies may say it in a header field.
+    pub tls_subject: Option<TlsSubject>,
     /// How the client reached this node.
     pub scheme: Scheme,
     /// Whether a body follows.
@@ -89,6 +94,10 @@ pub struct Request {
     pub address: IpAddr,
     /// Where the client is.
     pub geo: Geo,
+    /// Whom the client's certificate names, once somebody who is believed has verified it.
+    pub tls_subject: Option<TlsSubject>,
+    /// What the client's token claims, once it is verified; nothing before that.
+    pub claims: Vec<Claim>,
     /// How the client reached this node, or the trusted proxy in front of it.
     pub scheme: Scheme,
     /// Whether a body follows.
@@ -128,14 +137,14 @@ impl Request {
         );
         let websocket = hop_by_hop::wants_websocket(&head);
         hop_by_hop::strip_hop_by_hop(&mut head.headers);
-        let named = clients
-            .country_header
-            .as_ref()
-            .filter(|_| from_trusted_peer);
-        let geo = client
-            .geo
-            .or_else(|| named.map(|field| Geo::from_headers(&head.headers, field)))
-            .unwrap_or_default();
+        let geo = client.geo.unwrap_or_else(|| {
+            let fields = from_trusted_peer.then_some(&head.headers);
+            fields.map(|fields| clients.geo(fields)).unwrap_or_default()
+        });
+        let tls_subject = client.tls_subject.or_else(|| {
+            let fields = from_trusted_peer.then_some(&head.headers);
+            fields.and_then(|fields| clients.tls_subject(fields))
+        });
         let scheme = if from_trusted_peer {
             forwarded_scheme(clients, &head).unwrap_or(client.scheme)
         } else {
@@ -152,6 +161,8 @@ impl Request {
             from_trusted_peer,
             address: clients.address(peer, &head.headers),
             geo,
+            tls_subject,
+            claims: Vec::new(),
             scheme,
             body: client.body,
             trace: Trace::read(&head.headers, client.fresh_trace),

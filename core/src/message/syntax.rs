@@ -14,6 +14,17 @@ pub(crate) fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str>
     headers.get(name)?.to_str().ok()
 }
 
+/// Returns the line of a field that occurs once, if it is text. A field that occurs twice says
+/// nothing.
+pub(crate) fn only(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    line.to_str().ok()
+}
+
 /// Splits a comma-separated list; commas inside quoted strings do not count. Members are trimmed,
 /// empty ones left out.
 pub(crate) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {

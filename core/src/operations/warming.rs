@@ -151,6 +151,7 @@ mod tests {
         let client = Client {
             peer,
             geo: None,
+            tls_subject: None,
             scheme: Scheme::Http,
             body: RequestBody::Empty,
             fresh_trace: 1,

@@ -14,6 +14,7 @@ use crate::policy::reading;
 use crate::policy::sections::routes::Sections;
 use crate::policy::sections::{
     breakers, cache, client, counters, origins, pools, retry, route_limits, routes, server, store,
+    token,
 };
 use crate::policy::settings::OnFailure;
 use crate::route::{Route, Steering};
@@ -29,11 +30,17 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
         problems,
         identity: Identity::default(),
         ipv6_prefix: 64,
+        has_token: raw.client.token.is_some(),
     };
     c.ipv6_prefix = client::ipv6_prefix(&mut c, &raw.client);
     c.identity = client::identity(&mut c, &raw.client);
     let server = server::compile(&mut c, &raw.server);
     let client = client::compile(&mut c, &raw.client);
+    let mut token = raw
+        .client
+        .token
+        .as_ref()
+        .map(|raw| token::compile(&mut c, raw));
     let store = store::compile(&mut c, &raw.store);
     let counters = counters::compile(&mut c, &raw.counters);
     let origins = origins::compile(&mut c, &raw.origins);
@@ -49,10 +56,14 @@ pub(super) fn compile(file: &str, text: &str) -> Result<Policy, PolicyError> {
     if !c.problems.is_empty() {
         return Err(PolicyError::of(c.problems));
     }
+    if let Some(rule) = &mut token {
+        rule.claims = token::claims(&routes);
+    }
     let passed = passed(underscored, &routes, &client);
     Ok(Policy {
         server,
         client,
+        token: token.map(Arc::new),
         store,
         counters,
         on_failure: raw.edge.on_failure.unwrap_or(OnFailure::Closed),
@@ -72,6 +83,8 @@ fn passed(
 ) -> Vec<HeaderName> {
     let mut names = underscored;
     names.push(client.address_header.clone());
+    names.extend(client.asn_header.clone());
+    names.extend(client.tls_subject_header.clone());
     let mut keyed: Vec<HeaderName> = Vec::new();
     for route in routes {
         names.extend(route.matcher.headers.iter().map(|(name, _)| name.clone()));
@@ -114,6 +127,9 @@ fn named_field(part: &KeyPart) -> Option<HeaderName> {
         | KeyPart::Query(_)
         | KeyPart::Path
         | KeyPart::Route
-        | KeyPart::Country => None,
+        | KeyPart::Country
+        | KeyPart::Claim(_)
+        | KeyPart::Asn
+        | KeyPart::TlsSubject => None,
     }
 }

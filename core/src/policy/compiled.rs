@@ -12,6 +12,7 @@ use crate::message::client::ClientPolicy;
 use crate::message::plain;
 use crate::message::request::Request;
 use crate::route::{Origin, Route};
+use crate::token::TokenRule;
 
 /// A valid policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Policy {
     pub server: Server,
     /// Where facts about the client come from.
     pub client: ClientPolicy,
+    /// How the tokens of clients are verified; `None` if nobody reads them.
+    pub token: Option<Arc<TokenRule>>,
     /// Bounds of the memory store.
     pub store: StoreBounds,
     /// Where pods count limits.

@@ -17,6 +17,8 @@ pub(super) struct Compiler<'a> {
     pub(super) identity: Identity,
     /// Leading bits of an IPv6 address that are one client.
     pub(super) ipv6_prefix: u8,
+    /// Whether the policy says how tokens are verified.
+    pub(super) has_token: bool,
 }
 
 /// Where user and workspace of a request are named.
@@ -146,6 +148,10 @@ impl Compiler<'_> {
     pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
         let parts = texts.iter().enumerate().filter_map(|(i, text)| {
             match key_part(text, &self.identity, self.ipv6_prefix) {
+                Ok(KeyPart::Claim(_)) if !self.has_token => {
+                    self.wrong(&path.index(i), NO_TOKEN);
+                    None
+                }
                 Ok(part) => Some(part),
                 Err(message) => {
                     self.wrong(&path.index(i), message);
@@ -156,11 +162,25 @@ impl Compiler<'_> {
         parts.collect()
     }
 
+    /// Reads the parts of an affinity's key. A token is verified for limits only: the signature would
+    /// have to be waited for otherwise by requests that nothing counts.
+    pub(super) fn affinity(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
+        let parts = self.key_parts(path, texts);
+        if parts.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
+            let message = "claims are known to limits only; use a header field or a cookie, or ip";
+            self.wrong(path, message);
+        }
+        parts
+    }
+
     /// Returns how many leading bits of an IPv6 address are one client.
     pub(super) fn ipv6_prefix(&self) -> u8 {
         self.ipv6_prefix
     }
 }
+
+/// What to write for claims.
+const NO_TOKEN: &str = "a claim is used of a verified token only, and nothing says how to verify one; write [client.token] with algorithms = [\"RS256\"] and jwks_url = \"https://...\"";
 
 pub(super) fn key_part(
     text: &str,
@@ -169,7 +189,7 @@ pub(super) fn key_part(
 ) -> Result<KeyPart, String> {
     let wrong = || {
         format!(
-            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace"
+            "`{text}` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, asn, user, workspace, claim:NAME or tls_subject"
         )
     };
     if text.contains('*') {
@@ -182,6 +202,7 @@ pub(super) fn key_part(
             .map(KeyPart::Header)
             .map_err(|_| wrong()),
         Some(("cookie", name)) if !name.is_empty() => Ok(KeyPart::Cookie(name.to_owned())),
+        Some(("claim", name)) if !name.is_empty() => Ok(KeyPart::Claim(name.into())),
         Some(("query", name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
         Some(_) => Err(wrong()),
         None => match text {
@@ -189,6 +210,8 @@ pub(super) fn key_part(
             "path" => Ok(KeyPart::Path),
             "route" => Ok(KeyPart::Route),
             "country" => Ok(KeyPart::Country),
+            "asn" => Ok(KeyPart::Asn),
+            "tls_subject" => Ok(KeyPart::TlsSubject),
             "user" => Ok(identity.user.clone()),
             "workspace" => Ok(identity.workspace.clone()),
             _ => match text.strip_prefix("ip/").and_then(|p| p.parse::<u8>().ok()) {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compile;
 use super::error::{KeyPath, Problem, Source};
 use super::raw::RawPolicy;
-use super::sections::{bandwidth, cache, pools, routes};
+use super::sections::{bandwidth, cache, client, pools, routes, token};
 
 /// Lists what is surely not meant.
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
@@ -19,6 +19,7 @@ pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
     let mut problems = unused(&raw, &source);
     problems.extend(routes::lint(&policy.routes, policy.store, &source));
     problems.extend(bandwidth::lint(&raw.limits, &source));
+    problems.extend(token::lint(policy.token.as_deref(), &source));
     problems.extend(pools::lint(&raw.pools, &raw.origins, &source));
     problems.sort_by_key(|problem| (problem.line, problem.column));
     problems
@@ -32,7 +33,9 @@ pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
     let Ok(raw) = toml::from_str::<RawPolicy>(text) else {
         return Vec::new();
     };
-    let mut notes = cache::notes(&raw.cache, &Source::new(file, text));
+    let source = Source::new(file, text);
+    let mut notes = cache::notes(&raw.cache, &source);
+    notes.extend(client::notes(&raw.client, &raw.limits, &source));
     notes.sort_by_key(|note| (note.line, note.column));
     notes
 }

@@ -16,3 +16,4 @@ pub mod route_limits;
 pub mod routes;
 pub mod server;
 pub mod store;
+pub mod token;

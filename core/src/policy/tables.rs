@@ -67,6 +67,7 @@ impl Policy {
     pub(super) fn pack(&self, into: &mut Vec<u8>) {
         self.server.pack(into);
         self.client.pack(into);
+        self.token.pack(into);
         self.store.pack(into);
         self.counters.pack(into);
         self.on_failure.pack(into);
@@ -90,6 +91,7 @@ impl Policy {
     pub(super) fn unpack(from: &mut Unpacking<'_>) -> Option<Self> {
         let server = Packed::unpack(from);
         let client = Packed::unpack(from);
+        let token = Packed::unpack(from);
         let store = Packed::unpack(from);
         let counters = Packed::unpack(from);
         let on_failure = Packed::unpack(from);
@@ -102,6 +104,7 @@ impl Policy {
         Some(Self {
             server,
             client,
+            token,
             store,
             counters,
             on_failure,

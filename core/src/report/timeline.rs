@@ -18,6 +18,10 @@ const ENTRIES_USUAL: usize = 8;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Happening {
+    /// The keys of an issuer are waited for.
+    WaitForKeys,
+    /// The signature of the client's token is verified.
+    Verify,
     /// Limits are charged.
     Charge,
     /// The store is asked.

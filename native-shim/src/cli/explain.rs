@@ -9,7 +9,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request};
 use tidegate::{Clock, PolicyFile};
 use tidegate_core::message::geo::{Code, Geo};
-use tidegate_core::report::{CacheReport, LimitReport};
+use tidegate_core::report::{CacheReport, LimitReport, TokenOutcome, TokenReport};
 use tidegate_core::{Client, Engine, Report, RequestBody, Scheme, explain};
 
 use super::duration;
@@ -70,12 +70,13 @@ fn explained(arguments: &Arguments) -> Result<String, String> {
     check_host(arguments)?;
     let (_, policy) = PolicyFile::open(&arguments.policy)?;
     let head = head(arguments)?;
-    let report = explain::explain(
-        &Engine::new(policy, 0),
-        head,
-        client(arguments)?,
-        Clock::System.now(),
-    );
+    let engine = Engine::new(policy, 0);
+    if let Some(name) = engine.secret_name() {
+        // Without it the report says that there are no keys.
+        let _ = engine.know_secret(std::env::var(name).ok().as_deref());
+    }
+    let now = Clock::System.now();
+    let report = explain::explain(&engine, head, client(arguments)?, now, tidegate::is_right);
     if arguments.json {
         return serde_json::to_string_pretty(&report).map_err(|error| error.to_string());
     }
@@ -131,6 +132,7 @@ fn client(arguments: &Arguments) -> Result<Client, String> {
     Ok(Client {
         peer: arguments.client,
         geo,
+        tls_subject: None,
         scheme: if secure { Scheme::Https } else { Scheme::Http },
         body: RequestBody::Empty,
         fresh_trace: 1,
@@ -159,6 +161,9 @@ fn readable(report: &Report) -> String {
         .map_or("unknown country", Code::as_str);
     line("client", &format!("{}, {country}", report.network));
     line("route", report.route.as_deref().unwrap_or("none matches"));
+    if let Some(token) = &report.token {
+        line("token", &token_line(token));
+    }
     for limit in &report.limits {
         line("limit", &limit_line(limit));
     }
@@ -202,6 +207,20 @@ fn readable(report: &Report) -> String {
     line("timeline", &events.join(" > "));
     line("status", &report.status.to_string());
     text.truncate(text.trim_end().len());
+    text
+}
+
+/// Says what became of the token, and which of the claims that limits count by it has. Their values
+/// are nobody's business.
+fn token_line(token: &TokenReport) -> String {
+    let mut text = name_of(&token.outcome);
+    if token.outcome == TokenOutcome::KeysUnavailable {
+        text.push_str(" (nothing is fetched to explain)");
+    }
+    for claim in &token.claims {
+        let there = if claim.present { "there" } else { "absent" };
+        let _ = write!(text, ", claim {} {there}", claim.name);
+    }
     text
 }
 

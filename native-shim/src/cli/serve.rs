@@ -169,7 +169,12 @@ async fn look_after(
     }
     while !server.is_over() {
         tokio::select! {
-            _ = look.tick() => tell(&file.look(node, files)),
+            _ = look.tick() => {
+                tell(&file.look(node, files));
+                for finding in node.findings() {
+                    eprintln!("tidegate: {}", file.told(&finding));
+                }
+            }
             _ = hangup.recv() => tell(&file.reload(node, files)),
             _ = sweep.tick() => node.sweep(),
             _ = terminate.recv() => stop(server, &mut stopping),

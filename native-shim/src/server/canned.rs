@@ -16,6 +16,7 @@ pub(super) fn refuse(activity: &Activity, refusal: Refusal) -> Bytes {
     let client = Client {
         peer: activity.peer,
         geo: None,
+        tls_subject: None,
         scheme: activity.scheme,
         body: RequestBody::Empty,
         fresh_trace: random::fresh_trace(),

@@ -141,6 +141,7 @@ async fn fetch(node: Arc<Node>, upstream: Connections, url: Uri) -> Option<(Uri,
     let client = Client {
         peer,
         geo: None,
+        tls_subject: None,
         scheme,
         body: Announced::Empty,
         fresh_trace: random::fresh_trace(),

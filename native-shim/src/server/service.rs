@@ -57,6 +57,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchanges {
         let client = Client {
             peer: self.place.activity.peer,
             geo: None,
+            tls_subject: None,
             scheme: self.place.activity.scheme,
             body: body.announced(),
             fresh_trace: random::fresh_trace(),

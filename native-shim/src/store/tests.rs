@@ -41,6 +41,7 @@ fn key(number: u64) -> CacheKey {
     let client = Client {
         peer,
         geo: None,
+        tls_subject: None,
         scheme: Scheme::Http,
         body: RequestBody::Empty,
         fresh_trace: 1,

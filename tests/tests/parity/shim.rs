@@ -19,6 +19,10 @@ use toml::{Table, Value as Toml};
 
 use crate::origin::Origins;
 
+/// Where the test says what the platform says at the edge.
+const ASN: &str = "x-test-asn";
+const TLS_SUBJECT: &str = "x-test-tls-subject";
+
 /// Runs a fixture and returns what a client and an operator see of each exchange.
 pub(crate) async fn run(fixture: &Fixture) -> Vec<Expected> {
     let clock = Clock::manual(Timestamp::from_millis(START));
@@ -99,6 +103,9 @@ fn over_http(mut policy: Table, origins: &Origins) -> String {
         server.insert(key.into(), value.into());
     }
     server.insert("threads".into(), 1.into());
+    for (key, field) in [("asn_header", ASN), ("tls_subject_header", TLS_SUBJECT)] {
+        table(&mut policy, "client").insert(key.into(), field.into());
+    }
     let trusted = table(&mut policy, "client")
         .entry("trusted_proxies")
         .or_insert_with(|| Toml::Array(vec![]));
@@ -144,6 +151,10 @@ async fn send(server: SocketAddr, scripted: &Scripted, believes: bool) -> String
         geo.longitude
             .iter()
             .for_each(|d| said("cf-iplongitude", d.to_string()));
+        geo.asn.iter().for_each(|asn| said(ASN, asn.to_string()));
+    }
+    if let Some(subject) = &scripted.tls_subject {
+        said(TLS_SUBJECT, subject.clone());
     }
     let response = sender.send_request(request).await.expect("a response");
     let (head, body) = response.into_parts();

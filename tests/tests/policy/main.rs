@@ -8,6 +8,7 @@
 
 mod advice;
 mod bandwidth;
+mod token;
 
 use http::Method;
 use tidegate_core::Policy;
@@ -69,7 +70,7 @@ fn errors_name_file_line_key_and_fix() {
         &[
             "tidegate.toml:8:8: cache.c: mode = \"override\" needs a ttl, such as ttl = \"60s\"",
             "tidegate.toml:13:1: limits.l.cost: cost goes from 1 to the burst (5): a request that costs more could never pass",
-            "tidegate.toml:14:8: limits.l.key[0]: `ip/200` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, user or workspace",
+            "tidegate.toml:14:8: limits.l.key[0]: `ip/200` is not a key part; use ip, ip/PREFIX, header:NAME, cookie:NAME, query:NAME, path, route, country, asn, user, workspace, claim:NAME or tls_subject",
         ],
     );
     check(
@@ -385,7 +386,7 @@ fn every_limit_in_the_guide_is_valid() {
         names.extend(limits.map(|name| format!("\"{}\"", name.trim_end_matches(']'))));
         tables.push_str(table);
     }
-    assert_eq!(names.len(), 12);
+    assert_eq!(names.len(), 16);
     let route = format!("limits = [{}]\n", names.join(", "));
     let text = format!("{VALID}{route}{tables}");
     if let Err(error) = Policy::parse("guide", &text) {

@@ -59,7 +59,10 @@ pub struct RawLimit {
     #[serde(default)]
     pub held_max: Option<String>,
     /// What shares one count, in order: "ip" (IPv6 by `client.ipv6_prefix`), "ip/56",
-    /// "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user", "workspace".
+    /// "header:NAME", "cookie:NAME", "query:NAME", "path", "route", "country", "user", "workspace",
+    /// "asn" (the number of the client's network), "`tls_subject`" (whom its certificate names),
+    /// "claim:NAME" (a claim of its token, once that is verified as `client.token` says; "`claim:/A/B`"
+    /// is the member B of the claim A).
     /// An empty list is one count for all. Spellings that applications take for the same are one
     /// value: white space or quotes around it, percent-encoding, the scheme of Authorization in any
     /// case, paths in any case, with `;` parameters or a final slash. A name that occurs several
@@ -67,8 +70,9 @@ pub struct RawLimit {
     /// refused. A cookie's value with a comma, white space or a quote in it is charged twice:
     /// whole, and up to there, because some applications end it there.
     pub key: Vec<String>,
-    /// What counts instead of a header field, cookie or query parameter that a request does not
-    /// have, or that is empty. "address": the client's address, so that whoever is not named has a
+    /// What counts instead of a part of the key that a request does not have: a header field, cookie
+    /// or query parameter that is not there or empty, a network that is not known, a claim that no
+    /// verified token has. An empty claim is there: the issuer has written it. "address": the client's address, so that whoever is not named has a
     /// count of its own. "share": one count for all who do not have it; one of them can use it up
     /// for the others. "skip": nothing, the limit does not apply; whoever leaves it out is not
     /// limited. "refuse": such requests get 400. Default: "address".

@@ -98,7 +98,7 @@ fn pool(
         RawSteering::Ordered => Steering::Ordered,
         RawSteering::Weighted => {
             let default = ["ip".to_owned()];
-            let affinity = c.key_parts(
+            let affinity = c.affinity(
                 &at.key("affinity"),
                 raw.affinity.as_deref().unwrap_or(&default),
             );
