@@ -22,6 +22,7 @@ mod admission;
 mod attempt;
 mod background;
 mod bypass;
+mod charging;
 mod conditions;
 mod fetch;
 mod fetching;
@@ -62,9 +63,10 @@ use state::{Exchange, new_report};
 pub use attempt::{Answer, Attempt, Failure, FailureKind};
 pub use background::Background;
 pub use fill::{Fill, FillKind};
-pub use hold::{BodySeen, Ended, Hold, Settlement};
+pub use hold::{BodySeen, Ended, Hold};
 pub use reply::{Reply, Source};
 pub use step::{AwaitEvent, AwaitLookup, AwaitResponse, AwaitSignature, AwaitVerdict, Event, Step};
+pub use taken::Settlement;
 
 /// Begins an exchange: bounds, then route, then limits.
 pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: Timestamp) -> Step {

@@ -1,55 +1,27 @@
-//! Admission: the route's limits are charged, all of them or none; those of bandwidth are found. Those
-//! that count what is sent to an origin are charged when that is about to happen, the others when the
-//! request comes.
+//! Admission: what counters answer decides whether a request goes on. Limits of bandwidth are found.
 
 use std::sync::Arc;
 
+use super::charging::{self, Charging};
 use super::hold::Ended;
 use super::reply::Refused;
-use super::state::{Caching, Exchange};
+use super::state::Exchange;
 use super::step::{Admitted, AwaitVerdict, Step};
 use super::taken::Taken;
 use super::{fetch, finish, lookup, pacing, settle};
 use crate::cache::{CacheKey, stale};
-use crate::limit::key::{Counter, Keys};
-use crate::limit::{Charge, Charged, Limit, Rule, StoreFault, key};
-use crate::message::request::Request;
+use crate::limit::{Charge, Charged, Rule, StoreFault};
 use crate::problem::Refusal;
-use crate::report::{Happening, LimitKind, LimitOutcome, LimitReport};
-use crate::route::Route;
+use crate::report::{LimitKind, LimitOutcome, LimitReport};
 use crate::time::Timestamp;
 
 /// Charges what counts every request.
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     pacing::begin(&mut exchange);
-    charge(exchange, Admitted::LookUp, now)
-}
-
-/// Charges what counts requests to origins, if anything does.
-pub(super) fn at_origin(
-    mut exchange: Box<Exchange>,
-    caching: Option<Caching>,
-    now: Timestamp,
-) -> Step {
-    exchange.is_charged_at_origin = true;
-    charge(exchange, Admitted::Fetch(caching), now)
-}
-
-fn charge(mut exchange: Box<Exchange>, then: Admitted, now: Timestamp) -> Step {
-    let at_origin = matches!(then, Admitted::Fetch(_));
-    let charges = match charges(&exchange, at_origin) {
-        Ok(charges) => charges,
-        Err(refusal) => return finish::refuse(exchange, refusal, now),
-    };
-    if charges.is_empty() {
-        return then.go_on(exchange, now);
+    match charging::charge(exchange, Admitted::LookUp, now) {
+        Charging::Asks(step) => step,
+        Charging::Nothing(exchange, then) => then.go_on(exchange, now),
     }
-    exchange.report.note(Happening::Charge, now);
-    Step::Charge(AwaitVerdict {
-        exchange,
-        charges,
-        then,
-    })
 }
 
 impl Admitted {
@@ -58,59 +30,6 @@ impl Admitted {
             Self::LookUp => lookup::start(exchange, now),
             Self::Fetch(caching) => fetch::start(exchange, caching, now),
         }
-    }
-}
-
-impl Exchange {
-    /// Returns whether limits are still to be charged before an origin is asked.
-    pub(super) fn is_to_be_charged_at_origin(&self) -> bool {
-        if self.is_charged_at_origin {
-            return false;
-        }
-        let counts = |route: &Arc<Route>| route.limits.iter().any(|limit| limit.counts_at_origin);
-        counts(&self.route) || self.read_as.as_ref().is_some_and(counts)
-    }
-}
-
-/// Lists what a request is charged: by its route, and by the one that it takes when its path is
-/// read otherwise.
-fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal> {
-    let mut charges: Vec<Charge> = Vec::with_capacity(exchange.route.limits.len());
-    for route in [Some(&exchange.route), exchange.read_as.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        for limit in &route.limits {
-            let is_known = charges
-                .iter()
-                .any(|charge| Arc::ptr_eq(&charge.limit, limit));
-            if is_known || limit.counts_at_origin != at_origin {
-                continue;
-            }
-            for (key, home) in counted(limit, &exchange.request, route)? {
-                charges.push(Charge {
-                    limit: Arc::clone(limit),
-                    key,
-                    home,
-                    cost: limit.cost.of(&exchange.request),
-                });
-            }
-        }
-    }
-    Ok(charges)
-}
-
-/// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
-fn counted(limit: &Limit, request: &Request, route: &Route) -> Result<Vec<Counter>, Refusal> {
-    if !limit.counts(request) {
-        return Ok(Vec::new());
-    }
-    match key::keys(limit, request, &route.name) {
-        Keys::Of(keys) => Ok(keys),
-        Keys::TooMany(keys) if limit.dry_run => Ok(keys),
-        Keys::TooMany(_) => Err(Refusal::AmbiguousCaller),
-        Keys::Absent if !limit.dry_run => Err(Refusal::UnknownCaller),
-        Keys::Absent | Keys::Skipped => Ok(Vec::new()),
     }
 }
 

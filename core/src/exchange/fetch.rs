@@ -6,13 +6,14 @@ use std::sync::Arc;
 use http::{HeaderMap, StatusCode, header, response};
 
 use super::attempt::Attempt;
+use super::charging::{self, Charging};
 use super::fetching::{Fetching, Next};
 use super::pacing;
 use super::reply::Refused;
+use super::settle;
 use super::state::{Answered, Caching, Exchange};
 use super::step::{AwaitEvent, AwaitResponse, Step};
 use super::under_way::{Attempts, UnderWay};
-use super::{admission, settle};
 use crate::breaker::Permit;
 use crate::cache::{SentAt, validation};
 use crate::forward;
@@ -27,10 +28,12 @@ const RESPONSE_FIELDS: usize = 256;
 
 /// Asks the origins of the route, for the client or for the store.
 pub(super) fn start(exchange: Box<Exchange>, caching: Option<Caching>, now: Timestamp) -> Step {
-    if exchange.is_to_be_charged_at_origin() {
-        return admission::at_origin(exchange, caching, now);
+    match charging::at_origin(exchange, caching, now) {
+        Charging::Asks(step) => step,
+        Charging::Nothing(exchange, then) => {
+            next(Fetching::new(exchange, then.caching()), None, now)
+        }
     }
-    next(Fetching::new(exchange, caching), None, now)
 }
 
 /// Goes on after the pause before an origin is tried again.

@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, header, response};
 
-use super::taken::Taken;
+use super::taken::{Settlement, Taken};
 use crate::breaker::{BreakerPolicy, Permit};
-use crate::limit::{Act, Charge};
 use crate::message::syntax;
 use crate::node::Node;
 use crate::report::{AttemptOutcome, BodyEnd, Report};
@@ -45,9 +44,6 @@ pub struct Ended {
     /// What the shell has done by whoever counts.
     pub settlements: Vec<Settlement>,
 }
-
-/// A counter, and what it is asked to do: to take something back, or to add something.
-pub type Settlement = (Charge, Act);
 
 impl Ended {
     pub(super) fn new(report: Box<Report>, taken: Vec<Taken>, bytes: Option<u64>) -> Self {

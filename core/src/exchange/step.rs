@@ -63,6 +63,16 @@ pub(super) enum Admitted {
     Fetch(Option<Caching>),
 }
 
+impl Admitted {
+    /// Returns what is known of the store.
+    pub(super) fn caching(self) -> Option<Caching> {
+        match self {
+            Self::LookUp => None,
+            Self::Fetch(caching) => caching,
+        }
+    }
+}
+
 /// Waits for the store's answer.
 #[derive(Debug)]
 pub struct AwaitLookup {

@@ -2,9 +2,11 @@
 
 use http::HeaderMap;
 
-use super::hold::Settlement;
 use crate::limit::{Act, Charge, Charged, Known, Rule, Verdict};
 use crate::time::Timestamp;
+
+/// A counter, and what it is asked to do: to take something back, or to add something.
+pub type Settlement = (Charge, Act);
 
 /// What was taken of one limit.
 #[derive(Debug)]
