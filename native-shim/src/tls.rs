@@ -104,32 +104,53 @@ impl TlsFiles {
             self.note_validity(&keys, "certificate", &tls.certificate, now, &mut findings);
         }
         for origin in &policy.origins {
-            let Some(tls) = &origin.tls else { continue };
-            let keys = ["origins", &*origin.name, "tls"];
-            let (certificate, key) = tls
-                .client_certificate
-                .as_ref()
-                .map_or(("", ""), |(c, k)| (c, k));
-            let wrong = self.read_client(tls).err();
-            let is_of_ca = |error: &TlsError| {
-                tls.ca
-                    .as_ref()
-                    .is_some_and(|ca| error.file == self.folder.join(ca))
-            };
-            let about = if wrong.as_ref().is_some_and(is_of_ca) {
-                "ca"
-            } else {
-                "certificate"
-            };
-            self.note(&keys, about, "key", wrong, key, &mut findings);
-            if let Some(ca) = &tls.ca {
-                self.note_validity(&keys, "ca", ca, now, &mut findings);
-            }
-            if !certificate.is_empty() {
-                self.note_validity(&keys, "certificate", certificate, now, &mut findings);
+            if let Some(tls) = &origin.tls {
+                let keys = ["origins", &*origin.name, "tls"];
+                self.examine_client(&keys, tls, now, &mut findings);
             }
         }
+        let store = policy.counters.store.as_ref();
+        if let Some(tls) = store.and_then(|store| store.tls.as_ref()) {
+            let tls = OriginTls {
+                ca: tls.ca.clone(),
+                server_name: None,
+                client_certificate: tls.client_certificate.clone(),
+            };
+            self.examine_client(&["counters", "tls"], &tls, now, &mut findings);
+        }
         findings
+    }
+
+    /// Looks at the files of a client.
+    fn examine_client(
+        &self,
+        keys: &[&str],
+        tls: &OriginTls,
+        now: i64,
+        findings: &mut Vec<Finding>,
+    ) {
+        let (certificate, key) = tls
+            .client_certificate
+            .as_ref()
+            .map_or(("", ""), |(c, k)| (c, k));
+        let wrong = self.read_client(tls).err();
+        let is_of_ca = |error: &TlsError| {
+            tls.ca
+                .as_ref()
+                .is_some_and(|ca| error.file == self.folder.join(ca))
+        };
+        let about = if wrong.as_ref().is_some_and(is_of_ca) {
+            "ca"
+        } else {
+            "certificate"
+        };
+        self.note(keys, about, "key", wrong, key, findings);
+        if let Some(ca) = &tls.ca {
+            self.note_validity(keys, "ca", ca, now, findings);
+        }
+        if !certificate.is_empty() {
+            self.note_validity(keys, "certificate", certificate, now, findings);
+        }
     }
 
     /// Notes what prevents a start. It is about the file `key_file`, named by the key `key`, or

@@ -15,9 +15,10 @@ use crate::limit::{
     Absent, Budget, Limit, Mode, OnStoreError, Quota, Rule, Slots, ToldBy, Windows,
 };
 use crate::message::matching::Matcher;
+use crate::policy::Policy;
 use crate::policy::burst::RawBurst;
 use crate::policy::compiler::Compiler;
-use crate::policy::error::KeyPath;
+use crate::policy::error::{KeyPath, Problem, Source};
 use crate::policy::{units, zones};
 use crate::time::Millis;
 
@@ -484,4 +485,25 @@ fn zone(c: &mut Compiler<'_>, at: &KeyPath, name: Option<&str>) -> Arc<Zone> {
             Arc::new(Zone::utc())
         }
     }
+}
+
+/// Says how much may pass too much of leased limits.
+pub(in crate::policy) fn notes(policy: &Policy, source: &Source<'_>) -> Vec<Problem> {
+    let mut told: Vec<Problem> = Vec::new();
+    let nodes = policy.counters.nodes;
+    for limit in policy.routes.iter().flat_map(|route| &route.limits) {
+        let Mode::Leased { most } = limit.mode else {
+            continue;
+        };
+        let path = KeyPath::of(&["limits", &limit.name, "mode"]);
+        let bound = most.saturating_mul(nodes.into());
+        let message = format!(
+            "in any time as much as {bound} more than the quota may pass: {most} for each node, nodes = {nodes} in [counters]"
+        );
+        let note = source.problem(&path, message);
+        if !told.contains(&note) {
+            told.push(note);
+        }
+    }
+    told
 }
