@@ -125,7 +125,8 @@ fn a_key_over_its_limit_asks_seldom_too_and_waits_as_it_is_told() {
 fn nodes_pass_no_more_than_the_quota_and_what_they_may_hold() {
     for seed in 0..60 {
         let draw = |n: u64| hash::draw(seed, n);
-        let nodes = usize::try_from(1 + draw(0) % 4).unwrap();
+        let count = 1 + draw(0) % 4;
+        let nodes = usize::try_from(count).unwrap();
         let (amount, burst) = (600 + draw(1) % 6000, 20 + draw(2) % 200);
         let cost = 1 + draw(3) % 3;
         let most = cost + draw(4) % 40;
@@ -138,7 +139,7 @@ fn nodes_pass_no_more_than_the_quota_and_what_they_may_hold() {
                 _ => draw(20_000 + step) % 8,
             };
             let now = START.plus(millis);
-            let node = usize::try_from(draw(40_000 + step)).unwrap() % nodes;
+            let node = usize::try_from(draw(40_000 + step) % count).unwrap();
             if world.request(node, now).charged.allowed {
                 passed.push(millis);
             }
@@ -146,7 +147,7 @@ fn nodes_pass_no_more_than_the_quota_and_what_they_may_hold() {
                 world.sweep(now, false);
             }
         }
-        let held = most * u64::try_from(nodes).unwrap();
+        let held = most * count;
         for (first, begin) in passed.iter().enumerate().step_by(7) {
             for (last, end) in passed.iter().enumerate().skip(first).step_by(11) {
                 let used = cost * u64::try_from(last - first + 1).unwrap();
