@@ -169,6 +169,10 @@ const JITTER_MAX: Millis = 60_000;
 /// Returns what is added to a wait: up to an eighth of it, another amount for each caller and moment.
 /// It is the same everywhere, since it is drawn from whose count it is and when.
 fn jitter(charge: &Charge, wait: Millis, now: Timestamp) -> Millis {
+    // When slots are free again, nobody knows.
+    if matches!(charge.limit.rule, Rule::Slots(_)) {
+        return 0;
+    }
     let whose = hash::stable(charge.key.as_bytes());
     let most = (wait / 8).min(JITTER_MAX);
     hash::draw(whose, now.as_millis()) % (most + 1)
