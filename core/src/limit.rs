@@ -27,6 +27,7 @@ mod slots;
 mod state;
 mod store;
 mod window;
+pub mod wire;
 
 pub use act::{Act, Answer, act, act_all, charge_all};
 pub use bandwidth::{Bandwidth, ByteRate, Direction};

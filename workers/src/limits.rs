@@ -5,12 +5,12 @@ use tidegate_core::exchange::Settlement;
 use tidegate_core::limit::lease::Leased;
 use tidegate_core::limit::owing::Owing;
 use tidegate_core::limit::round::{Ask, Layout, Place, Round};
+use tidegate_core::limit::wire::{self, Question};
 use tidegate_core::limit::{Act, Answer, Charge, Charged, Mode, StoreFault};
 use tidegate_core::{Millis, Timestamp};
 use worker::Env;
 
 use crate::isolate_counters::{self, with_leases};
-use crate::limit_counter::{self, Ask as Question};
 use crate::store::entry::hex;
 use crate::{clock, objects};
 
@@ -138,5 +138,5 @@ async fn request(env: &Env, charge: &Charge, act: Act, now: Timestamp) -> Result
     let name = hex(charge.key.as_bytes());
     let ask = Question::new(act, charge, now).write();
     let answer = objects::ask(env, "LIMITS", &name, &ask, PATIENCE).await?;
-    limit_counter::read_answer(&answer).ok_or_else(|| format!("not understood: {answer}"))
+    wire::read_answer(&answer).ok_or_else(|| format!("not understood: {answer}"))
 }

@@ -54,7 +54,7 @@ impl AwaitVerdict {
         finish::abandoned(*self.exchange, now)
     }
 
-    /// Takes the answers, one for each charge. A missing answer counts as unavailable.
+    /// Takes the answers, one for each charge. A missing answer has not come in time.
     pub fn resume(self, answers: &[Charged], now: Timestamp) -> Step {
         let Self {
             mut exchange,
@@ -64,7 +64,7 @@ impl AwaitVerdict {
         let answers = answers
             .iter()
             .copied()
-            .chain(std::iter::repeat(Charged::Unavailable(StoreFault::Broken)));
+            .chain(std::iter::repeat(Charged::Unavailable(StoreFault::Slow)));
         let mut reports: Vec<LimitReport> = Vec::with_capacity(charges.len());
         let mut taken = Vec::new();
         for (charge, answer) in charges.iter().zip(answers) {
@@ -170,7 +170,7 @@ const JITTER_MAX: Millis = 60_000;
 /// It is the same everywhere, since it is drawn from whose count it is and when.
 fn jitter(charge: &Charge, wait: Millis, now: Timestamp) -> Millis {
     // When slots are free again, nobody knows.
-    if matches!(charge.limit.rule, Rule::Slots(_)) {
+    if wait == 0 || matches!(charge.limit.rule, Rule::Slots(_)) {
         return 0;
     }
     let whose = hash::stable(charge.key.as_bytes());

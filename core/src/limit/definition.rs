@@ -109,6 +109,7 @@ impl Limit {
     }
 
     /// Lists the request header fields that it reads, besides those of its key.
+    #[cfg(feature = "source")]
     pub(crate) fn read_fields(&self) -> impl Iterator<Item = &HeaderName> {
         let conditions = self.except.iter().flat_map(|matcher| &matcher.headers);
         let estimate = match &self.cost.estimate {

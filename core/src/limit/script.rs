@@ -11,6 +11,7 @@ use super::quota::Quota;
 use super::rule::Terms;
 use super::state::{SKEW_MAX, State};
 use super::window::Window;
+use super::wire::Question;
 use crate::time::{Millis, Timestamp};
 
 /// The script, in Lua 5.1.
@@ -20,39 +21,70 @@ pub const CHARGE: &str = include_str!("script/charge.lua");
 /// clocks may be.
 pub const SKEW_OF_CALLER: Millis = SKEW_MAX / 2;
 
+/// One counter of those that the script is told of.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    act: Act,
+    terms: Terms,
+    cost: u64,
+    dry_run: bool,
+}
+
+impl Told {
+    /// Of a charge.
+    pub fn of(charge: &Charge, act: Act, now: Timestamp) -> Self {
+        Self {
+            act,
+            terms: charge.limit.rule.terms(now),
+            cost: charge.cost,
+            dry_run: charge.limit.dry_run,
+        }
+    }
+
+    /// Of what a counter by itself would be asked.
+    pub fn of_question(question: &Question) -> Self {
+        Self {
+            act: question.act,
+            terms: question.terms,
+            cost: question.cost,
+            dry_run: false,
+        }
+    }
+}
+
 /// Says what the script is told, besides the keys, in its order. `skew` is how far the caller's time
 /// may be from the server's, where that counts: tests have times of their own.
 ///
 /// All acts are of one kind.
-pub fn arguments(acts: &[(Charge, Act)], now: Timestamp, skew: Option<Millis>) -> Vec<String> {
-    let errand = match acts.first() {
-        Some((_, Act::Charge { .. })) => "charge",
-        Some((_, Act::Refund(_))) => "refund",
-        Some((_, Act::Lease { .. })) => "lease",
-        Some((_, Act::Peek)) | None => "peek",
+pub fn arguments(told: &[Told], now: Timestamp, skew: Option<Millis>) -> Vec<String> {
+    let errand = match told.first().map(|told| told.act) {
+        Some(Act::Charge { .. }) => "charge",
+        Some(Act::Refund(_)) => "refund",
+        Some(Act::Lease { .. }) => "lease",
+        Some(Act::Peek) | None => "peek",
     };
-    let mut arguments = Vec::with_capacity(5 + acts.len() * 9);
+    let mut arguments = Vec::with_capacity(5 + told.len() * 9);
     arguments.push(errand.to_owned());
     arguments.push(now.as_millis().to_string());
     arguments.push(skew.map_or_else(|| "-1".to_owned(), |skew| skew.to_string()));
     // One that is behind must still find what it has to respect.
     arguments.push(SKEW_MAX.to_string());
     arguments.push(SKEW_MAX.to_string());
-    for (charge, act) in acts {
-        let (kind, terms) = numbers(&charge.limit.rule.terms(now));
-        let number = match act {
+    for told in told {
+        let (kind, terms) = numbers(&told.terms);
+        let number = match told.act {
             Act::Peek => 0,
-            Act::Charge { owed } => *owed,
+            Act::Charge { owed } => owed,
             Act::Refund(period_end) => period_end.as_millis(),
-            Act::Lease { most } => *most,
+            Act::Lease { most } => most,
         };
         arguments.push(kind.to_owned());
         for number in terms {
             arguments.push(number.to_string());
         }
-        arguments.push(charge.cost.to_string());
+        arguments.push(told.cost.to_string());
         arguments.push(number.to_string());
-        arguments.push(u8::from(charge.limit.dry_run).to_string());
+        arguments.push(u8::from(told.dry_run).to_string());
     }
     arguments
 }

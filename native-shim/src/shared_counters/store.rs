@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
 use scopeguard::{ScopeGuard, guard};
 use strum::{EnumCount, VariantArray};
-use tidegate_core::limit::script::{self, SKEW_OF_CALLER};
+use tidegate_core::limit::script::{self, SKEW_OF_CALLER, Told};
 use tidegate_core::limit::{
     Act, Answer, Charge, CounterStore, State, StoreChange, StoreFault, StoreHealth, act_all,
 };
@@ -50,7 +50,7 @@ enum Connection {
 
 /// What the script answers.
 enum Said {
-    States(Timestamp, Vec<Option<State>>),
+    States(Vec<Option<State>>),
     /// The caller's time is too far from the store's.
     OtherTime,
 }
@@ -175,7 +175,8 @@ impl Store {
             let now = self.health().time(self.clock.now());
             let value = self.call(&mut link, acts, now).await?;
             match self.read(&value, acts.len()) {
-                Some(Said::States(now, mut states)) => {
+                // By the same time as the script has done it.
+                Some(Said::States(mut states)) => {
                     return Ok(act_all(acts, &mut states, now));
                 }
                 Some(Said::OtherTime) if is_first => is_first = false,
@@ -192,7 +193,9 @@ impl Store {
     ) -> Result<Value, StoreFault> {
         // Tests have times of their own.
         let skew = matches!(self.clock, Clock::System).then_some(SKEW_OF_CALLER);
-        let arguments = script::arguments(acts, now, skew);
+        let of_charge = |(charge, act): &(Charge, Act)| Told::of(charge, *act, now);
+        let told: Vec<Told> = acts.iter().map(of_charge).collect();
+        let arguments = script::arguments(&told, now, skew);
         let by_hash = self.command("EVALSHA", SCRIPT.get_hash(), acts, &arguments);
         let mut answer = link.send(&by_hash).await;
         let is_unknown =
@@ -241,11 +244,9 @@ impl Store {
         let Value::Int(time) = time else {
             return None;
         };
-        let mut health = self.health();
-        let now = self.clock.now();
         if matches!(self.clock, Clock::System) {
             let time = Timestamp::from_millis(u64::try_from(*time).ok()?);
-            health.learn(time, now);
+            self.health().learn(time, self.clock.now());
         }
         if states.is_empty() {
             return Some(Said::OtherTime);
@@ -258,7 +259,7 @@ impl Store {
             let text = std::str::from_utf8(text).ok()?;
             read.push(script::read_state(text));
         }
-        (read.len() == count).then(|| Said::States(health.time(now), read))
+        (read.len() == count).then_some(Said::States(read))
     }
 
     /// Returns this thread's connection, and whether it was there before. Making one goes on when

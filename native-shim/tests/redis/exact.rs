@@ -116,7 +116,7 @@ async fn a_cluster_counts_exactly_and_a_route_whose_keys_begin_alike_asks_once()
     }
     let (cluster, origin) = (Cluster::start(), origin().await);
     let counters = format!(
-        "[counters]\nstore = \"cluster\"\naddresses = [{}]\ntimeout = \"5s\"\n",
+        "[counters]\nstore = \"cluster\"\naddresses = [{}]\ntimeout = \"1s\"\n",
         cluster.addresses()
     );
     // The first two have a home in common, the third has another one.
@@ -232,7 +232,7 @@ async fn a_store_with_password_tls_and_client_certificates_counts() {
     assert!(server.say("CONFIG SET requirepass secret").contains("OK"));
     let origin = origin().await;
     let counters = format!(
-        "[counters]\nstore = \"redis\"\naddresses = [\"localhost:{port}\"]\ntimeout = \"5s\"\n\
+        "[counters]\nstore = \"redis\"\naddresses = [\"localhost:{port}\"]\ntimeout = \"1s\"\n\
          tls = {{ ca = \"ca.pem\", certificate = \"client.pem\", key = \"client-key.pem\" }}"
     );
     let limit = "[limits.l]\nquota = \"2/day\"\nkey = []\non_store_error = \"deny\"";

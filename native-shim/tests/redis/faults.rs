@@ -242,7 +242,7 @@ async fn sentinels_name_another_master_when_theirs_has_gone() {
         .map(|s| format!("\"{}\"", s.address()))
         .collect();
     let counters = format!(
-        "[counters]\nstore = \"sentinel\"\nmaster = \"mymaster\"\naddresses = [{}]\ntimeout = \"2s\"\n",
+        "[counters]\nstore = \"sentinel\"\nmaster = \"mymaster\"\naddresses = [{}]\ntimeout = \"1s\"\n",
         addresses.join(", ")
     );
     let text = policy(
@@ -271,7 +271,7 @@ async fn a_cluster_goes_on_when_a_master_has_gone_and_slots_have_moved() {
     }
     let (origin, mut cluster) = (origin().await, Cluster::start());
     let counters = format!(
-        "[counters]\nstore = \"cluster\"\naddresses = [{}]\ntimeout = \"2s\"\n",
+        "[counters]\nstore = \"cluster\"\naddresses = [{}]\ntimeout = \"1s\"\n",
         cluster.addresses()
     );
     let limits =

@@ -15,3 +15,4 @@ mod script;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;
+mod vectors;

@@ -12,7 +12,7 @@ use crate::support::{Origin, Proxy, parse};
 /// What `[counters]` says of one server. Nobody waits for a slow machine's sake less than this.
 pub(crate) fn one(server: &Server) -> String {
     format!(
-        "[counters]\nstore = \"redis\"\naddresses = [\"{}\"]\ntimeout = \"5s\"\n",
+        "[counters]\nstore = \"redis\"\naddresses = [\"{}\"]\ntimeout = \"1s\"\n",
         server.address()
     )
 }

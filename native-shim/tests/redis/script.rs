@@ -4,6 +4,7 @@ use redis::{Connection, Script};
 use tidegate_core::hash::draw;
 use tidegate_core::limit::calendar::{Calendar, Unit, Zone};
 use tidegate_core::limit::key::CounterKey;
+use tidegate_core::limit::script::Told;
 use tidegate_core::limit::{
     Act, Budget, Charge, Limit, Quota, Rule, Slots, State, Windows, act_all, script,
 };
@@ -115,7 +116,11 @@ fn run(
     acts: &[(Charge, Act)],
     now: Timestamp,
 ) -> Vec<Option<State>> {
-    let mut arguments = script::arguments(acts, now, None);
+    let told: Vec<Told> = acts
+        .iter()
+        .map(|(charge, act)| Told::of(charge, *act, now))
+        .collect();
+    let mut arguments = script::arguments(&told, now, None);
     // The times of this test are not those of the server, so nothing may expire.
     "100000000000000".clone_into(&mut arguments[3]);
     let mut invocation = script.prepare_invoke();

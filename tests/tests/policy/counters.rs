@@ -55,7 +55,7 @@ fn what_does_not_fit_a_store_is_told() {
         ),
         (
             "store = \"redis\"\ntimeout = \"0ms\"\naddresses = [\"a:1\"]",
-            "counters.timeout: from 1ms to 10s, such as 20ms",
+            "counters.timeout: from 1ms to 1s, such as 20ms",
         ),
         (
             "store = \"redis\"\nprefix = \"a b\"\naddresses = [\"a:1\"]",

@@ -132,8 +132,8 @@ fn store(c: &mut Compiler<'_>, raw: &RawCounters) -> Option<CounterStore> {
         );
     }
     let timeout = c.duration(&at("timeout"), raw.timeout.as_ref(), 20);
-    if !(1..=10_000).contains(&timeout) {
-        c.wrong(&at("timeout"), "from 1ms to 10s, such as 20ms");
+    if !(1..=1000).contains(&timeout) {
+        c.wrong(&at("timeout"), "from 1ms to 1s, such as 20ms");
     }
     let prefix = raw.prefix.clone().unwrap_or_else(|| "tidegate".to_owned());
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
