@@ -10,6 +10,7 @@
 mod exact;
 mod faults;
 mod leased;
+mod memory;
 mod pods;
 mod script;
 mod servers;
