@@ -39,14 +39,14 @@ async fn whoever_is_over_the_limit_is_not_forgotten_for_others() {
     }
     let most: u64 = 4 << 20;
     let server = Server::start(&["--maxmemory-policy", "volatile-ttl"]);
-    let used = |server: &Server| {
+    let memory_of = |server: &Server| {
         let memory = server.say("INFO memory");
         let line = memory
             .lines()
             .find_map(|line| line.strip_prefix("used_memory:"));
         line.unwrap().trim().parse::<u64>().unwrap()
     };
-    let bound = used(&server) + most;
+    let bound = memory_of(&server) + most;
     assert!(
         server
             .say(&format!("CONFIG SET maxmemory {bound}"))
@@ -93,6 +93,6 @@ async fn whoever_is_over_the_limit_is_not_forgotten_for_others() {
         .lines()
         .find_map(|line| line.strip_prefix("evicted_keys:"));
     assert!(evicted.unwrap().trim().parse::<u64>().unwrap() > 1000);
-    assert!(used(&server) <= bound + (1 << 20));
+    assert!(memory_of(&server) <= bound + (1 << 20));
     assert!(!is_allowed(&counters, charge(&limit, "greedy")).await);
 }
