@@ -4,7 +4,8 @@
 //! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
 //! and recovers when its window ends. Slots bound what is under way at once. All limits of a route
 //! are checked first and only then consumed, so a refused request uses nothing. Bandwidth is not
-//! charged to requests: it paces their bodies.
+//! charged to requests: it paces their bodies. A limit may have plans, whose quotas count for those who
+//! are of them.
 
 mod act;
 pub mod bandwidth;
@@ -18,6 +19,7 @@ pub mod lease;
 pub mod leases;
 pub mod owing;
 pub mod paces;
+pub mod plans;
 mod quota;
 mod rate;
 pub mod round;
@@ -38,6 +40,7 @@ pub use charge::{Charge, Charged, StoreFault};
 pub use cost::{Cost, Known, Measure};
 pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, ToldBy};
 pub use paces::{Pace, Paces};
+pub use plans::{Plan, Plans};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};
 pub use state::{SKEW_MAX, State};

@@ -12,7 +12,7 @@ use super::taken::Taken;
 use super::{fetch, finish, lookup, pacing, settle};
 use crate::cache::{CacheKey, stale};
 use crate::limit::key::{Counter, Keys};
-use crate::limit::{Charge, Charged, Limit, Rule, StoreFault, key};
+use crate::limit::{Charge, Charged, Limit, Rule, StoreFault, key, plans};
 use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::report::{Happening, LimitKind, LimitOutcome, LimitReport};
@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 /// Charges what counts every request.
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     pacing::begin(&mut exchange);
+    exchange.planned = planned(&exchange);
     charge(exchange, Admitted::LookUp, now)
 }
 
@@ -72,6 +73,29 @@ impl Exchange {
     }
 }
 
+/// Finds the limits of the plans that a request is of. That is done before anything is sent on, and once:
+/// what the request has said is told in the answer, too.
+fn planned(exchange: &Exchange) -> Vec<Arc<Limit>> {
+    let mut found: Vec<Arc<Limit>> = Vec::new();
+    for route in [Some(&exchange.route), exchange.read_as.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        for limit in &route.limits {
+            let Some(plan) = limit.planned(&exchange.request, &route.name) else {
+                continue;
+            };
+            if found
+                .iter()
+                .all(|known| !Arc::ptr_eq(&known.name, &plan.name))
+            {
+                found.push(Arc::clone(plan));
+            }
+        }
+    }
+    found
+}
+
 /// Lists what a request is charged: by its route, and by the one that it takes when its path is
 /// read otherwise.
 fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal> {
@@ -81,6 +105,7 @@ fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal>
         .flatten()
     {
         for limit in &route.limits {
+            let limit = plans::in_force(limit, &exchange.planned);
             let is_known = charges
                 .iter()
                 .any(|charge| Arc::ptr_eq(&charge.limit, limit));
@@ -212,6 +237,7 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
     };
     LimitReport {
         name: Arc::clone(&limit.name),
+        plan: limit.plan.clone(),
         kind: match limit.rule {
             Rule::Rate(_) => LimitKind::Rate,
             Rule::Budget(_) => LimitKind::Budget,
@@ -225,3 +251,6 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
         store_fault,
     }
 }
+
+#[cfg(all(test, feature = "source"))]
+mod tests;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::cost::{Cost, Measure};
+use super::plans::Plans;
 use super::rule::Rule;
 use crate::message::matching::Matcher;
 use crate::message::request::Request;
-use crate::packed::{packed_enum, packed_struct};
+use crate::packed::packed_enum;
 
 /// One limit of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,22 +38,11 @@ pub struct Limit {
     pub on_store_error: OnStoreError,
     /// By which header fields clients are told of it.
     pub told_by: ToldBy,
+    /// The plan that this limit is for, if it is one of another limit's plans.
+    pub plan: Option<Arc<str>>,
+    /// What counts for those who are of a plan.
+    pub plans: Option<Arc<Plans>>,
 }
-
-packed_struct!(Limit {
-    name,
-    rule,
-    key,
-    absent,
-    methods,
-    cost,
-    counts_at_origin,
-    except,
-    dry_run,
-    mode,
-    on_store_error,
-    told_by
-});
 
 impl Limit {
     /// Makes a limit of one count for all requests, each of which uses one.
@@ -70,6 +60,8 @@ impl Limit {
             mode: Mode::Exact,
             on_store_error: OnStoreError::Allow,
             told_by: ToldBy::Ietf,
+            plan: None,
+            plans: None,
         }
     }
 

@@ -242,7 +242,11 @@ pub(crate) fn affinity(parts: &[KeyPart], request: &Request, route: &str) -> Opt
 }
 
 /// Returns the values of a part, each once, in their order; none if the request does not have it.
-fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Cow<'a, [u8]>> {
+pub(super) fn values<'a>(
+    part: &'a KeyPart,
+    request: &'a Request,
+    route: &'a str,
+) -> Vec<Cow<'a, [u8]>> {
     let fields = &request.head.headers;
     let one = |value: Cow<'a, [u8]>| vec![value];
     let some = |value: Option<Cow<'a, [u8]>>| value.into_iter().collect();

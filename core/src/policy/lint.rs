@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compile;
 use super::error::{KeyPath, Problem, Source};
 use super::raw::RawPolicy;
-use super::sections::{bandwidth, cache, client, pools, routes, token};
+use super::sections::{bandwidth, cache, client, limits, pools, routes, token};
 
 /// Lists what is surely not meant.
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
@@ -27,15 +27,16 @@ pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
 
 /// Lists what may be meant, but does not do everything that it seems to promise.
 pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
-    if compile::compile(file, text).is_err() {
+    let Ok(policy) = compile::compile(file, text) else {
         return Vec::new();
-    }
+    };
     let Ok(raw) = toml::from_str::<RawPolicy>(text) else {
         return Vec::new();
     };
     let source = Source::new(file, text);
     let mut notes = cache::notes(&raw.cache, &source);
     notes.extend(client::notes(&raw.client, &raw.limits, &source));
+    notes.extend(limits::notes(&policy.routes, &source));
     notes.sort_by_key(|note| (note.line, note.column));
     notes
 }

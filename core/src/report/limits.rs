@@ -14,6 +14,9 @@ use crate::time::Millis;
 pub struct LimitReport {
     /// Name in the policy.
     pub name: Arc<str>,
+    /// The plan whose quota counts; absent if it is the limit's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Arc<str>>,
     /// What kind of limit it is.
     pub kind: LimitKind,
     /// What it decided.

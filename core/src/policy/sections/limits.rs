@@ -1,13 +1,17 @@
 //! `[limits]`: what is written there, and rates, budgets and concurrency.
 
 mod cost;
+mod plans;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
 use serde::Deserialize;
 
 pub use cost::{RawCost, RawMeasured};
+pub(in crate::policy) use plans::notes;
+pub use plans::{RawPlan, RawPlanned};
 
 use super::conditions::{RawConditions, matcher};
 use crate::limit::calendar::{Calendar, Unit, Zone};
@@ -119,6 +123,16 @@ pub struct RawLimit {
     /// until the reset, too. "none": by none but Retry-After. Default: "ietf".
     #[serde(default)]
     pub headers: Option<RawHeaders>,
+    /// What says which plan a request is of: a part as those of `key`, but neither "ip" nor "path".
+    /// Clients write header fields, cookies and queries themselves: a plan is best a claim, or a header
+    /// field that a trusted proxy sets or removes.
+    #[serde(default)]
+    pub plan: Option<String>,
+    /// The quota of each plan, such as `gold = "10000/min"`. `quota` is for all others: those who are of
+    /// no plan that is listed here, and those who name several. All plans share the count, so that
+    /// whoever changes plan keeps what was used.
+    #[serde(default)]
+    pub plans: BTreeMap<String, RawPlan>,
 }
 
 /// By which header fields clients are told.
@@ -244,19 +258,17 @@ pub(super) fn charged(
             return None;
         }
     };
-    let most = match &rule {
-        Rule::Rate(quota) => ("burst", quota.burst),
-        Rule::Budget(budget) => ("quota", budget.amount),
-        Rule::Slots(slots) => ("quota", slots.amount),
-    };
+    let most = most(&rule);
     let cost = cost::compile(c, &at.key("cost"), raw.cost.as_ref(), most);
     if matches!(rule, Rule::Slots(_)) && cost.settles() {
         let message = "a slot comes back when the request has ended, whatever it was: leave out what settles a cost";
         c.wrong(&at.key("cost"), message);
     }
-    let mode = mode(c, at, raw, cost.usual, most.1);
+    check_lease(c, at, raw);
+    let lease_max = (&at.key("lease_max"), raw.lease_max);
+    let mode = mode(c, raw, lease_max, cost.usual, most.1);
     let on_store_error = on_store_error(c, at, raw);
-    Some(Limit {
+    let limit = Limit {
         name: name.into(),
         rule,
         key,
@@ -274,7 +286,19 @@ pub(super) fn charged(
             Some(RawHeaders::Legacy) => ToldBy::Legacy,
             Some(RawHeaders::None) => ToldBy::Nothing,
         },
-    })
+        plan: None,
+        plans: None,
+    };
+    plans::compile(c, at, raw, limit)
+}
+
+/// Says how much of a rule may be used at once, and what that is called.
+fn most(rule: &Rule) -> (&'static str, u64) {
+    match rule {
+        Rule::Rate(quota) => ("burst", quota.burst),
+        Rule::Budget(budget) => ("quota", budget.amount),
+        Rule::Slots(slots) => ("quota", slots.amount),
+    }
 }
 
 fn except(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Matcher> {
@@ -291,26 +315,37 @@ fn except(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Matcher> {
     except
 }
 
-fn mode(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, cost: u64, most: u64) -> Mode {
+fn check_lease(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
+    if raw.mode == Some(RawMode::Leased) && raw.kind == RawKind::Concurrency {
+        let message = "slots are given back one by one, so they cannot be taken in advance: write mode = \"exact\" or \"local\"";
+        c.wrong(&at.key("mode"), message);
+    }
+}
+
+/// Reads how exactly is counted, and how much is taken in advance, where that is written. `most` may be
+/// used at once, of which a request uses `cost`.
+fn mode(
+    c: &mut Compiler<'_>,
+    raw: &RawLimit,
+    (at, lease_max): (&KeyPath, Option<u64>),
+    cost: u64,
+    most: u64,
+) -> Mode {
     let mode = raw.mode.unwrap_or(RawMode::Exact);
-    if mode != RawMode::Leased && raw.lease_max.is_some() {
+    if mode != RawMode::Leased && lease_max.is_some() {
         let message = "only a leased limit is taken in advance: write mode = \"leased\" too, or leave this out";
-        c.wrong(&at.key("lease_max"), message);
+        c.wrong(at, message);
     }
     match mode {
         RawMode::Exact => Mode::Exact,
         RawMode::Local => Mode::Local,
         RawMode::Leased => {
-            if raw.kind == RawKind::Concurrency {
-                let message = "slots are given back one by one, so they cannot be taken in advance: write mode = \"exact\" or \"local\"";
-                c.wrong(&at.key("mode"), message);
-            }
-            let lease_max = raw.lease_max.unwrap_or_else(|| (most / 20).max(cost));
+            let lease_max = lease_max.unwrap_or_else(|| (most / 20).max(cost));
             if most > 0 && !(cost..=most.max(cost)).contains(&lease_max) {
                 let message = format!(
                     "lease_max goes from the cost of a request ({cost}) to what may be used at once ({most})"
                 );
-                c.wrong(&at.key("lease_max"), message);
+                c.wrong(at, message);
             }
             Mode::Leased { most: lease_max }
         }
@@ -398,7 +433,8 @@ fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Stri
     Ok(if raw.kind == RawKind::Budget {
         budget(c, at, raw, amount, unit)
     } else {
-        rate(c, at, raw, amount, unit)
+        let burst = (&at.key("burst"), raw.burst.as_ref());
+        rate(c, &at.key("quota"), burst, amount, unit)
     })
 }
 
@@ -407,37 +443,47 @@ fn slots(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Str
     if !(1000..=86_400_000).contains(&held_max) {
         c.wrong(&at.key("held_max"), "from a second to a day, such as 10m");
     }
-    let amount = raw.quota.trim().parse().unwrap_or(0);
-    if !(1..=1_000_000).contains(&amount) {
-        return Err(format!(
-            "`{}` is no number of requests that may be under way at once; write one from 1 to 1000000 alone, such as \"20\"",
-            raw.quota
-        ));
-    }
+    let amount = slots_amount(&raw.quota)?;
     Ok(Rule::Slots(Slots { amount, held_max }))
 }
 
-fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: Unit) -> Rule {
-    if unit == Unit::Month {
-        c.wrong(&at.key("quota"), NO_LENGTH);
+fn slots_amount(text: &str) -> Result<u64, String> {
+    match text.trim().parse() {
+        Ok(amount @ 1..=1_000_000) => Ok(amount),
+        Ok(_) | Err(_) => Err(format!(
+            "`{text}` is no number of requests that may be under way at once; write one from 1 to 1000000 alone, such as \"20\""
+        )),
     }
-    let burst = match &raw.burst {
+}
+
+/// Reads a rate whose quota is written `at` a place, and perhaps a burst at another one.
+fn rate(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    (burst_at, burst): (&KeyPath, Option<&RawBurst>),
+    amount: u64,
+    unit: Unit,
+) -> Rule {
+    if unit == Unit::Month {
+        c.wrong(at, NO_LENGTH);
+    }
+    let burst = match burst {
         None => amount,
         Some(RawBurst::Number(burst)) => *burst,
         Some(RawBurst::Size(_)) => {
             let message = "the burst of a rate is a number of requests, such as 300; only bandwidth has a size here";
-            c.wrong(&at.key("burst"), message);
+            c.wrong(burst_at, message);
             amount
         }
     };
     if burst == 0 || burst > 1_000_000_000 {
-        c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
+        c.wrong(burst_at, "burst goes from 1 to 1000000000");
     }
     let period = unit.usual_length();
     // Counters do with sixty bits for times, and nobody waits so long.
     if burst / amount > CENTURY / period {
         c.wrong(
-            &at.key("burst"),
+            burst_at,
             "a burst like this would take more than a hundred years to come back; write less, or a larger quota",
         );
     }
