@@ -5,11 +5,10 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use super::cost::{Cost, Measure};
-use super::plans::Plans;
 use super::rule::Rule;
 use crate::message::matching::Matcher;
 use crate::message::request::Request;
-use crate::packed::packed_enum;
+use crate::packed::{Packed, Unpacking, packed_enum, packed_struct};
 
 /// One limit of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +85,150 @@ impl Limit {
         };
         conditions.map(|(name, _)| name).chain(estimate)
     }
+
+    /// Gives a limit its plans, whose names differ. `part` says which of them a request is of.
+    #[must_use]
+    pub fn with_plans(self, part: KeyPart, mut plans: Vec<Plan>) -> Self {
+        plans.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut limits = Vec::with_capacity(plans.len());
+        for plan in plans {
+            limits.push(Arc::new(self.of_plan(plan)));
+        }
+        Self {
+            plans: Some(Arc::new(Plans { part, limits })),
+            ..self
+        }
+    }
+
+    fn of_plan(&self, plan: Plan) -> Self {
+        Self {
+            rule: plan.rule,
+            cost: plan.cost,
+            mode: plan.mode,
+            plan: Some(plan.name),
+            plans: None,
+            ..self.clone()
+        }
+    }
+
+    /// Lists what is read of requests to count them: the parts of the key, and what says the plan.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &KeyPart> {
+        let plan = self.plans.as_ref().map(|plans| &plans.part);
+        self.key.iter().chain(plan)
+    }
+
+    /// Lists the plans with their limits.
+    pub(crate) fn limits_of_plans(&self) -> &[Arc<Self>] {
+        self.plans.as_ref().map_or(&[], |plans| &plans.limits)
+    }
+
+    fn packed_plans(&self) -> Option<(&KeyPart, Vec<Plan>)> {
+        let plans = self.plans.as_ref()?;
+        let mut packed = Vec::with_capacity(plans.limits.len());
+        for limit in &plans.limits {
+            packed.extend(limit.plan.as_ref().map(|name| Plan {
+                name: Arc::clone(name),
+                rule: limit.rule.clone(),
+                cost: limit.cost.clone(),
+                mode: limit.mode,
+            }));
+        }
+        Some((&plans.part, packed))
+    }
 }
+
+/// Of plans only what they change is packed.
+impl Packed for Limit {
+    fn pack(&self, into: &mut Vec<u8>) {
+        let Self {
+            name,
+            rule,
+            key,
+            absent,
+            methods,
+            cost,
+            counts_at_origin,
+            except,
+            dry_run,
+            mode,
+            on_store_error,
+            told_by,
+            plan: _,
+            plans: _,
+        } = self;
+        name.pack(into);
+        rule.pack(into);
+        key.pack(into);
+        absent.pack(into);
+        methods.pack(into);
+        cost.pack(into);
+        counts_at_origin.pack(into);
+        except.pack(into);
+        dry_run.pack(into);
+        mode.pack(into);
+        on_store_error.pack(into);
+        told_by.pack(into);
+        let plans = self.packed_plans();
+        plans.is_some().pack(into);
+        if let Some((part, plans)) = plans {
+            part.pack(into);
+            plans.pack(into);
+        }
+    }
+
+    fn unpack(from: &mut Unpacking<'_>) -> Self {
+        let limit = Self {
+            name: Packed::unpack(from),
+            rule: Packed::unpack(from),
+            key: Packed::unpack(from),
+            absent: Packed::unpack(from),
+            methods: Packed::unpack(from),
+            cost: Packed::unpack(from),
+            counts_at_origin: Packed::unpack(from),
+            except: Packed::unpack(from),
+            dry_run: Packed::unpack(from),
+            mode: Packed::unpack(from),
+            on_store_error: Packed::unpack(from),
+            told_by: Packed::unpack(from),
+            plan: None,
+            plans: None,
+        };
+        if bool::unpack(from) {
+            let part = KeyPart::unpack(from);
+            return limit.with_plans(part, Packed::unpack(from));
+        }
+        limit
+    }
+}
+
+/// What plans change of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plans {
+    /// What says which plan a request is of.
+    pub(crate) part: KeyPart,
+    /// The limit of each plan, in the order of their names.
+    pub(crate) limits: Vec<Arc<Limit>>,
+}
+
+/// What one plan changes of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the request says; not empty.
+    pub name: Arc<str>,
+    /// How much is allowed: of the limit's own kind, and with its windows.
+    pub rule: Rule,
+    /// What one request uses; at most what may be used at once.
+    pub cost: Cost,
+    /// As the limit's own, with the plan's own amount in advance.
+    pub mode: Mode,
+}
+
+packed_struct!(Plan {
+    name,
+    rule,
+    cost,
+    mode
+});
 
 /// By which header fields clients are told of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 
 mod advice;
 mod bandwidth;
+mod plans;
 mod token;
 
 use http::Method;
@@ -382,11 +383,13 @@ fn every_limit_in_the_guide_is_valid() {
         let table = block.split("```").next().unwrap_or_default();
         let limits = table
             .lines()
-            .filter_map(|line| line.strip_prefix("[limits."));
+            .filter_map(|line| line.strip_prefix("[limits."))
+            // A limit's own tables are not limits.
+            .filter(|name| !name.contains('.'));
         names.extend(limits.map(|name| format!("\"{}\"", name.trim_end_matches(']'))));
         tables.push_str(table);
     }
-    assert_eq!(names.len(), 16);
+    assert_eq!(names.len(), 19);
     let route = format!("limits = [{}]\n", names.join(", "));
     let text = format!("{VALID}{route}{tables}");
     if let Err(error) = Policy::parse("guide", &text) {

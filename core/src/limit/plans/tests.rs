@@ -4,9 +4,13 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::super::key::CounterKey;
 use super::super::lease::Leased;
 use super::super::leases::Leases;
-use super::super::{Act, Budget, Charge, Quota, Slots, State, Verdict, Windows, act, charge_all};
+use super::super::{
+    Act, Budget, Charge, Cost, Mode, Plan, Quota, Rule, Slots, State, Verdict, Windows, act,
+    charge_all,
+};
 use super::*;
 use crate::hash;
+use crate::packed::{Packed, Unpacking};
 use crate::time::{Millis, Timestamp};
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_040_000);

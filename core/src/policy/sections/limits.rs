@@ -1,6 +1,6 @@
 //! `[limits]`: what is written there, and rates, budgets and concurrency.
 
-mod cost;
+pub(super) mod cost;
 mod plans;
 
 use std::collections::BTreeMap;
@@ -10,7 +10,6 @@ use http::Method;
 use serde::Deserialize;
 
 pub use cost::{RawCost, RawMeasured};
-pub(in crate::policy) use plans::notes;
 pub use plans::{RawPlan, RawPlanned};
 
 use super::conditions::{RawConditions, matcher};
@@ -268,7 +267,7 @@ pub(super) fn charged(
     let lease_max = (&at.key("lease_max"), raw.lease_max);
     let mode = mode(c, raw, lease_max, cost.usual, most.1);
     let on_store_error = on_store_error(c, at, raw);
-    let limit = Limit {
+    Some(Limit {
         name: name.into(),
         rule,
         key,
@@ -288,12 +287,11 @@ pub(super) fn charged(
         },
         plan: None,
         plans: None,
-    };
-    plans::compile(c, at, raw, limit)
+    })
 }
 
 /// Says how much of a rule may be used at once, and what that is called.
-fn most(rule: &Rule) -> (&'static str, u64) {
+pub(super) fn most(rule: &Rule) -> (&'static str, u64) {
     match rule {
         Rule::Rate(quota) => ("burst", quota.burst),
         Rule::Budget(budget) => ("quota", budget.amount),
@@ -324,7 +322,7 @@ fn check_lease(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
 
 /// Reads how exactly is counted, and how much is taken in advance, where that is written. `most` may be
 /// used at once, of which a request uses `cost`.
-fn mode(
+pub(super) fn mode(
     c: &mut Compiler<'_>,
     raw: &RawLimit,
     (at, lease_max): (&KeyPath, Option<u64>),
@@ -447,7 +445,7 @@ fn slots(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Str
     Ok(Rule::Slots(Slots { amount, held_max }))
 }
 
-fn slots_amount(text: &str) -> Result<u64, String> {
+pub(super) fn slots_amount(text: &str) -> Result<u64, String> {
     match text.trim().parse() {
         Ok(amount @ 1..=1_000_000) => Ok(amount),
         Ok(_) | Err(_) => Err(format!(
@@ -457,7 +455,7 @@ fn slots_amount(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a rate whose quota is written `at` a place, and perhaps a burst at another one.
-fn rate(
+pub(super) fn rate(
     c: &mut Compiler<'_>,
     at: &KeyPath,
     (burst_at, burst): (&KeyPath, Option<&RawBurst>),

@@ -90,7 +90,7 @@ pub(super) fn compile(
 
 /// Returns what a request uses of a plan. Most that it may use is the plan's own `most`, unless it is
 /// written.
-pub(super) fn of_plan(
+pub(in crate::policy::sections) fn of_plan(
     c: &mut Compiler<'_>,
     at: &KeyPath,
     raw: Option<&RawCost>,
