@@ -17,6 +17,8 @@ pub mod gcra;
 pub mod key;
 pub mod lease;
 pub mod leases;
+#[cfg(feature = "source")]
+pub mod overrides;
 pub mod owing;
 pub mod paces;
 pub mod plans;

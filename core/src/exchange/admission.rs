@@ -42,6 +42,8 @@ fn charge(mut exchange: Box<Exchange>, then: Admitted, now: Timestamp) -> Step {
         Ok(charges) => charges,
         Err(refusal) => return finish::refuse(exchange, refusal, now),
     };
+    #[cfg(feature = "source")]
+    let charges = overridden(&mut exchange, charges);
     if charges.is_empty() {
         return then.go_on(exchange, now);
     }
@@ -123,6 +125,25 @@ fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal>
         }
     }
     Ok(charges)
+}
+
+/// Charges keys by the quotas that operators have ordered for them, if there are any.
+#[cfg(feature = "source")]
+fn overridden(exchange: &mut Exchange, mut charges: Vec<Charge>) -> Vec<Charge> {
+    for charge in &mut charges {
+        let overrides = exchange.node.overrides();
+        let Some(limit) = overrides.find(&charge.key, &charge.limit.name) else {
+            continue;
+        };
+        charge.cost = limit.cost.of(&exchange.request);
+        charge.limit = Arc::clone(&limit);
+        // Clients are told this quota then, and not that of their plan.
+        exchange
+            .planned
+            .retain(|plan| !Arc::ptr_eq(&plan.name, &limit.name));
+        exchange.planned.push(limit);
+    }
+    charges
 }
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.
@@ -238,6 +259,7 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
     LimitReport {
         name: Arc::clone(&limit.name),
         plan: limit.plan.clone(),
+        is_override: limit.is_override,
         kind: match limit.rule {
             Rule::Rate(_) => LimitKind::Rate,
             Rule::Budget(_) => LimitKind::Budget,

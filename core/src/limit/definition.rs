@@ -41,6 +41,8 @@ pub struct Limit {
     pub plan: Option<Arc<str>>,
     /// What counts for those who are of a plan.
     pub plans: Option<Arc<Plans>>,
+    /// Whether it counts for one key alone, as an operator has ordered.
+    pub is_override: bool,
 }
 
 impl Limit {
@@ -61,6 +63,7 @@ impl Limit {
             told_by: ToldBy::Ietf,
             plan: None,
             plans: None,
+            is_override: false,
         }
     }
 
@@ -118,6 +121,7 @@ impl Limit {
     }
 
     /// Lists the plans with their limits.
+    #[cfg(feature = "source")]
     pub(crate) fn limits_of_plans(&self) -> &[Arc<Self>] {
         self.plans.as_ref().map_or(&[], |plans| &plans.limits)
     }
@@ -155,6 +159,7 @@ impl Packed for Limit {
             told_by,
             plan: _,
             plans: _,
+            is_override: _,
         } = self;
         name.pack(into);
         rule.pack(into);
@@ -192,6 +197,7 @@ impl Packed for Limit {
             told_by: Packed::unpack(from),
             plan: None,
             plans: None,
+            is_override: false,
         };
         if bool::unpack(from) {
             let part = KeyPart::unpack(from);

@@ -48,5 +48,5 @@ pub(crate) fn in_force<'a>(limit: &'a Arc<Limit>, planned: &'a [Arc<Limit>]) -> 
     own.unwrap_or(limit)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "source"))]
 mod tests;

@@ -116,7 +116,7 @@ fn plan(
 
 /// Reads the quota of a plan: of the limit's own kind, and with its windows, so that a state says the
 /// same to both.
-fn rule(
+pub(in crate::policy) fn rule(
     c: &mut Compiler<'_>,
     at: &KeyPath,
     limit: &Limit,

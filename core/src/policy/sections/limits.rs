@@ -287,6 +287,7 @@ pub(super) fn charged(
         },
         plan: None,
         plans: None,
+        is_override: false,
     })
 }
 
