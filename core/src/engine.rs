@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "source")]
+use http::StatusCode;
 use http::request;
 
 use crate::breaker::StateName;
 use crate::cache::CacheKey;
 use crate::exchange::{Fill, Reply, Step};
+#[cfg(feature = "source")]
+use crate::limit::{key::named, overrides::OVERRIDES_MAX};
 use crate::message::request::Client;
 use crate::node::{KeyFetch, Node};
 use crate::operations::Token;
+#[cfg(feature = "source")]
+use crate::operations::{self, LimitOperation, Refused};
 use crate::policy::Policy;
 use crate::purge::{NumberedPurge, Purge};
 use crate::report::Kind;
@@ -166,6 +172,40 @@ impl Engine {
         };
         keyring.know(keys);
         known
+    }
+
+    /// Carries out what an operator asks of limits, and returns what to tell. What was used of a key
+    /// still counts, as if the policy had changed.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and what to do.
+    #[cfg(feature = "source")]
+    pub fn operate_limits(&self, operation: LimitOperation) -> Result<String, Refused> {
+        let (policy, overrides) = (self.policy(), self.0.overrides());
+        let wrong = |why: String| Refused::new(StatusCode::BAD_REQUEST, "Not understood", why);
+        match operation {
+            LimitOperation::List(limit) => Ok(operations::told(overrides.list(&limit))),
+            LimitOperation::Set(order) => {
+                let meant = policy.meaning(&order).map_err(wrong)?;
+                let limit = order.limit.clone();
+                if !overrides.set(order, meant) {
+                    let detail = format!(
+                        "This node has {OVERRIDES_MAX} overrides already; remove some, or give the limit plans."
+                    );
+                    return Err(Refused::new(StatusCode::CONFLICT, "Too many", detail));
+                }
+                Ok(operations::told(overrides.list(&limit)))
+            }
+            LimitOperation::Remove { limit, key } => {
+                let known = policy.limit(&limit);
+                let counter = known.and_then(|limit| named::key_of(limit, &key).ok());
+                if !overrides.remove(&limit, &key, counter.as_ref()) {
+                    let detail = "There is no override for this key of this limit.";
+                    return Err(Refused::new(StatusCode::NOT_FOUND, "Nothing there", detail));
+                }
+                Ok(operations::told(overrides.list(&limit)))
+            }
+        }
     }
 
     /// Makes a purge: what it reaches is void, or stale, from here on. Returns its number.

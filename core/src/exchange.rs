@@ -100,6 +100,7 @@ pub(crate) fn begin(node: &Node, head: Parts, client: Client, kind: Kind, now: T
         // Whoever warms the store is an operator.
         is_charged_at_origin: kind != Kind::Request,
         paces: Vec::new(),
+        planned: Vec::new(),
     });
     exchange.report.route = Some(Arc::clone(&exchange.route.name));
     if kind == Kind::Warming {

@@ -4,7 +4,8 @@
 //! and burst; it recovers by itself, at the quota's rate. A budget trips when its amount is used up,
 //! and recovers when its window ends. Slots bound what is under way at once. All limits of a route
 //! are checked first and only then consumed, so a refused request uses nothing. Bandwidth is not
-//! charged to requests: it paces their bodies.
+//! charged to requests: it paces their bodies. A limit may have plans, whose quotas count for those who
+//! are of them.
 
 mod act;
 pub mod bandwidth;
@@ -16,8 +17,11 @@ pub mod gcra;
 pub mod key;
 pub mod lease;
 pub mod leases;
+#[cfg(feature = "source")]
+pub mod overrides;
 pub mod owing;
 pub mod paces;
+pub mod plans;
 mod quota;
 mod rate;
 pub mod round;
@@ -33,7 +37,7 @@ pub use act::{Act, Answer, act, act_all, charge_all};
 pub use bandwidth::{Bandwidth, ByteRate, Direction};
 pub use charge::{Charge, Charged, StoreFault};
 pub use cost::{Cost, Known, Measure};
-pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, Page, ToldBy};
+pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, Page, Plan, Plans, ToldBy};
 pub use paces::{Pace, Paces};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};

@@ -11,6 +11,8 @@ use http::request;
 use crate::breaker::{Breaker, BreakerPolicy, Outcome, Permit, StateName};
 use crate::cache::search::Rules;
 use crate::flight::Flights;
+#[cfg(feature = "source")]
+use crate::limit::overrides::Overrides;
 use crate::operations::Token;
 use crate::policy::Policy;
 use crate::purge::table::Purges;
@@ -36,6 +38,9 @@ struct Inner {
     rules: Arc<Rules>,
     /// What no origin may see.
     token: Option<Arc<Token>>,
+    /// Quotas that operators have ordered for single keys.
+    #[cfg(feature = "source")]
+    overrides: Arc<Overrides>,
     /// By which tokens of clients are verified, if any are.
     keyring: Option<Arc<Keyring>>,
 }
@@ -55,6 +60,8 @@ impl Node {
             purges: Arc::new(Purges::new(seed)),
             rules: Arc::default(),
             token: None,
+            #[cfg(feature = "source")]
+            overrides: Arc::default(),
         }))
     }
 
@@ -70,6 +77,8 @@ impl Node {
             rules,
             token: _,
             keyring,
+            #[cfg(feature = "source")]
+            overrides,
         } = &*self.0;
         Self(Arc::new(Inner {
             policy: policy.clone(),
@@ -80,6 +89,8 @@ impl Node {
             rules: Arc::clone(rules),
             token: token.map(Arc::new),
             keyring: keyring.clone(),
+            #[cfg(feature = "source")]
+            overrides: Arc::clone(overrides),
         }))
     }
 
@@ -89,6 +100,8 @@ impl Node {
     pub(crate) fn with_policy(&self, policy: Policy) -> Self {
         let origins = states(&policy, &self.0.origins);
         let keyring = keyring(&policy, self.0.keyring.as_ref());
+        #[cfg(feature = "source")]
+        self.0.overrides.follow(|order| policy.meaning(order).ok());
         Self(Arc::new(Inner {
             keyring,
             policy,
@@ -98,7 +111,15 @@ impl Node {
             purges: Arc::clone(&self.0.purges),
             rules: Arc::clone(&self.0.rules),
             token: self.0.token.clone(),
+            #[cfg(feature = "source")]
+            overrides: Arc::clone(&self.0.overrides),
         }))
+    }
+
+    /// Returns the quotas that operators have ordered for single keys.
+    #[cfg(feature = "source")]
+    pub(crate) fn overrides(&self) -> &Overrides {
+        &self.0.overrides
     }
 
     /// Returns the policy.

@@ -3,6 +3,8 @@
 
 mod guesses;
 mod hosts;
+#[cfg(feature = "source")]
+mod limits;
 mod refused;
 mod token;
 mod warming;
@@ -16,6 +18,8 @@ pub use guesses::Guesses;
 pub use hosts::admit_host;
 #[cfg(feature = "source")]
 pub(crate) use hosts::is_name;
+#[cfg(feature = "source")]
+pub use limits::{LIMITS_ROOT, LimitOperation, read_limits, told};
 pub use refused::Refused;
 pub use token::{CHARACTERS_MIN, Shown, Token};
 pub use warming::Warmed;

@@ -21,6 +21,8 @@ mod lint;
 mod list;
 #[cfg(feature = "source")]
 mod names;
+#[cfg(feature = "source")]
+mod overrides;
 mod published;
 #[cfg(feature = "source")]
 #[doc(hidden)]

@@ -176,9 +176,9 @@ const FILES: [&str; 2] = [
 /// Most bytes that the files may have together, each in gzip: every isolate that starts loads and
 /// compiles them. What makes the Worker larger than this must be worth it, and say why it is: it was
 /// 250 KiB before budgets and concurrency, which have five, leases and counters of an isolate, which
-/// have eleven, costs, which have two, bandwidth, which has five, and tokens, which have twelve:
-/// reading them and their keys strictly, and when keys are fetched.
-const GZIP_BYTES_MAX: u64 = 291_000;
+/// have eleven, costs, which have two, bandwidth, which has five, plans, which have four, and
+/// tokens, which have twelve: reading them and their keys strictly, and when keys are fetched.
+const GZIP_BYTES_MAX: u64 = 297_000;
 
 /// The size of one file.
 #[derive(Deserialize)]

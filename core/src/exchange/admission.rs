@@ -19,6 +19,7 @@ use crate::time::{Millis, Timestamp};
 /// Charges what counts every request.
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
     pacing::begin(&mut exchange);
+    exchange.planned = charging::planned(&exchange);
     match charging::charge(exchange, Admitted::LookUp, now) {
         Charging::Asks(step) => step,
         Charging::Nothing(exchange, then) => then.go_on(exchange, now),
@@ -196,6 +197,8 @@ fn report(charge: &Charge, answer: Charged, now: Timestamp) -> LimitReport {
     };
     LimitReport {
         name: Arc::clone(&limit.name),
+        plan: limit.plan.clone(),
+        is_override: limit.is_override,
         kind: match limit.rule {
             Rule::Rate(_) => LimitKind::Rate,
             Rule::Budget(_) => LimitKind::Budget,
@@ -211,3 +214,6 @@ fn report(charge: &Charge, answer: Charged, now: Timestamp) -> LimitReport {
         jitter_ms: verdict.map_or(0, |verdict| jitter(charge, verdict.retry_after, now)),
     }
 }
+
+#[cfg(all(test, feature = "source"))]
+mod tests;

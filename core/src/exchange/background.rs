@@ -39,6 +39,7 @@ impl Background {
             // It is no client's request.
             is_charged_at_origin: true,
             paces: Vec::new(),
+            planned: Vec::new(),
         });
         Self { exchange, caching }
     }

@@ -7,7 +7,7 @@ use super::finish;
 use super::state::{Caching, Exchange};
 use super::step::{Admitted, AwaitVerdict, Step};
 use crate::limit::key::{Counter, Keys};
-use crate::limit::{Charge, Limit, key};
+use crate::limit::{Charge, Limit, key, plans};
 use crate::message::request::Request;
 use crate::problem::Refusal;
 use crate::report::Happening;
@@ -45,6 +45,8 @@ pub(super) fn charge(mut exchange: Box<Exchange>, then: Admitted, now: Timestamp
         Ok(charges) => charges,
         Err(refusal) => return Charging::Asks(finish::refuse(exchange, refusal, now)),
     };
+    #[cfg(feature = "source")]
+    let charges = overridden(&mut exchange, charges);
     if charges.is_empty() {
         return Charging::Nothing(exchange, then);
     }
@@ -67,6 +69,29 @@ impl Exchange {
     }
 }
 
+/// Finds the limits of the plans that a request is of. That is done before anything is sent on, and once:
+/// what the request has said is told in the answer, too.
+pub(super) fn planned(exchange: &Exchange) -> Vec<Arc<Limit>> {
+    let mut found: Vec<Arc<Limit>> = Vec::new();
+    for route in [Some(&exchange.route), exchange.read_as.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        for limit in &route.limits {
+            let Some(plan) = limit.planned(&exchange.request, &route.name) else {
+                continue;
+            };
+            if found
+                .iter()
+                .all(|known| !Arc::ptr_eq(&known.name, &plan.name))
+            {
+                found.push(Arc::clone(plan));
+            }
+        }
+    }
+    found
+}
+
 /// Lists what a request is charged: by its route, and by the one that it takes when its path is
 /// read otherwise.
 fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal> {
@@ -76,6 +101,7 @@ fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal>
         .flatten()
     {
         for limit in &route.limits {
+            let limit = plans::in_force(limit, &exchange.planned);
             let is_known = charges
                 .iter()
                 .any(|charge| Arc::ptr_eq(&charge.limit, limit));
@@ -93,6 +119,25 @@ fn charges(exchange: &Exchange, at_origin: bool) -> Result<Vec<Charge>, Refusal>
         }
     }
     Ok(charges)
+}
+
+/// Charges keys by the quotas that operators have ordered for them, if there are any.
+#[cfg(feature = "source")]
+fn overridden(exchange: &mut Exchange, mut charges: Vec<Charge>) -> Vec<Charge> {
+    for charge in &mut charges {
+        let overrides = exchange.node.overrides();
+        let Some(limit) = overrides.find(&charge.key, &charge.limit.name) else {
+            continue;
+        };
+        charge.cost = limit.cost.of(&exchange.request);
+        charge.limit = Arc::clone(&limit);
+        // Clients are told this quota then, and not that of their plan.
+        exchange
+            .planned
+            .retain(|plan| !Arc::ptr_eq(&plan.name, &limit.name));
+        exchange.planned.push(limit);
+    }
+    charges
 }
 
 /// Says to which counts a limit charges a request, or why it refuses it. A dry run refuses nothing.

@@ -94,6 +94,7 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
         call,
         taken,
         paces,
+        planned,
         ..
     } = *exchange;
     let headers = &mut draft.head.headers;
@@ -108,10 +109,12 @@ pub(super) fn conclude(exchange: Box<Exchange>, mut draft: Draft, now: Timestamp
     }
     if !report.limits.is_empty() {
         let routes = || [Some(&route), read_as.as_ref()].into_iter().flatten();
+        let policy = routes().find_map(|route| rate_limit::policy_told(route, &planned));
         rate_limit::write(
             headers,
-            routes().find_map(|route| route.rate_limit_policy.as_ref()),
+            policy.as_deref(),
             &routes().flat_map(|route| &route.limits),
+            &planned,
             &report.limits,
             report.refusal.is_some(),
         );

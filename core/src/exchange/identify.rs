@@ -44,7 +44,7 @@ pub(super) fn start(exchange: Box<Exchange>, now: Timestamp) -> Step {
     }
 }
 
-/// Lists the claims by which limits count this request, or pace its bodies.
+/// Lists the claims by which limits count this request, find its plan, or pace its bodies.
 fn claims_counted(exchange: &Exchange) -> impl Iterator<Item = &Arc<str>> {
     let routes = [Some(&exchange.route), exchange.read_as.as_ref()];
     let parts = routes.into_iter().flatten().flat_map(|route| {
@@ -52,7 +52,7 @@ fn claims_counted(exchange: &Exchange) -> impl Iterator<Item = &Arc<str>> {
             .limits
             .iter()
             .filter(|limit| limit.counts(&exchange.request));
-        let counted = counting.flat_map(|limit| &limit.key);
+        let counted = counting.flat_map(|limit| limit.parts());
         counted.chain(route.bandwidths.iter().flat_map(|limit| &limit.key))
     });
     parts.filter_map(KeyPart::claim)

@@ -9,7 +9,7 @@ use super::hold::Call;
 use super::taken::Taken;
 use crate::cache::{CacheKey, Profile, SentAt, Stored, key, validation};
 use crate::flight::Lead;
-use crate::limit::Pace;
+use crate::limit::{Limit, Pace};
 use crate::message::request::Request;
 use crate::node::Node;
 use crate::purge::Verdict;
@@ -30,6 +30,8 @@ pub(crate) struct Exchange {
     pub(crate) report: Box<Report>,
     /// Of the origin whose response is being answered with.
     pub(crate) call: Option<Call>,
+    /// The limits of the plans that the request is of, which count instead of their routes' own.
+    pub(crate) planned: Vec<Arc<Limit>>,
     /// What was taken of limits, and may turn out to have been another amount.
     pub(crate) taken: Vec<Taken>,
     /// Whether limits were charged that count what is sent to an origin.

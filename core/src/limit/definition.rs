@@ -8,10 +8,14 @@ use super::cost::{Cost, Measure};
 use super::rule::Rule;
 use crate::message::matching::Matcher;
 use crate::message::request::Request;
-use crate::packed::{packed_enum, packed_struct};
+use crate::packed::{Packed, Unpacking, packed_enum, packed_struct};
 
 /// One limit of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a line of the policy, or an order"
+)]
 pub struct Limit {
     /// The name in the policy; part of every key, so that limits never share a count.
     pub name: Arc<str>,
@@ -43,25 +47,13 @@ pub struct Limit {
     pub page: Option<Page>,
     /// The limit with whose answers its own are compared.
     pub compares_with: Option<Arc<str>>,
+    /// The plan that this limit is for, if it is one of another limit's plans.
+    pub plan: Option<Arc<str>>,
+    /// What counts for those who are of a plan.
+    pub plans: Option<Arc<Plans>>,
+    /// Whether it counts for one key alone, as an operator has ordered.
+    pub is_override: bool,
 }
-
-packed_struct!(Limit {
-    name,
-    rule,
-    key,
-    absent,
-    methods,
-    cost,
-    counts_at_origin,
-    except,
-    dry_run,
-    mode,
-    on_store_error,
-    told_by,
-    is_capacity,
-    page,
-    compares_with
-});
 
 /// What whoever is refused gets to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +85,9 @@ impl Limit {
             is_capacity: false,
             page: None,
             compares_with: None,
+            plan: None,
+            plans: None,
+            is_override: false,
         }
     }
 
@@ -118,7 +113,162 @@ impl Limit {
         };
         conditions.map(|(name, _)| name).chain(estimate)
     }
+
+    /// Gives a limit its plans, whose names differ. `part` says which of them a request is of.
+    #[must_use]
+    pub fn with_plans(self, part: KeyPart, mut plans: Vec<Plan>) -> Self {
+        plans.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut limits = Vec::with_capacity(plans.len());
+        for plan in plans {
+            limits.push(Arc::new(self.of_plan(plan)));
+        }
+        Self {
+            plans: Some(Arc::new(Plans { part, limits })),
+            ..self
+        }
+    }
+
+    fn of_plan(&self, plan: Plan) -> Self {
+        Self {
+            rule: plan.rule,
+            cost: plan.cost,
+            mode: plan.mode,
+            plan: Some(plan.name),
+            plans: None,
+            ..self.clone()
+        }
+    }
+
+    /// Lists what is read of requests to count them: the parts of the key, and what says the plan.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &KeyPart> {
+        let plan = self.plans.as_ref().map(|plans| &plans.part);
+        self.key.iter().chain(plan)
+    }
+
+    /// Lists the plans with their limits.
+    #[cfg(feature = "source")]
+    pub(crate) fn limits_of_plans(&self) -> &[Arc<Self>] {
+        self.plans.as_ref().map_or(&[], |plans| &plans.limits)
+    }
+
+    fn packed_plans(&self) -> Option<(&KeyPart, Vec<Plan>)> {
+        let plans = self.plans.as_ref()?;
+        let mut packed = Vec::with_capacity(plans.limits.len());
+        for limit in &plans.limits {
+            packed.extend(limit.plan.as_ref().map(|name| Plan {
+                name: Arc::clone(name),
+                rule: limit.rule.clone(),
+                cost: limit.cost.clone(),
+                mode: limit.mode,
+            }));
+        }
+        Some((&plans.part, packed))
+    }
 }
+
+/// Of plans only what they change is packed.
+impl Packed for Limit {
+    fn pack(&self, into: &mut Vec<u8>) {
+        let Self {
+            name,
+            rule,
+            key,
+            absent,
+            methods,
+            cost,
+            counts_at_origin,
+            except,
+            dry_run,
+            mode,
+            on_store_error,
+            told_by,
+            is_capacity,
+            page,
+            compares_with,
+            plan: _,
+            plans: _,
+            is_override: _,
+        } = self;
+        name.pack(into);
+        rule.pack(into);
+        key.pack(into);
+        absent.pack(into);
+        methods.pack(into);
+        cost.pack(into);
+        counts_at_origin.pack(into);
+        except.pack(into);
+        dry_run.pack(into);
+        mode.pack(into);
+        on_store_error.pack(into);
+        told_by.pack(into);
+        is_capacity.pack(into);
+        page.pack(into);
+        compares_with.pack(into);
+        let plans = self.packed_plans();
+        plans.is_some().pack(into);
+        if let Some((part, plans)) = plans {
+            part.pack(into);
+            plans.pack(into);
+        }
+    }
+
+    fn unpack(from: &mut Unpacking<'_>) -> Self {
+        let limit = Self {
+            name: Packed::unpack(from),
+            rule: Packed::unpack(from),
+            key: Packed::unpack(from),
+            absent: Packed::unpack(from),
+            methods: Packed::unpack(from),
+            cost: Packed::unpack(from),
+            counts_at_origin: Packed::unpack(from),
+            except: Packed::unpack(from),
+            dry_run: Packed::unpack(from),
+            mode: Packed::unpack(from),
+            on_store_error: Packed::unpack(from),
+            told_by: Packed::unpack(from),
+            is_capacity: Packed::unpack(from),
+            page: Packed::unpack(from),
+            compares_with: Packed::unpack(from),
+            plan: None,
+            plans: None,
+            is_override: false,
+        };
+        if bool::unpack(from) {
+            let part = KeyPart::unpack(from);
+            return limit.with_plans(part, Packed::unpack(from));
+        }
+        limit
+    }
+}
+
+/// What plans change of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plans {
+    /// What says which plan a request is of.
+    pub(crate) part: KeyPart,
+    /// The limit of each plan, in the order of their names.
+    pub(crate) limits: Vec<Arc<Limit>>,
+}
+
+/// What one plan changes of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the request says; not empty.
+    pub name: Arc<str>,
+    /// How much is allowed: of the limit's own kind, and with its windows.
+    pub rule: Rule,
+    /// What one request uses; at most what may be used at once.
+    pub cost: Cost,
+    /// As the limit's own, with the plan's own amount in advance.
+    pub mode: Mode,
+}
+
+packed_struct!(Plan {
+    name,
+    rule,
+    cost,
+    mode
+});
 
 /// By which header fields clients are told of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,6 +15,9 @@
 //! counts as absent where there is no other one. Where an issuer speaks and not the client, in claims
 //! and in certificates, an empty value is one as others are, and differs from none.
 
+#[cfg(feature = "source")]
+pub(crate) mod named;
+
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -80,10 +83,15 @@ pub(crate) enum Keys {
 
 /// Says to which counts a limit charges a request.
 pub(crate) fn keys(limit: &Limit, request: &Request, route: &str) -> Keys {
+    keys_from(started(limit), &limit.key, limit.absent, request, route)
+}
+
+/// Begins a key with which limit counts.
+fn started(limit: &Limit) -> Vec<u8> {
     let mut start = Vec::with_capacity(64);
     push_part(&mut start, Some(limit.name.as_bytes()));
     push_shape(&mut start, &limit.rule);
-    keys_from(start, &limit.key, limit.absent, request, route)
+    start
 }
 
 /// Says whose paces hold for a request's bodies. One that names too many callers has the paces of
@@ -242,19 +250,16 @@ pub(crate) fn affinity(parts: &[KeyPart], request: &Request, route: &str) -> Opt
 }
 
 /// Returns the values of a part, each once, in their order; none if the request does not have it.
-fn values<'a>(part: &'a KeyPart, request: &'a Request, route: &'a str) -> Vec<Cow<'a, [u8]>> {
+pub(super) fn values<'a>(
+    part: &'a KeyPart,
+    request: &'a Request,
+    route: &'a str,
+) -> Vec<Cow<'a, [u8]>> {
     let fields = &request.head.headers;
     let one = |value: Cow<'a, [u8]>| vec![value];
     let some = |value: Option<Cow<'a, [u8]>>| value.into_iter().collect();
     match part {
-        KeyPart::Ip { ipv6_prefix } => {
-            let mut bytes = Vec::with_capacity(16);
-            match request.address {
-                IpAddr::V4(v4) => bytes.extend(v4.octets()),
-                IpAddr::V6(v6) => bytes.extend(cut(v6, *ipv6_prefix).octets()),
-            }
-            one(bytes.into())
-        }
+        KeyPart::Ip { ipv6_prefix } => one(address_bytes(request.address, *ipv6_prefix).into()),
         KeyPart::Header(name) => once_each(
             fields
                 .get_all(name)
@@ -367,6 +372,13 @@ fn trimmed(value: &[u8]) -> &[u8] {
     let start = value.iter().position(kept).unwrap_or(value.len());
     let end = value.iter().rposition(kept).map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
+}
+
+fn address_bytes(address: IpAddr, ipv6_prefix: u8) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => cut(v6, ipv6_prefix).octets().to_vec(),
+    }
 }
 
 fn push_address(key: &mut Vec<u8>, address: IpAddr, ipv6_prefix: u8) {

@@ -1,4 +1,6 @@
-//! What a node holds of counters in advance, by key.
+//! What a node holds of counters in advance, by key and plan.
+
+use std::sync::Arc;
 
 use super::act::{Act, Answer};
 use super::charge::Charge;
@@ -6,6 +8,14 @@ use super::key::CounterKey;
 use super::lease::{Lease, Leased, More};
 use crate::map::Map;
 use crate::time::{Millis, Timestamp};
+
+/// What a lease is of: a counter, and the plan by which it was taken. What a caller has of one plan in
+/// advance is no use of another, where it may cost more.
+type Of = (CounterKey, Option<Arc<str>>);
+
+fn of(charge: &Charge) -> Of {
+    (charge.key, charge.limit.plan.clone())
+}
 
 /// A lease, and what it is of.
 #[derive(Debug)]
@@ -17,7 +27,7 @@ struct Held {
 /// Leases by key.
 #[derive(Debug)]
 pub struct Leases {
-    held: Map<CounterKey, Held>,
+    held: Map<Of, Held>,
     keys_max: usize,
     /// When they were last looked at for what is not used.
     looked: Timestamp,
@@ -39,7 +49,7 @@ impl Leases {
 
     /// Does what a counter is asked, if what is held of it is enough.
     pub fn act(&mut self, act: Act, charge: &Charge, now: Timestamp) -> Leased {
-        if let Some(held) = self.held.get_mut(&charge.key) {
+        if let Some(held) = self.held.get_mut(&of(charge)) {
             // The policy may have changed.
             held.charge.clone_from(charge);
             return held.lease.act(act, charge, now);
@@ -48,7 +58,7 @@ impl Leases {
         let leased = lease.act(act, charge, now);
         if self.held.len() < self.keys_max {
             let charge = charge.clone();
-            self.held.insert(charge.key, Held { charge, lease });
+            self.held.insert(of(&charge), Held { charge, lease });
         }
         leased
     }
@@ -62,7 +72,7 @@ impl Leases {
         answer: &Answer,
         now: Timestamp,
     ) -> Answer {
-        match self.held.get_mut(&charge.key) {
+        match self.held.get_mut(&of(charge)) {
             Some(held) => held.lease.answered(act, charge, more, answer, now),
             None => Lease::default().answered(act, charge, more, answer, now),
         }
@@ -70,21 +80,21 @@ impl Leases {
 
     /// Takes what the counter has answered to what was asked for ahead.
     pub fn take_in(&mut self, charge: &Charge, more: More, answer: &Answer, now: Timestamp) {
-        if let Some(held) = self.held.get_mut(&charge.key) {
+        if let Some(held) = self.held.get_mut(&of(charge)) {
             held.lease.take_in(more, answer, now);
         }
     }
 
     /// Learns that the counter has not answered.
     pub fn unanswered(&mut self, charge: &Charge, more: More) {
-        if let Some(held) = self.held.get_mut(&charge.key) {
+        if let Some(held) = self.held.get_mut(&of(charge)) {
             held.lease.unanswered(more);
         }
     }
 
     /// Says how much is worth to be asked for before it is needed; it is asked for then.
     pub fn ask_ahead(&mut self, charge: &Charge, now: Timestamp) -> Option<More> {
-        let held = self.held.get_mut(&charge.key)?;
+        let held = self.held.get_mut(&of(charge))?;
         held.lease.ask_ahead(charge, now)
     }
 

@@ -89,7 +89,7 @@ fn passed(
     for route in routes {
         names.extend(route.matcher.headers.iter().map(|(name, _)| name.clone()));
         for limit in &route.limits {
-            names.extend(limit.key.iter().filter_map(named_field));
+            names.extend(limit.parts().filter_map(named_field));
             names.extend(limit.read_fields().cloned());
         }
         for limit in &route.bandwidths {

@@ -146,20 +146,26 @@ impl Compiler<'_> {
 
     /// Reads the parts of a limit's or an affinity's key.
     pub(super) fn key_parts(&mut self, path: &KeyPath, texts: &[String]) -> Vec<KeyPart> {
-        let parts = texts.iter().enumerate().filter_map(|(i, text)| {
-            match key_part(text, &self.identity, self.ipv6_prefix) {
-                Ok(KeyPart::Claim(_)) if !self.has_token => {
-                    self.wrong(&path.index(i), NO_TOKEN);
-                    None
-                }
-                Ok(part) => Some(part),
-                Err(message) => {
-                    self.wrong(&path.index(i), message);
-                    None
-                }
+        let mut parts = Vec::with_capacity(texts.len());
+        for (i, text) in texts.iter().enumerate() {
+            parts.extend(self.key_part(&path.index(i), text));
+        }
+        parts
+    }
+
+    /// Reads a part of a request by which is counted, or which says the plan.
+    pub(super) fn key_part(&mut self, path: &KeyPath, text: &str) -> Option<KeyPart> {
+        match key_part(text, &self.identity, self.ipv6_prefix) {
+            Ok(KeyPart::Claim(_)) if !self.has_token => {
+                self.wrong(path, NO_TOKEN);
+                None
             }
-        });
-        parts.collect()
+            Ok(part) => Some(part),
+            Err(message) => {
+                self.wrong(path, message);
+                None
+            }
+        }
     }
 
     /// Reads the parts of an affinity's key. A token is verified for limits only: the signature would

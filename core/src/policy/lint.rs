@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compile;
 use super::error::{KeyPath, Problem, Source};
 use super::raw::RawPolicy;
-use super::sections::{bandwidth, cache, client, limits, pools, routes, token};
+use super::sections::{bandwidth, cache, client, limit_plans, limits, pools, routes, token};
 
 /// Lists what is surely not meant.
 pub(super) fn lint(file: &str, text: &str) -> Vec<Problem> {
@@ -37,6 +37,7 @@ pub(super) fn notes(file: &str, text: &str) -> Vec<Problem> {
     let mut notes = cache::notes(&raw.cache, &source);
     notes.extend(client::notes(&raw.client, &raw.limits, &source));
     notes.extend(limits::notes(&policy, &source));
+    notes.extend(limit_plans::notes(&policy.routes, &source));
     notes.sort_by_key(|note| (note.line, note.column));
     notes
 }

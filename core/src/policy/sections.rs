@@ -8,6 +8,7 @@ pub mod client;
 pub mod conditions;
 pub mod counters;
 pub mod edge;
+pub mod limit_plans;
 pub mod limits;
 pub mod origins;
 pub mod pools;

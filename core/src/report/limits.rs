@@ -14,6 +14,12 @@ use crate::time::Millis;
 pub struct LimitReport {
     /// Name in the policy.
     pub name: Arc<str>,
+    /// The plan whose quota counts; absent if it is the limit's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Arc<str>>,
+    /// Whether the quota is one that an operator has ordered for the key alone.
+    #[serde(rename = "override", skip_serializing_if = "std::ops::Not::not")]
+    pub is_override: bool,
     /// What kind of limit it is.
     pub kind: LimitKind,
     /// What it decided.

@@ -225,12 +225,12 @@ fn token_line(token: &TokenReport) -> String {
 }
 
 fn limit_line(limit: &LimitReport) -> String {
-    let mut text = format!(
-        "{}: {}, {} left",
-        limit.name,
-        name_of(&limit.outcome),
-        limit.remaining
-    );
+    let mut text = limit.name.to_string();
+    if let Some(plan) = &limit.plan {
+        let _ = write!(text, " (plan {plan})");
+    }
+    let outcome = name_of(&limit.outcome);
+    let _ = write!(text, ": {outcome}, {} left", limit.remaining);
     if limit.retry_after_ms > 0 {
         let _ = write!(text, ", again in {} ms", limit.retry_after_ms);
     }

@@ -154,7 +154,9 @@ impl Answers {
             return carried_out::answer(Err(refused));
         }
         let request = Request::from_parts(head, body);
-        if request.uri().path().starts_with(operations::ROOT) {
+        let roots = [operations::ROOT, operations::LIMITS_ROOT];
+        let path = request.uri().path();
+        if roots.iter().any(|root| path.starts_with(root)) {
             return self.operations.answer(request, peer).await;
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -181,7 +183,8 @@ impl Answers {
             _ => text(
                 StatusCode::NOT_FOUND,
                 "text/plain",
-                "/healthz, /metrics and /performance/cache/ are here\n".to_owned(),
+                "/healthz, /metrics, /performance/cache/ and /performance/limits/ are here\n"
+                    .to_owned(),
             ),
         }
     }

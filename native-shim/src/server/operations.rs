@@ -1,4 +1,5 @@
-//! What operators do with the store: purges, figures, warming. For whoever has the token.
+//! What operators do with the store (purges, figures, warming) and with limits (overrides). For whoever
+//! has the token.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
@@ -37,7 +38,7 @@ pub(super) struct Operations {
 type Answer = Response<Body<OriginBody>>;
 
 impl Operations {
-    /// Answers a request whose path begins with [`operations::ROOT`].
+    /// Answers a request whose path begins with [`operations::ROOT`] or [`operations::LIMITS_ROOT`].
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let done = self.carry_out(request, peer).await;
         answer(done)
@@ -53,7 +54,12 @@ impl Operations {
                 let detail = format!("the body cannot be read: {error}");
                 Refused::new(StatusCode::BAD_REQUEST, "Not understood", detail)
             })?;
-        match operations::read(&head.method, &head.uri, &body.to_bytes())? {
+        let body = body.to_bytes();
+        if head.uri.path().starts_with(operations::LIMITS_ROOT) {
+            let operation = operations::read_limits(&head.method, &head.uri, &body)?;
+            return self.node.engine().operate_limits(operation);
+        }
+        match operations::read(&head.method, &head.uri, &body)? {
             Operation::Purge(purges) => {
                 let number = purges.iter().map(|purge| self.node.purge(purge)).max();
                 Ok(json!({ "purges": purges.len(), "last_purge": number }).to_string())
@@ -79,10 +85,7 @@ impl Operations {
         if shown == Shown::Wrong {
             self.guesses().count(peer, now);
             wrong.fetch_add(1, Ordering::Relaxed);
-            eprintln!(
-                "tidegate: {peer} showed a wrong token at {}",
-                operations::ROOT
-            );
+            eprintln!("tidegate: {peer} showed a wrong token at the admin address");
         }
         operations::admit(headers, self.token.as_ref())
     }

@@ -189,7 +189,7 @@ fn claims_need_a_rule_and_are_for_limits() {
     assert_eq!(
         said,
         [
-            "tidegate.toml:8:9: client.token: nothing uses this: no limit of a route counts by \"claim:NAME\"; write one, or remove this"
+            "tidegate.toml:8:9: client.token: nothing uses this: no limit of a route has \"claim:NAME\" in its key or as its plan; write one, or remove this"
         ]
     );
 }

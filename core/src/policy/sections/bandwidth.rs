@@ -80,6 +80,11 @@ fn check_foreign(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
             "clients are told nothing of bandwidth; leave this out",
         ),
         (
+            "plan",
+            raw.plan.is_some() || !raw.plans.is_empty(),
+            "bandwidth has one quota for all; leave plan and plans out",
+        ),
+        (
             "absent",
             raw.absent == RawAbsent::Refuse,
             "bandwidth paces streams and refuses nobody; write \"address\", \"share\" or \"skip\"",

@@ -145,7 +145,10 @@ pub(in crate::policy) fn notes(
 ) -> Vec<Problem> {
     let mut notes = Vec::new();
     for (name, limit) in limits {
-        for (position, part) in limit.key.iter().enumerate() {
+        let at = KeyPath::of(&["limits", name]);
+        let parts = limit.key.iter().enumerate();
+        let parts = parts.map(|(position, part)| (at.key("key").index(position), part));
+        for (at, part) in parts.chain(limit.plan.iter().map(|part| (at.key("plan"), part))) {
             let field = match part.as_str() {
                 "asn" if raw.asn_header.is_none() => "asn_header",
                 "tls_subject" if raw.tls_subject_header.is_none() => "tls_subject_header",
@@ -154,7 +157,6 @@ pub(in crate::policy) fn notes(
             let message = format!(
                 "in a pod this is always absent, as nobody says it; name the header field in which a trusted proxy does by {field} in [client]. At the edge the platform says it"
             );
-            let at = KeyPath::of(&["limits", name, "key"]).index(position);
             notes.push(source.problem(&at, message));
         }
     }

@@ -1,13 +1,16 @@
 //! `[limits]`: what is written there, and rates, budgets and concurrency.
 
-mod cost;
+pub(super) mod cost;
+mod plans;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 
 pub use cost::{RawCost, RawMeasured};
+pub use plans::{RawPlan, RawPlanned};
 
 use super::conditions::{RawConditions, matcher};
 use crate::limit::calendar::{Calendar, Unit, Zone};
@@ -15,8 +18,8 @@ use crate::limit::{
     Absent, Budget, Limit, Mode, OnStoreError, Page, Quota, Rule, Slots, ToldBy, Windows,
 };
 use crate::message::matching::Matcher;
-use crate::policy::Policy;
 use crate::policy::burst::RawBurst;
+use crate::policy::compiled::Policy;
 use crate::policy::compiler::Compiler;
 use crate::policy::error::{KeyPath, Problem, Source};
 use crate::policy::{units, zones};
@@ -131,6 +134,16 @@ pub struct RawLimit {
     /// differ, the log and `tidegate_limit_differences_total` say so.
     #[serde(default)]
     pub compare_with: Option<String>,
+    /// What says which plan a request is of: a part as those of `key`, but neither "ip" nor "path".
+    /// Clients write header fields, cookies and queries themselves: a plan is best a claim, or a header
+    /// field that a trusted proxy sets or removes.
+    #[serde(default)]
+    pub plan: Option<String>,
+    /// The quota of each plan, such as `gold = "10000/min"`. `quota` is for all others: those who are of
+    /// no plan that is listed here, and those who name several. All plans share the count, so that
+    /// whoever changes plan keeps what was used.
+    #[serde(default)]
+    pub plans: BTreeMap<String, RawPlan>,
 }
 
 /// What whoever is refused gets to read.
@@ -268,17 +281,15 @@ pub(super) fn charged(
             return None;
         }
     };
-    let most = match &rule {
-        Rule::Rate(quota) => ("burst", quota.burst),
-        Rule::Budget(budget) => ("quota", budget.amount),
-        Rule::Slots(slots) => ("quota", slots.amount),
-    };
+    let most = most(&rule);
     let cost = cost::compile(c, &at.key("cost"), raw.cost.as_ref(), most);
     if matches!(rule, Rule::Slots(_)) && cost.settles() {
         let message = "a slot comes back when the request has ended, whatever it was: leave out what settles a cost";
         c.wrong(&at.key("cost"), message);
     }
-    let mode = mode(c, at, raw, cost.usual, most.1);
+    check_lease(c, at, raw);
+    let lease_max = (&at.key("lease_max"), raw.lease_max);
+    let mode = mode(c, raw, lease_max, cost.usual, most.1);
     let on_store_error = on_store_error(c, at, raw);
     Some(Limit {
         name: name.into(),
@@ -301,6 +312,9 @@ pub(super) fn charged(
         is_capacity: is_capacity(c, at, raw),
         page: raw.page.as_ref().and_then(|raw| page(c, at, raw)),
         compares_with: compares_with(c, at, raw),
+        plan: None,
+        plans: None,
+        is_override: false,
     })
 }
 
@@ -353,6 +367,15 @@ fn compares_with(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Option<A
     Some(other.into())
 }
 
+/// Says how much of a rule may be used at once, and what that is called.
+pub(super) fn most(rule: &Rule) -> (&'static str, u64) {
+    match rule {
+        Rule::Rate(quota) => ("burst", quota.burst),
+        Rule::Budget(budget) => ("quota", budget.amount),
+        Rule::Slots(slots) => ("quota", slots.amount),
+    }
+}
+
 fn except(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Matcher> {
     let mut except = Vec::new();
     for (index, raw) in raw.except.iter().enumerate() {
@@ -367,26 +390,37 @@ fn except(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Matcher> {
     except
 }
 
-fn mode(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, cost: u64, most: u64) -> Mode {
+fn check_lease(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) {
+    if raw.mode == Some(RawMode::Leased) && raw.kind == RawKind::Concurrency {
+        let message = "slots are given back one by one, so they cannot be taken in advance: write mode = \"exact\" or \"local\"";
+        c.wrong(&at.key("mode"), message);
+    }
+}
+
+/// Reads how exactly is counted, and how much is taken in advance, where that is written. `most` may be
+/// used at once, of which a request uses `cost`.
+pub(super) fn mode(
+    c: &mut Compiler<'_>,
+    raw: &RawLimit,
+    (at, lease_max): (&KeyPath, Option<u64>),
+    cost: u64,
+    most: u64,
+) -> Mode {
     let mode = raw.mode.unwrap_or(RawMode::Exact);
-    if mode != RawMode::Leased && raw.lease_max.is_some() {
+    if mode != RawMode::Leased && lease_max.is_some() {
         let message = "only a leased limit is taken in advance: write mode = \"leased\" too, or leave this out";
-        c.wrong(&at.key("lease_max"), message);
+        c.wrong(at, message);
     }
     match mode {
         RawMode::Exact => Mode::Exact,
         RawMode::Local => Mode::Local,
         RawMode::Leased => {
-            if raw.kind == RawKind::Concurrency {
-                let message = "slots are given back one by one, so they cannot be taken in advance: write mode = \"exact\" or \"local\"";
-                c.wrong(&at.key("mode"), message);
-            }
-            let lease_max = raw.lease_max.unwrap_or_else(|| (most / 20).max(cost));
+            let lease_max = lease_max.unwrap_or_else(|| (most / 20).max(cost));
             if most > 0 && !(cost..=most.max(cost)).contains(&lease_max) {
                 let message = format!(
                     "lease_max goes from the cost of a request ({cost}) to what may be used at once ({most})"
                 );
-                c.wrong(&at.key("lease_max"), message);
+                c.wrong(at, message);
             }
             Mode::Leased { most: lease_max }
         }
@@ -474,7 +508,8 @@ fn rule(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Stri
     Ok(if raw.kind == RawKind::Budget {
         budget(c, at, raw, amount, unit)
     } else {
-        rate(c, at, raw, amount, unit)
+        let burst = (&at.key("burst"), raw.burst.as_ref());
+        rate(c, &at.key("quota"), burst, amount, unit)
     })
 }
 
@@ -483,37 +518,47 @@ fn slots(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Result<Rule, Str
     if !(1000..=86_400_000).contains(&held_max) {
         c.wrong(&at.key("held_max"), "from a second to a day, such as 10m");
     }
-    let amount = raw.quota.trim().parse().unwrap_or(0);
-    if !(1..=1_000_000).contains(&amount) {
-        return Err(format!(
-            "`{}` is no number of requests that may be under way at once; write one from 1 to 1000000 alone, such as \"20\"",
-            raw.quota
-        ));
-    }
+    let amount = slots_amount(&raw.quota)?;
     Ok(Rule::Slots(Slots { amount, held_max }))
 }
 
-fn rate(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit, amount: u64, unit: Unit) -> Rule {
-    if unit == Unit::Month {
-        c.wrong(&at.key("quota"), NO_LENGTH);
+pub(super) fn slots_amount(text: &str) -> Result<u64, String> {
+    match text.trim().parse() {
+        Ok(amount @ 1..=1_000_000) => Ok(amount),
+        Ok(_) | Err(_) => Err(format!(
+            "`{text}` is no number of requests that may be under way at once; write one from 1 to 1000000 alone, such as \"20\""
+        )),
     }
-    let burst = match &raw.burst {
+}
+
+/// Reads a rate whose quota is written `at` a place, and perhaps a burst at another one.
+pub(super) fn rate(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    (burst_at, burst): (&KeyPath, Option<&RawBurst>),
+    amount: u64,
+    unit: Unit,
+) -> Rule {
+    if unit == Unit::Month {
+        c.wrong(at, NO_LENGTH);
+    }
+    let burst = match burst {
         None => amount,
         Some(RawBurst::Number(burst)) => *burst,
         Some(RawBurst::Size(_)) => {
             let message = "the burst of a rate is a number of requests, such as 300; only bandwidth has a size here";
-            c.wrong(&at.key("burst"), message);
+            c.wrong(burst_at, message);
             amount
         }
     };
     if burst == 0 || burst > 1_000_000_000 {
-        c.wrong(&at.key("burst"), "burst goes from 1 to 1000000000");
+        c.wrong(burst_at, "burst goes from 1 to 1000000000");
     }
     let period = unit.usual_length();
     // Counters do with sixty bits for times, and nobody waits so long.
     if burst / amount > CENTURY / period {
         c.wrong(
-            &at.key("burst"),
+            burst_at,
             "a burst like this would take more than a hundred years to come back; write less, or a larger quota",
         );
     }

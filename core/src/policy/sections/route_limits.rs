@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::limits::{RawKind, RawLimit};
-use super::{bandwidth, limits};
+use super::{bandwidth, limit_plans, limits};
 use crate::limit::{Bandwidth, Limit};
 use crate::policy::compiler::Compiler;
 use crate::policy::defined::Defined;
@@ -52,7 +52,8 @@ fn limit(c: &mut Compiler<'_>, name: &str, raw: &RawLimit) -> Option<RouteLimit>
         return Some(RouteLimit::Paced(Arc::new(paced)));
     }
     let charged = limits::charged(c, &at, name, raw)?;
-    Some(RouteLimit::Charged(Arc::new(charged)))
+    let planned = limit_plans::compile(c, &at, raw, charged)?;
+    Some(RouteLimit::Charged(Arc::new(planned)))
 }
 
 fn is_token(name: &str) -> bool {

@@ -199,11 +199,11 @@ fn jwks_url(url: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Lists the claims by which limits of routes count, each once.
+/// Lists the claims by which limits of routes count or find plans, each once.
 pub(in crate::policy) fn claims(routes: &[Arc<Route>]) -> Vec<Arc<str>> {
     let limits = routes.iter().flat_map(|route| &route.limits);
     let mut names = BTreeSet::new();
-    for part in limits.flat_map(|limit| &limit.key) {
+    for part in limits.flat_map(|limit| limit.parts()) {
         if let KeyPart::Claim(name) = part {
             names.insert(Arc::clone(name));
         }
@@ -215,7 +215,7 @@ pub(in crate::policy) fn claims(routes: &[Arc<Route>]) -> Vec<Arc<str>> {
 pub(in crate::policy) fn lint(rule: Option<&TokenRule>, source: &Source<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     if rule.is_some_and(|rule| rule.claims.is_empty()) {
-        let message = "nothing uses this: no limit of a route counts by \"claim:NAME\"; write one, or remove this";
+        let message = "nothing uses this: no limit of a route has \"claim:NAME\" in its key or as its plan; write one, or remove this";
         problems.push(source.problem(&KeyPath::of(&["client", "token"]), message.to_owned()));
     }
     problems

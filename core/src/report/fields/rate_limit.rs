@@ -1,14 +1,16 @@
 //! The fields that tell a client about its limits: `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-11), those that came before them, and `Retry-After`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::limit::{Limit, Rule, ToldBy};
+use crate::limit::{Limit, Rule, ToldBy, plans};
 use crate::message::names;
 use crate::message::syntax::push_decimal;
 use crate::report::{LimitKind, LimitOutcome, LimitReport};
+use crate::route::Route;
 use crate::time::Millis;
 
 /// Writes `RateLimit-Policy` for a route's limits; dry runs are left out, and those that clients are
@@ -23,6 +25,15 @@ pub fn policy<'a>(limits: impl Iterator<Item = &'a Limit>) -> Option<HeaderValue
     } else {
         HeaderValue::try_from(members.join(", ")).ok()
     }
+}
+
+/// Returns `RateLimit-Policy` of a route: written anew for a request that is of plans.
+pub fn policy_told<'a>(route: &'a Route, planned: &[Arc<Limit>]) -> Option<Cow<'a, HeaderValue>> {
+    if planned.is_empty() {
+        return route.rate_limit_policy.as_ref().map(Cow::Borrowed);
+    }
+    let limits = route.limits.iter();
+    policy(limits.map(|limit| &**plans::in_force(limit, planned))).map(Cow::Owned)
 }
 
 /// Writes what a limit allows. Months have no length in common, which is why none is told.
@@ -42,12 +53,13 @@ fn window(rule: &Rule) -> Option<u64> {
 }
 
 /// Adds what the limits said to a reply. Of several limits the one with least remaining is told,
-/// which a refusing one has. `limits` are those of the routes; `is_refusal` says whether the reply
-/// refuses the request.
+/// which a refusing one has. `limits` are those of the routes, and `planned` those of the request's plans;
+/// `is_refusal` says whether the reply refuses the request.
 pub fn write<'a>(
     headers: &mut HeaderMap,
     policy: Option<&HeaderValue>,
     limits: &(impl Iterator<Item = &'a Arc<Limit>> + Clone),
+    planned: &'a [Arc<Limit>],
     reports: &[LimitReport],
     is_refusal: bool,
 ) {
@@ -59,6 +71,7 @@ pub fn write<'a>(
         let limit = limits
             .clone()
             .find(|limit| Arc::ptr_eq(&limit.name, &report.name))?;
+        let limit = plans::in_force(limit, planned);
         let is_told = is_told && !report.dry_run && limit.told_by != ToldBy::Nothing;
         is_told.then_some((limit, report))
     });

@@ -88,6 +88,22 @@ pub(super) fn compile(
     checked(c, at, cost, most)
 }
 
+/// Returns what a request uses of a plan. Most that it may use is the plan's own `most`, unless it is
+/// written.
+pub(in crate::policy::sections) fn of_plan(
+    c: &mut Compiler<'_>,
+    at: &KeyPath,
+    raw: Option<&RawCost>,
+    cost: &Cost,
+    most: (&str, u64),
+) -> Cost {
+    let mut cost = cost.clone();
+    if let Some(RawCost::Measured(RawMeasured { most: None, .. })) = raw {
+        cost.most = most.1;
+    }
+    checked(c, at, cost, most)
+}
+
 fn checked(c: &mut Compiler<'_>, at: &KeyPath, cost: Cost, most: (&str, u64)) -> Cost {
     let (name, limit) = most;
     if limit == 0 {
