@@ -24,10 +24,6 @@ const MEANT_FOR: Millis = 500;
 /// How long a refusal is believed at most: others may give back what they hold.
 const REFUSED_MOST: Millis = 1000;
 
-/// How long it is believed at least, so that a counter that earns much in this time is not asked for
-/// each bit of it.
-const REFUSED_LEAST: Millis = 250;
-
 /// What a node holds of a counter.
 #[derive(Debug, Clone)]
 pub struct Lease {
@@ -264,8 +260,9 @@ impl Lease {
 
 /// Says how long a refusal is believed.
 fn believed_for(refusal: &Verdict) -> Millis {
-    // A counter that is soon whole again is asked before: what it cannot hold would be lost.
-    let least = REFUSED_LEAST.min(refusal.reset / 4);
+    // What is earned meanwhile is taken in one go, not bit by bit. But a counter that is soon whole
+    // again is asked before: what it cannot hold would be lost.
+    let least = MEANT_FOR.min(refusal.reset / 4);
     refusal.retry_after.max(least).min(REFUSED_MOST)
 }
 
