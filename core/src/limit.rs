@@ -32,7 +32,7 @@ pub use act::{Act, Answer, act, act_all, charge_all};
 pub use bandwidth::{Bandwidth, ByteRate, Direction};
 pub use charge::{Charge, Charged, StoreFault};
 pub use cost::{Cost, Known, Measure};
-pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, ToldBy};
+pub use definition::{Absent, KeyPart, Limit, Mode, OnStoreError, Page, ToldBy};
 pub use paces::{Pace, Paces};
 pub use quota::{Quota, Verdict};
 pub use rule::{Budget, Rule, Slots, Terms, Windows};

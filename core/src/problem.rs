@@ -33,6 +33,8 @@ pub enum Refusal {
     NoRoute,
     /// A limit is used up.
     LimitExceeded,
+    /// A limit that callers share is used up, which is not this client's doing.
+    CapacityExceeded,
     /// A limit's counter could not be reached, and the policy refuses then.
     LimitUnavailable,
     /// The client wanted a stored response only, and none could be used.
@@ -164,6 +166,12 @@ impl Refusal {
                 "Wait as long as Retry-After says.",
                 denied,
             ),
+            Self::CapacityExceeded => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Capacity exceeded",
+                "More is asked for than can be served. Wait as long as Retry-After says.",
+                denied,
+            ),
             Self::LimitUnavailable => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Limit unavailable",
@@ -281,10 +289,12 @@ impl Refusal {
 /// that refused.
 pub fn reply(refusal: Refusal, violated: &[&str]) -> (response::Parts, Vec<u8>) {
     let text = refusal.text();
-    let kind = if refusal == Refusal::LimitExceeded {
-        "https://iana.org/assignments/http-problem-types#quota-exceeded"
-    } else {
-        "about:blank"
+    let kind = match refusal {
+        Refusal::LimitExceeded => "https://iana.org/assignments/http-problem-types#quota-exceeded",
+        Refusal::CapacityExceeded | Refusal::LimitUnavailable => {
+            "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+        }
+        _ => "about:blank",
     };
     let (mut head, ()) = http::Response::new(()).into_parts();
     head.status = text.status;

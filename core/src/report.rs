@@ -31,7 +31,7 @@ pub use crate::token::{ClaimReport, TokenOutcome, TokenReport};
 pub use attempts::{AttemptOutcome, AttemptReport};
 pub use bandwidth::BandwidthReport;
 pub use cache::{Bypass, CacheOutcome, CacheReport};
-pub use limits::{LimitKind, LimitOutcome, LimitReport};
+pub use limits::{Difference, LimitKind, LimitOutcome, LimitReport};
 pub use timeline::{Entry, Happening, Timeline};
 
 /// The record of one exchange.
@@ -261,6 +261,7 @@ mod tests {
     fn names_in_json_are_those_of_metrics_and_fields() {
         is_named_alike::<Kind>();
         is_named_alike::<LimitOutcome>();
+        is_named_alike::<Difference>();
         is_named_alike::<StoreFault>();
         is_named_alike::<CacheOutcome>();
         is_named_alike::<Bypass>();

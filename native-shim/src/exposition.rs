@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use strum::VariantArray;
 use tidegate_core::breaker::StateName;
 use tidegate_core::problem::Refusal;
-use tidegate_core::report::{AttemptOutcome, LimitOutcome, TokenOutcome};
+use tidegate_core::report::{AttemptOutcome, Difference, LimitOutcome, TokenOutcome};
 
 use crate::metrics::{
     BUCKETS, CACHE_OUTCOMES, Histogram, Metrics, RouteCounters, STATUS, cache_names, names,
@@ -89,6 +89,7 @@ impl Metrics {
         let mut page = Page(String::with_capacity(8192));
         metrics.requests(&mut page);
         metrics.limits(&mut page);
+        metrics.differences(&mut page);
         metrics.bandwidths(&mut page);
         metrics.tokens(&mut page);
         metrics.origins(&mut page);
@@ -186,6 +187,21 @@ impl Metrics {
         );
         for (i, outcome) in names::<TokenOutcome>().enumerate() {
             page.counter(name, &[("outcome", outcome)], self.tokens.get(i));
+        }
+    }
+
+    fn differences(&self, page: &mut Page) {
+        let name = "tidegate_limit_differences_total";
+        let help = "Answers of limits that differ from those of the limits that they are compared with, by what they would have been.";
+        page.family(name, "counter", help);
+        for (limit, counters) in &self.tables.load().differences.0 {
+            for (i, answer) in names::<Difference>().enumerate() {
+                page.sample(
+                    name,
+                    &[("limit", limit), ("answer", answer)],
+                    counters.get(i),
+                );
+            }
         }
     }
 

@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use strum::{EnumCount, VariantArray};
+use tidegate_core::limit::Limit;
 use tidegate_core::problem::Refusal;
-use tidegate_core::report::{AttemptOutcome, CacheOutcome, Kind, LimitOutcome, TokenOutcome};
+use tidegate_core::report::{
+    AttemptOutcome, CacheOutcome, Difference, Kind, LimitOutcome, TokenOutcome,
+};
 use tidegate_core::{Millis, Policy, Report};
 
 use crate::stripes::{STRIPES, stripe};
@@ -93,6 +96,8 @@ pub(crate) struct Tables {
     pub(crate) routes: Named<RouteCounters>,
     pub(crate) origins: Named<OriginCounters>,
     pub(crate) limits: Named<Counters<{ LimitOutcome::COUNT }>>,
+    /// Limits whose answers differ from those that they are compared with.
+    pub(crate) differences: Named<Counters<{ Difference::COUNT }>>,
     /// Milliseconds that bodies have waited for limits of bandwidth.
     pub(crate) bandwidths: Named<Counters<1>>,
 }
@@ -176,6 +181,14 @@ impl Metrics {
             .flat_map(|r| &r.limits)
             .map(|l| Arc::clone(&l.name))
             .collect();
+        let all = policy.routes.iter().flat_map(|r| &r.limits);
+        let is_compared = |limit: &&Arc<Limit>| limit.compares_with.is_some();
+        let mut compared: Vec<Arc<str>> = all
+            .filter(is_compared)
+            .map(|limit| Arc::clone(&limit.name))
+            .collect();
+        compared.sort();
+        compared.dedup();
         limits.sort();
         limits.dedup();
         let mut bandwidths: Vec<Arc<str>> = policy
@@ -193,6 +206,7 @@ impl Metrics {
             origins: old
                 .origins
                 .follow(policy.origins.iter().map(|o| Arc::clone(&o.name))),
+            differences: old.differences.follow(compared.into_iter()),
             limits: old.limits.follow(limits.into_iter()),
             bandwidths: old.bandwidths.follow(bandwidths.into_iter()),
         }));
@@ -245,6 +259,11 @@ impl Metrics {
             self.tokens.add(token.outcome as usize, 1);
         }
         for limit in &report.limits {
+            if let Some(differs) = limit.differs
+                && let Some(counters) = tables.differences.find(&limit.name)
+            {
+                counters.add(differs as usize, 1);
+            }
             if let Some(counters) = tables.limits.find(&limit.name) {
                 counters.add(limit.outcome as usize, 1);
             }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use super::charging::{self, Charging};
 use super::hold::Ended;
-use super::reply::Refused;
+use super::reply::{Refused, RefusedByLimits};
 use super::state::Exchange;
 use super::step::{Admitted, AwaitVerdict, Step};
 use super::taken::Taken;
 use super::{fetch, finish, lookup, pacing, settle};
 use crate::cache::{CacheKey, stale};
+use crate::hash;
 use crate::limit::{Charge, Charged, Rule, StoreFault};
 use crate::problem::Refusal;
-use crate::report::{LimitKind, LimitOutcome, LimitReport};
-use crate::time::Timestamp;
+use crate::report::{Difference, LimitKind, LimitOutcome, LimitReport};
+use crate::time::{Millis, Timestamp};
 
 /// Charges what counts every request.
 pub(super) fn start(mut exchange: Box<Exchange>, now: Timestamp) -> Step {
@@ -68,7 +69,7 @@ impl AwaitVerdict {
         let mut taken = Vec::new();
         for (charge, answer) in charges.iter().zip(answers) {
             taken.extend(Taken::of(charge, answer));
-            let report = report(charge, answer);
+            let report = report(charge, answer, now);
             match reports
                 .last_mut()
                 .filter(|last| Arc::ptr_eq(&last.name, &report.name))
@@ -78,42 +79,106 @@ impl AwaitVerdict {
                 None => reports.push(report),
             }
         }
-        let (mut rejected, mut unavailable) = (false, false);
-        let mut refusing: Vec<Arc<str>> = Vec::new();
-        for report in &reports {
-            match report.outcome {
-                LimitOutcome::Rejected => rejected = true,
-                LimitOutcome::UnavailableDenied => unavailable = true,
-                LimitOutcome::Allowed
-                | LimitOutcome::Unasked
-                | LimitOutcome::WouldReject
-                | LimitOutcome::UnavailableAllowed => continue,
-            }
-            refusing.push(Arc::clone(&report.name));
-        }
+        compare(&charges, &mut reports);
+        let refusal = refusal(&charges, &reports);
         exchange.report.limits.extend(reports);
-        if !rejected && !unavailable {
+        let Some(refused) = refusal else {
             exchange.taken.extend(taken);
             return then.go_on(exchange, now);
-        }
-        let refusal = if rejected {
-            Refusal::LimitExceeded
-        } else {
-            Refusal::LimitUnavailable
         };
         // What is stored needs no origin, and is better than a refusal.
         if let Admitted::Fetch(Some(caching)) = then
             && let Some(candidate) = &caching.candidate
             && stale::usable_when_disconnected(candidate, now)
         {
-            return settle::failed(exchange, Some(caching), Refused::from(refusal), now);
+            return settle::failed(exchange, Some(caching), Refused::from(refused.refusal), now);
         }
-        let names: Vec<&str> = refusing.iter().map(|name| &**name).collect();
-        finish::refuse_naming(exchange, refusal.into(), &names, now)
+        finish::refuse_naming(exchange, &refused, now)
     }
 }
 
-fn report(charge: &Charge, answer: Charged) -> LimitReport {
+/// Says why limits refuse a request, if they do.
+fn refusal(charges: &[Charge], reports: &[LimitReport]) -> Option<RefusedByLimits> {
+    let (mut rejected, mut is_capacity) = (false, true);
+    let mut names: Vec<Arc<str>> = Vec::new();
+    let mut page = None;
+    for report in reports {
+        match report.outcome {
+            LimitOutcome::Rejected | LimitOutcome::UnavailableDenied => {}
+            LimitOutcome::Allowed
+            | LimitOutcome::Unasked
+            | LimitOutcome::WouldReject
+            | LimitOutcome::UnavailableAllowed => continue,
+        }
+        names.push(Arc::clone(&report.name));
+        let mut of_limit = charges.iter().map(|charge| &charge.limit);
+        let limit = of_limit.find(|limit| Arc::ptr_eq(&limit.name, &report.name));
+        if report.outcome == LimitOutcome::Rejected {
+            rejected = true;
+            is_capacity &= limit.is_none_or(|limit| limit.is_capacity);
+        }
+        page = page.or_else(|| limit.filter(|limit| limit.page.is_some()).cloned());
+    }
+    if names.is_empty() {
+        return None;
+    }
+    let refusal = match (rejected, is_capacity) {
+        (true, false) => Refusal::LimitExceeded,
+        (true, true) => Refusal::CapacityExceeded,
+        (false, _) => Refusal::LimitUnavailable,
+    };
+    Some(RefusedByLimits {
+        refusal,
+        names,
+        page,
+    })
+}
+
+/// Notes where the answer of a limit differs from that of the one that it is compared with. Counters
+/// that could not be asked, or were not, have no answer.
+fn compare(charges: &[Charge], reports: &mut [LimitReport]) {
+    for charge in charges {
+        let Some(with) = &charge.limit.compares_with else {
+            continue;
+        };
+        let answer = |name: &str| {
+            let report = reports.iter().find(|report| *report.name == *name)?;
+            match report.outcome {
+                LimitOutcome::Allowed => Some(true),
+                LimitOutcome::Rejected | LimitOutcome::WouldReject => Some(false),
+                LimitOutcome::Unasked
+                | LimitOutcome::UnavailableAllowed
+                | LimitOutcome::UnavailableDenied => None,
+            }
+        };
+        let differs = match (answer(&charge.limit.name), answer(with)) {
+            (Some(false), Some(true)) => Some(Difference::Stricter),
+            (Some(true), Some(false)) => Some(Difference::Looser),
+            _ => None,
+        };
+        let mut reports = reports.iter_mut();
+        if let Some(report) = reports.find(|report| *report.name == *charge.limit.name) {
+            report.differs = differs;
+        }
+    }
+}
+
+/// Most that is added to a wait.
+const JITTER_MAX: Millis = 60_000;
+
+/// Returns what is added to a wait: up to an eighth of it, another amount for each caller and moment.
+/// It is the same everywhere, since it is drawn from whose count it is and when.
+fn jitter(charge: &Charge, wait: Millis, now: Timestamp) -> Millis {
+    // When slots are free again, nobody knows.
+    if matches!(charge.limit.rule, Rule::Slots(_)) {
+        return 0;
+    }
+    let whose = hash::stable(charge.key.as_bytes());
+    let most = (wait / 8).min(JITTER_MAX);
+    hash::draw(whose, now.as_millis()) % (most + 1)
+}
+
+fn report(charge: &Charge, answer: Charged, now: Timestamp) -> LimitReport {
     let limit = &charge.limit;
     let (verdict, store_fault) = match answer {
         Charged::Verdict(verdict) => (Some(verdict), None),
@@ -142,5 +207,7 @@ fn report(charge: &Charge, answer: Charged) -> LimitReport {
         reset_ms: verdict.map_or(0, |verdict| verdict.reset),
         retry_after_ms: verdict.map_or(0, |verdict| verdict.retry_after),
         store_fault,
+        differs: None,
+        jitter_ms: verdict.map_or(0, |verdict| jitter(charge, verdict.retry_after, now)),
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use super::fill::FillKind;
 use super::hold::{BodySeen, Ended};
 use super::pacing;
-use super::reply::{Draft, Refused, Reply, Source};
+use super::reply::{Draft, Refused, RefusedByLimits, Reply, Source};
 use super::state::Exchange;
 use super::step::Step;
 use crate::message::hop_by_hop;
@@ -16,22 +16,16 @@ use crate::report::{BodyEnd, Report};
 use crate::time::Timestamp;
 
 /// Answers with a problem document.
-pub(super) fn refuse(exchange: Box<Exchange>, refused: impl Into<Refused>, now: Timestamp) -> Step {
-    refuse_naming(exchange, refused.into(), &[], now)
-}
-
-/// Answers with a problem document that names the limits which refuse.
-pub(super) fn refuse_naming(
+pub(super) fn refuse(
     mut exchange: Box<Exchange>,
-    refused: Refused,
-    limits: &[&str],
+    refused: impl Into<Refused>,
     now: Timestamp,
 ) -> Step {
     let Refused {
         refusal,
         retry_after,
-    } = refused;
-    let (mut head, body) = problem::reply(refusal, limits);
+    } = refused.into();
+    let (mut head, body) = problem::reply(refusal, &[]);
     if let Some(wait) = retry_after {
         head.headers.insert(
             header::RETRY_AFTER,
@@ -39,6 +33,28 @@ pub(super) fn refuse_naming(
         );
     }
     exchange.report.refusal = Some(refusal);
+    let source = body_for(&exchange.request.head.method, body);
+    conclude(exchange, Draft::new(head, source), now)
+}
+
+/// Answers with a problem document that names the limits which refuse, or with the page of one of
+/// them.
+pub(super) fn refuse_naming(
+    mut exchange: Box<Exchange>,
+    refused: &RefusedByLimits,
+    now: Timestamp,
+) -> Step {
+    let names: Vec<&str> = refused.names.iter().map(|name| &**name).collect();
+    let (mut head, mut body) = problem::reply(refused.refusal, &names);
+    let page = refused.page.as_ref().and_then(|limit| limit.page.as_ref());
+    if let Some(page) = page {
+        body = page.body.clone().into_bytes();
+        let length = HeaderValue::from(body.len());
+        head.headers.insert(header::CONTENT_LENGTH, length);
+        let content_type = page.content_type.clone();
+        head.headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    exchange.report.refusal = Some(refused.refusal);
     let source = body_for(&exchange.request.head.method, body);
     conclude(exchange, Draft::new(head, source), now)
 }

@@ -11,7 +11,7 @@ use super::hold::{Call, Hold};
 use super::taken::Taken;
 use crate::cache::range::Piece;
 use crate::cache::{CacheKey, Stored};
-use crate::limit::Pace;
+use crate::limit::{Limit, Pace};
 use crate::problem::Refusal;
 use crate::purge::Purge;
 use crate::report::Report;
@@ -143,4 +143,13 @@ impl From<Refusal> for Refused {
             retry_after: None,
         }
     }
+}
+
+/// Why limits refuse a request.
+pub(super) struct RefusedByLimits {
+    pub(super) refusal: Refusal,
+    /// The limits that do.
+    pub(super) names: Vec<Arc<str>>,
+    /// The first of them that has a page.
+    pub(super) page: Option<Arc<Limit>>,
 }

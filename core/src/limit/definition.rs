@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::cost::{Cost, Measure};
 use super::rule::Rule;
@@ -37,6 +37,12 @@ pub struct Limit {
     pub on_store_error: OnStoreError,
     /// By which header fields clients are told of it.
     pub told_by: ToldBy,
+    /// Whether what it refuses is not the client's doing: others have used what all of them share.
+    pub is_capacity: bool,
+    /// What whoever is refused gets instead of a problem document.
+    pub page: Option<Page>,
+    /// The limit with whose answers its own are compared.
+    pub compares_with: Option<Arc<str>>,
 }
 
 packed_struct!(Limit {
@@ -51,8 +57,22 @@ packed_struct!(Limit {
     dry_run,
     mode,
     on_store_error,
-    told_by
+    told_by,
+    is_capacity,
+    page,
+    compares_with
 });
+
+/// What whoever is refused gets to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// `Content-Type`.
+    pub content_type: HeaderValue,
+    /// The body.
+    pub body: String,
+}
+
+packed_struct!(Page { content_type, body });
 
 impl Limit {
     /// Makes a limit of one count for all requests, each of which uses one.
@@ -70,6 +90,9 @@ impl Limit {
             mode: Mode::Exact,
             on_store_error: OnStoreError::Allow,
             told_by: ToldBy::Ietf,
+            is_capacity: false,
+            page: None,
+            compares_with: None,
         }
     }
 

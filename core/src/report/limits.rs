@@ -31,6 +31,12 @@ pub struct LimitReport {
     /// then, the numbers are those of this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_fault: Option<StoreFault>,
+    /// What the limit that it is compared with would have answered otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<Difference>,
+    /// What is added to the wait that clients are told, so that not all of them come at once.
+    #[serde(skip)]
+    pub jitter_ms: Millis,
 }
 
 impl LimitReport {
@@ -63,6 +69,18 @@ pub enum LimitKind {
     Budget,
     /// What is used comes back when the request has ended.
     Concurrency,
+}
+
+/// How the answer of a limit differs from that of the one that it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumCount, IntoStaticStr, VariantArray)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Difference {
+    /// It would have refused what the other one allowed.
+    Stricter,
+    /// It would have allowed what the other one refused.
+    Looser,
 }
 
 /// What a limit decided.

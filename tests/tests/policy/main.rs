@@ -389,7 +389,7 @@ fn every_limit_in_the_guide_is_valid() {
         names.extend(limits.map(|name| format!("\"{}\"", name.trim_end_matches(']'))));
         tables.push_str(table);
     }
-    assert_eq!(names.len(), 21);
+    assert_eq!(names.len(), 24);
     let route = format!("limits = [{}]\n", names.join(", "));
     let text = format!("{VALID}{route}{tables}");
     if let Err(error) = Policy::parse("guide", &text) {

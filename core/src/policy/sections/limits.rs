@@ -4,7 +4,7 @@ mod cost;
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use serde::Deserialize;
 
 pub use cost::{RawCost, RawMeasured};
@@ -12,7 +12,7 @@ pub use cost::{RawCost, RawMeasured};
 use super::conditions::{RawConditions, matcher};
 use crate::limit::calendar::{Calendar, Unit, Zone};
 use crate::limit::{
-    Absent, Budget, Limit, Mode, OnStoreError, Quota, Rule, Slots, ToldBy, Windows,
+    Absent, Budget, Limit, Mode, OnStoreError, Page, Quota, Rule, Slots, ToldBy, Windows,
 };
 use crate::message::matching::Matcher;
 use crate::policy::Policy;
@@ -120,6 +120,29 @@ pub struct RawLimit {
     /// until the reset, too. "none": by none but Retry-After. Default: "ietf".
     #[serde(default)]
     pub headers: Option<RawHeaders>,
+    /// Status of what it refuses: 429, or 503 where that is not the client's doing, because callers
+    /// share what is used up. Default: 429.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// What whoever is refused gets to read instead of a problem document.
+    #[serde(default)]
+    pub page: Option<RawPage>,
+    /// Of a dry run: the limit of the same routes with whose answers its own are compared. Where they
+    /// differ, the log and `tidegate_limit_differences_total` say so.
+    #[serde(default)]
+    pub compare_with: Option<String>,
+}
+
+/// What whoever is refused gets to read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RawPage {
+    /// Its media type. Default: "text/html; charset=utf-8".
+    #[serde(default)]
+    pub content_type: Option<String>,
+    /// Its text, at most 16 KiB.
+    pub body: String,
 }
 
 /// By which header fields clients are told.
@@ -275,7 +298,59 @@ pub(super) fn charged(
             Some(RawHeaders::Legacy) => ToldBy::Legacy,
             Some(RawHeaders::None) => ToldBy::Nothing,
         },
+        is_capacity: is_capacity(c, at, raw),
+        page: raw.page.as_ref().and_then(|raw| page(c, at, raw)),
+        compares_with: compares_with(c, at, raw),
     })
+}
+
+fn is_capacity(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> bool {
+    match raw.status {
+        None | Some(429) => false,
+        Some(503) => true,
+        Some(_) => {
+            let message =
+                "a limit refuses with 429, or with 503 where that is not the client's doing";
+            c.wrong(&at.key("status"), message);
+            false
+        }
+    }
+}
+
+fn page(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawPage) -> Option<Page> {
+    let at = at.key("page");
+    if raw.body.is_empty() || raw.body.len() > PAGE_BYTES_MAX {
+        c.wrong(&at.key("body"), "from one byte to 16 KiB");
+    }
+    let text = raw.content_type.as_deref();
+    let content_type = text.unwrap_or("text/html; charset=utf-8");
+    match HeaderValue::try_from(content_type) {
+        Ok(content_type) if content_type.to_str().is_ok_and(|text| text.contains('/')) => {
+            Some(Page {
+                content_type,
+                body: raw.body.clone(),
+            })
+        }
+        Ok(_) | Err(_) => {
+            let message =
+                format!("`{content_type}` is not a media type; write one such as text/html");
+            c.wrong(&at.key("content_type"), message);
+            None
+        }
+    }
+}
+
+/// Most bytes of a page: it is part of the policy, and of each reply to a flood.
+const PAGE_BYTES_MAX: usize = 16 << 10;
+
+fn compares_with(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Option<Arc<str>> {
+    let other = raw.compare_with.as_deref()?;
+    if !raw.dry_run {
+        let message =
+            "only what is tried out is compared: write dry_run = true too, or leave this out";
+        c.wrong(&at.key("compare_with"), message);
+    }
+    Some(other.into())
 }
 
 fn except(c: &mut Compiler<'_>, at: &KeyPath, raw: &RawLimit) -> Vec<Matcher> {

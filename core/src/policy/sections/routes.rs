@@ -190,7 +190,23 @@ fn limits(
             RouteLimit::Paced(limit) => bandwidths.push(Arc::clone(limit)),
         }
     }
+    check_compared(c, at, &limits);
     (limits, bandwidths)
+}
+
+/// Refuses a comparison with a limit that the route does not have.
+fn check_compared(c: &mut Compiler<'_>, at: &KeyPath, limits: &[Arc<Limit>]) {
+    for limit in limits {
+        let Some(with) = &limit.compares_with else {
+            continue;
+        };
+        let is_there = |other: &Arc<Limit>| other.name == *with && other.name != limit.name;
+        if !limits.iter().any(is_there) {
+            let name = &limit.name;
+            let message = format!("`{name}` is compared with `{with}`: name both in this route");
+            c.wrong(at, message);
+        }
+    }
 }
 
 /// Says what else is to be written for a pool `main` to be there.

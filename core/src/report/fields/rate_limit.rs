@@ -81,7 +81,7 @@ pub fn write<'a>(
     let wait = reports
         .iter()
         .filter(|r| r.outcome == LimitOutcome::Rejected)
-        .map(|r| r.retry_after_ms)
+        .map(|r| r.retry_after_ms.saturating_add(r.jitter_ms))
         .max();
     if let Some(wait) = wait {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds_up(wait)));
