@@ -11,8 +11,8 @@ BROKEN = 0
 PATIENCE_SECONDS = 30
 
 
-class Stuck(Exception):
-    """Answers that have not come in time."""
+class Unexpected(Exception):
+    """Answers that have not come, or that no figure can be made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Load:
         while sent < total or under_way:
             now = self._now()
             if now > seconds + PATIENCE_SECONDS:
-                raise Stuck(f"{under_way} of {sent} answers have not come {PATIENCE_SECONDS} s after the end of the load")
+                raise Unexpected(f"{under_way} of {sent} answers have not come {PATIENCE_SECONDS} s after the end of the load")
             while sent < total and self._free and now >= sent / self.rate:
                 under_way += self._send(sent % len(self.requests))
                 sent += 1

@@ -87,11 +87,11 @@ class Server:
         self.peer = peer
         self.directory = directory
         self.port = free_port()
-        conf = self._render(origin, values or {})
+        self.conf = self._render(origin, values or {})
         self._log = Path(directory, f"{peer.name}.out")
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                peer.command(binary, conf, self), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
+                peer.command(binary, self.conf, self), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
                 # A session of its own: Ctrl-C reaches the bench alone, which then ends its servers in order.
                 start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
 

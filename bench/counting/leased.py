@@ -1,5 +1,7 @@
 """Leased limits in four pods and a cluster, with and without a master that is killed."""
 
+import subprocess
+
 from .nodes import NODES, counters_in, proxies
 from .pace import Rate, go
 from .redis import Cluster
@@ -25,6 +27,14 @@ def run(bench, demand, kills):
             kill = cluster.kill_a_busy_master if kills else None
             passed = go(ports, rate, NODES, SECONDS, A_SECOND, kill)
             passed.questions = cluster.questions()
+            passed.note = _note_of_check(bench.tidegate, pods[0].conf)
         return passed
     finally:
         cluster.stop()
+
+
+def _note_of_check(binary, policy):
+    """What `tidegate check` says of a leased limit."""
+    done = subprocess.run([binary, "check", policy], capture_output=True, text=True)
+    notes = [line for line in (done.stdout + done.stderr).splitlines() if "limits.proof.mode" in line]
+    return notes[0].partition(": ")[2] if notes else "nothing"

@@ -45,6 +45,8 @@ class Passed:
     statuses: Counter
     times: list
     questions: int = 0
+    # What `tidegate check` says of the limit.
+    note: str = ""
 
     @property
     def requests(self):

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from load import BROKEN, Load, request
+from load import BROKEN, Load, Unexpected, request
 
 from .nodes import COUNTED
 
@@ -58,7 +58,7 @@ def use_up(ports, users, each, rate, at_half=None):
     connections = [ports[number % len(ports)] for number in range(CONNECTIONS)]
     answers = Load(connections, requests, rate).run(SECONDS_MAX, watch.see)
     if not watch.is_over:
-        raise RuntimeError(f"the quota was not used up in {SECONDS_MAX} s: {dict(watch.used.statuses)}")
+        raise Unexpected(f"the quota was not used up in {SECONDS_MAX} s: {dict(watch.used.statuses)}")
     away = [answer.ended for answer in answers if answer.status == 503]
     watch.used.away_seconds = max(away) - min(away) if away else 0.0
     return watch.used

@@ -42,10 +42,12 @@ def of_exact(runs):
 def of_leased(runs):
     """`runs`: demand, whether a master was killed, what was seen."""
     text = (f"The same with `mode = \"leased\"`, one caller and {leased.A_SECOND} requests a second for {leased.SECONDS} s; "
-            f"the master is killed after a third of it. The bound is `burst` + time * `quota` + {NODES} * `lease_max`, "
-            "as `tidegate check` says it. \"At once\" is most that passed in any time beyond what the quota earns in it: "
+            f"the master is killed after a third of it. The bound is `burst` + time * `quota` + {NODES} * `lease_max`. "
+            "\"At once\" is most that passed in any time beyond what the quota earns in it: "
             f"`burst` + {NODES} * `lease_max` at most.\n")
     rows = [[demand, _yes(kills), _quota(passed.rate), *_of_passed(passed)] for demand, kills, passed in runs]
+    for note in dict.fromkeys(passed.note for _, _, passed in runs):
+        text += f"\n`tidegate check` says: `{note}`\n"
     header = ["demand", "master killed", "limit", *PASSED]
     return _section("Leased", text, header, rows) + _verdict_of_leased([passed for _, _, passed in runs])
 

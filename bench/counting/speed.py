@@ -4,7 +4,7 @@ import contextlib
 import gc
 import os
 
-from load import Load, quantile, request
+from load import Load, Unexpected, quantile, request
 
 from .nodes import COUNTED, counters_in, proxies
 from .redis import Redis
@@ -76,5 +76,5 @@ def load(port):
     finally:
         gc.enable()
     if wrong := [answer.status for answer in answers if answer.status != 200]:
-        raise RuntimeError(f"{len(wrong)} answers were not 200, such as {wrong[0]}")
+        raise Unexpected(f"{len(wrong)} answers were not 200, such as {wrong[0]}")
     return [(answer.ended - answer.sent) * 1000 for answer in answers]

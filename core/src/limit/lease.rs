@@ -244,7 +244,6 @@ impl Lease {
             retry_after,
             // What is given back comes to this lease.
             period_end: Timestamp::default(),
-            ..self.told
         };
         let checked = Verdict {
             remaining: charged.remaining.saturating_add(taken),
