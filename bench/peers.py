@@ -81,17 +81,17 @@ def make_documents(directory):
 
 
 class Server:
-    """A running peer or origin, pinned to one core."""
+    """A running peer or origin, pinned to one core. `values` fill in what else a template asks for."""
 
-    def __init__(self, peer, binary, directory, core, origin=None):
+    def __init__(self, peer, binary, directory, core, origin=None, values=None):
         self.peer = peer
         self.directory = directory
-        self.port = _free_port()
-        conf = self._render(origin)
+        self.port = free_port()
+        self.conf = self._render(origin, values or {})
         self._log = Path(directory, f"{peer.name}.out")
         with open(self._log, "wb") as log:
             self.process = subprocess.Popen(
-                peer.command(binary, conf, self), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
+                peer.command(binary, self.conf, self), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory,
                 # A session of its own: Ctrl-C reaches the bench alone, which then ends its servers in order.
                 start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}))
 
@@ -131,8 +131,10 @@ class Server:
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
 
-    def _render(self, origin):
+    def _render(self, origin, values):
         text = (BENCH / "conf" / self.peer.template).read_text()
+        for name, value in values.items():
+            text = text.replace(f"@{name}@", value)
         text = text.replace("@DIR@", str(self.directory))
         if origin is None:
             text = text.replace("@ORIGIN_PORT@", str(self.port))
@@ -147,7 +149,7 @@ class Server:
         return " | ".join(lines[-4:]) or "it printed nothing"
 
 
-def _free_port():
+def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

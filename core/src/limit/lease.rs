@@ -22,7 +22,7 @@ pub const LASTS: Millis = 1000;
 const MEANT_FOR: Millis = 500;
 
 /// How long a refusal is believed at most: others may give back what they hold.
-const REFUSED_FOR: Millis = 1000;
+const REFUSED_MOST: Millis = 1000;
 
 /// What a node holds of a counter.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ pub struct Lease {
     size: u64,
     /// When that was.
     began: Timestamp,
-    /// What was used since then.
-    used: u64,
+    /// What was asked for since then, whether it was had or refused.
+    wanted: u64,
     /// Whether more of it has been asked for, and is not answered yet.
     is_asking: bool,
     /// What the counter has said, and when.
@@ -85,7 +85,7 @@ impl Default for Lease {
             left: 0,
             size: 0,
             began: Timestamp::default(),
-            used: 0,
+            wanted: 0,
             is_asking: false,
             told: NOTHING_TOLD,
             told_at: Timestamp::default(),
@@ -101,13 +101,14 @@ impl Lease {
         let cost = charge.cost;
         if let Act::Refund(_) = act {
             self.left = self.left.saturating_add(cost);
-            return Leased::Known(self.answer(0, now));
+            return Leased::Known(self.answer(true, 0, now));
         }
         if self.left >= cost {
             return Leased::Known(self.take(act, cost, now));
         }
-        if !self.told.allowed && self.refused_until > now {
-            return Leased::Known(self.answer(0, now));
+        if self.refused_until > now {
+            self.wanted = self.wanted.saturating_add(cost);
+            return Leased::Known(self.answer(false, 0, now));
         }
         // Somebody else may have asked for more already: then this one asks for itself.
         let is_ahead = !self.is_asking;
@@ -132,7 +133,7 @@ impl Lease {
         self.end_with_its_window(now);
         self.take_in(more, answer, now);
         if answer.taken == 0 {
-            return self.answer(0, now);
+            return self.answer(false, 0, now);
         }
         self.take(act, charge.cost, now)
     }
@@ -144,13 +145,18 @@ impl Lease {
         if more.is_ahead {
             self.is_asking = false;
             self.began = now;
-            self.used = 0;
-            self.size = answer.taken;
+            self.wanted = 0;
+            // Who is given less than it has asked for needs no less than before.
+            let is_whole = answer.taken >= more.most;
+            self.size = if is_whole {
+                answer.taken
+            } else {
+                self.size.max(answer.taken)
+            };
         }
         self.left = self.left.saturating_add(answer.taken);
         if answer.taken == 0 {
-            let wait = answer.charged.retry_after.min(REFUSED_FOR);
-            self.refused_until = now.plus(wait);
+            self.refused_until = now.plus(believed_for(&answer.charged));
         }
     }
 
@@ -203,14 +209,14 @@ impl Lease {
         }
     }
 
-    /// Says how much is worth to be asked for: what was used lately in half a second, at most twice
+    /// Says how much is worth to be asked for: what was asked for lately in half a second, at most twice
     /// as much as the last time, and no more in all than a node may hold.
     fn demand(&self, charge: &Charge, now: Timestamp) -> u64 {
         let Mode::Leased { most } = charge.limit.mode else {
             return charge.cost;
         };
         let lasted = now.since(self.began).max(1);
-        let wanted = self.used.saturating_mul(MEANT_FOR) / lasted;
+        let wanted = self.wanted.saturating_mul(MEANT_FOR) / lasted;
         let grown = self.size.saturating_mul(2);
         let room = most.saturating_sub(self.left);
         wanted.min(grown).min(room).max(charge.cost)
@@ -219,22 +225,25 @@ impl Lease {
     fn take(&mut self, act: Act, cost: u64, now: Timestamp) -> Answer {
         let taken = if act == Act::Peek { 0 } else { cost };
         self.left = self.left.saturating_sub(taken);
-        self.used = self.used.saturating_add(taken);
-        self.told.allowed = true;
-        self.told.retry_after = 0;
-        self.answer(taken, now)
+        self.wanted = self.wanted.saturating_add(taken);
+        self.answer(true, taken, now)
     }
 
     /// Says what the counter has said last, as far as it is known now.
-    fn answer(&self, taken: u64, now: Timestamp) -> Answer {
+    fn answer(&self, allowed: bool, taken: u64, now: Timestamp) -> Answer {
         let passed = now.since(self.told_at);
+        let mut retry_after = 0;
+        if !allowed {
+            let told = self.told.retry_after.saturating_sub(passed);
+            retry_after = told.max(self.refused_until.since(now));
+        }
         let charged = Verdict {
+            allowed,
             remaining: self.told.remaining.saturating_add(self.left),
             reset: self.told.reset.saturating_sub(passed),
-            retry_after: self.told.retry_after.saturating_sub(passed),
+            retry_after,
             // What is given back comes to this lease.
             period_end: Timestamp::default(),
-            ..self.told
         };
         let checked = Verdict {
             remaining: charged.remaining.saturating_add(taken),
@@ -246,6 +255,14 @@ impl Lease {
             taken,
         }
     }
+}
+
+/// Says how long a refusal is believed.
+fn believed_for(refusal: &Verdict) -> Millis {
+    // What is earned meanwhile is taken in one go, not bit by bit. But a counter that is soon whole
+    // again is asked before: what it cannot hold would be lost.
+    let least = MEANT_FOR.min(refusal.reset / 4);
+    refusal.retry_after.max(least).min(REFUSED_MOST)
 }
 
 #[cfg(test)]

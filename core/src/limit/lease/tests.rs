@@ -122,6 +122,29 @@ fn a_key_over_its_limit_asks_seldom_too_and_waits_as_it_is_told() {
 }
 
 #[test]
+fn nodes_ask_seldom_too_where_more_is_asked_for_than_there_is() {
+    // A hundred a second, of which four nodes are asked for a thousand; and one in eight seconds.
+    for (rule, most, earned) in [(rate(6000, 300), 50, 1300), (rate(60, 5), 2, 15)] {
+        let mut world = World::new(charge(rule, most, 1), 4);
+        let (mut passed, mut held) = (0, 0);
+        for millis in 0..10_000 {
+            let now = START.plus(millis);
+            let node = usize::try_from(hash::draw(1, millis) % 4).unwrap();
+            passed += u64::from(world.request(node, now).charged.allowed);
+            if millis % 250 == 0 {
+                world.sweep(now, false);
+            }
+        }
+        for node in &world.nodes {
+            held += node.left;
+        }
+        assert!(world.asked * 20 < 10_000, "{} questions", world.asked);
+        // What was earned passes, but for what may have been earned since somebody has asked.
+        assert!(passed + held >= earned - most, "{passed} of {earned}");
+    }
+}
+
+#[test]
 fn nodes_pass_no_more_than_the_quota_and_what_they_may_hold() {
     for seed in 0..60 {
         let draw = |n: u64| hash::draw(seed, n);
