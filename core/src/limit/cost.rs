@@ -51,6 +51,17 @@ pub enum Measure {
 
 packed_enum!(Measure { 0 = Header(name), 1 = Body { unit } });
 
+#[cfg(feature = "source")]
+impl Measure {
+    /// Returns the header field that says it, if one does.
+    pub(crate) fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Header(name) => Some(name),
+            Self::Body { .. } => None,
+        }
+    }
+}
+
 /// What an exchange has told of its cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Known {

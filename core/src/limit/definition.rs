@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::cost::{Cost, Measure};
+use super::cost::Cost;
 use super::rule::Rule;
 use crate::message::matching::Matcher;
 use crate::message::request::Request;
@@ -107,11 +107,9 @@ impl Limit {
     #[cfg(feature = "source")]
     pub(crate) fn read_fields(&self) -> impl Iterator<Item = &HeaderName> {
         let conditions = self.except.iter().flat_map(|matcher| &matcher.headers);
-        let estimate = match &self.cost.estimate {
-            Some(Measure::Header(name)) => Some(name),
-            Some(Measure::Body { .. }) | None => None,
-        };
-        conditions.map(|(name, _)| name).chain(estimate)
+        let estimate = self.cost.estimate.as_ref();
+        let estimated_by = estimate.and_then(|measure| measure.header());
+        conditions.map(|(name, _)| name).chain(estimated_by)
     }
 
     /// Gives a limit its plans, whose names differ. `part` says which of them a request is of.
