@@ -140,8 +140,14 @@ impl Lease {
 
     /// Takes what the counter has answered to what was asked for ahead.
     pub fn take_in(&mut self, more: More, answer: &Answer, now: Timestamp) {
+        self.end_with_its_window(now);
+        // A refusal says nothing of the window in which what is left was charged.
+        let held_of = self.told.period_end;
         self.told = answer.charged;
         self.told_at = now;
+        if answer.taken == 0 {
+            self.told.period_end = held_of;
+        }
         if more.is_ahead {
             self.is_asking = false;
             self.began = now;

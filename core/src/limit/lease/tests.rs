@@ -240,3 +240,33 @@ fn while_one_asks_for_more_others_ask_for_themselves() {
     };
     assert!(third.is_ahead);
 }
+
+#[test]
+fn a_refusal_does_not_carry_what_is_left_into_the_next_window() {
+    let budget = Rule::Budget(Budget {
+        amount: 10,
+        windows: Windows::Fixed(60_000),
+    });
+    let charge = charge(budget, 10, 4);
+    let mut world = World::new(charge.clone(), 1);
+    let lease = &mut world.nodes[0];
+    let asked = Act::Charge { owed: 0 };
+    let Leased::Ask(more) = lease.act(asked, &charge, START) else {
+        panic!("nothing is known");
+    };
+    let terms = charge.limit.rule.terms(START);
+    // It is given five, and uses four.
+    let (state, given) = act(Act::Lease { most: 5 }, &terms, 4, None, START);
+    assert!(given.taken >= 4);
+    lease.answered(asked, &charge, more, &given, START);
+    lease.left = 1;
+    // There is no more, and it is refused.
+    let full = terms.owe(state, 10, START);
+    let (_, refused) = act(Act::Lease { most: 4 }, &terms, 4, full, START);
+    assert_eq!(refused.taken, 0);
+    let Leased::Ask(more) = lease.act(asked, &charge, START) else {
+        panic!("one is not enough");
+    };
+    lease.answered(asked, &charge, more, &refused, START);
+    assert_eq!(lease.end(START.plus(60_000), true), None);
+}
