@@ -93,7 +93,11 @@ impl Drive {
         body: RequestBody<U::ClientBody>,
         client: C,
     ) -> (Response<Body<U::Body>>, C) {
-        let this = self.charged(node).await;
+        let mut this = self;
+        // A second charge may come just before an origin is asked.
+        while this.charging.is_some() {
+            this = this.charged(node).await;
+        }
         let outlives = matches!(&this.step, Step::Fetch(_, next) if next.outlives_its_client());
         let Some(work) = outlives.then(|| Work::begin_bounded(node)).flatten() else {
             return (this.run(node, upstream, body).await, client);
