@@ -20,7 +20,8 @@ use tidegate_core::limit::leases::LOOKED_AT_EVERY;
 use tidegate_core::limit::owing::{Owing, StoodIn};
 use tidegate_core::limit::round::{Ask, Layout, Place, Round};
 use tidegate_core::limit::{
-    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, StoreFault, StoreKind,
+    Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, SettledBy, StoreFault,
+    StoreKind,
 };
 use tidegate_core::{Policy, Timestamp};
 use tokio::runtime::Handle;
@@ -135,14 +136,13 @@ impl Counters for SharedCounters {
         let mut elsewhere = Vec::new();
         for settlement in settlements {
             let (charge, act) = settlement;
-            match (charge.limit.mode, act) {
-                (Mode::Local, _) => self.0.here.settle(std::slice::from_ref(settlement), now),
-                // What was taken of a lease goes back to it.
-                (Mode::Leased { .. }, Act::Refund(_)) => {
-                    let mut leases = self.0.leases.of(&charge.key);
-                    leases.act(*act, charge, now);
+            match charge.settled_by(*act) {
+                SettledBy::Here => self.0.here.settle(std::slice::from_ref(settlement), now),
+                SettledBy::Lease => {
+                    self.0.leases.of(&charge.key).act(*act, charge, now);
+                    self.0.look_after_leases();
                 }
-                (Mode::Leased { .. } | Mode::Exact, _) => elsewhere.push(settlement.clone()),
+                SettledBy::Counter => elsewhere.push(settlement.clone()),
             }
         }
         // Where no runtime is left, this process ends. What it holds expires.

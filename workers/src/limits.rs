@@ -6,7 +6,7 @@ use tidegate_core::limit::lease::Leased;
 use tidegate_core::limit::owing::Owing;
 use tidegate_core::limit::round::{Ask, Layout, Place, Round};
 use tidegate_core::limit::wire::{self, Question};
-use tidegate_core::limit::{Act, Answer, Charge, Charged, Mode, StoreFault};
+use tidegate_core::limit::{Act, Answer, Charge, Charged, SettledBy, StoreFault};
 use tidegate_core::{Millis, Timestamp};
 use worker::Env;
 
@@ -117,15 +117,14 @@ pub(crate) async fn give_back(env: &Env, rests: Vec<(Charge, Act)>, now: Timesta
 pub(crate) async fn settle(env: &Env, settlements: &[Settlement], now: Timestamp) {
     let settled = settlements.iter().map(|settlement| async move {
         let (charge, act) = settlement;
-        match (charge.limit.mode, act) {
-            (Mode::Local, _) => {
+        match charge.settled_by(*act) {
+            SettledBy::Here => {
                 isolate_counters::act(std::slice::from_ref(settlement), now);
             }
-            // What was taken of a lease goes back to it.
-            (Mode::Leased { .. }, Act::Refund(_)) => {
+            SettledBy::Lease => {
                 with_leases(|leases| leases.act(*act, charge, now));
             }
-            (Mode::Leased { .. } | Mode::Exact, _) => {
+            SettledBy::Counter => {
                 // What went wrong is in the log.
                 let _ = counter(env, *act, charge, now).await;
             }

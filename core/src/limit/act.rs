@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::charge::Charge;
+use super::definition::Mode;
 use super::quota::Verdict;
 use super::rule::Terms;
 use super::state::State;
@@ -36,6 +37,28 @@ pub struct Answer {
     pub charged: Verdict,
     /// How much was taken.
     pub taken: u64,
+}
+
+/// Who does what a counter is asked when an exchange has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettledBy {
+    /// This node's own counter.
+    Here,
+    /// What this node holds of the counter in advance.
+    Lease,
+    /// The counter itself.
+    Counter,
+}
+
+impl Charge {
+    /// Says who does this when the exchange has ended. What was taken of a lease goes back to it.
+    pub fn settled_by(&self, act: Act) -> SettledBy {
+        match (self.limit.mode, act) {
+            (Mode::Local, _) => SettledBy::Here,
+            (Mode::Leased { .. }, Act::Refund(_)) => SettledBy::Lease,
+            (Mode::Leased { .. } | Mode::Exact, _) => SettledBy::Counter,
+        }
+    }
 }
 
 /// Does what a counter is asked, and returns its new state.
