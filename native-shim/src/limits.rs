@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 use tidegate_core::Timestamp;
 use tidegate_core::exchange::Settlement;
 use tidegate_core::limit::key::CounterKey;
+use tidegate_core::limit::owing::StoodIn;
 use tidegate_core::limit::{self, Act, Answer, Charge, Charged, State, charge_all};
 
 const SHARDS: usize = 64;
@@ -86,14 +87,11 @@ impl Limits {
         found.ok().map(|entry| entry.remove().0.state)
     }
 
-    /// Puts a counter back that was taken, unless there is one that says more.
-    pub(crate) fn put_back(&self, key: CounterKey, state: State, now: Timestamp) {
-        self.change(std::iter::once(&key), now, |states| {
+    /// Puts a counter back that was taken.
+    pub(crate) fn put_back(&self, stood_in: &StoodIn, now: Timestamp) {
+        self.change(std::iter::once(stood_in.key()), now, |states| {
             for known in states {
-                let is_more = known.is_none_or(|known| known.until < state.until);
-                if is_more {
-                    *known = Some(state);
-                }
+                *known = Some(stood_in.put_back(*known, now));
             }
         });
     }

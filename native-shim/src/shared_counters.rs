@@ -313,8 +313,8 @@ impl Inner {
     }
 
     fn put_back(&self, stood_in: Vec<StoodIn>) {
-        for (key, state) in stood_in {
-            self.here.put_back(key, state, self.clock.now());
+        for stood_in in &stood_in {
+            self.here.put_back(stood_in, self.clock.now());
         }
     }
 }

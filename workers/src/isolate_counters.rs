@@ -44,10 +44,12 @@ pub(crate) fn take(key: &CounterKey) -> Option<State> {
 }
 
 /// Puts counters back that were taken.
-pub(crate) fn put_back(stood_in: Vec<StoodIn>, now: Timestamp) {
+pub(crate) fn put_back(stood_in: &[StoodIn], now: Timestamp) {
     COUNTERS.with_borrow_mut(|counters| {
-        for (key, state) in stood_in {
-            write(counters, key, state, now);
+        for stood_in in stood_in {
+            let known = counters.get(stood_in.key()).copied();
+            let state = stood_in.put_back(known, now);
+            write(counters, *stood_in.key(), state, now);
         }
     });
 }

@@ -25,7 +25,7 @@ pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec
     loop {
         let asks = round.asks();
         if asks.is_empty() {
-            isolate_counters::put_back(owing.untold(), now);
+            isolate_counters::put_back(&owing.untold(), now);
             return round.finish();
         }
         let asked = asks.iter().map(|ask| {
@@ -34,7 +34,7 @@ pub(crate) async fn charge(env: &Env, charges: &[Charge], now: Timestamp) -> Vec
         });
         for (ask, (answers, acts)) in asks.iter().zip(join_all(asked).await) {
             let untold = owing.asked(*ask, &acts, answers.is_ok());
-            isolate_counters::put_back(untold, now);
+            isolate_counters::put_back(&untold, now);
             round.answer(*ask, answers);
         }
     }

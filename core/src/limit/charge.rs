@@ -8,6 +8,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use super::definition::{Limit, Mode, OnStoreError};
 use super::key::CounterKey;
 use super::quota::Verdict;
+use super::rule::Terms;
 use super::state::State;
 use crate::time::Timestamp;
 
@@ -69,12 +70,17 @@ impl Charge {
 
     /// Returns how much this node has let pass by itself, and still counts, while the counter could
     /// not be asked. `state` is that of this node's counter.
-    pub fn owed(&self, state: State, now: Timestamp) -> u64 {
+    pub(super) fn owed(&self, state: State, now: Timestamp) -> u64 {
+        let terms = self.instead_terms(now);
+        terms.map_or(0, |terms| terms.owed(state, now))
+    }
+
+    /// Returns the terms by which this node counts while the counter cannot be asked, if it does.
+    pub(super) fn instead_terms(&self, now: Timestamp) -> Option<Terms> {
         let OnStoreError::Local { share } = self.limit.on_store_error else {
-            return 0;
+            return None;
         };
-        let rule = self.limit.rule.shared(share, self.cost);
-        rule.terms(now).owed(state, now)
+        Some(self.limit.rule.shared(share, self.cost).terms(now))
     }
 
     /// Returns what this node charges for itself while the counter cannot be asked, if it does.
