@@ -33,7 +33,7 @@ mod store;
 mod window;
 pub mod wire;
 
-pub use act::{Act, Answer, SettledBy, act, act_all, charge_all};
+pub use act::{Act, Answer, SettledBy, act, act_all, charge_all, unwanted};
 pub use bandwidth::{Bandwidth, ByteRate, Direction};
 pub use charge::{Charge, Charged, StoreFault};
 pub use cost::{Cost, Known, Measure};

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use scopeguard::{ScopeGuard, guard};
 use tidegate_core::exchange::Settlement;
@@ -40,13 +41,16 @@ pub use connection::Credentials;
 /// How often leases are looked after that nobody uses.
 const LOOKED_AFTER_EVERY: Duration = Duration::from_millis(LOOKED_AT_EVERY);
 
+/// How many counters are told something at once for which nobody waits.
+const INFORMED_AT_ONCE: usize = 64;
+
 /// Counters that pods share.
 #[derive(Debug)]
 pub struct SharedCounters(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
+    store: Arc<Store>,
     layout: Layout,
     /// What this node counts for itself.
     here: Arc<Limits>,
@@ -98,7 +102,7 @@ impl SharedCounters {
             StoreKind::Cluster => Layout::ByHome,
         };
         Ok(Self(Arc::new(Inner {
-            store: Store::new(connector, policy, clock.clone()),
+            store: Arc::new(Store::new(connector, policy, clock.clone())),
             layout,
             here,
             leases: Shards::default(),
@@ -150,7 +154,7 @@ impl Counters for SharedCounters {
             && !elsewhere.is_empty()
         {
             let inner = Arc::clone(&self.0);
-            runtime.spawn(async move { inner.ask_each(elsewhere).await });
+            runtime.spawn(async move { inner.inform(elsewhere, true).await });
         }
     }
 
@@ -171,7 +175,7 @@ impl Counters for SharedCounters {
 impl Inner {
     async fn charge(self: &Arc<Self>, charges: &[Charge]) -> Vec<Charged> {
         // What the store is not told is still owed, also when nobody waits any more.
-        let mut owing = guard(self.owing(charges), |owing| self.put_back(owing.untold()));
+        let mut owing = guard(self.owing(charges), |owing| self.put_back(&owing.untold()));
         let owed = owing.amounts(charges, self.clock.now());
         let mut round = Round::new(charges, self.layout, &owed);
         loop {
@@ -185,7 +189,7 @@ impl Inner {
                 asked.push(async move { (ask, self.answer(ask, &acts).await, acts) });
             }
             for (ask, answers, acts) in join_all(asked).await {
-                self.put_back(owing.asked(ask, &acts, answers.is_ok()));
+                self.put_back(&owing.asked(ask, &acts, answers.is_ok()));
                 round.answer(ask, answers);
             }
         }
@@ -288,20 +292,18 @@ impl Inner {
         });
     }
 
-    /// Gives back what was not used for a while, or all that is held. What the store does not hear of
-    /// stays used.
+    /// Gives back what was not used for a while, or all that is held at the end of the node, which
+    /// waits for no store that is away.
     async fn give_back(&self, all: bool) {
-        self.ask_each(self.leases.rests(self.clock.now(), all))
-            .await;
+        let rests = self.leases.rests(self.clock.now(), all);
+        self.inform(rests, !all).await;
     }
 
-    /// Has each counter do something of which nobody waits for the answer. The store has said already
-    /// if it is lost.
-    async fn ask_each(&self, acts: Vec<(Charge, Act)>) {
-        let asked = acts.into_iter().map(|act| async move {
-            let _ = self.store.ask(&[act]).await;
-        });
-        join_all(asked).await;
+    /// Tells counters something of which nobody waits for the answer, not too many at once.
+    async fn inform(&self, acts: Vec<(Charge, Act)>, perseveres: bool) {
+        let acts = futures_util::stream::iter(acts);
+        acts.for_each_concurrent(INFORMED_AT_ONCE, |act| self.store.inform(act, perseveres))
+            .await;
     }
 
     /// Takes what this node owes to counters. While the store is not asked, nobody could tell it.
@@ -312,8 +314,8 @@ impl Inner {
         Owing::take(charges, |key| self.here.take(key))
     }
 
-    fn put_back(&self, stood_in: Vec<StoodIn>) {
-        for stood_in in &stood_in {
+    fn put_back(&self, stood_in: &[StoodIn]) {
+        for stood_in in stood_in {
             self.here.put_back(stood_in, self.clock.now());
         }
     }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::charge::Charge;
+use super::charge::{Charge, Charged};
 use super::definition::Mode;
 use super::quota::Verdict;
 use super::rule::Terms;
@@ -121,12 +121,29 @@ pub fn act_all(
     if are_charges {
         let charges: Vec<Charge> = acts.iter().map(|(charge, _)| charge.clone()).collect();
         let verdicts = charge_all(&charges, states, now);
+        let refuses =
+            |(charge, verdict): (&Charge, &Verdict)| charge.refuses(Charged::Verdict(*verdict));
+        let is_refused = charges.iter().zip(&verdicts).any(refuses);
         for ((answer, verdict), charge) in answers.iter_mut().zip(verdicts).zip(&charges) {
             answer.charged = verdict;
-            answer.taken = if verdict.allowed { charge.cost } else { 0 };
+            let is_taken = verdict.allowed && !is_refused;
+            answer.taken = if is_taken { charge.cost } else { 0 };
         }
     }
     answers
+}
+
+/// Lists what gives back what was taken for somebody who had not waited for the answers.
+pub fn unwanted(acts: &[(Charge, Act)], answers: &[Answer]) -> Vec<(Charge, Act)> {
+    let mut refunds = Vec::new();
+    for ((charge, _), answer) in acts.iter().zip(answers) {
+        if answer.taken > 0 {
+            let mut charge = charge.clone();
+            charge.cost = answer.taken;
+            refunds.push((charge, Act::Refund(answer.charged.period_end)));
+        }
+    }
+    refunds
 }
 
 fn with_owed(act: Act, terms: &Terms, state: Option<State>, now: Timestamp) -> Option<State> {

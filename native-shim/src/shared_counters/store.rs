@@ -2,7 +2,7 @@
 //! than the policy says.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind, Value};
@@ -11,9 +11,11 @@ use strum::{EnumCount, VariantArray};
 use tidegate_core::limit::script::{self, SKEW_OF_CALLER, Told};
 use tidegate_core::limit::{
     Act, Answer, Charge, CounterStore, State, StoreChange, StoreFault, StoreHealth, act_all,
+    unwanted,
 };
 use tidegate_core::{Millis, Timestamp};
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use super::connection::{Connector, Link};
 use crate::clock::Clock;
@@ -30,7 +32,8 @@ pub(super) struct Store {
     prefix: String,
     /// Where it is, for messages.
     name: String,
-    /// Threads do not share connections: each is driven by the runtime that has made it.
+    /// A few connections, of which each thread uses one: each is driven by the runtime that has made
+    /// it.
     links: [Mutex<Connection>; STRIPES],
     health: Mutex<StoreHealth>,
     faults: [AtomicU64; StoreFault::COUNT],
@@ -39,13 +42,85 @@ pub(super) struct Store {
     clock: Clock,
 }
 
+/// The place of a connection.
+#[derive(Debug, Default)]
+struct Connection {
+    /// Counts the ways that were begun to one. Whoever has found an older one to be lost changes
+    /// nothing.
+    generation: u64,
+    way: Way,
+}
+
 /// A connection, or the way to one.
 #[derive(Debug, Default)]
-enum Connection {
+enum Way {
     #[default]
     None,
     Coming(watch::Receiver<Option<Result<Link, StoreFault>>>),
     Ready(Link),
+}
+
+/// A connection as a question uses it.
+struct Used {
+    link: Link,
+    generation: u64,
+    /// Whether it was there before.
+    is_kept: bool,
+}
+
+/// After how long an answer does not come any more.
+const LATEST: Duration = Duration::from_secs(10);
+
+/// For how long a counter is told what it has not heard.
+const PERSEVERANCE: Millis = 60_000;
+
+/// How often that is tried.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// A question under way. It goes on when nobody waits for it any more, since the store may have
+/// heard it: what it takes then is given back.
+struct Question {
+    store: Arc<Store>,
+    acts: Arc<[(Charge, Act)]>,
+    answers: oneshot::Receiver<Result<Vec<Answer>, StoreFault>>,
+}
+
+impl Question {
+    fn begin(store: &Arc<Store>, acts: &[(Charge, Act)]) -> Self {
+        let (told, answers) = oneshot::channel();
+        let acts: Arc<[(Charge, Act)]> = acts.into();
+        let (asked, asks) = (Arc::clone(&acts), Arc::clone(store));
+        tokio::spawn(async move {
+            let answers = asks.run_patiently(&asked).await;
+            if let Err(Ok(answers)) = told.send(answers) {
+                asks.give_back(&asked, &answers).await;
+            }
+        });
+        Self {
+            store: Arc::clone(store),
+            acts,
+            answers,
+        }
+    }
+
+    async fn answers(&mut self) -> Result<Vec<Answer>, StoreFault> {
+        // Whoever asks is gone only with its runtime.
+        let answers = (&mut self.answers).await;
+        answers.unwrap_or(Err(StoreFault::Unreachable))
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.answers.close();
+        // They may have come just now.
+        if let Ok(Ok(answers)) = self.answers.try_recv()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let (store, acts) = (Arc::clone(&self.store), Arc::clone(&self.acts));
+            runtime.spawn(async move { store.give_back(&acts, &answers).await });
+        }
+    }
 }
 
 /// What the script answers.
@@ -72,8 +147,12 @@ impl Store {
         }
     }
 
-    /// Does what counters are asked. All of them lie in one slot, and the acts are of one kind.
-    pub(super) async fn ask(&self, acts: &[(Charge, Act)]) -> Result<Vec<Answer>, StoreFault> {
+    /// Does what counters are asked. All of them lie in one slot, and the acts are of one kind. What is
+    /// taken for somebody who waits no longer is given back.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        acts: &[(Charge, Act)],
+    ) -> Result<Vec<Answer>, StoreFault> {
         let answers = self.ask_if_it_is_worth_it(acts).await;
         if let Err(fault) = &answers {
             self.faults[*fault as usize].fetch_add(1, Ordering::Relaxed);
@@ -82,7 +161,7 @@ impl Store {
     }
 
     async fn ask_if_it_is_worth_it(
-        &self,
+        self: &Arc<Self>,
         acts: &[(Charge, Act)],
     ) -> Result<Vec<Answer>, StoreFault> {
         let permit = self.health().ask(self.timeout, self.clock.now())?;
@@ -90,14 +169,37 @@ impl Store {
         let permit = guard(permit, |permit| {
             self.health().ended(permit, None, self.clock.now());
         });
+        let mut question = Question::begin(self, acts);
         let patience = Duration::from_millis(self.timeout);
-        let answers = tokio::time::timeout(patience, self.run(acts)).await;
+        let answers = tokio::time::timeout(patience, question.answers()).await;
         let answers = answers.unwrap_or(Err(StoreFault::Slow));
         let permit = ScopeGuard::into_inner(permit);
         let outcome = answers.as_ref().map(|_| ()).map_err(|fault| *fault);
         let change = self.health().ended(permit, Some(outcome), self.clock.now());
         self.tell(change, outcome.err());
         answers
+    }
+
+    /// Tells a counter something of which nobody waits for the answer, and tries again for some time
+    /// if `perseveres`. It says nothing about whether the store is worth to be asked.
+    pub(super) async fn inform(&self, act: (Charge, Act), perseveres: bool) {
+        let acts = [act];
+        let begun = self.clock.now();
+        loop {
+            // What is only late may have been done: done twice, it would give too much back.
+            let is_told = !self.is_resting()
+                && self.run_patiently(&acts).await != Err(StoreFault::Unreachable);
+            let is_late = self.clock.now().since(begun) >= PERSEVERANCE;
+            if is_told || is_late || !perseveres {
+                return;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn run_patiently(&self, acts: &[(Charge, Act)]) -> Result<Vec<Answer>, StoreFault> {
+        let answers = tokio::time::timeout(LATEST, self.run(acts)).await;
+        answers.unwrap_or(Err(StoreFault::Slow))
     }
 
     /// Returns whether it is not asked at the moment, or only tried.
@@ -135,7 +237,7 @@ impl Store {
             (Some(StoreChange::Lost), Some(fault)) => {
                 // A peer that has vanished without a word would be waited for for ever.
                 for link in &self.links {
-                    *lock(link) = Connection::None;
+                    lock(link).way = Way::None;
                 }
                 let fault: &str = fault.into();
                 eprintln!(
@@ -154,26 +256,43 @@ impl Store {
         }
     }
 
+    async fn give_back(&self, acts: &[(Charge, Act)], answers: &[Answer]) {
+        for refund in unwanted(acts, answers) {
+            self.inform(refund, true).await;
+        }
+    }
+
     async fn run(&self, acts: &[(Charge, Act)]) -> Result<Vec<Answer>, StoreFault> {
-        let (link, is_kept) = self.link().await?;
-        let answers = self.run_on(link, acts).await;
+        // A question stays with the connections of one thread.
+        let stripe = stripe();
+        let used = self.link(stripe).await?;
+        let is_kept = used.is_kept;
+        let answers = self.run_on(stripe, used, acts).await;
         // A connection that was kept may have been closed long ago, and nobody has seen it.
         if is_kept && answers == Err(StoreFault::Unreachable) {
-            let (link, _) = self.link().await?;
-            return self.run_on(link, acts).await;
+            let used = self.link(stripe).await?;
+            return self.run_on(stripe, used, acts).await;
         }
         answers
     }
 
     async fn run_on(
         &self,
-        mut link: Link,
+        stripe: usize,
+        mut used: Used,
         acts: &[(Charge, Act)],
     ) -> Result<Vec<Answer>, StoreFault> {
         let mut is_first = true;
         loop {
             let now = self.health().time(self.clock.now());
-            let value = self.call(&mut link, acts, now).await?;
+            let value = self.call(&mut used.link, acts, now).await;
+            if value
+                .as_ref()
+                .is_err_and(|fault| *fault == StoreFault::Unreachable)
+            {
+                self.forget(stripe, used.generation);
+            }
+            let value = value?;
             match self.read(&value, acts.len()) {
                 // By the same time as the script has done it.
                 Some(Said::States(mut states)) => {
@@ -205,12 +324,8 @@ impl Store {
             answer = link.send(&whole).await;
         }
         answer.map_err(|error| {
-            let fault = fault(&error);
             *self.complaint() = format!(": {error}");
-            if fault == StoreFault::Unreachable {
-                *lock(&self.links[stripe()]) = Connection::None;
-            }
-            fault
+            fault(&error)
         })
     }
 
@@ -262,25 +377,31 @@ impl Store {
         (read.len() == count).then_some(Said::States(read))
     }
 
-    /// Returns this thread's connection, and whether it was there before. Making one goes on when
-    /// nobody waits for it any more.
-    async fn link(&self) -> Result<(Link, bool), StoreFault> {
-        let place = &self.links[stripe()];
-        let mut coming = {
+    /// Returns a connection. Making one goes on when nobody waits for it any more.
+    async fn link(&self, stripe: usize) -> Result<Used, StoreFault> {
+        let place = &self.links[stripe];
+        let (mut coming, generation) = {
             let mut connection = lock(place);
-            match &*connection {
-                Connection::Ready(link) => return Ok((link.clone(), true)),
-                Connection::Coming(coming) => coming.clone(),
-                Connection::None => {
-                    let (made, coming) = watch::channel(None);
-                    let connector = self.connector.clone();
-                    tokio::spawn(async move {
-                        let link = connector.connect().await;
-                        made.send_replace(Some(link.map_err(|error| fault(&error))));
+            if let Way::None = connection.way {
+                let (made, coming) = watch::channel(None);
+                let connector = self.connector.clone();
+                tokio::spawn(async move {
+                    let link = connector.connect().await;
+                    made.send_replace(Some(link.map_err(|error| fault(&error))));
+                });
+                connection.generation += 1;
+                connection.way = Way::Coming(coming);
+            }
+            match &connection.way {
+                Way::Ready(link) => {
+                    return Ok(Used {
+                        link: link.clone(),
+                        generation: connection.generation,
+                        is_kept: true,
                     });
-                    *connection = Connection::Coming(coming.clone());
-                    coming
                 }
+                Way::Coming(coming) => (coming.clone(), connection.generation),
+                Way::None => return Err(StoreFault::Unreachable),
             }
         };
         // The one who makes it is gone only with its runtime.
@@ -288,11 +409,27 @@ impl Store {
             Ok(made) => made.clone().unwrap_or(Err(StoreFault::Unreachable)),
             Err(_) => Err(StoreFault::Unreachable),
         };
-        *lock(place) = match &made {
-            Ok(link) => Connection::Ready(link.clone()),
-            Err(_) => Connection::None,
+        let Ok(link) = &made else {
+            self.forget(stripe, generation);
+            return Err(made.err().unwrap_or(StoreFault::Unreachable));
         };
-        made.map(|link| (link, false))
+        let mut connection = lock(place);
+        if connection.generation == generation && matches!(connection.way, Way::Coming(_)) {
+            connection.way = Way::Ready(link.clone());
+        }
+        Ok(Used {
+            link: link.clone(),
+            generation,
+            is_kept: false,
+        })
+    }
+
+    /// Has another connection made, unless that has been begun already.
+    fn forget(&self, stripe: usize, generation: u64) {
+        let mut connection = lock(&self.links[stripe]);
+        if connection.generation == generation {
+            connection.way = Way::None;
+        }
     }
 
     fn complaint(&self) -> MutexGuard<'_, String> {

@@ -309,3 +309,57 @@ async fn ask_as(pod: &Proxy, user: &str) -> u16 {
     client.send(request).await;
     client.reply().await.status
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_for_nobody_is_given_back() {
+    if !can_run() {
+        return;
+    }
+    let (origin, server) = (origin().await, Server::start(&[]));
+    let limits = "[limits.slots]\nkind = \"concurrency\"\nquota = \"4\"\nkey = []\n\
+                  [limits.leased]\nkind = \"budget\"\nquota = \"100/week\"\nkey = []\nmode = \"leased\"";
+    let pod = pod(&policy(&origin, &at(server.port), limits));
+    // The connection is there before the store stands still.
+    assert_eq!(
+        ask(std::slice::from_ref(&pod), 1).await,
+        BTreeMap::from([(200, 1)])
+    );
+    until_used(&server, 1).await;
+    server.freeze(true);
+    // Nobody waits for what the store is asked now, and it does it later.
+    let statuses = ask(std::slice::from_ref(&pod), 12).await;
+    assert_eq!(statuses, BTreeMap::from([(200, 12)]));
+    server.freeze(false);
+    until_back(&pod).await;
+    pod.node.counters().unwrap().end().await;
+    // All slots are free again, and of the budget only what requests were told is used.
+    let was_told = |log: &str| log.matches("\"name\":\"leased\"").count();
+    assert!(was_told(&pod.log()) >= 13);
+    until_slots_are_free(&server).await;
+}
+
+/// Waits until a budget in the store is used so far.
+async fn until_used(server: &Server, used: u64) {
+    let says = || {
+        states(server)
+            .iter()
+            .any(|state| state.split(' ').nth(2) == Some(&used.to_string()))
+    };
+    crate::support::until("what was used is in the store", says).await;
+}
+
+async fn until_slots_are_free(server: &Server) {
+    // A counter of slots that nobody holds is forgotten; the budget's stays.
+    crate::support::until("all slots are free", || states(server).len() == 1).await;
+}
+
+/// Returns what the store holds.
+fn states(server: &Server) -> Vec<String> {
+    let keys = server.say("KEYS *");
+    let keys = keys.lines().filter(|line| line.starts_with("tidegate:"));
+    keys.map(|key| {
+        let state = server.say(&format!("GET {key}"));
+        state.lines().nth(1).unwrap_or_default().to_owned()
+    })
+    .collect()
+}
