@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{CounterKey, address_bytes, header_value, names_nobody, plain_value, started};
+use super::values::{address_bytes, header_value, names_nobody, plain_value};
+use super::{CounterKey, started};
 use crate::limit::definition::{KeyPart, Limit};
 use crate::message::client::unmapped;
 use crate::message::plain;
