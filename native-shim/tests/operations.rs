@@ -9,40 +9,17 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use serde_json::Value;
-use support::{Client, Origin, Proxy, Reply, policy, until};
-use tidegate::Admin;
+use support::{Client, Operated, Origin, Proxy, Reply, policy, until};
 use tokio::net::TcpStream;
 
-/// A proxy with its admin address.
-struct Operated {
-    proxy: Proxy,
-    admin: SocketAddr,
-}
+/// A proxy whose store operators look after.
+struct Cached(Operated);
 
-impl Operated {
+impl Cached {
     async fn start(origin: &Origin, token: Option<&str>) -> Self {
         let proxy = Proxy::start(&policy(origin, ""));
-        let phase = proxy.server.as_ref().unwrap().phase();
-        let token = token.map(str::to_owned);
-        let admin = Admin::bind(
-            "127.0.0.1:0",
-            Arc::clone(&proxy.node),
-            &proxy.files,
-            token,
-            phase,
-        )
-        .await
-        .unwrap();
-        let address = admin.address().unwrap();
-        tokio::spawn(admin.serve());
-        Self {
-            proxy,
-            admin: address,
-        }
+        Self(Operated::of(proxy, token).await)
     }
 
     async fn operate(&self, method: &str, path: &str, body: &str) -> Reply {
@@ -50,19 +27,8 @@ impl Operated {
     }
 
     async fn operate_as(&self, token: &str, method: &str, path: &str, body: &str) -> Reply {
-        let mut client = Client {
-            stream: TcpStream::connect(self.admin).await.unwrap(),
-        };
-        let fields = format!(
-            "host: localhost\r\nauthorization: Bearer {token}\r\ncontent-length: {}",
-            body.len()
-        );
-        client
-            .send(format!(
-                "{method} /performance/cache/{path} HTTP/1.1\r\n{fields}\r\n\r\n{body}"
-            ))
-            .await;
-        client.reply().await
+        let path = format!("cache/{path}");
+        self.0.order(token, method, &path, body).await
     }
 
     async fn purge(&self, order: &str) {
@@ -72,7 +38,8 @@ impl Operated {
 
     /// Returns what the cache did with a request.
     async fn cache_status(&self, path: &str) -> String {
-        self.proxy
+        self.0
+            .proxy
             .get(path)
             .await
             .field("cache-status")
@@ -82,7 +49,7 @@ impl Operated {
 
     /// Returns once the response is stored.
     async fn fill(&self, path: &str) {
-        self.proxy.get(path).await;
+        self.0.proxy.get(path).await;
         let status = self.cache_status(path).await;
         assert!(status.contains("; hit"), "{path}: {status}");
     }
@@ -103,7 +70,7 @@ async fn origin() -> Origin {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_reaches_what_it_names() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     let orders = [
         r#"{"urls": ["http://t.example/respect/a?b=1"]}"#,
         r#"{"prefixes": ["t.example/respect"]}"#,
@@ -141,7 +108,7 @@ async fn a_purge_reaches_what_it_names() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_outside_ascii_is_the_same_to_operators_and_clients_however_it_is_written() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     for path in [
         "/respect/f%C3%BCr?q=%C3%A4",
         "/respect/für?q=ä",
@@ -166,7 +133,7 @@ async fn what_is_outside_ascii_is_the_same_to_operators_and_clients_however_it_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_outside_ascii_is_warmed_as_requests_name_it() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     let reply = operated
         .operate(
             "POST",
@@ -175,7 +142,7 @@ async fn a_url_outside_ascii_is_warmed_as_requests_name_it() {
         )
         .await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    until("it is stored", || operated.proxy.node.store.len() == 1).await;
+    until("it is stored", || operated.0.proxy.node.store.len() == 1).await;
     assert!(
         operated
             .cache_status("/respect/f%C3%BCr?q=%C3%A4")
@@ -187,7 +154,7 @@ async fn a_url_outside_ascii_is_warmed_as_requests_name_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn patterns_purge_too() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     for pattern in [
         "*",
         "t.example",
@@ -210,8 +177,8 @@ async fn patterns_purge_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_reaches_every_variant() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
-    let mut client = operated.proxy.client().await;
+    let operated = Cached::start(&origin, Some("secret")).await;
+    let mut client = operated.0.proxy.client().await;
     let mut get = async |language: &str| {
         let fields = format!("host: t.example\r\naccept-language: {language}");
         client
@@ -236,7 +203,7 @@ async fn a_purge_reaches_every_variant() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_soft_purge_makes_stale() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     operated.fill("/respect/a").await;
     operated.purge(r#"{"tags": ["home"], "soft": true}"#).await;
     let status = operated.cache_status("/respect/a").await;
@@ -251,8 +218,8 @@ async fn a_soft_purge_makes_stale() {
 async fn a_response_on_its_way_when_the_purge_comes_is_not_used_again() {
     let (origin, go_on) =
         Origin::gated("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nold", "old").await;
-    let operated = Operated::start(&origin, Some("secret")).await;
-    let mut client = operated.proxy.client().await;
+    let operated = Cached::start(&origin, Some("secret")).await;
+    let mut client = operated.0.proxy.client().await;
     client
         .send("GET /cached/a HTTP/1.1\r\nhost: t.example\r\n\r\n")
         .await;
@@ -260,7 +227,7 @@ async fn a_response_on_its_way_when_the_purge_comes_is_not_used_again() {
     operated.purge(r#"{"everything": true}"#).await;
     go_on.notify_one();
     until("the response is stored", || {
-        operated.proxy.node.store.len() == 1
+        operated.0.proxy.node.store.len() == 1
     })
     .await;
     go_on.notify_one();
@@ -271,7 +238,7 @@ async fn a_response_on_its_way_when_the_purge_comes_is_not_used_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_are_for_those_with_the_token() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     for token in ["", "Secret", "secret2", "secre"] {
         let reply = operated
             .operate_as(token, "POST", "invalidate", r#"{"everything": true}"#)
@@ -282,8 +249,8 @@ async fn operations_are_for_those_with_the_token() {
             "{token}"
         );
     }
-    assert_eq!(operated.proxy.node.engine().last_purge(), 0);
-    let closed = Operated::start(&origin, None).await;
+    assert_eq!(operated.0.proxy.node.engine().last_purge(), 0);
+    let closed = Cached::start(&origin, None).await;
     let reply = closed.operate_as("", "GET", "stats", "").await;
     assert!(
         reply.status == 403 && reply.text().contains("TIDEGATE_ADMIN_TOKEN"),
@@ -295,10 +262,10 @@ async fn operations_are_for_those_with_the_token() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_admin_address_answers_expected_hosts_only() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     let ask = async |path: &str, host: &str| {
         let mut client = Client {
-            stream: TcpStream::connect(operated.admin).await.unwrap(),
+            stream: TcpStream::connect(operated.0.admin).await.unwrap(),
         };
         client
             .send(format!(
@@ -339,6 +306,7 @@ async fn the_admin_address_answers_expected_hosts_only() {
         policy(&origin, "").replace("[server]\n", "")
     );
     operated
+        .0
         .proxy
         .node
         .replace(support::parse(&format!("[server]\n{named}")));
@@ -348,7 +316,7 @@ async fn the_admin_address_answers_expected_hosts_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_are_counted_and_slowed() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     for _ in 0..10 {
         assert_eq!(
             operated
@@ -369,7 +337,7 @@ async fn guesses_are_counted_and_slowed() {
         assert!((1..=6).contains(&wait), "{wait}");
     }
     let mut client = Client {
-        stream: TcpStream::connect(operated.admin).await.unwrap(),
+        stream: TcpStream::connect(operated.0.admin).await.unwrap(),
     };
     client
         .send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
@@ -386,7 +354,7 @@ async fn guesses_are_counted_and_slowed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_token_reaches_no_origin_and_no_key() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     for fields in [
         "authorization: Bearer secret",
         "AUTHORIZATION: bEARER   secret ",
@@ -401,7 +369,7 @@ async fn the_token_reaches_no_origin_and_no_key() {
             "/performance/cache/stats",
             "http://t.example/respect/a",
         ] {
-            let mut client = operated.proxy.client().await;
+            let mut client = operated.0.proxy.client().await;
             client
                 .send(format!(
                     "GET {target} HTTP/1.1\r\nhost: t.example\r\n{fields}\r\n\r\n"
@@ -414,13 +382,14 @@ async fn the_token_reaches_no_origin_and_no_key() {
             );
         }
     }
-    assert_eq!((origin.count(), operated.proxy.node.store.len()), (0, 0));
+    assert_eq!((origin.count(), operated.0.proxy.node.store.len()), (0, 0));
     // A new policy does not forget the token.
     operated
+        .0
         .proxy
         .node
         .replace(support::parse(&policy(&origin, "")));
-    let mut client = operated.proxy.client().await;
+    let mut client = operated.0.proxy.client().await;
     client
         .send("POST / HTTP/1.1\r\nhost: t.example\r\nauthorization: bearer secret\r\ncontent-length: 0\r\n\r\n")
         .await;
@@ -434,7 +403,7 @@ async fn the_token_reaches_no_origin_and_no_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_wrong_is_said_and_nothing_is_purged() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     for (method, path, body, status, part) in [
         ("POST", "invalidate", "{", 400, "not an order of purges"),
         (
@@ -459,13 +428,13 @@ async fn what_is_wrong_is_said_and_nothing_is_purged() {
             Some("application/problem+json")
         );
     }
-    assert_eq!(operated.proxy.node.engine().last_purge(), 0);
+    assert_eq!(operated.0.proxy.node.engine().last_purge(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_is_warmed_and_its_figures_shown() {
     let origin = origin().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     let order = r#"{"urls": ["http://t.example/respect/a", "http://t.example/respect/b", "http://t.example/respect/a"]}"#;
     let reply = operated.operate("POST", "warm", order).await;
     let warmed: Value = serde_json::from_str(reply.text()).unwrap();
@@ -486,7 +455,7 @@ async fn the_store_is_warmed_and_its_figures_shown() {
         (2, 1),
         "{warmed:?}"
     );
-    assert_eq!((operated.proxy.node.store.len(), origin.count()), (2, 2));
+    assert_eq!((operated.0.proxy.node.store.len(), origin.count()), (2, 2));
     assert!(operated.cache_status("/respect/b").await.contains("; hit"));
     operated.purge(r#"{"tags": ["home"]}"#).await;
     let figures: Value =
@@ -534,7 +503,7 @@ async fn difficult() -> Origin {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_warms_is_told_what_is_not_stored_and_why() {
     let origin = difficult().await;
-    let operated = Operated::start(&origin, Some("secret")).await;
+    let operated = Cached::start(&origin, Some("secret")).await;
     let expected = [
         ("/cached/a", 200, "stored"),
         ("/cached/a", 200, "stored before"),
@@ -569,5 +538,5 @@ async fn who_warms_is_told_what_is_not_stored_and_why() {
         let told = one["cache_status"].as_str().unwrap_or_default();
         assert!(told.starts_with("tidegate") || path == "/other", "{answer}");
     }
-    assert_eq!(operated.proxy.node.store.len(), 1);
+    assert_eq!(operated.0.proxy.node.store.len(), 1);
 }

@@ -9,19 +9,8 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use support::{Client, Origin, Proxy, Reply, good};
-use tidegate::Admin;
+use support::{Operated, Origin, Proxy, Reply, good};
 use tidegate_core::Policy;
-use tokio::net::TcpStream;
-
-/// A proxy with its admin address.
-struct Operated {
-    proxy: Proxy,
-    admin: SocketAddr,
-}
 
 fn policy(origin: &Origin, quota: &str) -> String {
     format!(
@@ -34,34 +23,18 @@ fn policy(origin: &Origin, quota: &str) -> String {
     )
 }
 
-impl Operated {
+/// A proxy whose limit operators override.
+struct Overridden(Operated);
+
+impl Overridden {
     async fn start(origin: &Origin) -> Self {
         let proxy = Proxy::start(&policy(origin, "1/day"));
-        let phase = proxy.server.as_ref().unwrap().phase();
-        let (node, token) = (Arc::clone(&proxy.node), Some("secret".to_owned()));
-        let admin = Admin::bind("127.0.0.1:0", node, &proxy.files, token, phase)
-            .await
-            .unwrap();
-        let address = admin.address().unwrap();
-        tokio::spawn(admin.serve());
-        Self {
-            proxy,
-            admin: address,
-        }
+        Self(Operated::of(proxy, Some("secret")).await)
     }
 
     async fn operate(&self, token: &str, method: &str, path: &str, body: &str) -> Reply {
-        let mut client = Client {
-            stream: TcpStream::connect(self.admin).await.unwrap(),
-        };
-        let length = body.len();
-        client
-            .send(format!(
-                "{method} /performance/limits/{path} HTTP/1.1\r\nhost: localhost\r\n\
-                 authorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{body}"
-            ))
-            .await;
-        client.reply().await
+        let path = format!("limits/{path}");
+        self.0.order(token, method, &path, body).await
     }
 
     /// Carries out an operation, and returns what is told of the overrides.
@@ -73,7 +46,7 @@ impl Operated {
 
     /// Asks as somebody, and returns the status and the quota that is told.
     async fn ask(&self, fields: &str) -> (u16, String) {
-        let mut client = self.proxy.client().await;
+        let mut client = self.0.proxy.client().await;
         client
             .send(format!(
                 "GET / HTTP/1.1\r\nhost: t.example\r\n{fields}\r\n\r\n"
@@ -92,7 +65,7 @@ fn quota(amount: u64) -> String {
 #[tokio::test]
 async fn an_override_counts_what_was_used_and_ends_when_it_is_removed() {
     let origin = good().await;
-    let operated = Operated::start(&origin).await;
+    let operated = Overridden::start(&origin).await;
     let (joe, ann) = ("x-key: joe", "x-key: ann");
     assert_eq!(operated.ask(joe).await, (200, quota(1)));
     assert_eq!(operated.ask(joe).await, (429, quota(1)));
@@ -123,12 +96,12 @@ async fn an_override_counts_what_was_used_and_ends_when_it_is_removed() {
 #[tokio::test]
 async fn an_override_stays_when_the_policy_changes() {
     let origin = good().await;
-    let operated = Operated::start(&origin).await;
+    let operated = Overridden::start(&origin).await;
     let order = r#"{"quota": "2/day"}"#;
     operated.told("PUT", "l/overrides/joe", order).await;
     let replace = |quota: &str| {
         let policy = Policy::parse("p", &policy(&origin, quota).replace("3/day", quota));
-        operated.proxy.node.replace(policy.unwrap());
+        operated.0.proxy.node.replace(policy.unwrap());
     };
     replace("9/day");
     assert_eq!(operated.ask("x-key: joe").await, (200, quota(2)));
@@ -146,7 +119,7 @@ async fn an_override_stays_when_the_policy_changes() {
 #[tokio::test]
 async fn overrides_are_for_those_with_the_token() {
     let origin = good().await;
-    let operated = Operated::start(&origin).await;
+    let operated = Overridden::start(&origin).await;
     let order = r#"{"quota": "2/day"}"#;
     for (token, method, path, body, status, part) in [
         (

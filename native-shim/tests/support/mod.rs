@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidegate::{Node, Phase, Server, TlsFiles};
+use tidegate::{Admin, Node, Phase, Server, TlsFiles};
 use tidegate_core::Policy;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -422,4 +422,43 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     panic!("{what} never came true");
+}
+
+/// A proxy with its admin address.
+pub struct Operated {
+    pub proxy: Proxy,
+    pub admin: SocketAddr,
+}
+
+impl Operated {
+    pub async fn of(proxy: Proxy, token: Option<&str>) -> Self {
+        let phase = proxy.server.as_ref().unwrap().phase();
+        let (node, token) = (Arc::clone(&proxy.node), token.map(str::to_owned));
+        let admin = Admin::bind("127.0.0.1:0", node, &proxy.files, token, phase)
+            .await
+            .unwrap();
+        let address = admin.address().unwrap();
+        tokio::spawn(admin.serve());
+        Self {
+            proxy,
+            admin: address,
+        }
+    }
+
+    /// Orders something below `/performance/`.
+    pub async fn order(&self, token: &str, method: &str, path: &str, body: &str) -> Reply {
+        let mut client = Client {
+            stream: TcpStream::connect(self.admin).await.unwrap(),
+        };
+        let fields = format!(
+            "host: localhost\r\nauthorization: Bearer {token}\r\ncontent-length: {}",
+            body.len()
+        );
+        client
+            .send(format!(
+                "{method} /performance/{path} HTTP/1.1\r\n{fields}\r\n\r\n{body}"
+            ))
+            .await;
+        client.reply().await
+    }
 }

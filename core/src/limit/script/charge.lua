@@ -132,8 +132,6 @@ end
 
 -- Budgets: what was used in a window, and in the one before.
 
-local window = {}
-
 local function period_end(c, state)
   if c.slides then
     return state.ms - (c.finish - c.begin)
@@ -172,25 +170,30 @@ local function less(placed, amount, finish)
   return placed
 end
 
+-- What budgets and slots have in common, by what of a state counts.
+local function counted(placed_by)
+  return {
+    take = function(c, state, amount)
+      local placed = placed_by(c, state)
+      placed.used = placed.used + amount
+      return of_window(c, placed)
+    end,
+    clamp = function(c, state)
+      return of_window(c, placed_by(c, state))
+    end,
+    refund = function(c, state, amount, finish)
+      return of_window(c, less(placed_by(c, state), amount, finish))
+    end,
+  }
+end
+
+local window = counted(place)
+
 function window.fits(c, state, amount)
   local placed = place(c, state)
   local left = max(0, placed.finish - max(now, placed.begin))
   local length = max(1, placed.finish - placed.begin)
   return placed.used + share(placed.before, left, length) + amount <= c.amount
-end
-
-function window.take(c, state, amount)
-  local placed = place(c, state)
-  placed.used = placed.used + amount
-  return of_window(c, placed)
-end
-
-function window.clamp(c, state)
-  return of_window(c, place(c, state))
-end
-
-function window.refund(c, state, amount, finish)
-  return of_window(c, less(place(c, state), amount, finish))
 end
 
 function window.owe(c, state, amount)
@@ -201,8 +204,6 @@ end
 
 -- Slots: those of this period and of the one before.
 
-local slots = {}
-
 local function place_slots(c, state)
   local placed = place(c, state)
   if period_end(c, state) > c.finish and placed.finish == c.finish then
@@ -211,23 +212,11 @@ local function place_slots(c, state)
   return placed
 end
 
+local slots = counted(place_slots)
+
 function slots.fits(c, state, amount)
   local placed = place_slots(c, state)
   return placed.used + placed.before + amount <= c.amount
-end
-
-function slots.take(c, state, amount)
-  local placed = place_slots(c, state)
-  placed.used = placed.used + amount
-  return of_window(c, placed)
-end
-
-function slots.clamp(c, state)
-  return of_window(c, place_slots(c, state))
-end
-
-function slots.refund(c, state, amount, finish)
-  return of_window(c, less(place_slots(c, state), amount, finish))
 end
 
 -- Whoever has given slots gets them back.

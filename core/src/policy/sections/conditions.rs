@@ -1,4 +1,7 @@
 //! Conditions on requests: what a route matches, and what a limit does not count.
+//!
+//! A route has the same fields as [`RawConditions`] among its own ones. They are written there once
+//! more, because serde can flatten one struct into another only where unknown fields are accepted.
 
 use std::collections::BTreeMap;
 
