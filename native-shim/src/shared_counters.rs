@@ -22,7 +22,6 @@ use tidegate_core::limit::owing::{Owing, StoodIn};
 use tidegate_core::limit::round::{Ask, Layout, Place, Round};
 use tidegate_core::limit::{
     Act, Answer, Charge, Charged, CounterStore, Mode, OnStoreError, SettledBy, StoreFault,
-    StoreKind,
 };
 use tidegate_core::{Policy, Timestamp};
 use tokio::runtime::Handle;
@@ -97,13 +96,9 @@ impl SharedCounters {
         clock: Clock,
     ) -> Result<Self, TlsError> {
         let connector = Connector::new(policy, files, credentials)?;
-        let layout = match policy.kind {
-            StoreKind::Server | StoreKind::Sentinel { .. } => Layout::Together,
-            StoreKind::Cluster => Layout::ByHome,
-        };
         Ok(Self(Arc::new(Inner {
             store: Arc::new(Store::new(connector, policy, clock.clone())),
-            layout,
+            layout: policy.kind.layout(),
             here,
             leases: Shards::default(),
             is_looked_after: AtomicBool::new(false),

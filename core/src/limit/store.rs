@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::charge::StoreFault;
+use super::round::Layout;
 use super::script::SKEW_OF_CALLER;
 use crate::breaker::{Breaker, BreakerPolicy, Outcome, Permit, StateName, Window};
 use crate::packed::{packed_enum, packed_struct};
@@ -58,6 +59,16 @@ pub enum StoreKind {
     },
     /// A cluster.
     Cluster,
+}
+
+impl StoreKind {
+    /// Says which counters in it can be charged in one go.
+    pub const fn layout(&self) -> Layout {
+        match self {
+            Self::Server | Self::Sentinel { .. } => Layout::Together,
+            Self::Cluster => Layout::ByHome,
+        }
+    }
 }
 
 packed_enum!(StoreKind { 0 = Server, 1 = Sentinel { master }, 2 = Cluster });
